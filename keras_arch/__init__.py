@@ -1,0 +1,47 @@
+"""Classic vision architectures for Keras 3.
+
+Sub-modules are imported when they are first used, so that `import keras_arch` costs next to
+nothing and the command line answers without loading TensorFlow.
+
+Example:
+    >>> import keras_arch
+    >>> model = keras_arch.models.CIFARResNet(depth=20)
+    >>> model.output_shape
+    (None, 10)
+"""
+
+import importlib
+from typing import Any
+
+from keras_arch._version import __version__
+
+_SUBMODULES = (
+    "blocks",
+    "callbacks",
+    "config",
+    "data",
+    "demo",
+    "distribute",
+    "errors",
+    "export",
+    "hub",
+    "losses",
+    "models",
+    "pictures",
+    "preprocessing",
+    "registry",
+    "runs",
+    "trainers",
+)
+
+__all__ = ["__version__", *_SUBMODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"keras_arch.{name}")
+    raise AttributeError(f"module 'keras_arch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

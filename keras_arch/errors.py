@@ -1,0 +1,45 @@
+"""Errors that a user can act on.
+
+Every message names the value that was given and what would be right. The command line prints
+them as one line and exits with code 2; from Python they are ordinary exceptions.
+"""
+
+
+class KerasArchError(Exception):
+    """A user's mistake or a condition outside the program, told in one line."""
+
+
+class ArgumentError(KerasArchError, ValueError):
+    """An argument that a function cannot work with."""
+
+
+class ConfigError(KerasArchError, ValueError):
+    """A configuration that names an unknown key or holds a wrong value."""
+
+
+class DataError(KerasArchError, ValueError):
+    """A data source that is missing, empty, corrupt or does not fit the model."""
+
+
+class HubError(KerasArchError):
+    """A repository that is missing, private, unreachable or cannot be written."""
+
+
+class IntegrityError(HubError):
+    """A model directory whose content is not what its record says."""
+
+
+class UnsafeContentError(HubError):
+    """A model directory that asks for code to be run."""
+
+
+class NonFiniteError(KerasArchError, ArithmeticError):
+    """A loss or a weight that is not a number."""
+
+
+class RunError(KerasArchError):
+    """A run directory that cannot be started, resumed or read."""
+
+
+class Interrupted(KerasArchError):
+    """A run that was asked to stop and has saved its state."""

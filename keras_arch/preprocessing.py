@@ -1,0 +1,184 @@
+"""From pixels in [0, 255] to what a network was trained on, and back.
+
+One description travels with the weights and is used by training, prediction and export alike.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_arch.errors import ArgumentError
+
+RESIZE_METHODS = ("nearest", "bilinear", "bicubic", "lanczos3", "area", "pad")
+CHANNEL_ORDERS = ("rgb", "bgr")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes a network's input: `(pixels * scale - mean) / std`.
+
+    Args:
+        size: Height and width in pixels that images are brought to.
+        channels: 1 (grey) or 3 (colour). Images with the other number are converted.
+        resize: How the size is reached. `"pad"` keeps every pixel: it centres the image on a
+            black canvas, or crops its centre when it is larger. The other names are those of
+            `tf.image.resize`; all of them smooth when they shrink (antialias).
+        scale: Factor on pixel values in [0, 255]. Default 1/255.
+        mean: Subtracted after scaling. One number, one a channel, or a whole image
+            `(height, width, channels)` (the per-pixel mean of the ResNet paper's CIFAR recipe).
+        std: Divides after the subtraction. One number or one a channel.
+        channel_order: `"rgb"`, or `"bgr"` for networks that were trained by Caffe.
+
+    Raises:
+        ArgumentError: If a value is not one of the above.
+
+    Example:
+        >>> from keras_arch.preprocessing import Preprocessing
+        >>> to_tanh = Preprocessing(size=(32, 32), channels=1, scale=1 / 127.5, mean=1.0)
+        >>> black = to_tanh(np.zeros((1, 28, 28, 1), "uint8"))
+        >>> black.shape, float(black.numpy().max())
+        (TensorShape([1, 32, 32, 1]), -1.0)
+    """
+
+    size: tuple[int, int]
+    channels: int = 3
+    resize: str = "bilinear"
+    scale: float = 1 / 255
+    mean: Any = 0.0
+    std: Any = 1.0
+    channel_order: str = "rgb"
+
+    def __post_init__(self) -> None:
+        size = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+        if len(size) != 2 or any(not isinstance(s, int) or s < 1 for s in size):
+            raise ArgumentError(
+                f"preprocessing size must be (height, width) in pixels, got {self.size!r}"
+            )
+        if self.channels not in (1, 3):
+            raise ArgumentError(f"preprocessing channels must be 1 or 3, got {self.channels!r}")
+        if self.resize not in RESIZE_METHODS:
+            raise ArgumentError(
+                f"preprocessing resize must be one of {', '.join(RESIZE_METHODS)}, "
+                f"got {self.resize!r}"
+            )
+        if self.channel_order not in CHANNEL_ORDERS:
+            raise ArgumentError(
+                f"preprocessing channel_order must be rgb or bgr, got {self.channel_order!r}"
+            )
+        if not self.scale > 0:
+            raise ArgumentError(f"preprocessing scale must be positive, got {self.scale!r}")
+        object.__setattr__(self, "size", size)
+        for name in ("mean", "std"):
+            value = np.asarray(getattr(self, name), np.float32)
+            try:
+                np.broadcast_to(value, (*size, self.channels))
+            except ValueError:
+                raise ArgumentError(
+                    f"preprocessing {name} of shape {value.shape} does not fit an image of "
+                    f"{size[0]}x{size[1]} with {self.channels} channels"
+                ) from None
+            if not np.isfinite(value).all() or (name == "std" and (value <= 0).any()):
+                raise ArgumentError(
+                    f"preprocessing {name} must be finite"
+                    f"{' and positive' if name == 'std' else ''}, got {getattr(self, name)!r}"
+                )
+            object.__setattr__(self, name, _as_plain(value))
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The shape `(height, width, channels)` of what comes out."""
+        return (*self.size, self.channels)
+
+    def __call__(self, images: Any) -> Any:
+        """Preprocess pixels.
+
+        Args:
+            images: `(height, width, c)` or `(batch, height, width, c)`, `uint8` or float in
+                [0, 255], c being 1 or 3.
+
+        Returns:
+            A `float32` tensor of the same rank with the size and channels described here.
+        """
+        return self.normalize(self.fit(images))
+
+    def fit(self, images: Any) -> Any:
+        """Bring pixels to the size and channels described here, without changing their scale.
+
+        Returns `uint8` where no interpolation was needed (so that a cache stays small).
+        """
+        import tensorflow as tf
+
+        images = self._fit_channels(tf.convert_to_tensor(images))
+        if tuple(images.shape[-3:-1]) == self.size:
+            return images
+        if self.resize == "pad":
+            return tf.image.resize_with_crop_or_pad(images, *self.size)
+        resized = tf.image.resize(images, self.size, method=self.resize, antialias=True)
+        # Bicubic and Lanczos overshoot at edges; pixels do not.
+        return tf.clip_by_value(resized, 0.0, 255.0)
+
+    def normalize(self, images: Any) -> Any:
+        """Scale, centre and order the channels of images of the right size."""
+        import tensorflow as tf
+
+        images = tf.cast(images, tf.float32)
+        if self.channel_order == "bgr":
+            images = images[..., ::-1]
+        images = images * np.float32(self.scale)
+        if np.any(self.mean):
+            images = images - np.asarray(self.mean, np.float32)
+        if np.any(np.asarray(self.std) != 1):
+            images = images / np.asarray(self.std, np.float32)
+        return images
+
+    def to_pixels(self, images: Any) -> np.ndarray:
+        """Undo `normalize`: a network's input or a generator's output as `uint8` pixels.
+
+        Args:
+            images: NumPy array or tensor `(..., height, width, channels)`.
+
+        Returns:
+            A `uint8` array of the same shape in RGB order.
+        """
+        images = np.asarray(images, np.float32)
+        images = (images * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)) / (
+            np.float32(self.scale)
+        )
+        if self.channel_order == "bgr":
+            images = images[..., ::-1]
+        return np.clip(np.rint(images), 0, 255).astype(np.uint8)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able description; `from_dict` reads it back."""
+        return dataclasses.asdict(self) | {"size": list(self.size)}
+
+    @classmethod
+    def from_dict(cls, description: dict[str, Any]) -> "Preprocessing":
+        """The inverse of `to_dict`; unknown keys are refused."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(description) - known)
+        if unknown:
+            raise ArgumentError(
+                f"preprocessing has no key {unknown[0]!r}; it has {', '.join(sorted(known))}"
+            )
+        return cls(**(description | {"size": tuple(description["size"])}))
+
+    def _fit_channels(self, images: Any) -> Any:
+        import tensorflow as tf
+
+        if images.shape[-1] == self.channels:
+            return images
+        if self.channels == 3 and images.shape[-1] == 1:
+            return tf.repeat(images, 3, axis=-1)
+        if self.channels == 1 and images.shape[-1] == 3:
+            return tf.image.rgb_to_grayscale(images)
+        raise ArgumentError(
+            f"images must have 1 or 3 channels, got an array of shape {tuple(images.shape)}"
+        )
+
+
+def _as_plain(value: np.ndarray) -> float | Sequence[Any]:
+    """Floats and nested lists, which JSON keeps exactly."""
+    return float(value) if value.ndim == 0 else value.tolist()

@@ -1,0 +1,109 @@
+"""The record of every builder with the paper's facts beside it.
+
+`@register(...)` is all it takes for a builder to be listed, shown, created by name from a
+config and run through the shared model tester.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from keras_arch.errors import ArgumentError
+
+TASKS = ("image-classification", "unconditional-image-generation", "discriminator")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What is known of one architecture.
+
+    Attributes:
+        name: The builder's name, for example `"CIFARResNet"`.
+        builder: The function that returns a `keras.Model`.
+        task: One of `TASKS`.
+        paper: Authors, title and year.
+        url: Where the paper is.
+        default_input: Shape of the default input, without the batch.
+        parameters: Parameter counts known from the paper or its reference code, as
+            `{"arguments as written in a call": count}`. Tests hold the builder to them.
+        latent: For generators, the distribution of the latent that the source draws from, by
+            variant.
+        summary: One line for listings.
+    """
+
+    name: str
+    builder: Callable[..., Any]
+    task: str
+    paper: str
+    url: str
+    default_input: tuple[int, ...]
+    parameters: dict[str, int]
+    latent: dict[str, str]
+    summary: str
+
+
+_ENTRIES: dict[str, Entry] = {}
+
+
+def register(
+    *,
+    task: str,
+    paper: str,
+    url: str,
+    default_input: tuple[int, ...],
+    parameters: dict[str, int],
+    latent: dict[str, str] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Record the decorated builder under its own name.
+
+    Args:
+        task: One of `TASKS`.
+        paper: Authors, title and year.
+        url: Address of the paper.
+        default_input: Shape of the default input, without the batch.
+        parameters: Trainable parameters for given arguments, `{"depth=20": 269722}`.
+        latent: Latent distribution by variant, for generators.
+
+    Returns:
+        A decorator that returns the builder unchanged.
+
+    Raises:
+        ArgumentError: If the task is unknown or the name is taken.
+    """
+
+    def decorate(builder: Callable[..., Any]) -> Callable[..., Any]:
+        name = builder.__name__
+        if task not in TASKS:
+            raise ArgumentError(f"task of {name} must be one of {', '.join(TASKS)}, got {task!r}")
+        if name in _ENTRIES:
+            raise ArgumentError(f"an architecture named {name!r} is registered already")
+        summary = (builder.__doc__ or "").strip().partition("\n")[0]
+        _ENTRIES[name] = Entry(
+            name, builder, task, paper, url, default_input, parameters, latent or {}, summary
+        )
+        return builder
+
+    return decorate
+
+
+def entries() -> tuple[Entry, ...]:
+    """All registered architectures, by name."""
+    return tuple(_ENTRIES[name] for name in sorted(_ENTRIES))
+
+
+def entry(name: str) -> Entry:
+    """The record of one architecture.
+
+    Raises:
+        ArgumentError: If there is none of that name; the message offers the closest ones.
+    """
+    if name not in _ENTRIES:
+        by_lower = {known.lower(): known for known in _ENTRIES}
+        close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
+        known = [by_lower[match] for match in close] or sorted(_ENTRIES)
+        raise ArgumentError(
+            f"no architecture named {name!r}; {'did you mean' if close else 'there are'} "
+            f"{', '.join(known)}{'?' if close else ''}"
+        )
+    return _ENTRIES[name]
