@@ -6,6 +6,7 @@ config and run through the shared model tester.
 
 import dataclasses
 import difflib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,11 @@ class Entry:
     parameters: dict[str, int]
     latent: dict[str, str]
     summary: str
+
+    @property
+    def arguments(self) -> dict[str, inspect.Parameter]:
+        """The builder's arguments by name."""
+        return dict(inspect.signature(self.builder).parameters)
 
 
 _ENTRIES: dict[str, Entry] = {}

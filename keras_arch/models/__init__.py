@@ -1,0 +1,101 @@
+"""Builders of networks: plain functions that return functional `keras.Model`s.
+
+Every builder uses stock Keras layers only, so that a saved model opens without this package.
+"""
+
+import fnmatch
+import re
+from typing import Any
+
+import keras
+
+from keras_arch import registry
+from keras_arch.errors import ArgumentError
+from keras_arch.models.cifar_resnet import CIFARResNet
+from keras_arch.models.dcgan import DCGANDiscriminator, DCGANGenerator
+
+__all__ = [
+    "CIFARResNet",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
+    "create",
+    "features",
+    "list_models",
+]
+
+
+def list_models(filter: str = "*") -> list[str]:
+    """Names of the architectures there are.
+
+    Args:
+        filter: A pattern as in a shell, compared without regard to case.
+
+    Returns:
+        The names, sorted.
+
+    Example:
+        >>> list_models("dcgan*")
+        ['DCGANDiscriminator', 'DCGANGenerator']
+    """
+    return [
+        entry.name
+        for entry in registry.entries()
+        if fnmatch.fnmatchcase(entry.name.lower(), filter.lower())
+    ]
+
+
+def create(name: str, **arguments: Any) -> keras.Model:
+    """Build an architecture by name, as configs do.
+
+    Args:
+        name: One of `list_models()`.
+        **arguments: What its builder takes.
+
+    Returns:
+        The model.
+
+    Raises:
+        ArgumentError: If there is no such architecture, or it has no such argument; the message
+            names the arguments that it has.
+
+    Example:
+        >>> create("CIFARResNet", depth=20, classes=100).output_shape
+        (None, 100)
+    """
+    entry = registry.entry(name)
+    known = entry.arguments
+    unknown = [argument for argument in arguments if argument not in known]
+    if unknown:
+        raise ArgumentError(
+            f"{name} has no argument {unknown[0]!r}; it has {', '.join(sorted(known))}"
+        )
+    return entry.builder(**arguments)
+
+
+def features(model: keras.Model) -> keras.Model:
+    """A backbone's feature maps by name, for any model whose stages are named.
+
+    Args:
+        model: A model with layers named `stage1`, `stage2`, ...
+
+    Returns:
+        A `keras.Model` on the same input with the outputs `{"stage1": map, ...}`; it shares the
+        weights of the model.
+
+    Raises:
+        ArgumentError: If no layer is named as a stage.
+
+    Example:
+        >>> pyramid = features(CIFARResNet(depth=20))
+        >>> {name: tuple(map.shape[1:]) for name, map in pyramid.output.items()}
+        {'stage1': (32, 32, 16), 'stage2': (16, 16, 32), 'stage3': (8, 8, 64)}
+    """
+    stages = {
+        layer.name: layer.output for layer in model.layers if re.fullmatch(r"stage\d+", layer.name)
+    }
+    if not stages:
+        raise ArgumentError(
+            f"model {model.name!r} has no layer named stage1, stage2, ...: nothing to take "
+            "features from"
+        )
+    return keras.Model(model.input, stages, name=f"{model.name}_features")
