@@ -21,6 +21,10 @@ class DataError(KerasArchError, ValueError):
     """A data source that is missing, empty, corrupt or does not fit the model."""
 
 
+class StorageError(KerasArchError, OSError):
+    """A file or folder that cannot be written; what was there before is unchanged."""
+
+
 class HubError(KerasArchError):
     """A repository that is missing, private, unreachable or cannot be written."""
 

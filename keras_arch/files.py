@@ -1,0 +1,179 @@
+"""Files that are either whole or not there.
+
+Everything is written beside its destination under a temporary name and then renamed, so that a
+full disk, a kill or an exception leaves what was there before.
+"""
+
+import contextlib
+import ctypes
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from keras_arch.errors import ArgumentError, StorageError
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's content.
+
+    Args:
+        path: A file of any size; it is read in pieces.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from keras_arch.files import atomic_write, sha256
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sha256(atomic_write(Path(folder) / "abc.txt", "abc"))[:16]
+        'ba7816bf8f01cfea'
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> Path:
+    """Write a file, or leave the one that is there as it was.
+
+    Args:
+        path: The file. Missing parent folders are made.
+        content: Bytes, or text that is written as UTF-8.
+
+    Returns:
+        The path.
+
+    Raises:
+        StorageError: If it cannot be written (no space, no permission); the message names it.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from keras_arch.files import atomic_write
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     atomic_write(Path(folder) / "new" / "note.txt", "whole").read_text()
+        'whole'
+    """
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    temporary = _sibling(path)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+@contextlib.contextmanager
+def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Fill a new folder that takes the place of `path` when the block ends without an error.
+
+    Args:
+        path: The folder to make or to replace as a whole. Missing parents are made.
+
+    Yields:
+        An empty folder beside it, to be filled. After an error it is removed and `path` is as
+        it was.
+
+    Raises:
+        StorageError: If something cannot be written (no space, no permission).
+        ArgumentError: If `path` is a file.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from keras_arch.files import atomic_directory
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     target = Path(folder) / "model"
+        ...     with atomic_directory(target) as filling:
+        ...         _ = (filling / "a.txt").write_text("a")
+        ...         there_already = target.exists()
+        ...     there_already, [file.name for file in target.iterdir()]
+        (False, ['a.txt'])
+    """
+    # A link keeps pointing where it does; what it points to is replaced.
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_dir():
+        raise ArgumentError(f"{path} is a file; give a folder")
+    filling = _sibling(path)
+    with storage_errors(path):
+        filling.mkdir(parents=True)
+        try:
+            yield filling
+            _take_place(filling, path)
+        finally:
+            # After an exchange this is what was there before.
+            shutil.rmtree(filling, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def storage_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Tell an `OSError` of the block as one line that names `path`."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise _told(error, path) from error
+
+
+def _told(error: OSError, path: str | os.PathLike[str]) -> StorageError:
+    # HDF5 puts the number into its text only.
+    code = error.errno or next(
+        (code for code in (errno.ENOSPC, errno.EFBIG) if f"errno = {code}," in str(error)), None
+    )
+    remedy = {
+        errno.ENOSPC: "free some space or choose another disk",
+        errno.EDQUOT: "free some space or choose another disk",
+        errno.EFBIG: "the limit on file sizes (ulimit -f) is in the way",
+        errno.EACCES: "choose a folder that you may write to",
+        errno.EPERM: "choose a folder that you may write to",
+        errno.EROFS: "choose a folder that you may write to",
+    }.get(code, "what was there before is unchanged")
+    reason = os.strerror(code) if code else " ".join(str(error).split())
+    told = StorageError(f"cannot write {path}: {reason}; {remedy}")
+    told.errno = code
+    return told
+
+
+def _sibling(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def _take_place(new: Path, old: Path) -> None:
+    """Put `new` where `old` is; `old`, if there is one, ends up under the other name."""
+    if not old.exists():
+        os.rename(new, old)
+    elif not _exchange(new, old):
+        # Where the kernel cannot exchange names, there is a moment with neither.
+        aside = _sibling(old)
+        os.rename(old, aside)
+        try:
+            os.rename(new, old)
+        except OSError:
+            os.rename(aside, old)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two names in one step (Linux); false where that does not exist."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    at_cwd, exchange = -100, 2
+    return not renameat2(
+        at_cwd, os.fsencode(first), at_cwd, os.fsencode(second), ctypes.c_uint(exchange)
+    )
