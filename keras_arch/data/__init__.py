@@ -1,0 +1,33 @@
+"""Image data sets as `tf.data` pipelines: sources, splits, caching, augmentation.
+
+`load` opens a source, `training` and `evaluation` turn it into what `model.fit` and
+`model.evaluate` take.
+
+Example:
+    >>> from keras_arch import data
+    >>> from keras_arch.preprocessing import Preprocessing
+    >>> digits = data.load("digits", "train")
+    >>> batches = data.training(digits, Preprocessing((32, 32), 1), 128, seed=0, augment=["flip"])
+    >>> batches.steps_per_epoch
+    11
+    >>> images, labels = next(iter(batches.dataset))
+    >>> images.shape, labels.dtype
+    (TensorShape([128, 32, 32, 1]), tf.int64)
+"""
+
+from keras_arch.data.augmentations import RandomCrop, RandomFlip, augmentations
+from keras_arch.data.pipelines import Batches, evaluation, mean_image, training
+from keras_arch.data.sources import Source, describe, load
+
+__all__ = [
+    "Batches",
+    "RandomCrop",
+    "RandomFlip",
+    "Source",
+    "augmentations",
+    "describe",
+    "evaluation",
+    "load",
+    "mean_image",
+    "training",
+]

@@ -1,0 +1,116 @@
+"""Random changes of training images, drawn statelessly: the same seed gives the same change.
+
+Keras' own layers are not used here because `keras.layers.RandomCrop` draws one offset for a whole
+batch, and from a stateful generator: a run that is resumed in the middle of an epoch could not
+repeat it.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from keras_arch.errors import ArgumentError
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomCrop:
+    """Pad each image with zeros on all sides and cut an image of the old size at a random place.
+
+    It works on normalised images, so that the border is the mean: what the ResNet paper does on
+    CIFAR-10 with 4 pixels.
+
+    Args:
+        padding: Pixels added on each side.
+
+    Raises:
+        ArgumentError: If `padding` is not a positive whole number.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> RandomCrop(4)(tf.ones([2, 32, 32, 3]), seed=[0, 1]).shape
+        TensorShape([2, 32, 32, 3])
+    """
+
+    padding: int = 4
+
+    def __post_init__(self) -> None:
+        if isinstance(self.padding, bool) or not isinstance(self.padding, int) or self.padding < 1:
+            raise ArgumentError(
+                f"crop padding must be a whole number of pixels from 1, got {self.padding!r}"
+            )
+
+    def __call__(self, images: Any, seed: Any) -> Any:
+        """Crop `(batch, height, width, channels)` images by draws from a seed of two integers."""
+        import tensorflow as tf
+
+        pad = self.padding
+        batch = tf.shape(images)[0]
+        height, width = images.shape[1:3]
+        offsets = tf.random.stateless_uniform(
+            [2, batch], seed, 0, 2 * pad + 1, tf.int32, alg="philox"
+        )
+        padded = tf.pad(images, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+        rows = offsets[0][:, None] + tf.range(height)
+        columns = offsets[1][:, None] + tf.range(width)
+        return tf.gather(
+            tf.gather(padded, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomFlip:
+    """Mirror each image left to right with probability one half.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> RandomFlip()(tf.ones([2, 32, 32, 3]), seed=[0, 1]).shape
+        TensorShape([2, 32, 32, 3])
+    """
+
+    def __call__(self, images: Any, seed: Any) -> Any:
+        """Mirror `(batch, height, width, channels)` images by draws from a seed."""
+        import tensorflow as tf
+
+        draws = tf.random.stateless_uniform(
+            [tf.shape(images)[0], 1, 1, 1], seed, 0, 2, tf.int32, alg="philox"
+        )
+        return tf.where(draws == 1, images[:, :, ::-1], images)
+
+
+_BY_NAME: dict[str, Callable[..., Any]] = {"crop": RandomCrop, "flip": RandomFlip}
+
+
+def augmentations(names: Any) -> tuple[Callable[[Any, Any], Any], ...]:
+    """Look augmentations up by name.
+
+    Args:
+        names: Names such as `"flip"`, or `"crop:4"` with a whole-number argument after the colon.
+            Callables `(images, seed) -> images` are taken as they are.
+
+    Returns:
+        One callable for each, in the same order.
+
+    Raises:
+        ArgumentError: If a name is unknown or its argument is wrong.
+
+    Example:
+        >>> augmentations(["crop:4", "flip"])
+        (RandomCrop(padding=4), RandomFlip())
+    """
+    if isinstance(names, str):
+        raise ArgumentError(f"augment must be a list of names, got {names!r}; write [{names!r}]")
+    return tuple(name if callable(name) else _by_name(name) for name in names)
+
+
+def _by_name(text: Any) -> Callable[[Any, Any], Any]:
+    name, colon, argument = str(text).partition(":")
+    if name not in _BY_NAME:
+        close = difflib.get_close_matches(name, _BY_NAME, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ArgumentError(f"no augmentation named {text!r}; there are crop:PIXELS and flip{hint}")
+    if not colon:
+        return _BY_NAME[name]()
+    if name == "flip" or not argument.strip().isdecimal():
+        raise ArgumentError(f"augmentation {text!r} cannot be read; write crop:4 or flip")
+    return _BY_NAME[name](int(argument))

@@ -1,0 +1,61 @@
+"""Split expressions such as `train[:90%]`, with the meaning that TensorFlow Datasets gives them."""
+
+import re
+
+from keras_arch.errors import DataError
+
+_PART = re.compile(r"(?P<name>[\w.-]+)(?:\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
+
+
+def parse(expression: str, sizes: dict[str, int], source: str) -> list[tuple[str, int, int]]:
+    """Resolve a split expression to ranges of examples.
+
+    Args:
+        expression: A split's name, optionally with a slice of examples (`train[100:200]`) or of
+            percents (`train[:90%]`, rounded to the nearest example; negative numbers count from
+            the end), or several of these joined by `+`.
+        sizes: The number of examples in each split.
+        source: What to call the source in messages.
+
+    Returns:
+        `(split, start, stop)` for each part.
+
+    Raises:
+        DataError: If the expression cannot be read, names no split or selects nothing.
+
+    Example:
+        >>> parse("train[:90%]+test", {"train": 50, "test": 10}, "digits")
+        [('train', 0, 45), ('test', 0, 10)]
+    """
+    parts = []
+    for text in expression.split("+"):
+        match = _PART.fullmatch(text.strip())
+        if not match:
+            raise DataError(
+                f"split {expression!r} cannot be read; write for example train, train[:90%], "
+                "train[100:200] or train+test"
+            )
+        name = match["name"]
+        if name not in sizes:
+            raise DataError(f"{source} has no split {name!r}; it has {', '.join(sizes)}")
+        start = _boundary(match["start"] or "0", sizes[name], expression, source)
+        stop = _boundary(match["stop"] or "100%", sizes[name], expression, source)
+        if start >= stop:
+            raise DataError(
+                f"split {expression!r} of {source} selects no image: {name} has {sizes[name]}"
+            )
+        parts.append((name, start, stop))
+    return parts
+
+
+def _boundary(text: str, size: int, expression: str, source: str) -> int:
+    """One side of a slice as an index."""
+    percent = text.endswith("%")
+    value = int(text.rstrip("%"))
+    limit = 100 if percent else size
+    if abs(value) > limit:
+        raise DataError(
+            f"split {expression!r} of {source} goes beyond {f'{limit}%' if percent else limit}"
+        )
+    index = round(value * size / 100) if percent else value
+    return index + size if value < 0 else index
