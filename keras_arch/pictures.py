@@ -96,3 +96,133 @@ def save_png(array: Any, path: str | os.PathLike[str]) -> Path:
     content = io.BytesIO()
     Image.fromarray(image).save(content, format="PNG")
     return atomic_write(path, content.getvalue())
+
+
+def history(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> Path:
+    """Draw how metrics went over the epochs, training and validation in one panel.
+
+    Args:
+        rows: One mapping an epoch, as `log.csv` and `keras.callbacks.History` keep them:
+            `"epoch"` (optional; counted from 0 without it), and numbers such as `"loss"`,
+            `"val_loss"`, `"accuracy"`. Missing and non-finite values leave a gap.
+        path: The PNG file to write.
+
+    Returns:
+        The path.
+
+    Raises:
+        ArgumentError: If there is no row with a number.
+
+    Example:
+        >>> import tempfile
+        >>> rows = [{"epoch": 0, "loss": 2.3, "val_loss": 2.4}, {"epoch": 1, "loss": 1.1}]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     history(rows, f"{folder}/history.png").name
+        'history.png'
+    """
+    panels: dict[str, list[str]] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        if name != "epoch":
+            panels.setdefault(_panel(name), []).append(name)
+    if not panels:
+        raise ArgumentError("a history needs at least one row with a metric, got none")
+    epochs = [float(row.get("epoch", position)) for position, row in enumerate(rows)]
+
+    figure = _figure(width=4.8 * len(panels), height=3.6)
+    for position, (title, names) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), position)
+        for name in names:
+            values = np.array([_number(row.get(name)) for row in rows])
+            style = "--" if name.startswith("val_") else "-"
+            axes.plot(epochs, values, style, label=name, marker="." if len(rows) < 40 else None)
+            if title == "learning_rate" and (values[np.isfinite(values)] > 0).all():
+                axes.set_yscale("log")
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return _save(figure, path)
+
+
+def confusion_matrix(matrix: Any, labels: Sequence[str], path: str | os.PathLike[str]) -> Path:
+    """Draw which classes a classifier takes for which.
+
+    Args:
+        matrix: `(classes, classes)` counts; rows are the true classes, columns the predictions.
+        labels: A name for each class.
+        path: The PNG file to write.
+
+    Returns:
+        The path.
+
+    Raises:
+        ArgumentError: If the matrix is not square or has not one row for each label.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     confusion_matrix([[9, 1], [0, 10]], ["cat", "dog"], f"{folder}/pets.png").name
+        'pets.png'
+    """
+    counts = np.asarray(matrix)
+    classes = len(labels)
+    if not classes or counts.shape != (classes, classes):
+        raise ArgumentError(
+            f"a confusion matrix of {classes} labels has shape ({classes}, {classes}), got "
+            f"{counts.shape}"
+        )
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+
+    side = float(np.clip(0.5 * classes + 2, 4, 16))
+    figure = _figure(width=side + 1, height=side)
+    axes = figure.add_subplot()
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(picture, ax=axes, label="share of the true class")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    # Beyond this, names and counts would lie on top of each other.
+    if classes <= 40:
+        axes.set_xticks(range(classes), labels, rotation=90)
+        axes.set_yticks(range(classes), labels)
+    if classes <= 20:
+        for row, column in np.ndindex(classes, classes):
+            shade = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(
+                column, row, f"{counts[row, column]:g}", ha="center", va="center", color=shade
+            )
+    return _save(figure, path)
+
+
+def _panel(name: str) -> str:
+    """What a metric is drawn together with: its validation twin, and losses with losses."""
+    base = name.removeprefix("val_")
+    return "loss" if base.endswith("loss") else base
+
+
+def _number(value: Any) -> float:
+    """A value of a row; whatever is no finite number is a gap."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return np.nan
+    return number if np.isfinite(number) else np.nan
+
+
+def _figure(width: float, height: float) -> Any:
+    """A figure that belongs to no window and no global state."""
+    # Matplotlib takes half a second; only who draws pays.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Any, path: str | os.PathLike[str]) -> Path:
+    """Write a figure whole or not at all."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=100)
+    return atomic_write(path, content.getvalue())

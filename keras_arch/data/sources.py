@@ -96,7 +96,7 @@ def load(
         >>> from keras_arch import data
         >>> image, label = next(iter(data.load("digits", "test[:10]")))
         >>> image.shape, image.dtype, int(label)
-        (TensorShape([8, 8, 1]), tf.uint8, 2)
+        (TensorShape([8, 8, 1]), tf.uint8, 0)
     """
     import tensorflow as tf
 
