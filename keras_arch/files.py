@@ -111,40 +111,70 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         filling.mkdir(parents=True)
         try:
             yield filling
+            # Some disks tell only now that they are full.
+            for file in filling.rglob("*"):
+                if file.is_file() and not file.is_symlink():
+                    _flush(file)
             _take_place(filling, path)
         finally:
             # After an exchange this is what was there before.
             shutil.rmtree(filling, ignore_errors=True)
 
 
+_SPACE = "free some space or choose another disk"
+_PERMISSION = "choose a folder that you may write to"
+_REMEDIES = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: "the limit on file sizes (ulimit -f) is in the way",
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.EROFS: _PERMISSION,
+    errno.EIO: "the disk reports a fault",
+}
+
+
 @contextlib.contextmanager
 def storage_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Tell an `OSError` of the block as one line that names `path`."""
+    """Tell a failed write of the block as one line that names `path`.
+
+    Args:
+        path: What the block writes.
+
+    Raises:
+        StorageError: In place of an `OSError` that says the disk is full, the place is read-only
+            or the like. Others pass as they are.
+
+    Example:
+        >>> import errno
+        >>> from keras_arch.files import storage_errors
+        >>> with storage_errors("weights.h5"):
+        ...     raise OSError(errno.ENOSPC, "full")
+        Traceback (most recent call last):
+        keras_arch.errors.StorageError: cannot write weights.h5: No space left on device; free ...
+    """
     try:
         yield
     except StorageError:
         raise
     except OSError as error:
-        raise _told(error, path) from error
+        # HDF5 puts the number into its text only.
+        code = error.errno or next(
+            (code for code in _REMEDIES if f"errno = {code}," in str(error)), None
+        )
+        if code not in _REMEDIES:
+            raise
+        told = StorageError(f"cannot write {path}: {os.strerror(code)}; {_REMEDIES[code]}")
+        told.errno = code
+        raise told from error
 
 
-def _told(error: OSError, path: str | os.PathLike[str]) -> StorageError:
-    # HDF5 puts the number into its text only.
-    code = error.errno or next(
-        (code for code in (errno.ENOSPC, errno.EFBIG) if f"errno = {code}," in str(error)), None
-    )
-    remedy = {
-        errno.ENOSPC: "free some space or choose another disk",
-        errno.EDQUOT: "free some space or choose another disk",
-        errno.EFBIG: "the limit on file sizes (ulimit -f) is in the way",
-        errno.EACCES: "choose a folder that you may write to",
-        errno.EPERM: "choose a folder that you may write to",
-        errno.EROFS: "choose a folder that you may write to",
-    }.get(code, "what was there before is unchanged")
-    reason = os.strerror(code) if code else " ".join(str(error).split())
-    told = StorageError(f"cannot write {path}: {reason}; {remedy}")
-    told.errno = code
-    return told
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sibling(path: Path) -> Path:

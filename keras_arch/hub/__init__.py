@@ -1,0 +1,13 @@
+"""Models that come from and go to the Hugging Face Hub.
+
+A model directory and a repository have the same files: `config.json`, `metadata.json` and
+`model.weights.h5` as Keras itself writes them (so that `keras.saving.load_model` opens both),
+`keras_arch.json` with the card and the SHA-256 of every file, and `README.md`.
+"""
+
+from keras_arch.hub.card import Card
+from keras_arch.hub.fetching import Opened, load, open, pull, read_card
+from keras_arch.hub.layout import save
+from keras_arch.hub.publishing import push
+
+__all__ = ["Card", "Opened", "load", "open", "pull", "push", "read_card", "save"]

@@ -1,0 +1,305 @@
+"""What is known of a model: the card that travels with its weights, and the README made of it."""
+
+import dataclasses
+import json
+import math
+import re
+from pathlib import PurePath
+from typing import Any
+
+from keras_arch.errors import ArgumentError
+from keras_arch.preprocessing import Preprocessing
+from keras_arch.registry import TASKS
+
+_PIPELINES = {"image-classification", "unconditional-image-generation"}
+_HUB_DATASET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """What a user of the weights has to know.
+
+    Args:
+        name: What the model is called, in one line.
+        architecture: Name of the builder, for example `"CIFARResNet"`.
+        arguments: The builder's arguments; values that JSON can hold.
+        task: `"image-classification"`, `"unconditional-image-generation"` or `"discriminator"`.
+        preprocessing: How pixels become the input (or, for a generator, how its output becomes
+            pixels: `card.preprocessing.to_pixels(images)`).
+        labels: Names of the classes in the order of the outputs, or `None`.
+        latent: For a generator `{"size": 100, "distribution": "normal" or "uniform"}`.
+        description: Some sentences for the README.
+        license: Identifier as the Hub knows it. Default `"apache-2.0"`.
+        datasets: What it was trained on.
+        recipe: How it was trained; nested dictionaries and lists that JSON can hold.
+        metrics: Figures by name, finite.
+        paper: Authors, title, year, address.
+        repository: `"user/repo"` where it is published, or `None`.
+
+    Raises:
+        ArgumentError: If a value cannot be right; the message names it.
+
+    Example:
+        >>> from keras_arch.hub import Card
+        >>> from keras_arch.preprocessing import Preprocessing
+        >>> card = Card("digits", "CIFARResNet", {"depth": 20}, "image-classification",
+        ...             Preprocessing(size=(8, 8), channels=1), labels=[str(d) for d in range(10)])
+        >>> Card.from_dict(card.to_dict()) == card
+        True
+    """
+
+    name: str
+    architecture: str
+    arguments: dict[str, Any]
+    task: str
+    preprocessing: Preprocessing
+    labels: list[str] | None = None
+    latent: dict[str, Any] | None = None
+    description: str = ""
+    license: str = "apache-2.0"
+    datasets: list[str] = dataclasses.field(default_factory=list)
+    recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    paper: str = ""
+    repository: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip() or "\n" in self.name:
+            raise ArgumentError(f"a card's name must be one line of text, got {self.name!r}")
+        if self.task not in TASKS:
+            raise ArgumentError(
+                f"a card's task must be one of {', '.join(TASKS)}, got {self.task!r}"
+            )
+        if not isinstance(self.preprocessing, Preprocessing):
+            raise ArgumentError(
+                f"a card's preprocessing must be a Preprocessing, got {self.preprocessing!r}"
+            )
+        for field in ("labels", "datasets"):
+            value = getattr(self, field)
+            if value is None and field == "labels":
+                continue
+            if not isinstance(value, list | tuple) or any(not isinstance(v, str) for v in value):
+                raise ArgumentError(f"a card's {field} must be a list of texts, got {value!r}")
+            object.__setattr__(self, field, list(value))
+        self._check_latent()
+        metrics = {name: _figure(name, value) for name, value in self.metrics.items()}
+        object.__setattr__(self, "metrics", metrics)
+        for field in ("arguments", "recipe"):
+            # As JSON gives them back, so that a card read from disk equals the one written.
+            object.__setattr__(self, field, _plain(field, getattr(self, field)))
+
+    def _check_latent(self) -> None:
+        if self.latent is None:
+            return
+        size = self.latent.get("size") if isinstance(self.latent, dict) else None
+        if (
+            not isinstance(size, int)
+            or size < 1
+            or set(self.latent) != {"size", "distribution"}
+            or self.latent["distribution"] not in ("normal", "uniform")
+        ):
+            raise ArgumentError(
+                "a card's latent must be {'size': 100, 'distribution': 'normal' or 'uniform'}, "
+                f"got {self.latent!r}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """A description that JSON can hold; `from_dict` reads it back."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return fields | {"preprocessing": self.preprocessing.to_dict()}
+
+    @classmethod
+    def from_dict(cls, description: dict[str, Any]) -> "Card":
+        """The inverse of `to_dict`.
+
+        Raises:
+            ArgumentError: If a key is unknown or missing, or a value cannot be right.
+        """
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        unknown = sorted(set(description) - set(fields))
+        if unknown:
+            raise ArgumentError(f"a card has no {unknown[0]!r}; it has {', '.join(fields)}")
+        preprocessing = description.get("preprocessing")
+        if not isinstance(preprocessing, dict):
+            raise ArgumentError(f"a card needs preprocessing, got {preprocessing!r}")
+        try:
+            return cls(**description | {"preprocessing": Preprocessing.from_dict(preprocessing)})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ArgumentError(f"a card's fields do not fit: {error}") from None
+
+
+def _figure(name: str, value: Any) -> float:
+    try:
+        figure = float(value)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"the metric {name} must be a number, got {value!r}") from None
+    if not math.isfinite(figure):
+        raise ArgumentError(f"the metric {name} must be finite, got {figure}")
+    return figure
+
+
+def _plain(field: str, value: Any) -> dict[str, Any]:
+    try:
+        plain = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"a card's {field} must be plain values: {error}") from None
+    if not isinstance(plain, dict):
+        raise ArgumentError(f"a card's {field} must be a dictionary, got {value!r}")
+    return plain
+
+
+def readme(card: Card, *, samples: bool = False) -> str:
+    """The README of a model directory: metadata for the Hub, then what a reader wants to know.
+
+    Args:
+        card: What is known of the model.
+        samples: Whether `samples.png` is beside it.
+
+    Returns:
+        Markdown with a YAML head. The code in it runs: from the Hub when the card names a
+        repository, else from inside the directory.
+
+    Example:
+        >>> from keras_arch.hub import Card
+        >>> from keras_arch.hub.card import readme
+        >>> from keras_arch.preprocessing import Preprocessing
+        >>> card = Card("digits", "CIFARResNet", {"depth": 20}, "image-classification",
+        ...             Preprocessing(size=(8, 8), channels=1), repository="user/digits")
+        >>> 'keras_arch.hub.open("hf://user/digits")' in readme(card)
+        True
+    """
+    sections = [
+        f"---\n{_metadata(card)}\n---",
+        f"# {card.name}",
+        "![What it makes](samples.png)" if samples else "",
+        card.description.strip(),
+        f"`{card.architecture}({_arguments(card.arguments)})`, saved with keras_arch. "
+        "It is made of stock Keras layers and opens in plain Keras too.",
+        "## Use",
+        _usage(card),
+        _plain_keras(card),
+        "## Pixels",
+        _pixels(card),
+        _table("Figures", card.metrics),
+        _datasets(card),
+        f"## Training\n\n```yaml\n{_yaml(card.recipe)}\n```" if card.recipe else "",
+        f"## Paper\n\n{card.paper}" if card.paper else "",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _metadata(card: Card) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    datasets = [name for name in card.datasets if _HUB_DATASET.fullmatch(name)]
+    pipeline = card.task if card.task in _PIPELINES else None
+    results = [
+        EvalResult(
+            task_type=card.task,
+            dataset_type=datasets[0] if datasets else "other",
+            dataset_name=_shown(card.datasets[0]) if card.datasets else "unnamed",
+            metric_type=name,
+            metric_value=value,
+        )
+        for name, value in card.metrics.items()
+    ]
+    data = ModelCardData(
+        library_name="keras",
+        license=card.license,
+        pipeline_tag=pipeline,
+        datasets=datasets or None,
+        tags=["keras_arch", card.architecture],
+        model_name=card.name,
+        eval_results=results or None,
+    )
+    return data.to_yaml()
+
+
+def _usage(card: Card) -> str:
+    place = f"hf://{card.repository}" if card.repository else "."
+    note = "" if card.repository else "  # from inside this folder"
+    lines = [
+        "import keras",
+        "import keras_arch",
+        "",
+        f'opened = keras_arch.hub.open("{place}"){note}',
+    ]
+    if card.latent:
+        draw = (
+            "normal((16, {size}))"
+            if card.latent["distribution"] == "normal"
+            else "uniform((16, {size}), -1.0, 1.0)"
+        )
+        lines += [
+            f"latent = keras.random.{draw.format(**card.latent)}",
+            "images = opened.card.preprocessing.to_pixels(opened.model(latent))  # uint8",
+        ]
+    else:
+        height, width, channels = card.preprocessing.input_shape
+        lines += [
+            f'images = keras.ops.zeros((1, {height}, {width}, {channels}), "uint8")'
+            "  # yours, of any size",
+            "outputs = opened.model(opened.card.preprocessing(images))",
+        ]
+        if card.labels:
+            lines.append("labels = [opened.card.labels[i] for i in keras.ops.argmax(outputs, -1)]")
+    return "```python\n" + "\n".join(lines) + "\n```"
+
+
+def _plain_keras(card: Card) -> str:
+    place = f"hf://{card.repository}" if card.repository else "."
+    return (
+        "Without keras_arch:\n\n```python\nimport keras\n\n"
+        f'model = keras.saving.load_model("{place}")\n```'
+    )
+
+
+def _pixels(card: Card) -> str:
+    p = card.preprocessing
+    height, width, channels = p.input_shape
+    colour = "grey" if channels == 1 else f"colour ({p.channel_order.upper()})"
+    mean, std = (_constant(getattr(p, name), name) for name in ("mean", "std"))
+    if card.latent:
+        what = f"The model makes {height}x{width} {colour} images y"
+    else:
+        what = f"The model sees {height}x{width} {colour} images (`{p.resize}` brings others there)"
+    formula = f"(pixel * {p.scale:.10g} - {mean}) / {std}"
+    return f"{what}: `{'y' if card.latent else 'input'} = {formula}` for pixels in [0, 255]."
+
+
+def _constant(value: Any, name: str) -> str:
+    """A number or a few; a whole mean image is only pointed to."""
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    if value and isinstance(value[0], float):
+        return "[" + ", ".join(f"{number:.10g}" for number in value) + "]"
+    return f"the {name} image in keras_arch.json"
+
+
+def _datasets(card: Card) -> str:
+    if not card.datasets:
+        return ""
+    return "## Data\n\n" + ", ".join(_shown(name) for name in card.datasets)
+
+
+def _shown(dataset: str) -> str:
+    """A dataset's name without the folders of the machine it lay on."""
+    kind, colon, path = dataset.partition(":")
+    return f"{kind}:{PurePath(path).name}" if colon else dataset
+
+
+def _table(title: str, figures: dict[str, float]) -> str:
+    if not figures:
+        return ""
+    rows = [f"| {name} | {value:.6g} |" for name, value in figures.items()]
+    return f"## {title}\n\n| Metric | Value |\n|---|---|\n" + "\n".join(rows)
+
+
+def _arguments(arguments: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+
+
+def _yaml(values: dict[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()

@@ -1,0 +1,338 @@
+"""A model directory: Keras' own three files, the record that vouches for them, and a README."""
+
+import dataclasses
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_arch._version import __version__
+from keras_arch.errors import ArgumentError, HubError, IntegrityError
+from keras_arch.files import atomic_directory, sha256
+from keras_arch.hub.card import Card, readme
+from keras_arch.hub.safety import check_config, check_names, check_objects
+
+if TYPE_CHECKING:
+    import keras
+
+RECORD = "keras_arch.json"
+README = "README.md"
+SAMPLES = "samples.png"
+TRAINING = "training"
+CORE = ("config.json", "metadata.json", "model.weights.h5")
+SCHEMA = 1
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """The content of `keras_arch.json`.
+
+    Attributes:
+        card: What is known of the model.
+        sha256: Of every file by its path, except this record and the README.
+        readme: SHA-256 of the README as it was made of the card; another one was edited.
+        published: SHA-256 of the README that the repository had at the last push or pull.
+    """
+
+    card: Card
+    sha256: dict[str, str]
+    readme: str
+    published: str | None = None
+
+    @property
+    def training(self) -> list[str]:
+        """The listed files that only resuming or fine-tuning needs."""
+        return [name for name in self.sha256 if name.startswith(f"{TRAINING}/")]
+
+    @property
+    def needed(self) -> list[str]:
+        """The listed files that the model itself needs."""
+        return [name for name in self.sha256 if name in CORE or name.startswith("assets/")]
+
+    def to_json(self) -> str:
+        """The text of `keras_arch.json`."""
+        content = {
+            "schema_version": SCHEMA,
+            "written_by": f"keras_arch {__version__}",
+            "card": self.card.to_dict(),
+            "sha256": self.sha256,
+            "readme_sha256": {"generated": self.readme, "published": self.published},
+        }
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def parse(cls, content: bytes, where: str) -> "Record":
+        """Read and check a `keras_arch.json`.
+
+        Args:
+            content: The file.
+            where: What to call the model in messages.
+
+        Raises:
+            IntegrityError: If it is no such record.
+            UnsafeContentError: If it lists files outside its folder, or pickled ones.
+            HubError: If a later version of the package wrote it.
+        """
+        damaged = IntegrityError(
+            f"keras_arch.json of {where} is damaged or not a record; get or save the model again"
+        )
+        try:
+            fields = json.loads(content)
+            schema, hashes, readmes = (
+                fields[key] for key in ("schema_version", "sha256", "readme_sha256")
+            )
+            if not isinstance(schema, int) or not isinstance(hashes, dict):
+                raise damaged
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise damaged from None
+        if schema > SCHEMA:
+            raise HubError(
+                f"keras_arch.json of {where} has schema version {schema}, this keras_arch "
+                f"({__version__}) reads up to {SCHEMA}; upgrade keras_arch"
+            )
+        check_names(hashes, where)
+        absent = [name for name in CORE if name not in hashes]
+        if absent:
+            raise IntegrityError(
+                f"keras_arch.json of {where} does not list {absent[0]}; get or save the model again"
+            )
+        try:
+            digests = [*hashes.values(), readmes["generated"], readmes["published"] or "0" * 64]
+            if not all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests):
+                raise damaged
+            return cls(
+                Card.from_dict(fields["card"]), hashes, readmes["generated"], readmes["published"]
+            )
+        except ArgumentError as error:
+            raise IntegrityError(f"keras_arch.json of {where}: {error}") from None
+        except (KeyError, TypeError):
+            raise damaged from None
+
+
+def save(
+    model: "keras.Model",
+    directory: str | os.PathLike[str],
+    card: Card,
+    *,
+    samples: str | os.PathLike[str] | None = None,
+    training: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Write a model directory, whole or not at all.
+
+    The model is saved for inference, without optimizer. A directory that holds a model is
+    replaced; files in it that are not part of the model stay, and so does a README that a person
+    edited (delete it and save again to get a fresh one).
+
+    Args:
+        model: A functional or sequential `keras.Model` of stock layers.
+        directory: Where to; its parents are made.
+        card: What a user of the weights has to know.
+        samples: A PNG that shows what the model makes, or `None`.
+        training: A folder with what resuming or fine-tuning needs, or `None`. It is copied to
+            `training/`.
+
+    Returns:
+        The directory.
+
+    Raises:
+        UnsafeContentError: If the model needs classes that are not part of Keras.
+        ArgumentError: If the directory holds something else than a model, or the model cannot
+            be saved.
+        StorageError: If the disk is full or read-only; what was there before is unchanged.
+
+    Example:
+        >>> import tempfile
+        >>> import keras
+        >>> from keras_arch import hub
+        >>> from keras_arch.preprocessing import Preprocessing
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+        >>> card = hub.Card("flat", "Flatten", {}, "image-classification",
+        ...                 Preprocessing(size=(8, 8), channels=1))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = hub.save(model, f"{folder}/flat", card)
+        ...     sorted(file.name for file in path.iterdir())
+        ['README.md', 'config.json', 'keras_arch.json', 'metadata.json', 'model.weights.h5']
+    """
+    directory = Path(directory).expanduser()
+    _check_model(model)
+    if not isinstance(card, Card):
+        raise ArgumentError(f"hub.save needs a hub.Card, got {card!r}")
+    for given, exists in ((samples, os.path.isfile), (training, os.path.isdir)):
+        if given is not None and not exists(given):
+            raise ArgumentError(f"{os.fspath(given)!r} is not there; it cannot go into {directory}")
+    before = before_replacing(directory)
+    with atomic_directory(directory) as filling:
+        _write_model(model, filling)
+        if samples is not None:
+            shutil.copyfile(samples, filling / SAMPLES)
+        if training is not None:
+            shutil.copytree(training, filling / TRAINING)
+        names = sorted(
+            file.relative_to(filling).as_posix() for file in filling.rglob("*") if file.is_file()
+        )
+        check_names(names, str(directory))
+        text = readme(card, samples=samples is not None)
+        record = Record(
+            card,
+            {name: sha256(filling / name) for name in names},
+            text_sha256(text),
+            before.published if before else None,
+        )
+        if is_edited(directory, before):
+            _tell_kept(directory)
+            shutil.copyfile(directory / README, filling / README)
+        else:
+            (filling / README).write_text(text, encoding="utf-8")
+        (filling / RECORD).write_text(record.to_json(), encoding="utf-8")
+        carry_over(directory, filling, before)
+    return directory
+
+
+def before_replacing(directory: Path) -> Record | None:
+    """The record of a directory that is about to be replaced, if it has one.
+
+    Raises:
+        ArgumentError: If it holds something else than a model: that would be lost.
+    """
+    if not directory.exists():
+        return None
+    if not directory.is_dir():
+        raise ArgumentError(f"{directory} is a file; give a new folder")
+    names = {entry.name for entry in directory.iterdir() if not entry.name.startswith(".")}
+    if RECORD in names:
+        try:
+            return Record.parse((directory / RECORD).read_bytes(), str(directory))
+        except HubError:
+            return None
+    if names - {README} and not names.issuperset(CORE):
+        raise ArgumentError(
+            f"{directory} holds files that are no model ({min(names - {README})}); "
+            "give a new or empty folder"
+        )
+    return None
+
+
+def carry_over(old: Path, new: Path, record: Record | None) -> None:
+    """Copy what a person has put into a model directory into the one that replaces it."""
+    if not old.is_dir():
+        return
+    ours = {RECORD, README, SAMPLES, TRAINING, "assets", *CORE}
+    ours |= {name.partition("/")[0] for name in (record.sha256 if record else ())}
+    for entry in old.iterdir():
+        if entry.name in ours:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.copytree(entry, new / entry.name, symlinks=True)
+        else:
+            shutil.copy2(entry, new / entry.name, follow_symlinks=False)
+
+
+def is_edited(directory: Path, record: Record | None) -> bool:
+    """Whether a person wrote or edited the README of a directory."""
+    file = directory / README
+    return file.is_file() and (record is None or sha256(file) != record.readme)
+
+
+def _tell_kept(directory: Path) -> None:
+    _log.warning(
+        "%s was edited and is kept; delete it and save again to get a fresh one",
+        directory / README,
+    )
+
+
+def text_sha256(text: str | bytes) -> str:
+    """SHA-256 of a text as it lies on disk."""
+    import hashlib
+
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
+
+
+def verify(directory: Path, record: Record, names: Iterable[str], where: str, remedy: str) -> None:
+    """Compare files with the record.
+
+    Args:
+        directory: Where they are.
+        record: What they should be.
+        names: Which of the listed files.
+        where: What to call the model in messages.
+        remedy: What a user can do about a file that differs.
+
+    Raises:
+        IntegrityError: Naming the file with its expected and actual SHA-256.
+    """
+    for name in names:
+        file, expected = directory / name, record.sha256[name]
+        if not file.is_file():
+            raise IntegrityError(f"{name} of {where} is missing; {remedy}")
+        actual = sha256(file)
+        if actual != expected:
+            raise IntegrityError(
+                f"{name} of {where} is truncated or altered: expected sha256 {expected}, "
+                f"actual {actual}; {remedy}"
+            )
+
+
+def load_model(directory: Path, where: str) -> "keras.Model":
+    """Open a checked directory with Keras.
+
+    Raises:
+        UnsafeContentError: If it asks for anything but Keras' own classes.
+        IntegrityError: If Keras cannot open it.
+    """
+    import keras
+
+    check_config(directory / "config.json", where)
+    try:
+        # A trained model is compiled by whoever trains it on; the optimizer is in training/.
+        return keras.saving.load_model(str(directory), compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise IntegrityError(
+            f"Keras cannot open {where}: {reason[:300]}{'...' if len(reason) > 300 else ''}"
+        ) from error
+
+
+def _check_model(model: Any) -> None:
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise ArgumentError(f"hub.save needs a keras.Model, got {type(model).__name__}")
+    if isinstance(getattr(model, "generator", None), keras.Model):
+        raise ArgumentError(
+            f"{type(model).__name__} is a trainer; save the network that is used, its .generator"
+        )
+    try:
+        config = keras.saving.serialize_keras_object(model)
+    except NotImplementedError:
+        raise ArgumentError(
+            f"the model {model.name} cannot be described; build it with the functional API"
+        ) from None
+    check_objects(config | {"compile_config": None}, f"the model {model.name}")
+    if not model.built:
+        raise ArgumentError(f"the model {model.name} has no weights yet; call it on a batch first")
+
+
+def _write_model(model: "keras.Model", directory: Path) -> None:
+    import keras
+
+    if model.compiled:
+        # Keras has no switch for leaving out the optimizer, which is twice the weights for Adam.
+        bare = type(model).from_config(model.get_config())
+        bare.set_weights(model.get_weights())
+        model = bare
+    try:
+        keras.saving.save_model(model, str(directory), zipped=False)
+    except RuntimeError as error:
+        # h5py closing a file that could not be written; the number is in the text.
+        if "errno = " in str(error):
+            raise OSError(str(error)) from error
+        raise
+    assets = directory / "assets"
+    if assets.is_dir() and not any(assets.iterdir()):
+        assets.rmdir()

@@ -1,0 +1,175 @@
+"""What a user writes to name a model, and where that is."""
+
+import dataclasses
+import difflib
+import os
+import re
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from keras_arch import presets
+from keras_arch.errors import ArgumentError, HubError
+
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?", re.ASCII)
+# Git's own rules for names of branches and tags, on one line.
+_REVISION = re.compile(r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)))[!-~]{1,200}(?<![/.])")
+_FORBIDDEN_IN_REVISION = set(" ~^:?*[\\")
+
+
+@dataclasses.dataclass(frozen=True)
+class Repository:
+    """A repository of the Hugging Face Hub at one revision.
+
+    Attributes:
+        id: `"user/name"`.
+        revision: Branch, tag or commit; `None` for the default branch.
+    """
+
+    id: str
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"hf://{self.id}" + (f"@{self.revision}" if self.revision else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """A model directory, or a repository of a folder hub, which is one too.
+
+    Attributes:
+        path: Where it is.
+        url: The `file:///` address if it was named that way.
+    """
+
+    path: Path
+    url: str | None = None
+
+    def __str__(self) -> str:
+        return self.url or str(self.path)
+
+
+def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
+    """Understand the name of a model.
+
+    Args:
+        reference: A model directory, `"hf://user/repo"`, `"hf://user/repo@revision"`,
+            `"file:///folder/hub/user/repo"`, or the name of a shipped config.
+
+    Returns:
+        Where it points to; nothing is opened yet.
+
+    Raises:
+        ArgumentError: If it is none of these; the message says what it could have been.
+        HubError: If it is a shipped config that has no published model.
+
+    Example:
+        >>> from keras_arch.hub.references import parse
+        >>> parse("hf://user/repo@v1.0")
+        Repository(id='user/repo', revision='v1.0')
+    """
+    if isinstance(reference, os.PathLike):
+        return _directory(Path(reference))
+    if not isinstance(reference, str) or not reference.strip():
+        raise ArgumentError(f"a model is named by a text or a path, got {reference!r}")
+    if reference.startswith(("hf://", "file:")):
+        return parse_address(reference)
+    if "://" in reference:
+        raise ArgumentError(
+            f"{reference!r} is not an address that is understood; write hf://user/repo, "
+            "file:///folder or a directory"
+        )
+    # A run directory may bear the name of its config; only one that holds a model comes first.
+    path = Path(reference).expanduser()
+    if reference in presets.names() and not (path / "config.json").is_file():
+        return _preset(reference)
+    return _directory(path)
+
+
+def parse_address(address: str) -> Repository | Folder:
+    """Understand where to push to.
+
+    Args:
+        address: `"user/repo"`, `"hf://user/repo"`, either with `"@revision"`, or
+            `"file:///folder/hub/user/repo"`.
+
+    Returns:
+        The place, whether or not it exists.
+
+    Raises:
+        ArgumentError: If the address has no such form.
+
+    Example:
+        >>> from keras_arch.hub.references import parse_address
+        >>> str(parse_address("user/repo"))
+        'hf://user/repo'
+    """
+    if not isinstance(address, str):
+        raise ArgumentError(f"a repository is named by a text, got {address!r}")
+    if address.startswith("file:"):
+        return _folder_hub(address)
+    name, at, revision = address.removeprefix("hf://").partition("@")
+    parts = name.split("/")
+    problem = None
+    if len(parts) != 2:
+        problem = "it needs a user and a name"
+    elif any(not _NAME.fullmatch(part) for part in parts) or len(name) > 96:
+        problem = "names are letters, digits, '-', '_' and '.', at most 96 in all"
+    elif ".." in name or "--" in name or name.endswith(".git"):
+        problem = "'..', '--' and a final '.git' are not allowed"
+    if problem:
+        raise ArgumentError(
+            f"{address!r} is not a repository: {problem}; write hf://user/repo or "
+            "hf://user/repo@revision"
+        )
+    return Repository(name, check_revision(revision) if at else None)
+
+
+def check_revision(revision: str) -> str:
+    """Return a revision that can exist.
+
+    Raises:
+        ArgumentError: If Git allows no branch, tag or commit of that name.
+    """
+    if (
+        not isinstance(revision, str)
+        or not _REVISION.fullmatch(revision)
+        or _FORBIDDEN_IN_REVISION & set(revision)
+    ):
+        raise ArgumentError(
+            f"{revision!r} is not a revision; give a branch, a tag or a commit, such as main"
+        )
+    return revision
+
+
+def _folder_hub(address: str) -> Folder:
+    split = urlsplit(address)
+    path = unquote(split.path)
+    if not address.startswith("file://") or split.netloc not in ("", "localhost"):
+        raise ArgumentError(f"{address!r} is not a folder; write file:///absolute/path")
+    if ".." in path.split("/") or "\0" in path or split.query or split.fragment:
+        raise ArgumentError(f"{address!r} must be a plain absolute path without '..'")
+    if not path.strip("/"):
+        raise ArgumentError(f"{address!r} names no folder; write file:///folder/hub/user/repo")
+    return Folder(Path(path), f"file://{quote(path)}")
+
+
+def _preset(name: str) -> Repository | Folder:
+    repository = presets.read(name).get("repository")
+    if not repository:
+        raise HubError(f"{name} has no published model yet; train it with: keras-arch train {name}")
+    return parse_address(repository)
+
+
+def _directory(path: Path) -> Folder:
+    if path.is_dir():
+        return Folder(path)
+    text = str(path)
+    if path.exists():
+        raise ArgumentError(f"{text} is a file; a model is a directory with config.json in it")
+    hint = ""
+    close = difflib.get_close_matches(text.lower(), presets.names(), n=3, cutoff=0.6)
+    if close:
+        hint = f"; did you mean the config {', '.join(close)}?"
+    elif len(parts := text.split("/")) == 2 and all(_NAME.fullmatch(part) for part in parts):
+        hint = f"; for a repository of the Hub write hf://{text}"
+    raise ArgumentError(f"there is no model directory {text!r}{hint}")

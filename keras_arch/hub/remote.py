@@ -1,0 +1,305 @@
+"""The Hugging Face Hub through its own client, with errors that a user can act on."""
+
+import contextlib
+import dataclasses
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from keras_arch.errors import ArgumentError, HubError, KerasArchError
+from keras_arch.files import storage_errors
+from keras_arch.hub.references import Repository
+
+_log = logging.getLogger(__name__)
+_LOG_IN = "set HF_TOKEN or run `hf auth login`"
+CONNECT = "check the network and HF_ENDPOINT"
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """A repository at one commit, so that all of its files belong together.
+
+    Attributes:
+        repository: What was asked for.
+        commit: The commit that it was at.
+        token: Access token, or `None` for the one of the environment.
+        offline: Whether only the cache is used.
+    """
+
+    repository: Repository
+    commit: str
+    token: str | None = dataclasses.field(default=None, repr=False)
+    offline: bool = False
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a file that is not what it should be."""
+        from huggingface_hub import constants
+
+        folder = f"models--{self.repository.id.replace('/', '--')}"
+        return (
+            f"delete {Path(constants.HF_HUB_CACHE) / folder} and load again, or ask its author "
+            "to push it again"
+        )
+
+    def fetch(self, name: str) -> Path | None:
+        """Download a file, or take it from the cache.
+
+        Args:
+            name: Its path in the repository.
+
+        Returns:
+            Where it is on disk; `None` if this commit has no such file, or if the cache has none
+            when offline.
+
+        Raises:
+            HubError: If it cannot be downloaded.
+        """
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
+
+        with hub_errors(self.repository, self.token):
+            try:
+                return Path(
+                    hf_hub_download(
+                        self.repository.id,
+                        name,
+                        revision=self.commit,
+                        token=self.token,
+                        local_files_only=self.offline,
+                    )
+                )
+            except RemoteEntryNotFoundError:
+                return None
+            except LocalEntryNotFoundError:
+                if self.offline:
+                    return None
+                raise
+
+
+def resolve(repository: Repository, token: str | None = None) -> Snapshot:
+    """Find the commit that a repository is at.
+
+    Args:
+        repository: What to open.
+        token: Access token, or `None` for the one of the environment.
+
+    Returns:
+        The repository at that commit. When the Hub cannot be reached, the cached copy, with a
+        warning to the log.
+
+    Raises:
+        HubError: If it is missing, private or unreachable without a cached copy.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RevisionResolutionError
+
+    _check_token(token)
+    api = HfApi(token=token)
+    arguments = {"repo_id": repository.id, "revision": repository.revision}
+    with hub_errors(repository, token):
+        try:
+            api.repo_info(**arguments, timeout=10)
+            # A second question, because only this one is remembered for when the Hub cannot be
+            # reached, and only the first one tells that it cannot.
+            return Snapshot(repository, api.resolve_revision(**arguments).resolved, token)
+        except Exception as error:
+            if not _is_unreachable(error):
+                raise
+            try:
+                cached = api.resolve_revision(**arguments, local_files_only=True).resolved
+            except RevisionResolutionError:
+                raise error from None
+    _log.warning(
+        "%s cannot be reached; looking for a cached copy of %s (commit %s)",
+        _endpoint(),
+        repository,
+        cached[:7],
+    )
+    return Snapshot(repository, cached, token, offline=True)
+
+
+def prepare(repository: Repository, private: bool, token: str | None) -> Snapshot:
+    """Make sure that a repository and its branch exist and may be written to.
+
+    Args:
+        repository: Where to push; its revision is a branch, `None` for the default one.
+        private: Whether only its owner may see it.
+        token: Access token, or `None` for the one of the environment.
+
+    Returns:
+        What the branch holds now.
+
+    Raises:
+        HubError: If it cannot be made or written, or is public and `private` is asked for.
+    """
+    from huggingface_hub import HfApi, get_token
+
+    _check_token(token)
+    if _is_commit(repository.revision):
+        raise ArgumentError(
+            f"{repository.revision!r} is a commit; push to a branch, such as revision='main'"
+        )
+    with hub_errors(repository, token, pushing=True):
+        if token is None and get_token() is None:
+            raise HubError(f"pushing to {repository} needs a token; {_LOG_IN}")
+        api = HfApi(token=token)
+        # None leaves the default of an organization, which may be private, as it is.
+        api.create_repo(repository.id, private=private or None, exist_ok=True)
+        if private and not api.repo_info(repository.id).private:
+            raise HubError(
+                f"hf://{repository.id} is public and stays so when pushed to; make it private "
+                "in its settings on the Hub or choose another name"
+            )
+        if repository.revision not in (None, "main"):
+            api.create_branch(repository.id, branch=repository.revision, exist_ok=True)
+        info = api.repo_info(repository.id, revision=repository.revision)
+        return Snapshot(repository, info.sha, token)
+
+
+def commit(
+    snapshot: Snapshot, files: Mapping[str, Path | bytes], stale: list[str], message: str
+) -> str:
+    """Add files to a repository and remove others, all in one commit.
+
+    Args:
+        snapshot: What the branch is expected to hold.
+        files: Paths in the repository, and where their content is.
+        stale: Paths to remove; those that are not there are passed over.
+        message: What the commit is called.
+
+    Returns:
+        Address of the commit.
+
+    Raises:
+        HubError: If the branch has moved on since, or the Hub refuses.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    repository = snapshot.repository
+    api = HfApi(token=snapshot.token)
+    with hub_errors(repository, snapshot.token, pushing=True):
+        there = set(api.list_repo_files(repository.id, revision=snapshot.commit) if stale else ())
+        operations = [
+            CommitOperationAdd(
+                path_in_repo=name,
+                path_or_fileobj=content if isinstance(content, bytes) else str(content),
+            )
+            for name, content in files.items()
+        ]
+        operations += [
+            CommitOperationDelete(name, is_folder=False) for name in stale if name in there
+        ]
+        done = api.create_commit(
+            repository.id,
+            operations,
+            commit_message=message,
+            revision=repository.revision,
+            parent_commit=snapshot.commit,
+        )
+    return str(done.commit_url)
+
+
+@contextlib.contextmanager
+def hub_errors(repository: Repository, token: str | None, pushing: bool = False) -> Iterator[None]:
+    """Tell what goes wrong with a repository in one line with what to do about it.
+
+    Raises:
+        HubError: In place of the errors of the Hub's client.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+
+    try:
+        with storage_errors(constants.HF_HUB_CACHE):
+            yield
+    except (HfHubHTTPError, HTTPError, OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, KerasArchError):
+            raise
+        # Told without its cause: requests carry tokens, and a traceback may show them.
+        raise HubError(_explain(error, repository, token, pushing)) from None
+
+
+def _explain(error: Exception, repository: Repository, token: str | None, pushing: bool) -> str:
+    from huggingface_hub import errors
+
+    cause = error
+    while cause.__cause__ is not None and not isinstance(cause, errors.HfHubHTTPError):
+        cause = cause.__cause__
+    has_token = _has_token(token)
+    if _is_unreachable(error) or _is_unreachable(cause):
+        so = "nothing was pushed to" if pushing else "there is no cached copy of"
+        return f"{_endpoint()} cannot be reached and {so} {repository}; {CONNECT}"
+    if isinstance(cause, errors.GatedRepoError):
+        return f"{repository} is gated; accept its terms on its page on the Hub, then {_LOG_IN}"
+    if isinstance(cause, errors.RevisionNotFoundError):
+        return f"hf://{repository.id} has no branch, tag or commit {repository.revision!r}"
+    status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else None
+    if isinstance(cause, errors.RepositoryNotFoundError) or status == 404:
+        if has_token:
+            return f"{repository} does not exist, or the token in use may not see it; {_LOG_IN}"
+        return f"{repository} does not exist, or it is private: then {_LOG_IN}"
+    if status == 401:
+        if has_token:
+            return f"the Hub does not accept the token in use for {repository}; {_LOG_IN} anew"
+        return f"{repository} needs a token; {_LOG_IN}"
+    if status == 403:
+        return (
+            f"the token in use may not do this with {repository}; {_LOG_IN} with one that has "
+            "write permission there"
+        )
+    if status in (409, 412):
+        return f"{repository} has changed on the Hub in the meantime; push again"
+    if status == 429:
+        return f"the Hub asks to slow down for {repository}; try again in some minutes"
+    # The client puts what is wrong with a README into its own error.
+    told = error if isinstance(error, ValueError) else cause
+    reason = " ".join(str(told).split())[:300]
+    for secret in _secrets(token):
+        reason = reason.replace(secret, "(token)")
+    return f"the Hub's answer for {repository} is an error: {reason}"
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """No answer, or one that says that the Hub is down."""
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code >= 500
+    return isinstance(
+        error, HTTPError | OfflineModeIsEnabled | LocalEntryNotFoundError | ConnectionError
+    )
+
+
+def _is_commit(revision: str | None) -> bool:
+    return revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision) is not None
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
+def _check_token(token: str | None) -> None:
+    # A header cannot hold other characters; the client's own error would show the token.
+    if token is not None and not (isinstance(token, str) and re.fullmatch(r"[!-~]+", token)):
+        raise ArgumentError("the token is empty or holds characters that no token has")
+
+
+def _has_token(token: str | None) -> bool:
+    from huggingface_hub import get_token
+
+    return (token or get_token()) is not None
+
+
+def _secrets(token: str | None) -> list[str]:
+    from huggingface_hub import get_token
+
+    return [secret for secret in (token, get_token()) if secret]

@@ -1,0 +1,186 @@
+"""What a model directory may ask for: Keras' own classes, and nothing that runs code.
+
+Keras' safe mode refuses Lambda layers too. This goes further and comes first: it holds even where
+safe mode was switched off for the process, and a class that a process happens to have registered
+is not picked up from a download.
+"""
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from keras_arch.errors import IntegrityError, UnsafeContentError
+
+# Where Keras keeps what a model is made of; `keras.src` is how it writes operations that are
+# layers of a functional model. `keras.utils`, `keras.saving` and `keras.config` are not here.
+_MODULES = tuple(
+    prefix + name
+    for prefix in ("keras.", "keras.src.")
+    for name in (
+        "activations",
+        "constraints",
+        "dtype_policies",
+        "initializers",
+        "layers",
+        "losses",
+        "metrics",
+        "models",
+        "ops",
+        "optimizers",
+        "quantizers",
+        "random",
+        "regularizers",
+        "trainers.compile_utils",
+    )
+)
+_IN_KERAS_ITSELF = {
+    "DTypePolicy",
+    "FloatDTypePolicy",
+    "Functional",
+    "Model",
+    "QuantizedDTypePolicy",
+    "Sequential",
+    "SeedGenerator",
+}
+_MARKERS = {
+    "__bytes__",
+    "__ellipsis__",
+    "__keras_tensor__",
+    "__numpy__",
+    "__slice__",
+    "__tensor__",
+}
+# Keras' own, but what they wrap is code or comes from another file.
+_WRAPPERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+_CODE_SUFFIXES = {
+    ".bin",
+    ".ckpt",
+    ".cloudpickle",
+    ".dill",
+    ".dll",
+    ".dylib",
+    ".exe",
+    ".joblib",
+    ".pickle",
+    ".pkl",
+    ".pt",
+    ".pth",
+    ".py",
+    ".pyc",
+    ".sh",
+    ".so",
+}
+
+
+def check_config(path: Path, where: str) -> None:
+    """Refuse a `config.json` that asks for anything but Keras' own classes.
+
+    Args:
+        path: The file.
+        where: What to call the model in messages.
+
+    Raises:
+        UnsafeContentError: If it does; the message names the class.
+        IntegrityError: If the file is not a Keras model configuration.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+            raise ValueError("no class_name")
+        check_objects(config, where)
+    except (ValueError, RecursionError):
+        raise IntegrityError(
+            f"config.json of {where} is not a Keras model configuration; save the model again"
+        ) from None
+
+
+def check_objects(config: Any, where: str) -> None:
+    """Walk a serialized Keras object and refuse what is not Keras' own.
+
+    Raises:
+        UnsafeContentError: Naming the class or file.
+    """
+    if isinstance(config, list | tuple):
+        for item in config:
+            check_objects(item, where)
+    elif isinstance(config, str):
+        if is_code(config):
+            raise UnsafeContentError(
+                f"{where} refers to {config!r}, which may hold pickled data or code, and is refused"
+            )
+    elif isinstance(config, dict):
+        if "class_name" in config:
+            _check_object(config, where)
+        for key, value in config.items():
+            # A layer may be called anything; its name opens no file.
+            if key != "name":
+                check_objects(value, where)
+
+
+def _check_object(config: dict[str, Any], where: str) -> None:
+    name, module = config["class_name"], config.get("module")
+    registered = config.get("registered_name")
+    called = f"{module}.{name}" if module else str(name)
+    if name in _WRAPPERS or name == "__lambda__":
+        raise UnsafeContentError(
+            f"{where} holds a {str(name).strip('_')}, which runs code that comes with it, and is "
+            "refused; write the step with keras.ops or a stock layer"
+        )
+    if name in _MARKERS and module is None:
+        return
+    if name == "function":
+        # Resolved by Keras among its own activations, losses and metrics.
+        own = _is_keras(module) or module == "builtins"
+        own = own and registered in (None, "function", config.get("config"))
+    else:
+        own = _is_keras(module) or (module == "keras" and name in _IN_KERAS_ITSELF)
+        own = own and registered in (None, name)
+    if not own:
+        raise UnsafeContentError(
+            f"{where} needs {registered or called}, which is not part of Keras, and is refused; "
+            "a model of stock layers and keras.ops opens everywhere"
+        )
+
+
+def _is_keras(module: Any) -> bool:
+    return isinstance(module, str) and any(
+        module == known or module.startswith(known + ".") for known in _MODULES
+    )
+
+
+def is_code(name: str) -> bool:
+    """Whether a file of this name may hold pickled data or code."""
+    return len(name) < 4096 and PurePosixPath(name.lower()).suffix in _CODE_SUFFIXES
+
+
+def check_names(names: Any, where: str) -> None:
+    """Refuse files that leave the folder, or that may hold pickled data or code.
+
+    Args:
+        names: Paths that a record lists, relative to the model directory.
+        where: What to call the model in messages.
+
+    Raises:
+        UnsafeContentError: Naming the file.
+    """
+    for name in names:
+        path = PurePosixPath(name) if isinstance(name, str) else None
+        if (
+            path is None
+            or not path.parts
+            or path.is_absolute()
+            or str(path) != name
+            or ".." in path.parts
+            or path.parts[0] in (".git", ".cache")
+            or any(character in name for character in "\\\0\n\r")
+            or (len(name) > 1 and name[1] == ":")
+        ):
+            raise UnsafeContentError(
+                f"keras_arch.json of {where} lists {name!r}, which is not a file of its folder, "
+                "and is refused"
+            )
+        if is_code(name):
+            raise UnsafeContentError(
+                f"{where} holds {name}, which may be pickled data or code, and is refused; "
+                "weights belong into model.weights.h5"
+            )
