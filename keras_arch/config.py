@@ -157,7 +157,6 @@ class ClassifierRecipe(Recipe):
 
     optimizer: Optimizer
     weight_decay: Annotated[float, pydantic.Field(ge=0)] = 0.0
-    label_smoothing: Fraction = 0.0
 
 
 class GANRecipe(Recipe):

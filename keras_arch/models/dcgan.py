@@ -118,6 +118,7 @@ def DCGANDiscriminator(
     channels: int = 3,
     variant: str = "port",
     filters: int | None = None,
+    batch_norm: bool = True,
     weights: str | None = None,
     synchronized: bool = False,
     name: str | None = None,
@@ -133,6 +134,9 @@ def DCGANDiscriminator(
         variant: `"port"` or `"paper"`.
         filters: Filters of the first layer, doubled at each halving of the map up to 1024.
             Default 64 (port) or 128 (paper).
+        batch_norm: `False` leaves batch norm out, for losses with a gradient penalty: the penalty
+            is about one image at a time, and batch norm mixes them (Gulrajani et al. 2017,
+            section 4).
         weights: `None` for random weights, or the path of a `.weights.h5` file.
         synchronized: Batch norm statistics over all replicas of a distribution strategy.
         name: Name of the model.
@@ -154,7 +158,7 @@ def DCGANDiscriminator(
     x = image
     for stage, width in enumerate(widths, start=1):
         x = _downsample(x, width, variant, f"stage{stage}_conv")
-        if stage > 1:
+        if batch_norm and stage > 1:
             x = _norm(f"stage{stage}_norm", synchronized)(x)
         x = layers.LeakyReLU(negative_slope=0.2, name=f"stage{stage}")(x)
     # A valid 4x4 convolution over the 4x4 map and a dense layer over it are one and the same.

@@ -149,10 +149,7 @@ class GAN(PlayersTrainer):
         Raises:
             ArgumentError: If `count` is not positive.
         """
-        if count < 1:
-            raise ArgumentError(f"count must be a positive whole number, got {count!r}")
-        latents = self.noise()["latent"].draw(count, keras.random.SeedGenerator(seed))
-        return np.asarray(self.generator.predict(latents, batch_size=batch_size, verbose=0))
+        return sample(self.generator, count, seed, self.latent, batch_size)
 
     # The game.
 
@@ -252,6 +249,48 @@ class GAN(PlayersTrainer):
             for name in ("g_optimizer", "d_optimizer")
         }
         self.compile(**(config | optimizers))
+
+
+def sample(
+    generator: keras.Model,
+    count: int,
+    seed: int | None = None,
+    latent: str = "normal",
+    batch_size: int = 128,
+) -> np.ndarray:
+    """Draw images from a generator alone, as `GAN.generate` does.
+
+    Args:
+        generator: From a latent `(batch, latent_size)` to images.
+        count: How many.
+        seed: The same seed gives the same images; `None` gives new ones.
+        latent: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1).
+        batch_size: Images in one forward.
+
+    Returns:
+        A `float32` array `(count, height, width, channels)` in the generator's range.
+
+    Raises:
+        ArgumentError: If `count` is not positive or `latent` is neither.
+
+    Example:
+        >>> from keras_arch import models, trainers
+        >>> generator = models.DCGANGenerator(image_size=16, channels=1, filters=4)
+        >>> trainers.sample(generator, 2, seed=0).shape
+        (2, 16, 16, 1)
+    """
+    if not isinstance(count, int) or count < 1:
+        raise ArgumentError(f"count must be a positive whole number, got {count!r}")
+    if latent not in LATENTS:
+        raise ArgumentError(f"latent must be one of {', '.join(LATENTS)}, got {latent!r}")
+    noise = Noise((generator.input_shape[-1],), latent)
+    latents = np.asarray(noise.draw(count, keras.random.SeedGenerator(seed)))
+    # Not `predict`, which would start a data pipeline and compile for every call.
+    batches = [
+        keras.ops.convert_to_numpy(generator(latents[i : i + batch_size], training=False))
+        for i in range(0, count, batch_size)
+    ]
+    return np.concatenate(batches).astype(np.float32)
 
 
 def _optimizer(given: Any) -> keras.optimizers.Optimizer:

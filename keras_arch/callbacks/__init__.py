@@ -1,0 +1,17 @@
+"""Callbacks for `fit`: exact checkpoints, clean stops, sample grids and tables."""
+
+from keras_arch.callbacks.checkpoint import Checkpoint, StopOnNonFinite, StopOnSignal
+from keras_arch.callbacks.pictures import LogTable, SampleGrid
+from keras_arch.callbacks.state import Folder, Position, Saved, variables_of
+
+__all__ = [
+    "Checkpoint",
+    "Folder",
+    "LogTable",
+    "Position",
+    "SampleGrid",
+    "Saved",
+    "StopOnNonFinite",
+    "StopOnSignal",
+    "variables_of",
+]

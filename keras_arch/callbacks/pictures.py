@@ -1,0 +1,83 @@
+"""Callbacks that show how a run is going: sample grids, curves and tables."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_arch import files, pictures
+
+
+class SampleGrid(keras.callbacks.Callback):
+    """Draws the same latents after every so many epochs: `epoch-0001.png`, ...
+
+    Args:
+        directory: Where the grids go.
+        generate: From the model to `uint8` images `(count, height, width, channels)`; the same
+            latents at every call.
+        every: Epochs between grids.
+        tensorboard: A log folder of TensorBoard to show them in as well, or `None`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        generate: Callable[[keras.Model], np.ndarray],
+        *,
+        every: int = 1,
+        tensorboard: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.directory = Path(directory)
+        self.generate = generate
+        self.every = every
+        self.tensorboard = tensorboard
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Draw, when it is time."""
+        if (epoch + 1) % self.every:
+            return
+        sheet = pictures.grid(self.generate(self.model))
+        pictures.save_png(sheet, self.directory / f"epoch-{epoch + 1:04d}.png")
+        if self.tensorboard is not None:
+            import tensorflow as tf
+
+            writer = tf.summary.create_file_writer(str(self.tensorboard))
+            with writer.as_default():
+                tf.summary.image("samples", sheet[None], step=epoch + 1)
+            writer.close()
+
+
+class LogTable(keras.callbacks.Callback):
+    """Writes `log.csv` and `history.png` anew after each epoch, from all rows of the run.
+
+    Keras' `CSVLogger` appends, and so repeats the epochs that a killed run had begun.
+
+    Args:
+        table: The CSV file.
+        picture: The PNG of the curves.
+        rows: Gives all rows so far, for example those of a `Checkpoint`. Put this after it.
+    """
+
+    def __init__(
+        self, table: Path, picture: Path, rows: Callable[[], tuple[dict[str, float], ...]]
+    ) -> None:
+        super().__init__()
+        self.table = Path(table)
+        self.picture = Path(picture)
+        self.rows = rows
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write both."""
+        rows = self.rows()
+        text = io.StringIO()
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        files.atomic_write(self.table, text.getvalue())
+        pictures.history(rows, self.picture)

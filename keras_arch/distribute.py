@@ -1,0 +1,67 @@
+"""A `tf.distribute` strategy by name. Models and optimizers are built in its scope."""
+
+import logging
+import os
+from typing import Any
+
+from keras_arch.errors import ArgumentError
+
+STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
+_log = logging.getLogger("keras_arch")
+
+
+def strategy(name: str = "auto", *, devices: list[str] | None = None, tpu: str = "") -> Any:
+    """A distribution strategy.
+
+    Args:
+        name: `"auto"`: several hosts where `TF_CONFIG` describes them, mirrored on several GPUs,
+            else none. `"none"`: one device. `"mirrored"`: all GPUs of this host (or `devices`);
+            with a single device it works and says so. `"multi_worker"`: the hosts in `TF_CONFIG`.
+            `"tpu"`: a TPU.
+        devices: For `"mirrored"`, the devices to use, such as `["GPU:0", "GPU:1"]`.
+        tpu: For `"tpu"`, its name or address; empty finds the local one.
+
+    Returns:
+        A `tf.distribute.Strategy`.
+
+    Raises:
+        ArgumentError: If the name is unknown, or what it needs is not there.
+
+    Example:
+        >>> from keras_arch import distribute
+        >>> distribute.strategy("none").num_replicas_in_sync
+        1
+    """
+    if name in ("parameter_server", "ps"):
+        raise ArgumentError(
+            f"strategy {name!r} is not supported by Keras 3; use multi_worker for several hosts"
+        )
+    if name not in STRATEGIES:
+        raise ArgumentError(f"strategy must be one of {', '.join(STRATEGIES)}, got {name!r}")
+    import tensorflow as tf
+
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "auto":
+        name = "none" if len(gpus) < 2 else "mirrored"
+        if "TF_CONFIG" in os.environ:
+            name = "multi_worker"
+    if name == "none":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        mirrored = tf.distribute.MirroredStrategy(devices)
+        if mirrored.num_replicas_in_sync == 1:
+            _log.warning("strategy mirrored: one device only, so it trains as strategy none does")
+        return mirrored
+    if name == "multi_worker":
+        if "TF_CONFIG" not in os.environ:
+            raise ArgumentError(
+                "strategy multi_worker needs the environment variable TF_CONFIG with the "
+                "addresses of all hosts and this host's place among them"
+            )
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu)
+    except (ValueError, tf.errors.OpError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ArgumentError(f"strategy tpu found no TPU {tpu or '(local)'}: {reason}") from None
+    return tf.distribute.TPUStrategy(resolver)

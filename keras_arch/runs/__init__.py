@@ -1,0 +1,29 @@
+"""The one place that wires config, data, model, trainer, strategy and run directory together."""
+
+from keras_arch.runs.directory import RunDirectory, environment
+from keras_arch.runs.training import Run, train
+from keras_arch.runs.using import (
+    Prediction,
+    evaluate,
+    export_model,
+    generate,
+    model_address,
+    open_model,
+    predict,
+    push,
+)
+
+__all__ = [
+    "Prediction",
+    "Run",
+    "RunDirectory",
+    "environment",
+    "evaluate",
+    "export_model",
+    "generate",
+    "model_address",
+    "open_model",
+    "predict",
+    "push",
+    "train",
+]

@@ -1,0 +1,102 @@
+"""What a run leaves behind, and where."""
+
+import datetime
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_arch import __version__, config, files
+from keras_arch.errors import RunError
+
+_PACKAGES = ("keras", "tensorflow", "tensorflow-datasets", "huggingface-hub", "numpy")
+
+
+class RunDirectory:
+    """The files of one run.
+
+    Args:
+        path: The directory; it need not exist yet.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.environment = self.path / "environment.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.logs = self.path / "logs"
+        self.table = self.path / "log.csv"
+        self.history = self.path / "history.png"
+        self.samples = self.path / "samples"
+        self.confusion = self.path / "confusion_matrix.png"
+        self.metrics = self.path / "metrics.json"
+        self.model = self.path / "model"
+
+    def start(self, resolved: config.Config, *, resume: bool) -> None:
+        """Take the directory for a run, or make sure that it is this run's.
+
+        Raises:
+            RunError: If it holds a run and `resume` is not asked for, or the run in it was begun
+                with another config.
+        """
+        if not self.config.exists():
+            if self.path.exists() and any(self.path.iterdir()):
+                raise RunError(f"{self.path} holds files of something else; choose another --out")
+            files.atomic_write(self.config, config.dump(resolved))
+        elif not resume:
+            raise RunError(
+                f"{self.path} holds a run already; go on with --resume or choose another --out"
+            )
+        else:
+            self._check_same(resolved)
+            # More epochs is the one change that a run may see.
+            files.atomic_write(self.config, config.dump(resolved))
+        files.atomic_write(self.environment, json.dumps(environment(), indent=1) + "\n")
+
+    def _check_same(self, resolved: config.Config) -> None:
+        before = config.load(self.config).model_dump()
+        now = resolved.model_dump()
+        before["recipe"].pop("epochs"), now["recipe"].pop("epochs")
+        for section in now:
+            if before.get(section) != now[section]:
+                raise RunError(
+                    f"the run in {self.path} was begun with another {section!r}; resume with the "
+                    "same config and settings (only recipe.epochs may change)"
+                )
+
+
+def environment() -> dict[str, Any]:
+    """Versions, git revision and devices, for a run's record.
+
+    Example:
+        >>> environment()["keras_arch"] == __version__
+        True
+    """
+    import tensorflow as tf
+
+    return {
+        "keras_arch": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "backend": keras.backend.backend(),
+        "git_revision": _git_revision(),
+        "devices": [device.name for device in tf.config.list_logical_devices()],
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _git_revision() -> str | None:
+    """The revision of the code, with `-dirty` where it was changed; `None` outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,217 @@
+"""From a config to a trained model in a run directory."""
+
+import contextlib
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_arch import callbacks, config, data, distribute, files, hub
+from keras_arch.errors import ConfigError
+from keras_arch.preprocessing import Preprocessing
+from keras_arch.runs.directory import RunDirectory
+from keras_arch.runs.recipes import Job, job_for
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        directory: Where everything is.
+        model: The model directory in the layout of the Hub.
+        metrics: The figures of `metrics.json`.
+    """
+
+    directory: Path
+    model: Path
+    metrics: dict[str, float]
+
+
+def train(
+    source: "config.Config | str | Path",
+    out: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    strategy: str = "auto",
+    resume: bool = False,
+    verbose: int | str = "auto",
+) -> Run:
+    """Train what a config describes.
+
+    Args:
+        source: A checked config, the name of a shipped one, or the path of a YAML file.
+        out: The run directory. Default `runs/NAME`.
+        overrides: Changes such as `"recipe.epochs=20"`, where `source` is a name or path.
+        strategy: As in `keras_arch.distribute.strategy`.
+        resume: Go on with the run in `out` (from the start when it has not got far enough to
+            have a checkpoint). It ends as it would have without the interruption.
+        verbose: Of `fit`: 0 is silent, 1 a progress bar, 2 a line an epoch; `"auto"` is 1 in a
+            terminal, else 2.
+
+    Returns:
+        The finished `Run`.
+
+    Raises:
+        ConfigError: If the config is wrong or its parts do not fit each other.
+        DataError: If the data is missing or does not fit.
+        RunError: If the directory holds another run.
+        NonFiniteError: If training diverged; the last good checkpoint is kept.
+        Interrupted: If SIGTERM or Ctrl-C came; the state is saved.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_arch import runs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = runs.train(
+        ...         "resnet20-digits",
+        ...         folder + "/run",
+        ...         overrides=["recipe.epochs=1", "data.train=train[:64]", "data.test=test[:64]"],
+        ...         verbose=0,
+        ...     )
+        ...     sorted(run.metrics)
+        ['accuracy', 'error', 'loss']
+    """
+    checked = config.load(source, overrides) if isinstance(source, str | Path) else source
+    if verbose == "auto":
+        verbose = 1 if sys.stdout.isatty() else 2
+    directory = RunDirectory(out or Path("runs") / checked.name)
+    with _settings(checked.recipe):
+        chosen = distribute.strategy(strategy)
+        replicas = chosen.num_replicas_in_sync
+        if checked.recipe.batch_size % replicas:
+            raise ConfigError(
+                f"recipe.batch_size {checked.recipe.batch_size} is the batch over all replicas "
+                f"and must divide by their number, {replicas}"
+            )
+        images = data.load(checked.data.source, checked.data.train, data_dir=checked.data.data_dir)
+        resolved, preprocessing = _resolve(checked, images)
+        job = job_for(resolved, preprocessing)
+        job.check()
+        directory.start(resolved, resume=resume)
+        saved = callbacks.Folder(directory.checkpoints).newest() if resume else None
+        with chosen.scope():
+            model = job.build(replicas)
+        _fit(model, job, images, directory, saved, verbose)
+        return _finish(model, job, directory)
+
+
+@contextlib.contextmanager
+def _settings(recipe: config.Recipe) -> Iterator[None]:
+    """The process-wide settings of a recipe, put back afterwards where that can be."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(recipe.precision)
+    keras.utils.set_random_seed(recipe.seed)
+    if recipe.deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _resolve(checked: config.Config, images: Any) -> tuple[config.Config, Preprocessing]:
+    """Put measured values in place of their names."""
+    settings = checked.preprocessing
+    if not isinstance(settings.mean, str):
+        return checked, settings.build()
+    unmeasured = settings.build(mean=0.0)
+    mean = data.mean_image(images, unmeasured, per_pixel=settings.mean == "per_pixel")
+    # Rounded: what a config can hold readably is exactly what is used.
+    rounded = mean.round(4).tolist()
+    resolved = checked.model_copy(
+        update={"preprocessing": settings.model_copy(update={"mean": rounded})}
+    )
+    return resolved, settings.build(mean=rounded)
+
+
+def _fit(
+    model: keras.Model,
+    job: Job,
+    images: Any,
+    directory: RunDirectory,
+    saved: "callbacks.Saved | None",
+    verbose: int | str,
+) -> None:
+    """Train to the last epoch, from wherever the run is."""
+    recipe = job.config.recipe
+    start = saved.position if saved else callbacks.Position()
+    if start.epoch >= recipe.epochs:
+        _restore(model, job, images, saved)
+        return
+    checkpoint = callbacks.Checkpoint(
+        directory.checkpoints, every=recipe.checkpoint_every, resume=saved
+    )
+    where = f"Resume with: keras-arch train {directory.config} --out {directory.path} --resume"
+    stop = callbacks.StopOnSignal(checkpoint, where)
+    chain = [
+        callbacks.StopOnNonFinite(directory.checkpoints),
+        *job.callbacks(directory),
+        keras.callbacks.TensorBoard(str(directory.logs), write_graph=False),
+        checkpoint,
+        callbacks.LogTable(directory.table, directory.history, lambda: checkpoint.position.rows),
+        stop,
+    ]
+    stretches = [(start.epoch + bool(start.step), recipe.epochs, 0)]
+    if start.step:
+        # An epoch that was begun is finished by a `fit` of its own, shorter than the others.
+        stretches.insert(0, (start.epoch, start.epoch + 1, start.step))
+    with stop:
+        for first, last, step in stretches:
+            if first == last:
+                continue
+            batches = data.training(
+                images,
+                job.preprocessing,
+                job.images_per_step,
+                seed=recipe.seed,
+                augment=job.config.data.augment,
+                start_epoch=first,
+                start_step=step,
+                cache=job.config.data.cache,
+            )
+            model.fit(
+                batches.dataset,
+                initial_epoch=first,
+                epochs=last,
+                steps_per_epoch=batches.steps_per_epoch - step,
+                validation_data=job.validation(),
+                callbacks=chain,
+                verbose=verbose,
+                # The pipeline shuffles; Keras warns unless it is told that it need not.
+                shuffle=False,
+            )
+
+
+def _restore(model: keras.Model, job: Job, images: Any, saved: "callbacks.Saved") -> None:
+    """Take the weights of a run that had finished training."""
+    batches = data.training(images, job.preprocessing, job.images_per_step, seed=0)
+    # One batch builds whatever `fit` would have built; the state then overwrites what it did.
+    model.fit(batches.dataset, steps_per_epoch=1, verbose=0)
+    saved.restore(model)
+
+
+def _finish(model: keras.Model, job: Job, directory: RunDirectory) -> Run:
+    """Measure, and write `metrics.json` and the model directory."""
+    metrics = job.measure(model, directory)
+    network, training = job.publish(model)
+    card = job.card(metrics)
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, (part, part_card) in training.items():
+            hub.save(part, Path(scratch) / name, part_card)
+        hub.save(
+            network,
+            directory.model,
+            card,
+            samples=job.picture(directory),
+            training=scratch if training else None,
+        )
+    files.atomic_write(directory.metrics, json.dumps(metrics, indent=1) + "\n")
+    return Run(directory.path, directory.model, metrics)
