@@ -4,6 +4,7 @@ One description travels with the weights and is used by training, prediction and
 """
 
 import dataclasses
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,8 @@ class Preprocessing:
         scale: Factor on pixel values in [0, 255]. Default 1/255.
         mean: Subtracted after scaling. One number, one a channel, or a whole image
             `(height, width, channels)` (the per-pixel mean of the ResNet paper's CIFAR recipe).
-        std: Divides after the subtraction. One number or one a channel.
+            Channels are in the order of `channel_order`.
+        std: Divides after the subtraction. One number or one a channel, ordered likewise.
         channel_order: `"rgb"`, or `"bgr"` for networks that were trained by Caffe.
 
     Raises:
@@ -51,12 +53,14 @@ class Preprocessing:
     channel_order: str = "rgb"
 
     def __post_init__(self) -> None:
-        size = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
-        if len(size) != 2 or any(not isinstance(s, int) or s < 1 for s in size):
+        size = self.size
+        size = (size, size) if isinstance(size, int) else size
+        size = tuple(size) if isinstance(size, (list, tuple)) else ()
+        if len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
             raise ArgumentError(
                 f"preprocessing size must be (height, width) in pixels, got {self.size!r}"
             )
-        if self.channels not in (1, 3):
+        if type(self.channels) is not int or self.channels not in (1, 3):
             raise ArgumentError(f"preprocessing channels must be 1 or 3, got {self.channels!r}")
         if self.resize not in RESIZE_METHODS:
             raise ArgumentError(
@@ -67,11 +71,20 @@ class Preprocessing:
             raise ArgumentError(
                 f"preprocessing channel_order must be rgb or bgr, got {self.channel_order!r}"
             )
-        if not self.scale > 0:
-            raise ArgumentError(f"preprocessing scale must be positive, got {self.scale!r}")
+        if not isinstance(self.scale, numbers.Real) or not 0 < self.scale < float("inf"):
+            raise ArgumentError(
+                f"preprocessing scale must be a positive number, got {self.scale!r}"
+            )
         object.__setattr__(self, "size", size)
+        object.__setattr__(self, "scale", float(self.scale))
         for name in ("mean", "std"):
-            value = np.asarray(getattr(self, name), np.float32)
+            try:
+                value = np.asarray(getattr(self, name), np.float32)
+            except (TypeError, ValueError):
+                raise ArgumentError(
+                    f"preprocessing {name} must be a number, one a channel or a whole image, got "
+                    f"{str(getattr(self, name))[:60]!r}"
+                ) from None
             try:
                 np.broadcast_to(value, (*size, self.channels))
             except ValueError:
@@ -115,6 +128,8 @@ class Preprocessing:
             return images
         if self.resize == "pad":
             return tf.image.resize_with_crop_or_pad(images, *self.size)
+        if self.resize == "nearest":
+            return tf.image.resize(images, self.size, method="nearest")
         resized = tf.image.resize(images, self.size, method=self.resize, antialias=True)
         # Bicubic and Lanczos overshoot at edges; pixels do not.
         return tf.clip_by_value(resized, 0.0, 255.0)
@@ -163,17 +178,22 @@ class Preprocessing:
             raise ArgumentError(
                 f"preprocessing has no key {unknown[0]!r}; it has {', '.join(sorted(known))}"
             )
-        return cls(**(description | {"size": tuple(description["size"])}))
+        if "size" not in description:
+            raise ArgumentError("preprocessing needs the key 'size', (height, width) in pixels")
+        return cls(**description)
 
     def _fit_channels(self, images: Any) -> Any:
         import tensorflow as tf
 
-        if images.shape[-1] == self.channels:
+        channels = images.shape[-1] if images.shape.rank in (3, 4) else None
+        if channels == self.channels:
             return images
-        if self.channels == 3 and images.shape[-1] == 1:
+        if self.channels == 3 and channels == 1:
             return tf.repeat(images, 3, axis=-1)
-        if self.channels == 1 and images.shape[-1] == 3:
-            return tf.image.rgb_to_grayscale(images)
+        if self.channels == 1 and channels == 3:
+            # Rounded for floats too, so that an image gives the same input as uint8 and as float.
+            grey = tf.tensordot(tf.cast(images, tf.float32), [0.299, 0.587, 0.114], 1)
+            return tf.cast(tf.round(grey), images.dtype)[..., None]
         raise ArgumentError(
             f"images must have 1 or 3 channels, got an array of shape {tuple(images.shape)}"
         )

@@ -141,6 +141,9 @@ def training(
 
         def epoch_of(epoch: Any) -> Any:
             first = tf.where(epoch == start_epoch, np.int64(start_step), np.int64(0))
+            # A shuffle mixes the global seed into its own. This fixes it in this function's graph
+            # alone, so that `tf.random.set_seed` does not change the order.
+            tf.compat.v1.set_random_seed(1)
             shuffle_seed = tf.random.stateless_uniform(
                 [], key(_ORDER, epoch), 0, 2**62, tf.int64, alg="philox"
             )
