@@ -8,6 +8,7 @@ gradient of the mean over the global batch. Values for the logs are summed over 
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import tensorflow as tf
 from keras import ops
 
@@ -31,17 +32,20 @@ def build_optimizers(trainer: Any) -> None:
                 player.optimizer.build(player.network.trainable_variables)
 
 
-def replica_seed(seed_generator: Any) -> Any:
-    """The generator's next seed, another one on every replica.
+class SeedGenerator(keras.random.SeedGenerator):
+    """A generator that gives every replica another seed.
 
-    The generator's state is the same on all replicas, and so would be what they draw from it.
+    Its state is the same on all replicas, and so would be what they draw from it.
     """
-    seed = seed_generator.next()
-    context = tf.distribute.get_replica_context()
-    if context is None:
-        return seed
-    replica = tf.cast(context.replica_id_in_sync_group, seed.dtype)
-    return tf.random.experimental.stateless_fold_in(seed, replica)
+
+    def next(self, ordered: bool = True) -> Any:
+        """The next seed, with the replica's number folded in."""
+        seed = super().next(ordered)
+        context = tf.distribute.get_replica_context()
+        if context is None:
+            return seed
+        replica = tf.cast(context.replica_id_in_sync_group, seed.dtype)
+        return tf.random.experimental.stateless_fold_in(seed, replica)
 
 
 def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:

@@ -35,7 +35,7 @@ class Noise:
     distribution: str = "normal"
 
     def draw(self, count: Any, seed: Any) -> Any:
-        """`(count, *shape)` numbers from an integer, a seed tensor or a `SeedGenerator`."""
+        """`(count, *shape)` numbers from an integer or a `SeedGenerator`."""
         shape = (count, *self.shape)
         if self.distribution == "normal":
             return keras.random.normal(shape, seed=seed)
@@ -85,9 +85,9 @@ class PlayersTrainer(keras.Model):
                 f"{keras.backend.backend()!r}"
             )
         self.engine = importlib.import_module(ENGINES[keras.backend.backend()])
-        self.seed_generator = keras.random.SeedGenerator(seed, name="training_seed")
+        self.seed_generator = self.engine.SeedGenerator(seed, name="training_seed")
         # Evaluation draws from its own generator: looking does not change what is trained.
-        self.evaluation_seed_generator = keras.random.SeedGenerator(0, name="evaluation_seed")
+        self.evaluation_seed_generator = self.engine.SeedGenerator(0, name="evaluation_seed")
         self.trackers = [keras.metrics.Mean(name=logged) for logged in self.LOGGED]
         self.update = "alternating"
 
@@ -194,7 +194,7 @@ class PlayersTrainer(keras.Model):
         """The batch with the noise that it did not bring itself."""
         count = ops.shape(tensors["image"])[0]
         drawn = {
-            name: noise.draw(count, self.engine.replica_seed(seed_generator))
+            name: noise.draw(count, seed_generator)
             for name, noise in self.noise().items()
             if name not in tensors
         }
