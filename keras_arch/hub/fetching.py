@@ -238,45 +238,29 @@ class FolderSource:
     offline: bool = False
 
     def fetch(self, name: str) -> Path | None:
+        """Where a file is, `None` if there is no such file."""
         file = self.directory / name
         return file if file.is_file() else None
 
 
-@dataclasses.dataclass(frozen=True)
-class HubSource:
-    """A repository at one commit."""
-
-    snapshot: remote.Snapshot
-
-    @property
-    def where(self) -> str:
-        return str(self.snapshot.repository)
-
-    @property
-    def remedy(self) -> str:
-        return self.snapshot.remedy
-
-    @property
-    def offline(self) -> bool:
-        return self.snapshot.offline
-
-    def fetch(self, name: str) -> Path | None:
-        return self.snapshot.fetch(name)
-
-
-Source = FolderSource | HubSource
+Source = FolderSource | remote.Snapshot
 
 
 def _source(reference: str | os.PathLike[str], token: str | None) -> Source:
     place = parse(reference)
     if isinstance(place, Repository):
-        return HubSource(remote.resolve(place, token))
+        return remote.resolve(place, token)
     if not place.path.is_dir():
         raise HubError(f"there is no model at {place}; check the address")
     return FolderSource(place.path, str(place))
 
 
 def read_record(source: Source) -> Record | None:
+    """The record of a model, `None` if it has none.
+
+    Raises:
+        HubError: If there is one that cannot be trusted.
+    """
     file = source.fetch(RECORD)
     return Record.parse(file.read_bytes(), source.where) if file else None
 
@@ -323,6 +307,7 @@ def _own_readme(directory: Path, before: Record | None, theirs: Path | None) -> 
 
 
 def no_record(where: str) -> str:
+    """What to say of a model that keras_arch did not save."""
     return (
         f"{where} has no {RECORD}: it is a plain Keras model. hub.load opens it; hub.save it "
         "with a card to publish it or to keep its labels and preprocessing"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Union
 
 from keras_arch._version import __version__
 from keras_arch.errors import ArgumentError, HubError, StorageError
-from keras_arch.files import atomic_directory, atomic_write, storage_errors
+from keras_arch.files import atomic_directory, atomic_write
 from keras_arch.hub import layout, remote
 from keras_arch.hub.card import Card, readme
-from keras_arch.hub.fetching import FolderSource, HubSource, Source, no_record, read_record
+from keras_arch.hub.fetching import FolderSource, Source, no_record, read_record
 from keras_arch.hub.layout import README, RECORD, SAMPLES, TRAINING, Record
 from keras_arch.hub.references import Folder, Repository, check_revision, parse, parse_address
 
@@ -92,8 +92,7 @@ def push(
         # What resuming needs may have been left on the Hub when this was pulled.
         has_training = (directory / TRAINING).is_dir()
         names = [n for n in record.sha256 if has_training or n not in record.training]
-        remedy = "save it again"
-        layout.verify(directory, record, names, str(directory), remedy)
+        layout.verify(directory, record, names, str(directory), "save it again")
         layout.check_config(directory / "config.json", str(directory))
         if isinstance(target, Folder):
             return _push_to_folder(directory, record, names, target)
@@ -116,8 +115,8 @@ def _target(repo: str, revision: str | None, private: bool) -> Repository | Fold
 
 def _compose(
     directory: Path, record: Record, names: list[str], repository: str | None, there: Source
-) -> tuple[dict[str, Path | bytes], Record | None]:
-    """The files to publish, and the record of what is there now.
+) -> tuple[dict[str, Path | bytes], Record, Record | None]:
+    """The files to publish, the record among them, and the record of what is there now.
 
     Args:
         directory: The model.
@@ -156,7 +155,7 @@ def _compose(
     }
     new = Record(card, hashes, layout.text_sha256(generated), seen)
     files[RECORD] = new.to_json().encode()
-    return files, published
+    return files, new, published
 
 
 def _may_replace(
@@ -180,12 +179,11 @@ def _push_to_hub(
     token: str | None,
 ) -> str:
     snapshot = remote.prepare(target, private, token)
-    files, published = _compose(directory, record, names, target.id, HubSource(snapshot))
-    listed = Record.parse(_bytes(files[RECORD]), str(target)).sha256
-    stale = [name for name in (published.sha256 if published else ()) if name not in listed]
+    files, new, published = _compose(directory, record, names, target.id, snapshot)
+    stale = [name for name in (published.sha256 if published else ()) if name not in new.sha256]
     message = f"Publish {record.card.name} with keras_arch {__version__}"
     url = remote.commit(snapshot, files, stale, message)
-    _remember(directory, record, files)
+    _remember(directory, record, new)
     return url
 
 
@@ -194,11 +192,10 @@ def _push_to_folder(directory: Path, record: Record, names: list[str], target: F
         raise ArgumentError(f"{directory} is the folder to push to; give another one")
     before = layout.before_replacing(target.path)
     there = FolderSource(target.path, str(target))
-    files, _ = _compose(directory, record, names, None, there)
-    for name in Record.parse(_bytes(files[RECORD]), str(target)).training:
+    files, new, _ = _compose(directory, record, names, None, there)
+    # What stays as it is there.
+    for name in (README, *new.training):
         files.setdefault(name, target.path / name)
-    if README not in files:
-        files[README] = target.path / README
     with atomic_directory(target.path) as filling:
         for name, content in files.items():
             (filling / name).parent.mkdir(parents=True, exist_ok=True)
@@ -207,22 +204,16 @@ def _push_to_folder(directory: Path, record: Record, names: list[str], target: F
             else:
                 shutil.copyfile(content, filling / name)
         layout.carry_over(target.path, filling, before)
-    _remember(directory, record, files)
+    _remember(directory, record, new)
     return str(target)
 
 
-def _bytes(content: Path | bytes) -> bytes:
-    return content if isinstance(content, bytes) else content.read_bytes()
-
-
-def _remember(directory: Path, record: Record, files: dict[str, Path | bytes]) -> None:
+def _remember(directory: Path, record: Record, new: Record) -> None:
     """Note which README was published, so that one edited further here can follow it."""
-    seen = Record.parse(_bytes(files[RECORD]), str(directory)).published
-    if seen == record.published:
+    if new.published == record.published:
         return
+    noted = dataclasses.replace(record, published=new.published)
     try:
-        with storage_errors(directory):
-            updated = dataclasses.replace(record, published=seen)
-            atomic_write(directory / RECORD, updated.to_json())
+        atomic_write(directory / RECORD, noted.to_json())
     except StorageError as error:
         _log.warning("pushed, but not noted in the directory: %s", error)

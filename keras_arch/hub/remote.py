@@ -33,6 +33,11 @@ class Snapshot:
     offline: bool = False
 
     @property
+    def where(self) -> str:
+        """What to call the model in messages."""
+        return str(self.repository)
+
+    @property
     def remedy(self) -> str:
         """What to do about a file that is not what it should be."""
         from huggingface_hub import constants

@@ -120,10 +120,12 @@ def check_objects(config: Any, where: str) -> None:
 def _check_object(config: dict[str, Any], where: str) -> None:
     name, module = config["class_name"], config.get("module")
     registered = config.get("registered_name")
-    called = f"{module}.{name}" if module else str(name)
+    called = f"{module}.{name}" if module else name
+    if not isinstance(name, str):
+        raise ValueError("class_name is not a text")
     if name in _WRAPPERS or name == "__lambda__":
         raise UnsafeContentError(
-            f"{where} holds a {str(name).strip('_')}, which runs code that comes with it, and is "
+            f"{where} holds a {name.strip('_')}, which runs code that comes with it, and is "
             "refused; write the step with keras.ops or a stock layer"
         )
     if name in _MARKERS and module is None:
@@ -134,7 +136,7 @@ def _check_object(config: dict[str, Any], where: str) -> None:
         own = own and registered in (None, "function", config.get("config"))
     else:
         own = _is_keras(module) or (module == "keras" and name in _IN_KERAS_ITSELF)
-        own = own and registered in (None, name)
+        own = own and registered in (None, name) and not name.startswith("__")
     if not own:
         raise UnsafeContentError(
             f"{where} needs {registered or called}, which is not part of Keras, and is refused; "

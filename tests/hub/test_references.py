@@ -1,0 +1,129 @@
+from pathlib import Path
+
+import pytest
+from huggingface_hub.utils import HFValidationError, validate_repo_id
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_arch import presets
+from keras_arch.errors import ArgumentError, HubError
+from keras_arch.hub.references import Folder, Repository, parse, parse_address
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("hf://user/repo", Repository("user/repo")),
+        ("hf://user/repo@v1.0", Repository("user/repo", "v1.0")),
+        ("hf://User_1/re-po.x@refs/pr/1", Repository("User_1/re-po.x", "refs/pr/1")),
+        ("user/repo", Repository("user/repo")),
+        (
+            "file:///folder/hub/a%20b/c",
+            Folder(Path("/folder/hub/a b/c"), "file:///folder/hub/a%20b/c"),
+        ),
+    ],
+)
+def test_addresses(text, expected):
+    assert parse_address(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hf://a/../b",
+        "hf://../b",
+        "hf://a",
+        "hf://a/b/c",
+        "hf://",
+        "hf:///etc/passwd",
+        "hf://a/b.git",
+        "hf://a/b--c",
+        "hf://a/b..c",
+        "hf://-a/b",
+        "hf://a/b\n",
+        "hf://a/b@",
+        "hf://a/b@../../x",
+        "hf://a/b@x y",
+        "hf://a/b@-x",
+        "hf://a/b@x.lock",
+        "hf://a/b@/x",
+        "hf://a/b@x^1",
+        "hf://" + "a" * 60 + "/" + "b" * 60,
+        "file://relative/path",
+        "file:relative",
+        "file:///a/../../etc",
+        "file:///a/%2e%2e/etc",
+        "file:///",
+        "https://example.org/a/b",
+    ],
+)
+def test_what_cannot_be_an_address_is_refused_in_one_line(text):
+    with pytest.raises(ArgumentError) as caught:
+        parse(text)
+    assert "\n" not in str(caught.value)
+    assert repr(text)[1:20] in str(caught.value) or "revision" in str(caught.value)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(st.sampled_from("ab-._/9é \n"), max_size=12))
+def test_no_id_passes_that_the_client_refuses(text):
+    try:
+        place = parse_address(text)
+    except ArgumentError:
+        return
+    try:
+        validate_repo_id(place.id)
+    except HFValidationError:
+        pytest.fail(f"{place.id!r} is refused by the client")
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(st.sampled_from("ab./@{~^: \\-"), max_size=8))
+def test_revisions_are_those_that_git_allows(text):
+    import subprocess
+
+    try:
+        accepted = parse_address(f"user/repo@{text}").revision == text
+    except ArgumentError:
+        accepted = False
+    if accepted:
+        checked = subprocess.run(["git", "check-ref-format", f"refs/heads/{text}"], check=False)
+        assert checked.returncode == 0
+
+
+def test_a_directory_comes_as_it_is(tmp_path):
+    assert parse(tmp_path) == parse(str(tmp_path)) == Folder(tmp_path)
+
+
+def test_what_is_not_there_gets_a_hint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArgumentError, match=r"write hf://user/repo$"):
+        parse("user/repo")
+    with pytest.raises(ArgumentError, match="is a file"):
+        parse(__file__)
+    with pytest.raises(ArgumentError, match="named by a text"):
+        parse(None)
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """Two configs of our own in the place of the shipped ones."""
+    folder = tmp_path / "hub_configs"
+    folder.mkdir()
+    (folder / "published.yaml").write_text("repository: hf://user/repo\n")
+    (folder / "planned.yaml").write_text("repository:\n")
+    monkeypatch.setattr(presets, "_folder", lambda: folder)
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_config_stands_for_its_repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse("published") == Repository("user/repo")
+    with pytest.raises(HubError, match="keras-arch train planned"):
+        parse("planned")
+    with pytest.raises(ArgumentError, match="did you mean the config published"):
+        parse("publishd")
+    (tmp_path / "published").mkdir()
+    assert parse("published") == Repository("user/repo"), "a folder without a model"
+    (tmp_path / "published" / "config.json").write_text("{}")
+    assert parse("published") == Folder(Path("published"))
