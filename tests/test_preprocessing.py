@@ -178,7 +178,7 @@ def test_what_is_no_image_is_refused(shape):
 
 
 def test_descriptions_with_wrong_keys_are_refused():
-    with pytest.raises(ArgumentError, match="no key 'means'; it has .*mean"):
+    with pytest.raises(ArgumentError, match=r"no key 'means'; it has .*mean"):
         Preprocessing.from_dict({"size": [8, 8], "means": 0})
     with pytest.raises(ArgumentError, match="needs the key 'size'"):
         Preprocessing.from_dict({"channels": 3})

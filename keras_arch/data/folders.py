@@ -14,8 +14,7 @@ from keras_arch.data.sources import Source
 from keras_arch.errors import DataError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-# What Pillow calls them; MPO is a JPEG file with further pictures behind the first.
-_FORMATS = ("JPEG", "MPO", "PNG", "BMP")
+_FORMATS = ("JPEG", "PNG", "BMP")
 _SPLITS = ("train", "test", "val", "valid", "validation")
 
 

@@ -125,8 +125,6 @@ def _open(source: str, data_dir: str | os.PathLike[str] | None, *, download: boo
         from keras_arch.data.folders import Folder
 
         return Folder(_existing(source, path))
-    if colon or not source:
-        raise DataError(f"data source {source!r} is not known; give {SCHEMES}")
     from keras_arch.data.catalog import Catalog
 
     return Catalog(source, data_dir, download=download)

@@ -38,8 +38,10 @@ def parse(expression: str, sizes: dict[str, int], source: str) -> list[tuple[str
         name = match["name"]
         if name not in sizes:
             raise DataError(f"{source} has no split {name!r}; it has {', '.join(sizes)}")
-        start = _boundary(match["start"] or "0", sizes[name], expression, source)
-        stop = _boundary(match["stop"] or "100%", sizes[name], expression, source)
+        # A percent sign on either side counts for both, as TensorFlow Datasets has it.
+        percent = "%" in text
+        start = _boundary(match["start"], 0, percent, sizes[name], expression, source)
+        stop = _boundary(match["stop"], sizes[name], percent, sizes[name], expression, source)
         if start >= stop:
             raise DataError(
                 f"split {expression!r} of {source} selects no image: {name} has {sizes[name]}"
@@ -48,9 +50,12 @@ def parse(expression: str, sizes: dict[str, int], source: str) -> list[tuple[str
     return parts
 
 
-def _boundary(text: str, size: int, expression: str, source: str) -> int:
+def _boundary(
+    text: str | None, default: int, percent: bool, size: int, expression: str, source: str
+) -> int:
     """One side of a slice as an index."""
-    percent = text.endswith("%")
+    if text is None:
+        return default
     value = int(text.rstrip("%"))
     limit = 100 if percent else size
     if abs(value) > limit:

@@ -1,0 +1,108 @@
+"""Crops and flips, against NumPy slices."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_arch import data
+from keras_arch.errors import ArgumentError
+
+
+def windows(image, padding):
+    """Every crop that there can be."""
+    height, width, _ = image.shape
+    padded = np.pad(image, [(padding, padding), (padding, padding), (0, 0)])
+    return [
+        padded[y : y + height, x : x + width]
+        for y in range(2 * padding + 1)
+        for x in range(2 * padding + 1)
+    ]
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    padding=st.integers(1, 5),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    channels=st.sampled_from([1, 3]),
+    seed=st.integers(0, 2**62),
+)
+def test_every_crop_is_a_window_of_the_image_with_a_border_of_zeros(
+    padding, height, width, channels, seed
+):
+    images = np.random.default_rng(seed).uniform(0.1, 1, (4, height, width, channels))
+    images = images.astype(np.float32)
+    for image, crop in zip(images, data.RandomCrop(padding)(images, [seed, 1]), strict=True):
+        assert any(np.array_equal(crop, window) for window in windows(image, padding))
+
+
+def test_crops_are_independent_and_uniform():
+    image = np.random.default_rng(0).uniform(size=(8, 8, 1)).astype(np.float32)
+    images = tf.constant(np.broadcast_to(image, (8100, 8, 8, 1)))
+    crops = data.RandomCrop(4)(images, [1, 2]).numpy()
+    counts = [(crops == window).all(axis=(1, 2, 3)).sum() for window in windows(image, 4)]
+    assert sum(counts) == 8100
+    # 100 expected at each of 81 places, standard deviation 10.
+    assert min(counts) > 55
+    assert max(counts) < 150
+
+
+def test_half_of_the_images_are_mirrored_each_on_its_own():
+    images = np.random.default_rng(0).uniform(size=(2000, 5, 7, 3)).astype(np.float32)
+    flipped = data.RandomFlip()(images, [3, 4]).numpy()
+    same = (flipped == images).all(axis=(1, 2, 3))
+    mirrored = (flipped == images[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert (same ^ mirrored).all()
+    # 1,000 expected, standard deviation 22.
+    assert 890 < mirrored.sum() < 1110
+
+
+@pytest.mark.parametrize("change", [data.RandomCrop(2), data.RandomFlip()])
+def test_the_seed_alone_decides(change):
+    images = np.random.default_rng(0).uniform(size=(64, 8, 8, 3)).astype(np.float32)
+    first = change(images, [5, 6]).numpy()
+    tf.random.set_seed(123)
+    np.testing.assert_array_equal(change(images, [5, 6]), first)
+    np.testing.assert_array_equal(tf.function(change)(tf.constant(images), [5, 6]), first)
+    assert not np.array_equal(change(images, [5, 7]), first)
+
+
+def test_names():
+    assert data.augmentations(["crop:4", "flip"]) == (data.RandomCrop(4), data.RandomFlip())
+    assert data.augmentations(("crop",)) == (data.RandomCrop(4),)
+    assert data.augmentations(()) == ()
+    assert data.augmentations([abs]) == (abs,)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["flipp"], "'flipp'; there are crop:PIXELS and flip; did you mean flip?"),
+        (["crop:x"], "'crop:x' cannot be read; write crop:4 or flip"),
+        (["crop:"], "cannot be read"),
+        (["crop:-1"], "cannot be read"),
+        (["flip:2"], "cannot be read"),
+        (["crop:0"], "padding must be a whole number of pixels from 1, got 0"),
+        ([3], "no augmentation named 3"),
+        ("flip", "must be a list"),
+    ],
+)
+def test_wrong_names_say_what_there_is(names, told):
+    with pytest.raises(ArgumentError) as caught:
+        data.augmentations(names)
+    assert told in str(caught.value)
+
+
+def test_why_the_crop_of_keras_does_not_serve():
+    """It takes one place for the whole batch, from a state that changes with every call.
+
+    When this fails, our own crop may be one class too many.
+    """
+    crop = keras.layers.RandomCrop(8, 8, seed=0)
+    batch = np.broadcast_to(np.arange(256.0).reshape(1, 16, 16, 1), (32, 16, 16, 1))
+    corners = np.asarray(crop(batch, training=True))[:, 0, 0, 0]
+    assert len(set(corners)) == 1
+    assert len(crop.variables) == 1
