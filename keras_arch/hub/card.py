@@ -171,7 +171,7 @@ def readme(card: Card, *, samples: bool = False) -> str:
     sections = [
         f"---\n{_metadata(card)}\n---",
         f"# {card.name}",
-        "![What it makes](samples.png)" if samples else "",
+        "![Samples](samples.png)" if samples else "",
         card.description.strip(),
         f"`{card.architecture}({_arguments(card.arguments)})`, saved with keras_arch. "
         "It is made of stock Keras layers and opens in plain Keras too.",
@@ -258,12 +258,15 @@ def _pixels(card: Card) -> str:
     p = card.preprocessing
     height, width, channels = p.input_shape
     colour = "grey" if channels == 1 else f"colour ({p.channel_order.upper()})"
-    mean, std = (_constant(getattr(p, name), name) for name in ("mean", "std"))
+    formula = f"pixel * {p.scale:.10g}"
+    if p.mean != 0:
+        formula = f"{formula} - {_constant(p.mean, 'mean')}"
+    if p.std != 1:
+        formula = f"({formula}) / {_constant(p.std, 'std')}"
     if card.latent:
         what = f"The model makes {height}x{width} {colour} images y"
     else:
         what = f"The model sees {height}x{width} {colour} images (`{p.resize}` brings others there)"
-    formula = f"(pixel * {p.scale:.10g} - {mean}) / {std}"
     return f"{what}: `{'y' if card.latent else 'input'} = {formula}` for pixels in [0, 255]."
 
 

@@ -3,11 +3,11 @@ import os
 import sys
 from pathlib import Path
 
-import huggingface_hub
 import keras
 import numpy as np
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.utils import disable_progress_bars
 
 from keras_arch import hub
 from keras_arch.preprocessing import Preprocessing
@@ -43,7 +43,7 @@ def client(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
     monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    huggingface_hub.utils.disable_progress_bars()
+    disable_progress_bars()
     return home
 
 
