@@ -110,7 +110,7 @@ def add_weight_decay(model: keras.Model, rate: float) -> None:
 
     Example:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-        >>> model.set_weights([[[2.0]]])
+        >>> _ = model.weights[0].assign([[2.0]])
         >>> add_weight_decay(model, 0.5)
         >>> float(sum(model.losses))
         1.0

@@ -1,0 +1,156 @@
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_arch import models
+from keras_arch.errors import ArgumentError
+from tests.models import golden
+from tests.models.tester import Case, ModelTester
+
+WRONG = (
+    ({"image_size": 48}, "16, 32, 64, 128, 256"),
+    ({"channels": 0}, "channels"),
+    ({"variant": "other"}, "'other'"),
+    ({"filters": 2000}, "1024"),
+)
+SMALL = {"image_size": 32, "channels": 2, "filters": 4}
+CASES = [
+    Case("DCGANGenerator", SMALL | {"latent_size": 5}, (32, 32, 2), wrong=WRONG),
+    Case("DCGANGenerator", SMALL | {"variant": "paper"}, (32, 32, 2)),
+    Case("DCGANDiscriminator", SMALL, (1,), wrong=WRONG),
+    Case("DCGANDiscriminator", SMALL | {"variant": "paper"}, (1,)),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+class TestDCGAN(ModelTester):
+    pass
+
+
+@given(
+    size=st.sampled_from([16, 32, 64, 128, 256]),
+    channels=st.integers(1, 5),
+    variant=st.sampled_from(["port", "paper"]),
+)
+@settings(max_examples=12, deadline=None)
+def test_every_size_and_channel_count(size, channels, variant):
+    generator = models.DCGANGenerator(size, channels, 7, variant, filters=2)
+    discriminator = models.DCGANDiscriminator(size, channels, variant, filters=2)
+    assert generator.output_shape[1:] == discriminator.input_shape[1:] == (size, size, channels)
+    assert discriminator(generator(np.zeros((1, 7), "float32"))).shape == (1, 1)
+
+
+@pytest.mark.parametrize("variant", ["port", "paper"])
+def test_the_four_rules(variant):
+    generator = models.DCGANGenerator(variant=variant, filters=2)
+    discriminator = models.DCGANDiscriminator(variant=variant, filters=2)
+    kinds = [type(layer).__name__ for m in (generator, discriminator) for layer in m.layers]
+    assert not any("Pooling" in kind or "UpSampling" in kind for kind in kinds)
+    # Hidden dense layers: none besides the projection of the latent and the one logit.
+    assert kinds.count("Dense") == 2
+    activations = [x.activation.__name__ for x in generator.layers if hasattr(x, "activation")]
+    assert activations.count("tanh") == 1
+    assert activations[-1] == "tanh"
+    assert {"relu", "tanh", "linear"} >= set(activations)
+    slopes = [x.negative_slope for x in discriminator.layers if hasattr(x, "negative_slope")]
+    assert len(slopes) == 4
+    np.testing.assert_allclose(slopes, 0.2)
+    norms = [x.name for x in generator.layers if "Normalization" in type(x).__name__]
+    assert norms == ["project_norm", "stage2_norm", "stage3_norm", "stage4_norm"]
+    norms = [x.name for x in discriminator.layers if "Normalization" in type(x).__name__]
+    assert norms == ["stage2_norm", "stage3_norm", "stage4_norm"]
+
+
+def test_starts_as_the_papers_say():
+    """Weights N(0, 0.02); batch norm's gain N(1, 0.02), not N(0, 0.02)."""
+    generator = models.DCGANGenerator()
+    kernel = np.asarray(generator.get_layer("stage2_conv").kernel)
+    assert abs(kernel.mean()) < 1e-4
+    assert abs(kernel.std() - 0.02) < 1e-4
+    gain = np.asarray(generator.get_layer("project_norm").gamma)
+    assert abs(gain.mean() - 1) < 0.005
+    assert abs(gain.std() - 0.02) < 0.003
+
+
+def test_paper_variant_pads_as_the_authors_do():
+    """Their 5x5 layers pad two pixels on every side: the layer commutes with a mirror."""
+    image = np.random.default_rng(0).normal(size=(1, 16, 16, 1)).astype("float32")
+    model = models.DCGANDiscriminator(16, 1, variant="paper", filters=1)
+    first = keras.Model(model.input, model.get_layer("stage1_conv").output)
+    kernel = np.ones((5, 5, 1, 1), "float32")
+    model.get_layer("stage1_conv").set_weights([kernel])
+    padded = np.pad(image[0, ..., 0], 2)
+    sums = [[padded[i : i + 5, j : j + 5].sum() for j in range(0, 16, 2)] for i in range(0, 16, 2)]
+    np.testing.assert_allclose(np.asarray(first(image))[0, ..., 0], sums, rtol=1e-4, atol=1e-4)
+
+
+def test_paper_generator_layer_is_the_transpose_of_the_discriminators():
+    """<conv(x), y> = <x, conv_transpose(y)> for the authors' padding."""
+    rng = np.random.default_rng(0)
+    down = models.DCGANDiscriminator(16, 1, variant="paper", filters=1)
+    up = models.DCGANGenerator(16, 1, variant="paper", filters=1)
+    kernel = rng.normal(size=(5, 5, 1, 1)).astype("float32")
+    down.get_layer("stage1_conv").set_weights([kernel])
+    up.get_layer("output_conv").set_weights([kernel])
+    conv = keras.Model(down.input, down.get_layer("stage1_conv").output)
+    transpose = keras.Sequential([up.get_layer("output_conv"), up.get_layer("output_conv_crop")])
+    x = rng.normal(size=(1, 16, 16, 1)).astype("float32")
+    y = rng.normal(size=(1, 8, 8, 1)).astype("float32")
+    left = float((np.asarray(conv(x)) * y).sum())
+    right = float((x * np.asarray(transpose(y))).sum())
+    np.testing.assert_allclose(left, right, rtol=1e-4)
+
+
+def test_critic_without_batch_norm():
+    critic = models.DCGANDiscriminator(16, 1, filters=2, batch_norm=False)
+    assert not any("Normalization" in type(layer).__name__ for layer in critic.layers)
+
+
+def test_golden_generator_of_the_pytorch_examples():
+    meta, arrays = golden.load("dcgan_netG")
+    state = golden.weights(meta)
+    model = models.DCGANGenerator()
+    projection = np.transpose(state["main.0.weight"], (0, 2, 3, 1)).reshape(100, -1)
+    model.get_layer("project").set_weights([projection])
+    golden.set_norm(model.get_layer("project_norm"), state, "main.1")
+    for stage, number in enumerate((3, 6, 9), start=2):
+        kernel = golden.convolution(state[f"main.{number}.weight"])
+        model.get_layer(f"stage{stage}_conv").set_weights([kernel])
+        golden.set_norm(model.get_layer(f"stage{stage}_norm"), state, f"main.{number + 1}")
+    kernel = golden.convolution(state["main.12.weight"])
+    model.get_layer("output_conv").set_weights([kernel])
+
+    names = ["project_map", "stage2_conv", "stage3_conv", "stage4_conv", "output_conv", "output"]
+    outputs = keras.Model(model.input, [model.get_layer(name).output for name in names])(
+        golden.inputs(meta)
+    )
+    for number, ours in zip((0, 3, 6, 9, 12), outputs, strict=False):
+        golden.assert_probe(meta, arrays, f"main.{number}", ours)
+    ours = np.moveaxis(np.asarray(outputs[-1]), -1, 1)
+    np.testing.assert_allclose(ours, arrays["output"], rtol=0, atol=meta["tolerance"]["atol"])
+
+
+def test_golden_discriminator_of_the_pytorch_examples():
+    meta, arrays = golden.load("dcgan_netD")
+    state = golden.weights(meta)
+    model = models.DCGANDiscriminator()
+    model.get_layer("stage1_conv").set_weights([golden.convolution(state["main.0.weight"])])
+    for stage, number in enumerate((2, 5, 8), start=2):
+        kernel = golden.convolution(state[f"main.{number}.weight"])
+        model.get_layer(f"stage{stage}_conv").set_weights([kernel])
+        golden.set_norm(model.get_layer(f"stage{stage}_norm"), state, f"main.{number + 1}")
+    last = np.transpose(state["main.11.weight"], (2, 3, 1, 0)).reshape(-1, 1)
+    model.get_layer("logits").set_weights([last])
+    # The peer's discriminator ends in a sigmoid.
+    ours = 1 / (1 + np.exp(-np.asarray(model(golden.inputs(meta)), np.float64)))
+    np.testing.assert_allclose(
+        ours.reshape(-1), arrays["output"].reshape(-1), rtol=0, atol=meta["tolerance"]["atol"]
+    )
+
+
+@pytest.mark.parametrize("size", [0, 8, 48, 512, "64"])
+def test_sizes_that_are_refused(size):
+    with pytest.raises(ArgumentError, match="image_size"):
+        models.DCGANGenerator(size)

@@ -1,0 +1,42 @@
+"""A saved model opens in stock Keras, in a process where this package cannot be imported."""
+
+import subprocess
+import sys
+
+import numpy as np
+
+from keras_arch import models, registry
+from tests.models import test_cifar_resnet, test_dcgan
+
+CASES = [*test_cifar_resnet.CASES, *test_dcgan.CASES]
+STOCK = """
+import pathlib, sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "keras_arch":
+            raise ImportError("keras_arch must not be needed")
+sys.meta_path.insert(0, Blocker())
+import keras, numpy as np
+for file in pathlib.Path(sys.argv[1]).glob("*.keras"):
+    model = keras.saving.load_model(file)
+    x = np.load(file.with_suffix(".npy"))
+    np.save(file.with_suffix(".out.npy"), np.asarray(model(x, training=False)))
+"""
+
+
+def test_every_architecture(tmp_path):
+    assert {case.name for case in CASES} == {entry.name for entry in registry.entries()}
+    expected = {}
+    for number, case in enumerate(CASES):
+        model = models.create(case.name, **case.arguments)
+        x = case.input(model)
+        model.save(tmp_path / f"{number}.keras")
+        np.save(tmp_path / f"{number}.npy", x)
+        expected[number] = np.asarray(model(x, training=False))
+    done = subprocess.run(
+        [sys.executable, "-c", STOCK, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for number, output in expected.items():
+        stock = np.load(tmp_path / f"{number}.out.npy")
+        np.testing.assert_allclose(stock, output, atol=1e-6, err_msg=str(CASES[number]))

@@ -1,0 +1,119 @@
+"""What every registered architecture must do, from a few lines a family.
+
+A new family's test file gives one `Case` an architecture and inherits all checks:
+
+    CASES = [Case("VGG16", {"input_shape": (32, 32, 3), "classes": 7}, (7,))]
+
+    @pytest.mark.parametrize("case", CASES, ids=str)
+    class TestVGG(ModelTester):
+        pass
+"""
+
+import dataclasses
+import itertools
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_arch import models, registry
+from keras_arch.errors import ArgumentError
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One architecture at a small size.
+
+    Attributes:
+        name: Its registered name.
+        arguments: Arguments that keep it small.
+        output: Shape of one output.
+        wrong: Arguments that must be refused, with a word that the message must hold.
+    """
+
+    name: str
+    arguments: dict
+    output: tuple
+    wrong: tuple = ()
+
+    def __str__(self):
+        return f"{self.name}-" + "-".join(f"{k}={v}" for k, v in self.arguments.items())
+
+    def build(self):
+        keras.utils.set_random_seed(0)
+        return models.create(self.name, **self.arguments)
+
+    def input(self, model, batch=2):
+        rng = np.random.default_rng(0)
+        return rng.uniform(-1, 1, (batch, *model.input_shape[1:])).astype("float32")
+
+
+class ModelTester:
+    """Inherit, and parametrize the class with `case`."""
+
+    def test_output_shape(self, case):
+        model = case.build()
+        assert tuple(model(case.input(model)).shape) == (2, *case.output)
+        assert model.output_shape[1:] == case.output
+
+    def test_names_say_what_the_tensors_are(self, case):
+        model = case.build()
+        assert model.input.name in ("image", "latent", "label")
+        assert len({layer.name for layer in model.layers}) == len(model.layers)
+
+    def test_two_builds_with_one_seed_are_equal_and_layers_differ(self, case):
+        first, second = case.build(), case.build()
+        for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+        kernels = [w for w in first.get_weights() if w.ndim == 4]
+        for a, b in itertools.pairwise(kernels):
+            # An initializer shared between layers would draw the same numbers twice.
+            assert a.shape != b.shape or not np.array_equal(a, b)
+
+    def test_only_stock_layers(self, case):
+        config = json.dumps(keras.saving.serialize_keras_object(case.build()))
+        modules = {part.split('"')[0] for part in config.split('"module": "')[1:]}
+        assert all(module == "keras" or module.startswith("keras.") for module in modules)
+        assert "Lambda" not in config
+
+    def test_weights_file(self, case, tmp_path):
+        model = case.build()
+        model.save_weights(tmp_path / "w.weights.h5")
+        again = models.create(case.name, **case.arguments, weights=str(tmp_path / "w.weights.h5"))
+        x = case.input(model)
+        np.testing.assert_array_equal(model(x), again(x))
+
+    def test_mixed_precision_gives_float32_outputs(self, case):
+        full = case.build()
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        try:
+            mixed = case.build()
+        finally:
+            keras.config.set_dtype_policy(before)
+        assert {w.dtype for w in mixed.weights} == {"float32"}
+        mixed.set_weights(full.get_weights())
+        x = case.input(full)
+        out = mixed(x)
+        assert keras.backend.standardize_dtype(out.dtype) == "float32"
+        # bfloat16 keeps 8 bits; over this many layers a few per cent of the range remain.
+        scale = max(1.0, float(np.abs(full(x)).max()))
+        np.testing.assert_allclose(np.asarray(out) / scale, np.asarray(full(x)) / scale, atol=0.1)
+
+    def test_clear_errors(self, case):
+        for wrong, word in case.wrong:
+            with pytest.raises(ArgumentError) as caught:
+                models.create(case.name, **(case.arguments | wrong))
+            assert word in str(caught.value)
+            assert "\n" not in str(caught.value)
+
+    def test_has_facts(self, case):
+        entry = registry.entry(case.name)
+        assert entry.url.startswith("https://")
+        assert entry.parameters
+        assert entry.summary.endswith(".") or entry.summary.endswith(")")
+
+
+def trainable(model):
+    return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
