@@ -1,0 +1,110 @@
+"""Time the training pipeline of shipped configs against the training steps that they feed.
+
+    python benchmarks/input_pipeline.py --data-dir ~/tensorflow_datasets
+    python benchmarks/input_pipeline.py --data-dir DIR --npz cifar10.npz resnet20-cifar10
+
+Both are measured alone: the pipeline by drawing batches and doing nothing with them, the step by
+training on one batch that lies in memory. They take turns, so that what else the machine does
+falls on both alike, and the median of the turns counts. A pipeline that delivers three times what
+its model consumes does not slow the training down. Exits with 1 when one does not.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+CONFIGS = ("resnet20-cifar10", "dcgan-fashion_mnist", "resnet20-digits", "dcgan-digits")
+NEEDED = 3.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("configs", nargs="*", default=CONFIGS, help="names of shipped configs")
+    parser.add_argument("--data-dir", help="where TensorFlow Datasets keeps its sets")
+    parser.add_argument("--npz", help="archive to take CIFAR-10 from, as npz:PATH of data.load")
+    parser.add_argument("--turns", type=int, default=5, help="turns of each (default 5)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn (default 2)")
+    options = parser.parse_args()
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    print(f"{'config':22}{'batch':>6}{'pipeline':>12}{'step':>10}{'ratio':>8}   (images/s)")
+    ratios = [_measure(name, options) for name in options.configs]
+    if min(ratios) < NEEDED:
+        print(f"at least one pipeline delivers less than {NEEDED:g} times what its model consumes")
+        return 1
+    return 0
+
+
+def _measure(name: str, options: argparse.Namespace) -> float:
+    """Print one line of the table and return its ratio."""
+    batches, model, batch_size = _prepare(name, options)
+    step = _steps(model, next(iter(batches)))
+    draw = iter(batches)
+    # The first steps trace, compile and let the pipeline find its number of threads.
+    _rate(draw, options.seconds)
+    _rate(step, options.seconds)
+    turns = [
+        (_rate(draw, options.seconds), _rate(step, options.seconds)) for _ in range(options.turns)
+    ]
+    delivered, consumed = (
+        batch_size * statistics.median(rates) for rates in zip(*turns, strict=True)
+    )
+    ratio = delivered / consumed
+    print(f"{name:22}{batch_size:6}{delivered:12,.0f}{consumed:10,.0f}{ratio:8.1f}", flush=True)
+    return ratio
+
+
+def _prepare(name: str, options: argparse.Namespace) -> tuple[Any, Any, int]:
+    """The batches and the compiled model of a config, as a run makes them."""
+    from keras_arch import config, data
+    from keras_arch.runs import recipes
+
+    overrides = [f"data.data_dir={options.data_dir}"] if options.data_dir else []
+    if options.npz and config.load(name).data.source == "cifar10":
+        overrides.append(f"data.source=npz:{options.npz}")
+    checked = config.load(name, overrides)
+    images = data.load(checked.data.source, checked.data.train, data_dir=checked.data.data_dir)
+    settings = checked.preprocessing
+    if isinstance(settings.mean, str):
+        mean = data.mean_image(images, settings.build(mean=0.0), settings.mean == "per_pixel")
+        preprocessing = settings.build(mean=mean.tolist())
+    else:
+        preprocessing = settings.build()
+    job = recipes.job_for(checked, preprocessing)
+    batches = data.training(
+        images, preprocessing, job.images_per_step, seed=0, augment=checked.data.augment
+    )
+    return batches.dataset, job.build(1), job.images_per_step
+
+
+def _steps(model: Any, batch: Any) -> Iterator[None]:
+    """Training steps on one batch, each finished before the next begins."""
+    import keras
+    import tensorflow as tf
+
+    same = tf.data.Dataset.from_tensors(batch).repeat()
+    model.fit(same, steps_per_epoch=1, verbose=0, shuffle=False)
+    iterator = iter(same)
+    function = model.train_function
+    while True:
+        keras.tree.map_structure(float, function(iterator))
+        yield
+
+
+def _rate(work: Iterator[Any], seconds: float) -> float:
+    """Items that an iterator yields in a second; what lay ready before is not counted."""
+    for _ in range(8):
+        next(work)
+    count, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < seconds:
+        next(work)
+        count += 1
+    return count / elapsed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
