@@ -161,9 +161,8 @@ def training(
             .flat_map(epoch_of)
             .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-            .prefetch(tf.data.AUTOTUNE)
         )
-    return Batches(batches, steps, examples)
+        return Batches(_ready(batches), steps, examples)
 
 
 def evaluation(
@@ -214,7 +213,7 @@ def evaluation(
         else:
             batches = _fitted(dataset, preprocessing).batch(batch_size)
             batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return batches.prefetch(tf.data.AUTOTUNE)
+        return _ready(batches)
 
 
 def mean_image(dataset: Any, preprocessing: Preprocessing, per_pixel: bool) -> np.ndarray:
@@ -249,6 +248,19 @@ def mean_image(dataset: Any, preprocessing: Preprocessing, per_pixel: bool) -> n
         raise DataError("the data set holds no image, so that it has no mean")
     mean = total / count
     return (mean if per_pixel else mean.mean(axis=(0, 1))).astype(np.float32)
+
+
+def _ready(batches: Any) -> Any:
+    """Batches drawn ahead of their use, and shared out among hosts as they are."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.deterministic = True
+    # Every host gets its part of each global batch. Sharing out files instead would give hosts
+    # batches of their own, in an order that depends on the number of hosts.
+    policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.experimental_distribute.auto_shard_policy = policy
+    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
 def _count(dataset: Any) -> int:
