@@ -166,7 +166,7 @@ class GAN(PlayersTrainer):
         """A latent, and where the gradient penalty is taken between real and generated."""
         noise = {"latent": Noise((self.generator.input_shape[-1],), self.latent)}
         if losses.adversarial(self.loss_name).penalty:
-            noise["mix"] = Noise((1, 1, 1), "unit")
+            noise["mix"] = Noise((1,) * (len(self.discriminator.input_shape) - 1), "unit")
         return noise
 
     def produce(self, tensors: Tensors, training: bool) -> Tensors:

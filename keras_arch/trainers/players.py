@@ -141,6 +141,11 @@ class PlayersTrainer(keras.Model):
         # distribution strategy: slots must be made in its scope, before the replicas run.
         self.engine.build_optimizers(self)
 
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Under a strategy Keras would take a batch and average it over the replicas to learn its
+        # shape, which fails where the replicas' parts differ in size. Here all is built already.
+        return
+
     def train_step(self, data: Any) -> Values:
         """One step of every player on a batch; see `keras.Model.train_step`."""
         return self.engine.train_step(self, self.unpack(data))

@@ -1,0 +1,18 @@
+"""Two logical CPU devices, which stand in for two GPUs, before TensorFlow looks at the machine."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture(scope="session")
+def two_replicas():
+    """One strategy for the whole session: collectives of two in one process mix up."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

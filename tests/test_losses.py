@@ -1,0 +1,99 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_arch import losses
+from keras_arch.errors import ArgumentError
+
+LOGIT = st.floats(-30, 30, width=32)
+
+
+def value(x):
+    return float(np.asarray(x)[0])
+
+
+def tensor(x):
+    return np.array([[x]], "float32")
+
+
+@given(real=LOGIT, fake=LOGIT)
+@settings(max_examples=60, deadline=None)
+def test_closed_forms(real, fake):
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x))
+
+    def log(p):
+        return math.log(max(p, 1e-300))
+
+    cross_entropy = -log(sigmoid(real)) - log(sigmoid(-fake))
+    expected = {
+        "non_saturating": (cross_entropy, -log(sigmoid(fake))),
+        "minimax": (cross_entropy, log(sigmoid(-fake))),
+        "lsgan": ((real - 1) ** 2 / 2 + fake**2 / 2, (fake - 1) ** 2 / 2),
+        "hinge": (max(0, 1 - real) + max(0, 1 + fake), -fake),
+        "wgan-gp": (fake - real, -fake),
+    }
+    assert set(expected) == set(losses.ADVERSARIAL)
+    for name, (d_loss, g_loss) in expected.items():
+        loss = losses.adversarial(name)
+        got = value(loss.discriminator(tensor(real), tensor(fake)))
+        np.testing.assert_allclose(got, d_loss, rtol=1e-4, atol=1e-5, err_msg=name)
+        got = value(loss.generator(tensor(fake)))
+        np.testing.assert_allclose(got, g_loss, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_value_at_the_equilibrium():
+    """At D = 1/2 the minimax value is -log 4 (Goodfellow et al. 2014, theorem 1)."""
+    loss = losses.adversarial("minimax")
+    assert value(loss.discriminator(tensor(0), tensor(0))) == pytest.approx(math.log(4))
+    assert value(loss.score(tensor(0))[0]) == 0.5
+
+
+def test_losses_of_large_logits_are_finite_in_half_precision():
+    for loss in losses.ADVERSARIAL.values():
+        for sign in (1, -1):
+            logits = keras.ops.cast(tensor(sign * 200.0), "float16")
+            assert np.isfinite(value(loss.discriminator(logits, logits)))
+            assert np.isfinite(value(loss.generator(logits)))
+
+
+def test_patch_maps_count_by_example():
+    map_of_four = np.arange(8, dtype="float32").reshape(2, 2, 2, 1)
+    np.testing.assert_allclose(losses.per_example(map_of_four), [1.5, 5.5])
+
+
+def test_gradient_penalty_of_a_linear_critic():
+    """The critic w.x has the gradient w everywhere: the penalty is (|w| - 1)^2."""
+    w = np.array([[[[0.6], [0.0]], [[0.0], [0.8]]]], "float32")
+    np.testing.assert_allclose(losses.gradient_penalty(w), [0.0], atol=1e-6)
+    np.testing.assert_allclose(losses.gradient_penalty(3 * w), [4.0], rtol=1e-5)
+    np.testing.assert_allclose(losses.gradient_penalty(0 * w), [1.0], rtol=1e-5)
+
+
+def test_unknown_loss_lists_those_there_are():
+    with pytest.raises(ArgumentError, match="non_saturating, minimax, lsgan, hinge, wgan-gp"):
+        losses.adversarial("bce")
+
+
+def test_weight_decay_is_the_classic_kind():
+    """v = m v - lr (g + d w): after two steps without gradient, by hand."""
+    rate, momentum, decay, w = 0.1, 0.9, 0.5, 2.0
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.weights[0].assign([[w]])
+    losses.add_weight_decay(model, decay)
+    model.compile(keras.optimizers.SGD(rate, momentum), lambda y, p: 0.0 * p)
+    model.fit(np.ones((2, 1)), np.ones((2, 1)), batch_size=1, verbose=0)
+    velocity = -rate * decay * w
+    first = w + velocity
+    second = first + momentum * velocity - rate * decay * first
+    np.testing.assert_allclose(float(model.weights[0].value[0, 0]), second, rtol=1e-6)
+    assert keras.Sequential.from_config(model.get_config()).losses == []
+
+
+def test_negative_weight_decay_is_refused():
+    with pytest.raises(ArgumentError, match="-1"):
+        losses.add_weight_decay(keras.Sequential([keras.Input((1,))]), -1)

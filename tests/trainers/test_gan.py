@@ -1,0 +1,386 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from keras_arch import models, trainers
+from keras_arch.errors import ArgumentError, DataError
+
+LATENT = 8
+GAMES = [
+    {"loss": "non_saturating"},
+    {"loss": "non_saturating", "update": "simultaneous"},
+    {"loss": "minimax"},
+    {"loss": "lsgan"},
+    {"loss": "hinge"},
+    {"loss": "wgan-gp"},
+    {"loss": "wgan-gp", "n_critic": 5},
+]
+
+
+def networks(**arguments):
+    keras.utils.set_random_seed(1)
+    generator = models.DCGANGenerator(16, 1, LATENT, filters=4, **arguments)
+    return generator, models.DCGANDiscriminator(16, 1, filters=4, **arguments)
+
+
+def adam():
+    return keras.optimizers.Adam(2e-4, beta_1=0.5)
+
+
+def gan(seed=3, **compiled):
+    trainer = trainers.GAN(*networks(), seed=seed)
+    trainer.compile(adam(), adam(), **compiled)
+    return trainer
+
+
+def batches(steps, size=20, with_noise=False):
+    rng = np.random.default_rng(0)
+    count = steps * size
+    data = {"image": rng.uniform(-1, 1, (count, 16, 16, 1)).astype("float32")}
+    if with_noise:
+        data["latent"] = rng.normal(size=(count, LATENT)).astype("float32")
+        data["mix"] = rng.uniform(size=(count, 1, 1, 1)).astype("float32")
+    return tf.data.Dataset.from_tensor_slices(data).batch(size, drop_remainder=True)
+
+
+def weights(trainer):
+    networks = (trainer.generator, trainer.discriminator)
+    return [np.asarray(w) for network in networks for w in network.get_weights()]
+
+
+def state(trainer):
+    optimizers = [np.asarray(v) for o in trainer.optimizers.values() for v in o.variables]
+    return [*weights(trainer), *optimizers]
+
+
+def assert_equal(first, second, atol=0.0):
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+
+
+class TestReplicas:
+    @pytest.mark.parametrize("game", GAMES, ids=str)
+    def test_two_replicas_end_with_the_weights_of_one(self, game, two_replicas):
+        def train(strategy, start=None):
+            with strategy.scope():
+                trainer = trainers.GAN(*networks(synchronized=True), seed=3)
+                trainer.compile(adam(), adam(), **game)
+            if start:
+                trainer.set_weights(start)
+            start = trainer.get_weights()
+            history = trainer.fit(batches(20, with_noise=True), verbose=0, shuffle=False).history
+            return start, weights(trainer), history
+
+        start, one, one_history = train(tf.distribute.get_strategy())
+        _, two, two_history = train(two_replicas, start)
+        assert_equal(one, two, atol=1e-5)
+        # And it did move by far more than that.
+        assert max(np.abs(a - b).max() for a, b in zip(start, one, strict=False)) > 1e-3
+        assert set(one_history) == {"d_loss", "g_loss", "d_real", "d_fake"}
+        for name, values in one_history.items():
+            np.testing.assert_allclose(values, two_history[name], rtol=1e-4, atol=1e-6)
+
+    def test_replicas_draw_different_latents(self, two_replicas):
+        with two_replicas.scope():
+            trainer = trainers.GAN(*networks(), seed=3)
+
+        @tf.function
+        def draw():
+            tensors = {"image": tf.zeros((4, 16, 16, 1))}
+            return trainer.draw(tensors, trainer.seed_generator)["latent"]
+
+        first = [np.asarray(x) for x in two_replicas.run(draw).values]
+        second = [np.asarray(x) for x in two_replicas.run(draw).values]
+        drawn = np.concatenate([*first, *second]).reshape(-1)
+        assert len(np.unique(drawn)) == drawn.size == 4 * 4 * LATENT
+
+    def test_draws_repeat_with_the_seed(self):
+        def draw(seed):
+            trainer = trainers.GAN(*networks(), seed=seed)
+            tensors = {"image": tf.zeros((2, 16, 16, 1))}
+            return np.asarray(trainer.draw(tensors, trainer.seed_generator)["latent"])
+
+        np.testing.assert_array_equal(draw(5), draw(5))
+        assert not np.array_equal(draw(5), draw(6))
+
+    def test_uneven_last_batch(self, two_replicas):
+        """13 images reach two replicas as 7 and 6; the mean is still that over all 13."""
+        images = np.random.default_rng(0).uniform(-1, 1, (13, 16, 16, 1)).astype("float32")
+        latents = np.random.default_rng(1).normal(size=(13, LATENT)).astype("float32")
+        data = tf.data.Dataset.from_tensor_slices({"image": images, "latent": latents}).batch(13)
+
+        def train(strategy):
+            with strategy.scope():
+                keras.utils.set_random_seed(1)
+                # Without batch norm, whose Keras statistics are means of the replicas' means.
+                generator = keras.Sequential(
+                    [keras.Input((LATENT,)), layers.Dense(256), layers.Reshape((16, 16, 1))]
+                )
+                critic = models.DCGANDiscriminator(16, 1, filters=4, batch_norm=False)
+                trainer = trainers.GAN(generator, critic)
+                sgd = keras.optimizers.SGD
+                trainer.compile(sgd(0.1), sgd(0.1), loss="lsgan")
+            return trainer.fit(data, verbose=0, shuffle=False).history, weights(trainer)
+
+        one_history, one = train(tf.distribute.get_strategy())
+        two_history, two = train(two_replicas)
+        assert_equal(one, two, atol=1e-6)
+        for name, values in one_history.items():
+            np.testing.assert_allclose(values, two_history[name], rtol=1e-5)
+
+
+class TestStep:
+    """A game of two numbers: G(z) = a z and D(x) = w x, one step of SGD by hand."""
+
+    RATE, A, W = 0.1, 0.5, 0.8
+
+    def play(self, update, loss="wgan-gp"):
+        def scalar(name, value):
+            model = keras.Sequential(
+                [keras.Input((1,), name=name), layers.Dense(1, use_bias=False)]
+            )
+            model.weights[0].assign([[value]])
+            return model
+
+        trainer = trainers.GAN(scalar("latent", self.A), scalar("image", self.W))
+        sgd = keras.optimizers.SGD
+        trainer.compile(sgd(self.RATE), sgd(self.RATE), loss=loss, update=update)
+        self.x = np.array([[1.0], [3.0]], "float32")
+        self.z = np.array([[2.0], [-1.0]], "float32")
+        data = {"image": self.x, "latent": self.z, "mix": np.zeros((2, 1), "float32")}
+        trainer.fit(tf.data.Dataset.from_tensors(data), verbose=0)
+        return float(trainer.generator.weights[0].value[0, 0]), float(
+            trainer.discriminator.weights[0].value[0, 0]
+        )
+
+    @pytest.mark.parametrize("update", ["alternating", "simultaneous"])
+    def test_non_saturating(self, update):
+        a, w = self.play(update, "non_saturating")
+
+        def sigmoid(v):
+            return 1 / (1 + np.exp(-v))
+
+        x, fake = self.x, self.A * self.z
+        d_gradient = (-sigmoid(-self.W * x) * x + sigmoid(self.W * fake) * fake).mean()
+        expected_w = self.W - self.RATE * d_gradient
+        met = expected_w if update == "alternating" else self.W
+        g_gradient = (-sigmoid(-met * fake) * met * self.z).mean()
+        np.testing.assert_allclose(w, expected_w, rtol=1e-5)
+        np.testing.assert_allclose(a, self.A - self.RATE * g_gradient, rtol=1e-5)
+
+    def test_gradient_penalty(self):
+        a, w = self.play("alternating")
+        critic = (self.A * self.z - self.x).mean() + 10 * 2 * (abs(self.W) - 1)
+        expected_w = self.W - self.RATE * critic
+        np.testing.assert_allclose(w, expected_w, rtol=1e-5)
+        np.testing.assert_allclose(a, self.A + self.RATE * (expected_w * self.z).mean(), rtol=1e-5)
+
+    def test_one_generator_forward_a_step(self):
+        calls = []
+
+        class Counter(layers.Layer):
+            def call(self, x):
+                calls.append(1)
+                return x
+
+        latent = keras.Input((2,), name="latent")
+        generator = keras.Model(latent, Counter()(layers.Dense(3)(latent)))
+        discriminator = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+        trainer = trainers.GAN(generator, discriminator)
+        trainer.compile(run_eagerly=True, n_critic=2)
+        calls.clear()
+        trainer.fit(np.zeros((12, 3), "float32"), batch_size=4, verbose=0)
+        assert len(calls) == 3
+
+    def test_n_critic_updates_the_discriminator_so_often(self):
+        trainer = gan(n_critic=5)
+        trainer.fit(batches(3), verbose=0, shuffle=False)
+        assert int(trainer.d_optimizer.iterations) == 15
+        assert int(trainer.g_optimizer.iterations) == 3
+
+    def test_steps_per_execution_changes_nothing(self):
+        one, many = gan(), gan(steps_per_execution=4)
+        many.set_weights(one.get_weights())
+        for trainer in (one, many):
+            trainer.fit(batches(8), verbose=0, shuffle=False)
+        assert_equal(state(one), state(many), atol=1e-6)
+
+    def test_eager_and_graph_agree(self):
+        graph, eager = gan(), gan(run_eagerly=True)
+        eager.set_weights(graph.get_weights())
+        for trainer in (graph, eager):
+            trainer.fit(batches(2), verbose=0, shuffle=False)
+        assert_equal(weights(graph), weights(eager), atol=1e-5)
+
+    def test_discriminator_does_not_move_with_the_generators_loss(self):
+        """With D's learning rate at 0, only G moves, and the other way round."""
+        for still, moving in (("discriminator", "generator"), ("generator", "discriminator")):
+            trainer = gan()
+            rates = {"generator": "g_optimizer", "discriminator": "d_optimizer"}
+            getattr(trainer, rates[still]).learning_rate = 0.0
+            before = {n: getattr(trainer, n).trainable_variables for n in (still, moving)}
+            before = {n: [np.array(v) for v in variables] for n, variables in before.items()}
+            trainer.fit(batches(2), verbose=0, shuffle=False)
+            for old, new in zip(
+                before[still], getattr(trainer, still).trainable_variables, strict=True
+            ):
+                np.testing.assert_array_equal(old, new)
+            for old, new in zip(
+                before[moving], getattr(trainer, moving).trainable_variables, strict=True
+            ):
+                assert not np.array_equal(old, new)
+
+
+class TestPrecision:
+    @pytest.fixture(params=["mixed_bfloat16", "mixed_float16"])
+    def policy(self, request):
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(request.param)
+        yield request.param
+        keras.config.set_dtype_policy(before)
+
+    @pytest.mark.parametrize("replicas", [1, 2])
+    def test_trains_close_to_single_precision(self, policy, replicas, two_replicas):
+        strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
+        with strategy.scope():
+            trainer = trainers.GAN(*networks(synchronized=True), seed=3)
+            trainer.compile(adam(), adam())
+        history = trainer.fit(batches(3, with_noise=True), verbose=0, shuffle=False).history
+        scaled = policy == "mixed_float16"
+        for optimizer in trainer.optimizers.values():
+            assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer) == scaled
+        assert {w.dtype for w in trainer.generator.weights} == {"float32"}
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("float32")
+        try:
+            reference = gan()
+        finally:
+            keras.config.set_dtype_policy(before)
+        reference.fit(batches(3, with_noise=True), verbose=0, shuffle=False)
+        expected = reference.history.history
+        for name in history:
+            np.testing.assert_allclose(history[name], expected[name], rtol=0.05)
+
+    def test_float16_overflow_skips_the_step_and_halves_the_scale(self):
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("mixed_float16")
+        try:
+            trainer = gan(loss="lsgan")
+        finally:
+            keras.config.set_dtype_policy(before)
+        scale = float(trainer.d_optimizer.dynamic_scale)
+        old = weights(trainer)
+        data = next(iter(batches(1, with_noise=True))) | {"image": tf.fill((20, 16, 16, 1), 6e4)}
+        trainer.fit(tf.data.Dataset.from_tensors(data), verbose=0)
+        assert float(trainer.d_optimizer.dynamic_scale) < scale
+        trained = len(trainer.generator.get_weights())
+        for a, b, variable in zip(
+            old[trained:], weights(trainer)[trained:], trainer.discriminator.weights, strict=True
+        ):
+            if variable.trainable:
+                np.testing.assert_array_equal(a, b)
+
+
+class TestKerasModel:
+    def test_saved_and_loaded_it_trains_on_the_same(self, tmp_path):
+        trainer = gan(loss="hinge", n_critic=2, seed=11)
+        trainer.fit(batches(3), verbose=0, shuffle=False)
+        trainer.save(tmp_path / "gan.keras")
+        loaded = keras.saving.load_model(tmp_path / "gan.keras")
+        assert_equal(state(trainer), state(loaded))
+        assert (loaded.loss_name, loaded.n_critic) == ("hinge", 2)
+        for each in (trainer, loaded):
+            each.fit(batches(3, with_noise=True), verbose=0, shuffle=False)
+        assert_equal(state(trainer), state(loaded), atol=1e-6)
+
+    def test_weights_file_brings_the_optimizers(self, tmp_path):
+        trainer = gan()
+        trainer.fit(batches(2), verbose=0, shuffle=False)
+        trainer.save_weights(tmp_path / "gan.weights.h5")
+        other = gan(seed=99)
+        other.load_weights(tmp_path / "gan.weights.h5")
+        assert_equal(state(trainer), state(other))
+
+    def test_evaluate_repeats_and_changes_nothing(self):
+        trainer = gan()
+        trainer.fit(batches(2), verbose=0, shuffle=False)
+        before = state(trainer)
+        seeds = np.array(trainer.seed_generator.state)
+        first = trainer.evaluate(batches(2), return_dict=True, verbose=0)
+        second = trainer.evaluate(batches(2), return_dict=True, verbose=0)
+        assert first == second
+        np.testing.assert_array_equal(seeds, trainer.seed_generator.state)
+        assert_equal(before, state(trainer))
+
+    def test_labels_are_taken_and_ignored(self):
+        data = batches(2, with_noise=True).map(lambda d: (d["image"], tf.zeros(20, tf.int64)))
+        trainer, plain = gan(), gan()
+        plain.set_weights(trainer.get_weights())
+        trainer.fit(data, verbose=0, shuffle=False)
+        plain.fit(data.map(lambda image, label: image), verbose=0, shuffle=False)
+        assert_equal(weights(trainer), weights(plain), atol=1e-6)
+
+    @pytest.mark.parametrize("latent", ["normal", "uniform"])
+    def test_generate_repeats_with_the_seed_and_is_independent_of_batches(self, latent):
+        trainer = trainers.GAN(*networks(), latent=latent)
+        images = trainer.generate(5, seed=7)
+        assert images.shape == (5, 16, 16, 1)
+        assert images.dtype == np.float32
+        assert np.abs(images).max() <= 1
+        np.testing.assert_array_equal(images, trainer.generate(5, seed=7))
+        np.testing.assert_allclose(images, trainer.generate(5, seed=7, batch_size=2), atol=1e-6)
+        assert not np.array_equal(trainer.generate(5), trainer.generate(5))
+        stateless = {
+            "normal": tf.random.stateless_normal([5, LATENT], [7, 0]),
+            "uniform": tf.random.stateless_uniform([5, LATENT], [7, 0], -1, 1),
+        }
+        np.testing.assert_allclose(trainer.generator(stateless[latent]), images, atol=1e-6)
+
+
+class TestErrors:
+    def test_networks_that_do_not_fit(self):
+        generator = models.DCGANGenerator(16, 1, LATENT, filters=2)
+        with pytest.raises(ArgumentError, match=r"\(16, 16, 1\).*\(32, 32, 1\)"):
+            trainers.GAN(generator, models.DCGANDiscriminator(32, 1, filters=2))
+
+    @pytest.mark.parametrize(
+        ("wrong", "word"),
+        [
+            ({"loss": "bce"}, "non_saturating"),
+            ({"update": "both"}, "alternating"),
+            ({"n_critic": 0}, "n_critic"),
+            ({"n_critic": 2, "update": "simultaneous"}, "simultaneous"),
+            ({"g_optimizer": "adamm"}, "adamm"),
+        ],
+    )
+    def test_compile(self, wrong, word):
+        with pytest.raises(ArgumentError, match=word):
+            trainers.GAN(*networks()).compile(**wrong)
+
+    def test_one_optimizer_for_both(self):
+        optimizer = adam()
+        with pytest.raises(ArgumentError, match="two objects"):
+            trainers.GAN(*networks()).compile(optimizer, optimizer)
+
+    def test_images_of_the_wrong_shape(self):
+        with pytest.raises(DataError, match=r"\(16, 16, 1\).*28, 28"):
+            gan().fit(np.zeros((4, 28, 28, 1), "float32"))
+
+    def test_a_dictionary_without_images(self):
+        with pytest.raises(DataError, match="'image'"):
+            gan().fit(tf.data.Dataset.from_tensors({"picture": tf.zeros((2, 16, 16, 1))}))
+
+    def test_batch_that_the_critic_cannot_share_out(self):
+        with pytest.raises(ArgumentError, match="n_critic=3"):
+            gan(n_critic=3).fit(batches(1), verbose=0)
+
+    def test_unknown_latent(self):
+        with pytest.raises(ArgumentError, match="normal, uniform"):
+            trainers.GAN(*networks(), latent="gaussian")
+
+    def test_generating_nothing(self):
+        with pytest.raises(ArgumentError, match="count"):
+            gan().generate(0)
