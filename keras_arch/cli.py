@@ -63,13 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with _notes_on_stderr():
-            return app(args=arguments, prog_name="keras-arch", standalone_mode=False) or 0
+            code = app(args=arguments, prog_name="keras-arch", standalone_mode=False) or 0
+            sys.stdout.flush()
+            return code
     except TyperException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "keras-arch"
         return _fail(f"{error.format_message().rstrip('.')} (see {where} --help)")
     except Interrupted as error:
-        return _fail(error, TERMINATED, label="stopped")
+        return _fail(error, TERMINATED, label="interrupted")
     except KerasArchError as error:
         return _fail(error)
     except (KeyboardInterrupt, Abort):
@@ -77,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output has gone (`keras-arch models | head`): nothing more to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1
     except OSError as error:
         if error.filename is None:
             raise
@@ -145,7 +147,8 @@ def show(
         if settings:
             raise ArgumentError(f"--set changes an architecture's arguments; {name} is built")
         opened = _runs().open_model(name)
-        facts, model = _facts_of_card(opened.card), opened.model
+        facts = _facts_of_card(opened.card) if opened.card else []
+        model = opened.model
     else:
         entry = registry.entry(name)
         model = builders.create(name, **_values(settings))

@@ -227,10 +227,14 @@ def _groups(all_boxes: list[Box]) -> Iterator[Group]:
         (box.title, tuple(box.dress), box.shape, tuple(i - source for source in box.sources))
         for i, box in enumerate(all_boxes)
     ]
+    last_use = list(range(len(all_boxes)))
+    for i, box in enumerate(all_boxes):
+        for source in box.sources:
+            last_use[source] = i
 
     def collapse(start: int, end: int) -> Iterator[Group]:
         """The longest run between two positions, and what is before and after it likewise."""
-        first, period, repeats = _longest_run(signatures, start, end)
+        first, period, repeats = _longest_run(signatures, last_use, start, end)
         if repeats == 1:
             for i in range(start, end):
                 yield Group(range(i, i + 1), 1, all_boxes[i].name)
@@ -243,19 +247,26 @@ def _groups(all_boxes: list[Box]) -> Iterator[Group]:
     return collapse(0, len(all_boxes))
 
 
-def _longest_run(signatures: list[Any], start: int, end: int) -> tuple[int, int, int]:
-    """First position, period and number of rounds of the run that spares the most boxes."""
+def _longest_run(
+    signatures: list[Any], last_use: list[int], start: int, end: int
+) -> tuple[int, int, int]:
+    """First position, period and number of rounds of the run that spares the most boxes.
+
+    What comes after a run uses the output of its last round only: else one drawing could not
+    stand for all rounds.
+    """
     best, most_spared = (start, 1, 1), 0
     for period in range(1, min(_LONGEST_PERIOD, (end - start) // 2) + 1):
         equal = 0
         for i in range(end - period - 1, start - 1, -1):
             equal = equal + 1 if signatures[i] == signatures[i + period] else 0
             spared = equal // period * period
-            if spared and spared >= most_spared:
-                # Of equally long runs the first counts, and of those the longest period does not.
-                if spared == most_spared and best[1] != period:
-                    continue
-                best, most_spared = (i, period, equal // period + 1), spared
+            # Of equally long runs the shortest period counts, and then the first position.
+            if not spared or (spared, -period) < (most_spared, -best[1]):
+                continue
+            stop = i + spared + period
+            if max(last_use[i : stop - period]) < stop:
+                best, most_spared = (i, period, spared // period + 1), spared
     return best
 
 
@@ -331,7 +342,14 @@ def _paint_box(axes: Any, box: Box, x: float, y: float) -> None:
     beside = x + _BOX_WIDTH + 0.22
     shape = " x ".join("?" if size is None else str(size) for size in box.shape)
     axes.text(beside, y + 0.12, shape, fontsize=8, va="center", family="monospace")
-    axes.text(beside, y - 0.13, box.name, fontsize=6.5, color="#777777", va="center")
+    axes.text(beside, y - 0.13, _short(box.name, 36), fontsize=6.5, color="#777777", va="center")
+
+
+def _short(name: str, length: int) -> str:
+    """A name that fits: its beginning and its end."""
+    if len(name) <= length:
+        return name
+    return f"{name[: length // 2 - 1]}…{name[-length // 2 :]}"
 
 
 def _paint_outline(axes: Any, group: Group, x: float, top: float, bottom: float) -> None:
@@ -354,8 +372,8 @@ def _paint_outline(axes: Any, group: Group, x: float, top: float, bottom: float)
     axes.text(
         x + _BOX_WIDTH + 0.22,
         low + 0.02,
-        f"× {group.repeats}, the last: {group.last_name}",
-        fontsize=8.5,
+        f"× {group.repeats}, to {_short(group.last_name, 24)}",
+        fontsize=8,
         weight="bold",
         color="#c0504d",
         va="center",

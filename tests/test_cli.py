@@ -1,0 +1,357 @@
+"""The command line as a user meets it: listings, a road from training to export, and mistakes."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import keras_arch
+from keras_arch import cli, presets
+
+SHORT = ["data.train=train[:64]", "data.test=test[:40]", "recipe.epochs=1", "recipe.batch_size=32"]
+TINY = {
+    "resnet20-digits": [*SHORT, "model.arguments.depth=8"],
+    "dcgan-digits": [
+        *SHORT,
+        "generator.arguments.filters=4",
+        "discriminator.arguments.filters=4",
+        "samples.every=1",
+    ],
+}
+
+
+def settings(values):
+    return [part for value in values for part in ("--set", value)]
+
+
+@pytest.fixture
+def keras_arch_says(capfd, tmp_path, monkeypatch):
+    """Run a command in an empty folder: its code, what it prints, and what it complains of."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        capfd.readouterr()
+        code = cli.main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def mistake(keras_arch_says):
+    """The one line of a command that must fail."""
+
+    def run(*arguments):
+        code, _, err = keras_arch_says(*arguments)
+        assert code == 2
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1, err
+        assert err.endswith("\n")
+        return err.strip()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Run directories of two tiny runs, made by the command itself."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name, values in TINY.items():
+        assert cli.main(["train", name, "--out", str(folder / name), *settings(values)]) == 0
+    return folder
+
+
+# Listings.
+
+
+def test_version_and_help(keras_arch_says):
+    assert keras_arch_says("--version") == (0, f"keras-arch {keras_arch.__version__}\n", "")
+    code, listed, _ = keras_arch_says("--help")
+    assert code == 0
+    for known in ("models", "show", "configs", "train", "evaluate", "generate", "predict", "push"):
+        assert re.search(rf"^\W*{known} ", listed, re.MULTILINE)
+    assert keras_arch_says() == (0, listed, "")
+    assert keras_arch_says("train", "-h")[0] == 0
+
+
+def test_models_are_listed_one_a_line(keras_arch_says):
+    code, out, _ = keras_arch_says("models", "dcgan*")
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert code == 0
+    assert [row[0] for row in rows] == ["DCGANDiscriminator", "DCGANGenerator"]
+    assert rows[1][2] == "3,576,704"
+    assert keras_arch_says("models", "generator")[1].startswith("DCGANGenerator\t")
+
+
+def test_configs_are_listed_one_a_line(keras_arch_says):
+    out = keras_arch_says("configs")[1]
+    assert [line.split("\t")[0] for line in out.splitlines()] == presets.names()
+
+
+def test_show_tells_facts_arguments_and_layers(keras_arch_says):
+    _, out, _ = keras_arch_says("show", "CIFARResNet", "--set", "depth=32", "--plot", "net.png")
+    rows = dict(line.split("\t", 1) for line in out.splitlines() if "\t" in line)
+    assert "He, Zhang, Ren, Sun" in rows["paper"]
+    assert rows["parameters (depth=20)"] == "269,722"
+    assert rows["argument shortcut"] == "'A'"
+    # 464,154 trained (the paper's table) and 2 x 1,136 moving statistics.
+    assert rows["weights"] == "466,426 numbers"
+    assert rows["stage1"] == "Activation\t32 x 32 x 16\t0"
+    assert Image.open("net.png").format == "PNG"
+
+
+def test_in_a_terminal_there_are_tables(keras_arch_says, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    _, out, _ = keras_arch_says("models", "dcgan*")
+    assert "parameters from" in out
+    assert "\t" not in out
+
+
+# The road.
+
+
+def test_evaluate_repeats_the_figures_of_the_run(keras_arch_says, trained):
+    figures = yaml.safe_load((trained / "resnet20-digits" / "metrics.json").read_text())
+    code, out, _ = keras_arch_says("evaluate", trained / "resnet20-digits", "--out", "figures")
+    assert code == 0
+    assert f"accuracy\t{figures['accuracy']:.4f}" in out.splitlines()
+    assert Path("figures/confusion_matrix.png").exists()
+
+
+def test_generate_is_repeatable(keras_arch_says, trained):
+    for name in ("a.png", "b.png"):
+        arguments = ("--count", 5, "--seed", 3, "--out", name)
+        assert keras_arch_says("generate", trained / "dcgan-digits", *arguments)[0] == 0
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    assert keras_arch_says("generate", trained / "dcgan-digits")[1] == "samples.png\n"
+
+
+def test_predict_names_the_best_classes(keras_arch_says, trained):
+    Image.fromarray(np.full((8, 8), 90, np.uint8)).save("grey.png")
+    run = trained / "resnet20-digits"
+    code, out, _ = keras_arch_says("predict", run, "grey.png", "grey.png", "--top", 3)
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert code == 0
+    assert len(rows) == 6
+    assert rows[:3] == rows[3:]
+    assert {row[1] for row in rows} <= set("0123456789")
+    probabilities = [float(row[2]) for row in rows[:3]]
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_push_pull_show_and_export_through_a_hub_in_a_folder(keras_arch_says, trained, tmp_path):
+    address = f"file://{tmp_path}/hub/someone/digits"
+    assert keras_arch_says("push", trained / "dcgan-digits", address)[0] == 0
+    assert keras_arch_says("pull", address, "copy")[0] == 0
+    weights = "model.weights.h5"
+    original = trained / "dcgan-digits" / "model" / weights
+    assert (tmp_path / "copy" / weights).read_bytes() == original.read_bytes()
+    assert "DCGANGenerator" in keras_arch_says("show", "copy")[1]
+    code, out, _ = keras_arch_says("export", address, "serving")
+    assert code == 0
+    assert (Path(out.strip()) / "saved_model.pb").exists()
+    assert Path(out.strip()).parts[-2:] == ("dcgan-digits", "1")
+    assert keras_arch_says("export", "copy", "serving", "--version", 7)[1].strip().endswith("7")
+
+
+def test_mirrored_on_one_device_works_and_says_so(keras_arch_says):
+    values = settings(TINY["resnet20-digits"])
+    code, _, err = keras_arch_says("train", "resnet20-digits", "--strategy", "mirrored", *values)
+    assert code == 0
+    assert "one device only" in err
+    assert Path("runs/resnet20-digits/model/config.json").exists()
+
+
+def test_a_finished_run_can_go_on_for_more_epochs(keras_arch_says):
+    values = [value for value in TINY["resnet20-digits"] if "epochs" not in value]
+    out = ("--out", "run", "--set", "recipe.epochs=1")
+    assert keras_arch_says("train", "resnet20-digits", *out, *settings(values))[0] == 0
+    more = ("--out", "run", "--set", "recipe.epochs=2", "--resume")
+    assert keras_arch_says("train", "resnet20-digits", *more, *settings(values))[0] == 0
+    assert len(Path("run/log.csv").read_text().splitlines()) == 3
+
+
+# Mistakes: one line, and exit code 2.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["trian"], r"trian.*train"),
+        (["train"], r"CONFIG.*keras-arch train --help"),
+        (["train", "resnet20-digits", "--epochs", "3"], r"--epochs"),
+        (["train", "resnet20-digit"], r"'resnet20-digit'; did you mean resnet20-digits"),
+        (["train", "missing.yaml"], r"missing\.yaml: No such file"),
+        (["train", "resnet20-digits", "--set", "recipe.epoch=3"], r"'recipe.epoch'.*epochs"),
+        (["train", "resnet20-digits", "--set", "recipe.epochs=many"], r"recipe.epochs.*'many'"),
+        (["train", "resnet20-digits", "--set", "epochs"], r"key=value.*'epochs'"),
+        (
+            ["train", "resnet20-digits", "--set", "model.arguments.depth=21"],
+            r"6n\+2.*got 21.*20",
+        ),
+        (["train", "dcgan-digits", "--set", "generator.arguments.image_size=48"], r"32, 64.*48"),
+        (["train", "resnet20-digits", "--set", "model.name=ResNet21"], r"'ResNet21'"),
+        (["train", "resnet20-digits", "--set", "data.source=digitz"], r"digitz"),
+        (["train", "resnet20-digits", "--set", "data.source=folder:nowhere"], r"nowhere"),
+        (["train", "resnet20-digits", "--set", "data.train=train[:50]"], r"50.*64"),
+        (["train", "resnet20-digits", "--strategy", "two"], r"'two'"),
+        (["train", "resnet20-digits", "--strategy", "ps"], r"'ps' is not supported"),
+        (["show", "CIFARResnet"], r"'CIFARResnet'; did you mean CIFARResNet"),
+        (["show", "CIFARResNet", "--set", "dept=20"], r"'dept'.*depth"),
+        (["show", "CIFARResNet", "--set", "depth"], r"key=value.*'depth'"),
+        (["show", "CIFARResNet", "--plot", "net.jpg"], r"\.png.*'net\.jpg'"),
+        (["models", "transformer"], r"'transformer'.*CIFARResNet"),
+        (["evaluate", "nowhere"], r"nowhere"),
+        (["generate", "nowhere"], r"nowhere"),
+        (["predict", "nowhere"], r"IMAGE"),
+        (["push", "nowhere", "someone/model"], r"nowhere"),
+        (["pull", "hf://someone/../model", "copy"], r"'hf://someone/\.\./model'"),
+        (["pull", "hf://someone/model@no..revision", "copy"], r"no\.\.revision"),
+        (["export", ".", "serving"], r"config\.json"),
+    ],
+    ids=lambda value: " ".join(value[:4]) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_told_in_one_line(mistake, arguments, told):
+    assert re.search(told, mistake(*arguments))
+
+
+def test_the_wrong_kind_of_model_is_told(mistake, trained):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save("black.png")
+    classifier, generator = trained / "resnet20-digits", trained / "dcgan-digits"
+    assert "generates no images" in mistake("generate", classifier)
+    assert "does not classify" in mistake("predict", generator, "black.png")
+    assert "nothere.png" in mistake("predict", classifier, "nothere.png")
+    Path("text.png").write_text("no picture")
+    assert "text.png" in mistake("predict", classifier, "text.png")
+    assert "count" in mistake("generate", generator, "--count", 0)
+    assert "--set" in mistake("show", classifier, "--set", "depth=8")
+
+
+def test_a_run_is_not_overwritten(mistake, trained):
+    out = ("--out", trained / "resnet20-digits")
+    values = settings(TINY["resnet20-digits"])
+    assert "--resume" in mistake("train", "resnet20-digits", *out, *values)
+    # Resumed with other settings it would be another run.
+    other = ("--resume", "--set", "recipe.seed=9")
+    assert "'recipe'" in mistake("train", "resnet20-digits", *out, *values, *other)
+
+
+def test_bad_images_are_named(mistake):
+    train = ("train", "resnet20-digits", "--set")
+    for label in "01":
+        Path("images", label).mkdir(parents=True)
+    assert "images" in mistake(*train, "data.source=folder:images")
+    pixels = np.zeros((8, 8), np.uint8)
+    for label in "01":
+        for number in range(40):
+            Image.fromarray(pixels).save(f"images/{label}/{number}.png")
+    whole = Path("images/1/7.png").read_bytes()
+    Path("images/1/7.png").write_bytes(whole[: len(whole) // 2])
+    values = settings(["model.arguments.classes=2", "data.test=train"])
+    assert "images/1/7.png" in mistake(*train, "data.source=folder:images", *values)
+
+
+def test_bad_arrays_are_named(mistake):
+    train = ("train", "resnet20-digits", "--set", "data.source=npz:set.npz")
+    images, labels = np.zeros((64, 8, 8, 1), np.uint8), np.arange(64) % 10
+
+    def save(images, labels):
+        np.savez(
+            "set.npz", x_train=images, y_train=labels, x_test=images[:20], y_test=labels[:20] % 10
+        )
+
+    save(images, np.where(labels == 9, 12, labels))
+    assert re.search(r"classes is 10.* 13 classes", mistake(*train))
+    with_nan = images.astype(np.float32)
+    with_nan[5, 0, 0] = np.nan
+    save(with_nan, labels)
+    assert re.search(r"image 5\b.*set\.npz|set\.npz.*image 5\b|x_train.* 5\b", mistake(*train))
+
+
+def test_a_hub_that_does_not_answer_is_told(tmp_path):
+    # Nobody listens on port 9; the address is read when the client is imported, so a process.
+    environment = os.environ | {
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "HF_HOME": str(tmp_path / "cache"),
+    }
+    done = command("evaluate", "hf://someone/model", env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert "someone/model" in done.stderr
+
+
+# In a process of its own.
+
+
+def command(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "keras_arch.cli", *arguments],
+        capture_output=True,
+        text=True,
+        **place(options),
+    )
+
+
+def place(options):
+    """Where the package can be imported from, installed or not."""
+    root = str(Path(keras_arch.__file__).parents[1])
+    environment = dict(options.pop("env", os.environ))
+    environment["PYTHONPATH"] = os.pathsep.join([root, environment.get("PYTHONPATH", "")])
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    return options | {"env": environment}
+
+
+def test_a_process_ends_with_two_and_says_nothing_but_the_mistake(tmp_path):
+    depth = ("--set", "model.arguments.depth=21")
+    done = command("train", "resnet20-digits", *depth, cwd=tmp_path)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: depth must be 6n\+2[^\n]*got 21[^\n]*\n", done.stderr)
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_that_closes_early_is_no_cause_for_complaint():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "keras_arch.cli", "configs"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **place({}),
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 1
+
+
+def test_a_run_that_is_told_to_stop_says_how_to_go_on(tmp_path):
+    values = [value for value in TINY["resnet20-digits"] if "epochs" not in value]
+    arguments = ["train", "resnet20-digits", "--out", "run", *settings(values)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "keras_arch.cli", *arguments, "--set", "recipe.epochs=100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        **place({}),
+    )
+    table = tmp_path / "run" / "log.csv"
+    deadline = time.monotonic() + 120
+    while not table.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 143, err
+    assert err.count("\n") == 1, err
+    assert "SIGTERM" in err
+    assert "--resume" in err
+    assert list((tmp_path / "run" / "checkpoints").iterdir())
