@@ -1,5 +1,6 @@
 """A `tf.distribute` strategy by name. Models and optimizers are built in its scope."""
 
+import functools
 import logging
 import os
 from typing import Any
@@ -48,7 +49,7 @@ def strategy(name: str = "auto", *, devices: list[str] | None = None, tpu: str =
     if name == "none":
         return tf.distribute.get_strategy()
     if name == "mirrored":
-        mirrored = tf.distribute.MirroredStrategy(devices)
+        mirrored = _mirrored(tuple(devices) if devices else None)
         if mirrored.num_replicas_in_sync == 1:
             _log.warning("strategy mirrored: one device only, so it trains as strategy none does")
         return mirrored
@@ -65,3 +66,11 @@ def strategy(name: str = "auto", *, devices: list[str] | None = None, tpu: str =
         reason = str(error).strip().partition("\n")[0]
         raise ArgumentError(f"strategy tpu found no TPU {tpu or '(local)'}: {reason}") from None
     return tf.distribute.TPUStrategy(resolver)
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...] | None) -> Any:
+    """One strategy for the same devices: the collectives of two in one process get mixed up."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices)

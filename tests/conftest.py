@@ -14,5 +14,7 @@ tf.config.set_logical_device_configuration(
 
 @pytest.fixture(scope="session")
 def two_replicas():
-    """One strategy for the whole session: collectives of two in one process mix up."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    """A mirrored strategy over the two devices."""
+    from keras_arch import distribute
+
+    return distribute.strategy("mirrored", devices=["CPU:0", "CPU:1"])

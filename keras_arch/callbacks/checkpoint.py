@@ -43,7 +43,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._last_saved = self.position.step
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Restore now: Keras has built the optimizers and metrics by this time."""
+        """Restore, into a model whose optimizers and metrics are built."""
         if self._resume:
             self._resume.restore(self.model)
 

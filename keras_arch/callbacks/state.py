@@ -68,7 +68,9 @@ def save(model: keras.Model, path: Path, position: Position) -> Path:
     arrays: dict[str, np.ndarray] = {}
     description = []
     for number, variable in enumerate(variables_of(model)):
-        value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable.value))
+        # As a tensor first: a replicated variable is no array.
+        tensor = keras.ops.convert_to_tensor(variable)
+        value = np.asarray(keras.ops.convert_to_numpy(tensor))
         if variable.trainable and not np.isfinite(value.astype(np.float64)).all():
             raise NonFiniteError(
                 f"weight {variable.path} is not finite at epoch {position.epoch}, step "

@@ -152,6 +152,12 @@ class Classification:
             jit_compile=jit_compile(recipe, network),
             steps_per_execution=recipe.steps_per_execution,
         )
+        # Keras makes an optimizer's and the metrics' variables at the first batch; a run that is
+        # resumed restores them before it.
+        network.optimizer.build(network.trainable_variables)
+        blank = np.zeros((replicas, *self.preprocessing.input_shape), np.float32)
+        network.test_on_batch(blank, np.zeros(replicas, np.int64))
+        network.reset_metrics()
         return network
 
     def callbacks(self, directory: RunDirectory) -> list[keras.callbacks.Callback]:

@@ -144,7 +144,7 @@ def _fit(
     recipe = job.config.recipe
     start = saved.position if saved else callbacks.Position()
     if start.epoch >= recipe.epochs:
-        _restore(model, job, images, saved)
+        saved.restore(model)
         return
     checkpoint = callbacks.Checkpoint(
         directory.checkpoints, every=recipe.checkpoint_every, resume=saved
@@ -188,14 +188,6 @@ def _fit(
                 # The pipeline shuffles; Keras warns unless it is told that it need not.
                 shuffle=False,
             )
-
-
-def _restore(model: keras.Model, job: Job, images: Any, saved: "callbacks.Saved") -> None:
-    """Take the weights of a run that had finished training."""
-    batches = data.training(images, job.preprocessing, job.images_per_step, seed=0)
-    # One batch builds whatever `fit` would have built; the state then overwrites what it did.
-    model.fit(batches.dataset, steps_per_epoch=1, verbose=0)
-    saved.restore(model)
 
 
 def _finish(model: keras.Model, job: Job, directory: RunDirectory) -> Run:

@@ -1,0 +1,123 @@
+"""A run that is stopped in any way and resumed ends as one that was not, to the last bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+COMMON = ["recipe.deterministic=true", "recipe.checkpoint_every=3"]
+RUNS = {
+    "dcgan-digits": [
+        "generator.arguments.filters=4",
+        "discriminator.arguments.filters=4",
+        "data.train=train[:320]",
+        "samples.every=100",
+    ],
+    "resnet20-digits": [
+        "model.arguments.depth=8",
+        "data.train=train[:640]",
+        "data.test=test[:50]",
+        # A schedule whose steps fall inside the run.
+        "recipe.optimizer.learning_rate.boundaries=[7,19]",
+    ],
+}
+
+
+def start(name, out, epochs, resume=False):
+    settings = [*COMMON, *RUNS[name], f"recipe.epochs={epochs}"]
+    command = [sys.executable, "-m", "keras_arch.cli", "train", name, "--out", str(out)]
+    command += [part for setting in settings for part in ("--set", setting)]
+    command += ["--resume"] if resume else []
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, output
+    return output
+
+
+def wait_for_checkpoint(out, process, after=()):
+    """Until there is one inside an epoch that is not among those before."""
+    while True:
+        files = set(out.glob("checkpoints/epoch-*.npz")) - set(after)
+        if any("step-0000000" not in file.name for file in files):
+            return
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+
+
+def assert_same_end(first, second):
+    """All variables of the last checkpoint, and everything that people look at."""
+    names = [sorted(out.glob("checkpoints/*.npz"))[-1] for out in (first, second)]
+    assert names[0].name == names[1].name
+    with np.load(names[0]) as one, np.load(names[1]) as two:
+        assert one.files == two.files
+        assert len(one.files) > 20
+        for file in one.files:
+            if file != "state":
+                np.testing.assert_array_equal(one[file], two[file])
+        states = [json.loads(archive["state"].tobytes()) for archive in (one, two)]
+    assert states[0]["rows"] == states[1]["rows"]
+    for file in ("log.csv", "metrics.json"):
+        assert (first / file).read_text() == (second / file).read_text()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_sigterm_then_sigkill_then_resume(name, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    uninterrupted = start(name, whole, epochs=4)
+
+    process = start(name, broken, epochs=4)
+    wait_for_checkpoint(broken, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 143, output
+    assert "--resume" in output
+    assert "Traceback" not in output
+    before = list(broken.glob("checkpoints/*.npz"))
+
+    process = start(name, broken, epochs=4, resume=True)
+    wait_for_checkpoint(broken, process, after=before)
+    process.kill()
+    process.wait()
+
+    finish(start(name, broken, epochs=4, resume=True))
+    finish(uninterrupted)
+    assert_same_end(whole, broken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
+def test_ten_kills_at_random_moments(name, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    finish(start(name, whole, epochs=60))
+    begun = time.monotonic()
+    seed = random.randrange(2**32)
+    moments = random.Random(seed)
+    kills = 0
+    while kills < 10:
+        process = start(name, broken, epochs=60, resume=kills > 0)
+        began = time.monotonic()
+        # Start-up takes seconds and is killed too now and then; most kills hit the training.
+        delay = moments.uniform(2, 25)
+        while time.monotonic() - began < delay and process.poll() is None:
+            time.sleep(0.005)
+        if process.poll() is not None:
+            assert process.returncode == 0, process.communicate()[0]
+            pytest.fail(f"the run ended after {kills} kills; it must be longer for this test")
+        process.kill()
+        process.wait()
+        kills += 1
+    finish(start(name, broken, epochs=60, resume=True))
+    print(f"seed {seed}: {kills} kills, {time.monotonic() - begun:.0f} s")
+    assert_same_end(whole, broken)

@@ -1,0 +1,41 @@
+import pytest
+
+from keras_arch import distribute
+from keras_arch.errors import ArgumentError
+
+
+def test_names():
+    assert distribute.strategy("none").num_replicas_in_sync == 1
+    assert distribute.strategy("auto").num_replicas_in_sync == 1
+
+
+def test_mirrored_over_two_devices(two_replicas):
+    assert two_replicas.num_replicas_in_sync == 2
+    assert distribute.strategy("mirrored", devices=["CPU:0", "CPU:1"]) is two_replicas
+
+
+def test_mirrored_with_one_device_works_and_says_so(caplog):
+    strategy = distribute.strategy("mirrored", devices=["CPU:0"])
+    assert strategy.num_replicas_in_sync == 1
+    assert "one device" in caplog.text
+
+
+def test_unknown_name_lists_those_there_are():
+    with pytest.raises(ArgumentError, match="auto, none, mirrored, multi_worker, tpu"):
+        distribute.strategy("ddp")
+
+
+def test_parameter_server_is_refused_by_name():
+    with pytest.raises(ArgumentError, match=r"parameter_server.*multi_worker"):
+        distribute.strategy("parameter_server")
+
+
+def test_multi_worker_needs_its_variable(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(ArgumentError, match="TF_CONFIG"):
+        distribute.strategy("multi_worker")
+
+
+def test_no_tpu_here():
+    with pytest.raises(ArgumentError, match="no TPU"):
+        distribute.strategy("tpu")
