@@ -25,7 +25,6 @@ GENERATOR, CLASSIFIER = "dcgan-digits", "resnet20-digits"
 COUNT, SEED = 64, 7
 _MARK = "demo.json"
 _TOLERANCE = 1e-5
-_ENLARGE = 4
 
 # What a server does, in a process where this package cannot be imported.
 _CHECK = """
@@ -233,9 +232,8 @@ def _pictures(out: Path, finished: dict[str, runs.Run]) -> dict[str, Path]:
     generator, classifier = (finished[name].directory for name in (GENERATOR, CLASSIFIER))
     opened = hub.open(finished[GENERATOR].model)
     drawn = trainers.sample(opened.model, COUNT, SEED, opened.card.latent["distribution"])
-    # Enlarged: digits of 16 pixels are too small to judge on a screen.
-    large = opened.card.preprocessing.to_pixels(drawn).repeat(_ENLARGE, 1).repeat(_ENLARGE, 2)
-    digits = pictures.save_png(pictures.grid(large, padding=_ENLARGE), out / "digits.png")
+    sheet = pictures.grid(opened.card.preprocessing.to_pixels(drawn), enlarge=True)
+    digits = pictures.save_png(sheet, out / "digits.png")
     return {
         "digits that the GAN draws": digits,
         "the same latents through training": generator / "samples",

@@ -12,13 +12,21 @@ from keras_arch.errors import ArgumentError
 from keras_arch.files import atomic_write
 
 
-def grid(images_uint8: Any, columns: int | None = None, padding: int = 2) -> np.ndarray:
+# Height in pixels under which an image is hard to judge on a screen.
+_READABLE = 64
+
+
+def grid(
+    images_uint8: Any, columns: int | None = None, padding: int = 2, enlarge: bool = False
+) -> np.ndarray:
     """Lay images out on a white sheet, row by row.
 
     Args:
         images_uint8: `(n, height, width, 1 or 3)` or `(n, height, width)`, `uint8`.
         columns: Images in a row. Default: as square a sheet as there can be.
         padding: White pixels between images and around the sheet.
+        enlarge: Repeat the pixels of images that are less than 64 high, up to that height, so
+            that people can see them.
 
     Returns:
         A `uint8` array `(height, width, 1 or 3)`.
@@ -46,6 +54,9 @@ def grid(images_uint8: Any, columns: int | None = None, padding: int = 2) -> np.
         raise ArgumentError(
             f"a grid has columns >= 1 and padding >= 0, got {columns} and {padding}"
         )
+    if enlarge:
+        factor = max(1, _READABLE // images.shape[1])
+        images = images.repeat(factor, axis=1).repeat(factor, axis=2)
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     _, height, width, channels = images.shape

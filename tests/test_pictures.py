@@ -139,3 +139,13 @@ def test_confusion_matrix_of_a_class_without_images_and_of_many_classes(tmp_path
 def test_confusion_matrix_of_the_wrong_shape_is_refused(tmp_path, matrix, labels):
     with pytest.raises(ArgumentError, match="confusion matrix of"):
         pictures.confusion_matrix(matrix, labels, tmp_path / "matrix.png")
+
+
+def test_small_images_are_enlarged_by_whole_pixels():
+    images = np.arange(2 * 16 * 16, dtype=np.uint8).reshape(2, 16, 16, 1)
+    sheet = pictures.grid(images, columns=1, padding=0, enlarge=True)
+    assert sheet.shape == (128, 64, 1)
+    np.testing.assert_array_equal(sheet[:64:4, ::4], images[0])
+    np.testing.assert_array_equal(sheet[3:64:4, 3::4], images[0])
+    large = np.zeros((1, 65, 65, 3), np.uint8)
+    assert pictures.grid(large, padding=0, enlarge=True).shape == (65, 65, 3)

@@ -41,7 +41,7 @@ class SampleGrid(keras.callbacks.Callback):
         """Draw, when it is time."""
         if (epoch + 1) % self.every:
             return
-        sheet = pictures.grid(self.generate(self.model))
+        sheet = pictures.grid(self.generate(self.model), enlarge=True)
         pictures.save_png(sheet, self.directory / f"epoch-{epoch + 1:04d}.png")
         if self.tensorboard is not None:
             import tensorflow as tf

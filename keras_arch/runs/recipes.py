@@ -259,7 +259,8 @@ class Generation:
             images, self.preprocessing, EVALUATION_BATCH, cache=settings.cache
         )
         figures = model.evaluate(batches, return_dict=True, verbose=0)
-        pictures.save_png(pictures.grid(self._samples(model)), directory.samples / "final.png")
+        sheet = pictures.grid(self._samples(model), enlarge=True)
+        pictures.save_png(sheet, directory.samples / "final.png")
         return {name: float(value) for name, value in figures.items()}
 
     def publish(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:

@@ -154,7 +154,8 @@ def generate(
         raise ArgumentError(f"{ref} is {opened.card.architecture}, which generates no images")
     distribution = opened.card.latent["distribution"]
     images = trainers.sample(opened.model, count, seed, distribution)
-    return pictures.save_png(pictures.grid(opened.card.preprocessing.to_pixels(images)), out)
+    sheet = pictures.grid(opened.card.preprocessing.to_pixels(images), enlarge=True)
+    return pictures.save_png(sheet, out)
 
 
 def predict(
