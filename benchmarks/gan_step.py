@@ -394,6 +394,8 @@ def main() -> None:
         flush=True,
     )
     with workers(arguments.variants, settings, pythons) as running:
+        if not running:
+            raise SystemExit("no variant could run")
         check_parameters(running, settings)
         for turn in range(arguments.rounds):
             steps = arguments.steps * (turn + 1) // arguments.rounds
