@@ -11,7 +11,6 @@ import numpy as np
 from keras_arch.errors import ArgumentError
 from keras_arch.files import atomic_write
 
-
 # Height in pixels under which an image is hard to judge on a screen.
 _READABLE = 64
 
