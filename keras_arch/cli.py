@@ -20,7 +20,7 @@ import typer
 from keras_arch import __version__, presets
 from keras_arch.errors import ArgumentError, Interrupted, KerasArchError
 
-MISTAKE, INTERRUPTED, TERMINATED = 2, 130, 143
+MISTAKE, INTERRUPTED = 2, 130
 
 app = typer.Typer(
     name="keras-arch",
@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = context.command_path if context is not None else "keras-arch"
         return _fail(f"{error.format_message().rstrip('.')} (see {where} --help)")
     except Interrupted as error:
-        return _fail(error, TERMINATED, label="interrupted")
+        # As a shell reports a process that a signal ended.
+        return _fail(error, 128 + error.signal, label="interrupted")
     except KerasArchError as error:
         return _fail(error)
     except (KeyboardInterrupt, Abort):

@@ -46,4 +46,13 @@ class RunError(KerasArchError):
 
 
 class Interrupted(KerasArchError):
-    """A run that was asked to stop and has saved its state."""
+    """A run that was asked to stop and has saved its state.
+
+    Args:
+        message: What was saved and how to go on.
+        signal: Number of the signal that asked.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal

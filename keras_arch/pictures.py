@@ -206,8 +206,10 @@ def confusion_matrix(matrix: Any, labels: Sequence[str], path: str | os.PathLike
 
 
 def _panel(name: str) -> str:
-    """What a metric is drawn together with: its validation twin, and losses with losses."""
+    """What a metric is drawn together with: its validation twin, and whatever is compared."""
     base = name.removeprefix("val_")
+    if base in ("d_real", "d_fake"):
+        return "what D says of real and of generated images"
     return "loss" if base.endswith("loss") else base
 
 

@@ -151,5 +151,6 @@ class StopOnSignal(keras.callbacks.Callback):
         position = self.checkpoint.position
         raise Interrupted(
             f"stopped by {signal.Signals(self.received).name} after epoch {position.epoch}, step "
-            f"{position.step}; everything is saved. {self.how_to_resume}"
+            f"{position.step}; everything is saved. {self.how_to_resume}",
+            self.received,
         )

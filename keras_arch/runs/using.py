@@ -97,7 +97,7 @@ def evaluate(
         DataError: If the data is missing or does not fit the model.
         ArgumentError: If the model says not what it was trained on, and `source` neither.
     """
-    opened = hub.open(model_address(ref), token=token, training=True)
+    opened = _with_card(hub.open(model_address(ref), token=token, training=True), ref)
     card = opened.card
     trained_on = _recipe_data(ref, card)
     classifier = card.task == "image-classification"
@@ -147,9 +147,9 @@ def generate(
         The file.
 
     Raises:
-        ArgumentError: If the model is no generator.
+        ArgumentError: If the model is no generator, or has no card.
     """
-    opened = open_model(ref, token=token)
+    opened = _with_card(open_model(ref, token=token), ref)
     if opened.card.latent is None:
         raise ArgumentError(f"{ref} is {opened.card.architecture}, which generates no images")
     distribution = opened.card.latent["distribution"]
@@ -180,7 +180,7 @@ def predict(
         ArgumentError: If the model is no classifier.
         DataError: If a file is missing or is no image.
     """
-    opened = open_model(ref, token=token)
+    opened = _with_card(open_model(ref, token=token), ref)
     card = opened.card
     if card.task != "image-classification":
         raise ArgumentError(f"{ref} is {card.architecture}, which does not classify images")
@@ -218,7 +218,7 @@ def export_model(
     Returns:
         `directory/NAME/VERSION`.
     """
-    opened = open_model(ref, token=token)
+    opened = _with_card(open_model(ref, token=token), ref)
     card = opened.card
     return export.saved_model(
         opened.model,
@@ -255,6 +255,16 @@ def push(
     if not Path(where).is_dir():
         raise ArgumentError(f"{ref} is not on this machine; push a run or a model directory")
     return hub.push(where, repository, private=private, revision=revision, token=token)
+
+
+def _with_card(opened: "hub.Opened", ref: str | Path) -> "hub.Opened":
+    """A model that says what its inputs and outputs mean, or an error."""
+    if opened.card is None:
+        raise ArgumentError(
+            f"{ref} was not saved by keras_arch, so nothing says how its pixels are prepared or "
+            "what its outputs mean; open it in Python with hub.load"
+        )
+    return opened
 
 
 def _recipe_data(ref: str | Path, card: "hub.Card") -> dict[str, Any]:

@@ -170,6 +170,18 @@ class TestUsing:
         assert served == tmp_path / "resnet20-digits" / "1"
         assert runs.export_model(classifier_run.directory, tmp_path).name == "2"
 
+    def test_a_model_of_stock_keras_has_no_card(self, tmp_path):
+        model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+        keras.saving.save_model(model, tmp_path / "plain", zipped=False)
+        for use in (
+            runs.evaluate,
+            runs.generate,
+            lambda ref: runs.predict(ref, []),
+            lambda ref: runs.export_model(ref, tmp_path),
+        ):
+            with pytest.raises(ArgumentError, match="not saved by keras_arch"):
+                use(tmp_path / "plain")
+
     def test_wrong_kinds(self, gan_run, classifier_run, tmp_path):
         with pytest.raises(ArgumentError, match="does not classify"):
             runs.predict(gan_run.directory, [])
