@@ -4,6 +4,7 @@ Epsilon and momentum of batch norm are the references' (1e-5 and 0.9), not Keras
 """
 
 import contextlib
+import math
 import sys
 from collections.abc import Iterator
 
@@ -118,3 +119,17 @@ def room_for_deep_graphs(layers: int = 10_000) -> Iterator[None]:
         yield
     finally:
         sys.setrecursionlimit(before)
+
+
+def trainable_parameters(model: keras.Model) -> int:
+    """How many numbers training changes: what papers count. Moving statistics are not among them.
+
+    Args:
+        model: A built model.
+
+    Example:
+        >>> dense = keras.Sequential([keras.Input((3,)), layers.Dense(4)])
+        >>> trainable_parameters(dense)
+        16
+    """
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)

@@ -154,7 +154,7 @@ def show(
         entry = registry.entry(name)
         model = builders.create(name, **_values(settings))
         facts = _facts_of_entry(entry)
-    facts.append(("weights", f"{model.count_params():,} numbers"))
+    facts.append(("trainable parameters", f"{builders.trainable_parameters(model):,}"))
     _table(("", ""), facts, title=model.name)
     layers = [
         (layer.name, type(layer).__name__, _shape_text(layer.output), f"{layer.count_params():,}")

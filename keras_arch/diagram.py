@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from keras_arch.blocks import trainable_parameters
 from keras_arch.files import atomic_write
 
 _COLOURS = {
@@ -96,7 +97,7 @@ def draw(model: Any, path: str | os.PathLike[str]) -> Path:
     axes.set_xlim(0, width)
     axes.set_ylim(-height, 0)
     axes.axis("off")
-    parameters = f"{model.count_params():,} parameters" if model.built else ""
+    parameters = f"{trainable_parameters(model):,} parameters" if model.built else ""
     axes.text(0.4, -0.45, model.name, fontsize=15, weight="bold", va="center")
     axes.text(width - 0.4, -0.45, parameters, fontsize=11, ha="right", va="center")
     _paint(axes, all_boxes, columns)

@@ -104,7 +104,7 @@ def test_show_tells_facts_arguments_and_layers(keras_arch_says):
     assert rows["parameters (depth=20)"] == "269,722"
     assert rows["argument shortcut"] == "'A'"
     # 464,154 trained (the paper's table) and 2 x 1,136 moving statistics.
-    assert rows["weights"] == "466,426 numbers"
+    assert rows["trainable parameters"] == "464,154"
     assert rows["stage1"] == "Activation\t32 x 32 x 16\t0"
     assert Image.open("net.png").format == "PNG"
 

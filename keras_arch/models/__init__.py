@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from keras_arch import registry
+from keras_arch.blocks import trainable_parameters
 from keras_arch.errors import ArgumentError
 from keras_arch.models.cifar_resnet import CIFARResNet
 from keras_arch.models.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -21,6 +22,7 @@ __all__ = [
     "create",
     "features",
     "list_models",
+    "trainable_parameters",
 ]
 
 

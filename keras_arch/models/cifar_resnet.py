@@ -76,7 +76,7 @@ def CIFARResNet(
     Example:
         >>> from keras_arch import models
         >>> model = models.CIFARResNet(depth=20)
-        >>> sum(w.value.shape.num_elements() for w in model.trainable_weights)
+        >>> models.trainable_parameters(model)
         269722
     """
     if not isinstance(depth, int) or depth < 8 or (depth - 2) % 6:

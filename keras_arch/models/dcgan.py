@@ -77,7 +77,7 @@ def DCGANGenerator(
     Example:
         >>> from keras_arch import models
         >>> generator = models.DCGANGenerator(image_size=64)
-        >>> sum(w.value.shape.num_elements() for w in generator.trainable_weights)
+        >>> models.trainable_parameters(generator)
         3576704
     """
     widths = _widths(image_size, channels, variant, filters)[::-1]

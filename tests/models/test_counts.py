@@ -9,7 +9,7 @@ import ast
 import pytest
 
 from keras_arch import models, registry
-from tests.models.tester import trainable
+from keras_arch.models import trainable_parameters as trainable
 
 PUBLISHED = {
     ("CIFARResNet", 20): 269_722,

@@ -113,7 +113,3 @@ class ModelTester:
         assert entry.url.startswith("https://")
         assert entry.parameters
         assert entry.summary.endswith(".") or entry.summary.endswith(")")
-
-
-def trainable(model):
-    return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
