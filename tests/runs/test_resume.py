@@ -99,25 +99,27 @@ def test_sigterm_then_sigkill_then_resume(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_ten_kills_at_random_moments(name, tmp_path):
+    epochs = 150
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    finish(start(name, whole, epochs=60))
     begun = time.monotonic()
+    uninterrupted = start(name, whole, epochs)
+    wait_for_checkpoint(whole, uninterrupted)
+    start_up = time.monotonic() - begun
+    finish(uninterrupted)
+    training = time.monotonic() - begun - start_up
+
     seed = random.randrange(2**32)
     moments = random.Random(seed)
-    kills = 0
-    while kills < 10:
-        process = start(name, broken, epochs=60, resume=kills > 0)
-        began = time.monotonic()
-        # Start-up takes seconds and is killed too now and then; most kills hit the training.
-        delay = moments.uniform(2, 25)
-        while time.monotonic() - began < delay and process.poll() is None:
-            time.sleep(0.005)
-        if process.poll() is not None:
-            assert process.returncode == 0, process.communicate()[0]
-            pytest.fail(f"the run ended after {kills} kills; it must be longer for this test")
+    positions = []
+    for kill in range(10):
+        process = start(name, broken, epochs, resume=kill > 0)
+        # Some hit the start, most the training; ten of them do not reach its end.
+        time.sleep(moments.uniform(0.5 * start_up, start_up + training / 10))
+        assert process.poll() is None, (seed, kill, process.communicate()[0])
         process.kill()
         process.wait()
-        kills += 1
-    finish(start(name, broken, epochs=60, resume=True))
-    print(f"seed {seed}: {kills} kills, {time.monotonic() - begun:.0f} s")
+        positions.append(max((f.name[:-4] for f in broken.glob("checkpoints/epoch*")), default=""))
+    finish(start(name, broken, epochs, resume=True))
+    print(f"{name}: seed {seed}, killed after {positions}")
+    assert len(set(positions)) > 3
     assert_same_end(whole, broken)
