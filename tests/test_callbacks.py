@@ -162,6 +162,46 @@ def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     assert (saved.position.epoch, saved.position.step) == (0, 3)
 
 
+@pytest.mark.parametrize("steps", [4, 6])
+def test_resumed_at_the_end_or_inside_an_epoch_the_logs_are_the_same(steps, tmp_path):
+    """Of epochs of four steps; the running means go on inside an epoch and begin anew after it."""
+
+    class Kill(keras.callbacks.Callback):
+        left = steps
+
+        def on_train_batch_begin(self, batch, logs=None):
+            if not self.left:
+                raise KeyboardInterrupt
+            self.left -= 1
+
+    def fit(network, checkpoint, x, y, first, last, *more):
+        network.fit(
+            x,
+            y,
+            batch_size=8,
+            shuffle=False,
+            verbose=0,
+            initial_epoch=first,
+            epochs=last,
+            callbacks=[*more, checkpoint],
+        )
+
+    x, y = data()
+    whole = callbacks.Checkpoint(tmp_path / "whole")
+    fit(model(), whole, x, y, 0, 3)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(model(), callbacks.Checkpoint(tmp_path / "broken", every=1), x, y, 0, 3, Kill())
+    saved = callbacks.Folder(tmp_path / "broken").newest()
+    assert (saved.position.epoch, saved.position.step) == divmod(steps, 4)
+    resumed, checkpoint = model(), callbacks.Checkpoint(tmp_path / "broken", resume=saved)
+    begun = saved.position.step
+    if begun:
+        fit(resumed, checkpoint, x[8 * begun :], y[8 * begun :], 1, 2)
+    fit(resumed, checkpoint, x, y, 1 + bool(begun), 3)
+    assert checkpoint.position.rows == whole.position.rows
+
+
 def test_signal_saves_and_raises(tmp_path):
     checkpoint = callbacks.Checkpoint(tmp_path)
     stop = callbacks.StopOnSignal(checkpoint, "Resume with: --resume")

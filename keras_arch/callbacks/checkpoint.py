@@ -48,10 +48,10 @@ class Checkpoint(keras.callbacks.Callback):
             self._resume.restore(self.model)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Restore the running means too, which Keras has just set to zero."""
-        if self._resume:
+        """Inside an epoch, restore the running means too, which Keras has just set to zero."""
+        if self._resume and self._resume.position.step:
             self._resume.restore(self.model)
-            self._resume = None
+        self._resume = None
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count, and write where it is time."""
