@@ -13,6 +13,8 @@ from typing import Any
 from keras_arch.errors import ArgumentError
 
 TASKS = ("image-classification", "unconditional-image-generation", "discriminator")
+# Distributions that a generator's latent is drawn from: N(0, 1) and U(-1, 1).
+LATENTS = ("normal", "uniform")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,6 +36,7 @@ class SampleGrid(keras.callbacks.Callback):
         self.generate = generate
         self.every = every
         self.tensorboard = tensorboard
+        self._writer: Any = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Draw, when it is time."""
@@ -46,10 +47,12 @@ class SampleGrid(keras.callbacks.Callback):
         if self.tensorboard is not None:
             import tensorflow as tf
 
-            writer = tf.summary.create_file_writer(str(self.tensorboard))
-            with writer.as_default():
+            if self._writer is None:
+                self._writer = tf.summary.create_file_writer(str(self.tensorboard))
+            with self._writer.as_default():
                 tf.summary.image("samples", sheet[None], step=epoch + 1)
-            writer.close()
+            # Now, and not when the buffer is full: people look while it trains.
+            self._writer.flush()
 
 
 class LogTable(keras.callbacks.Callback):

@@ -10,8 +10,7 @@ from typing import Any
 from keras_arch.errors import ArgumentError, StorageError
 from keras_arch.export import versions, warmup
 from keras_arch.preprocessing import Preprocessing
-
-LATENTS = ("normal", "uniform")
+from keras_arch.registry import LATENTS
 
 
 def saved_model(

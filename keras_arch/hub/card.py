@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.registry import TASKS
+from keras_arch.registry import LATENTS, TASKS
 
 _PIPELINES = {"image-classification", "unconditional-image-generation"}
 _HUB_DATASET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
@@ -96,7 +96,7 @@ class Card:
             not isinstance(size, int)
             or size < 1
             or set(self.latent) != {"size", "distribution"}
-            or self.latent["distribution"] not in ("normal", "uniform")
+            or self.latent["distribution"] not in LATENTS
         ):
             raise ArgumentError(
                 "a card's latent must be {'size': 100, 'distribution': 'normal' or 'uniform'}, "

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_arch import registry
-from keras_arch.blocks import trainable_parameters
+from keras_arch.blocks import room_for_deep_graphs, trainable_parameters
 from keras_arch.errors import ArgumentError
 from keras_arch.models.cifar_resnet import CIFARResNet
 from keras_arch.models.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -100,4 +100,5 @@ def features(model: keras.Model) -> keras.Model:
             f"model {model.name!r} has no layer named stage1, stage2, ...: nothing to take "
             "features from"
         )
-    return keras.Model(model.input, stages, name=f"{model.name}_features")
+    with room_for_deep_graphs():
+        return keras.Model(model.input, stages, name=f"{model.name}_features")

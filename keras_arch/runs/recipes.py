@@ -40,7 +40,7 @@ class Job(Protocol):
     def publish(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
         """The network for the Hub, and what goes into `training/` by name, with cards."""
 
-    def card(self, metrics: dict[str, float]) -> hub.Card:
+    def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
         """The network's card."""
 
     def picture(self, directory: RunDirectory) -> Path | None:
@@ -184,7 +184,7 @@ class Classification:
         """The classifier with its softmax."""
         return published(self.config.model, model), {}
 
-    def card(self, metrics: dict[str, float]) -> hub.Card:
+    def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
         """What the weights are."""
         return hub.Card(
             name=self.config.name,
@@ -277,9 +277,8 @@ class Generation:
         generator = published(self.config.generator, model.generator)
         return generator, {"discriminator": (discriminator, card)}
 
-    def card(self, metrics: dict[str, float]) -> hub.Card:
+    def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
         """What the weights are."""
-        network = build_network(self.config.generator)
         return hub.Card(
             name=self.config.name,
             architecture=self.config.generator.name,

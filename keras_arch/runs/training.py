@@ -194,7 +194,7 @@ def _finish(model: keras.Model, job: Job, directory: RunDirectory) -> Run:
     """Measure, and write `metrics.json` and the model directory."""
     metrics = job.measure(model, directory)
     network, training = job.publish(model)
-    card = job.card(metrics)
+    card = job.card(network, metrics)
     with tempfile.TemporaryDirectory() as scratch:
         for name, (part, part_card) in training.items():
             hub.save(part, Path(scratch) / name, part_card)

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_arch import losses
 from keras_arch.errors import ArgumentError, DataError
+from keras_arch.registry import LATENTS
 from keras_arch.trainers.players import (
     Noise,
     Player,
@@ -16,8 +17,6 @@ from keras_arch.trainers.players import (
     Values,
     image_shape_of,
 )
-
-LATENTS = ("normal", "uniform")
 
 
 @keras.saving.register_keras_serializable("keras_arch")

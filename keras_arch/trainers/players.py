@@ -214,9 +214,5 @@ def image_shape_of(x: Any) -> tuple[int | None, ...] | None:
     elif isinstance(spec, (tuple, list)) and spec:
         spec = spec[0]
     shape = getattr(spec, "shape", None)
-    if (
-        shape is None
-        or getattr(shape, "rank", len(tuple(shape)) if shape is not None else 0) is None
-    ):
-        return None
-    return tuple(shape)
+    unknown = shape is None or (hasattr(shape, "rank") and shape.rank is None)
+    return None if unknown else tuple(shape)

@@ -14,6 +14,7 @@ from keras_arch import hub
 from keras_arch.errors import ArgumentError, HubError, IntegrityError, StorageError
 from keras_arch.files import sha256
 from keras_arch.hub.layout import RECORD
+from keras_arch.preprocessing import Preprocessing
 
 
 def contents(folder):
@@ -265,3 +266,18 @@ def test_a_full_disk_leaves_the_old_model(tiny_disk, folder, model, card, images
         assert caught.value.errno == errno.ENOSPC
         assert contents(tiny_disk) == before, name
     np.testing.assert_array_equal(hub.load(kept)(images), model(images))
+
+
+def test_a_net_deeper_than_the_recursion_limit_comes_back(tmp_path):
+    """Keras walks a graph by one call a layer; this one has over a thousand in a row."""
+    import sys
+
+    from keras_arch import models
+
+    assert sys.getrecursionlimit() < 3_000
+    model = models.CIFARResNet(depth=332, input_shape=(4, 4, 1))
+    model.compile("sgd", "mse")
+    card = hub.Card("deep", "CIFARResNet", {}, "image-classification", Preprocessing((4, 4), 1))
+    loaded = hub.load(hub.save(model, tmp_path / "deep", card))
+    assert len(loaded.layers) == len(model.layers)
+    assert list(models.features(loaded).output) == ["stage1", "stage2", "stage3"]
