@@ -12,9 +12,15 @@ from typing import Any
 
 from keras_arch.errors import ArgumentError
 
-TASKS = ("image-classification", "unconditional-image-generation", "discriminator")
-# Distributions that a generator's latent is drawn from: N(0, 1) and U(-1, 1).
-LATENTS = ("normal", "uniform")
+TASKS = (
+    "image-classification",
+    "unconditional-image-generation",
+    "conditional-image-generation",
+    "image-to-image",
+    "discriminator",
+)
+# Distributions that a generator's latent is drawn from: N(0, 1), U(-1, 1) and U(0, 1).
+LATENTS = ("normal", "uniform", "unit")
 
 
 @dataclasses.dataclass(frozen=True)
