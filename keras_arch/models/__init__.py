@@ -12,17 +12,31 @@ import keras
 from keras_arch import registry
 from keras_arch.blocks import room_for_deep_graphs, trainable_parameters
 from keras_arch.errors import ArgumentError
+from keras_arch.models.cgan import CGANDiscriminator, CGANGenerator
 from keras_arch.models.cifar_resnet import CIFARResNet
+from keras_arch.models.cyclegan import CycleGANGenerator
 from keras_arch.models.dcgan import DCGANDiscriminator, DCGANGenerator
+from keras_arch.models.gan import GANDiscriminator, GANGenerator
+from keras_arch.models.patch_discriminator import PatchDiscriminator, receptive_field
+from keras_arch.models.pix2pix import Pix2PixGenerator, with_inference
 
 __all__ = [
+    "CGANDiscriminator",
+    "CGANGenerator",
     "CIFARResNet",
+    "CycleGANGenerator",
     "DCGANDiscriminator",
     "DCGANGenerator",
+    "GANDiscriminator",
+    "GANGenerator",
+    "PatchDiscriminator",
+    "Pix2PixGenerator",
     "create",
     "features",
     "list_models",
+    "receptive_field",
     "trainable_parameters",
+    "with_inference",
 ]
 
 

@@ -1,0 +1,177 @@
+"""Conditional GAN on MNIST digits (Mirza and Osindero 2014).
+
+M. Mirza, S. Osindero: Conditional Generative Adversarial Nets. Both networks see the label: it
+has a hidden layer of its own, which is joined with that of the latent or the image.
+
+The paper gives sizes, latent and dropout, but neither how weights start nor which of the layers
+are dropped out. Here weights start as in the networks of Goodfellow et al. 2014, from which these
+are built, and every hidden layer is dropped out; the inputs are not: without its label a network
+could not be conditional.
+"""
+
+import math
+
+import keras
+from keras import layers
+
+from keras_arch import blocks
+from keras_arch.models.gan import DISCRIMINATOR_RANGE, GENERATOR_RANGE
+from keras_arch.registry import register
+
+PAPER = "Mirza, Osindero: Conditional Generative Adversarial Nets (2014)"
+URL = "https://arxiv.org/abs/1411.1784"
+DROPOUT = 0.5
+
+
+@register(
+    task="conditional-image-generation",
+    paper=PAPER,
+    url=URL,
+    default_input=(100,),
+    parameters={"classes=10": 2_413_984},
+    latent={"paper": "unit"},
+)
+def CGANGenerator(
+    classes: int = 10,
+    image_shape: tuple[int, int, int] = (28, 28, 1),
+    latent_size: int = 100,
+    latent_units: int = 200,
+    label_units: int = 1000,
+    joint_units: int = 1200,
+    weights: str | None = None,
+    name: str | None = None,
+) -> keras.Model:
+    """The conditional GAN's generator: latent and label, each with a hidden layer, then joined.
+
+    Source: Mirza and Osindero 2014, section 4.1: the latent to 200 ReLU, the label to 1000 ReLU,
+    both to 1200 ReLU, then a sigmoid a pixel; dropout .5 (2,413,984 parameters).
+
+    Args:
+        classes: Number of classes.
+        image_shape: `(height, width, channels)` of the image.
+        latent_size: Length of the latent, which is drawn from U(0, 1).
+        latent_units: Width of the latent's hidden layer.
+        label_units: Width of the label's hidden layer.
+        joint_units: Width of the joint hidden layer.
+        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from `[latent, label]`, of shapes `(batch, latent_size)` and `(batch,)`,
+        the label a whole number from 0, to `(batch, height, width, channels)` in [0, 1].
+
+    Raises:
+        ArgumentError: If an argument is not one of the above.
+
+    Example:
+        >>> from keras_arch import models
+        >>> generator = models.CGANGenerator(classes=10)
+        >>> [part.name for part in generator.inputs], generator.output_shape
+        (['latent', 'label'], (None, 28, 28, 1))
+    """
+    image_shape = blocks.check_image_shape(image_shape)
+    blocks.check_positive(
+        latent_size=latent_size,
+        latent_units=latent_units,
+        label_units=label_units,
+        joint_units=joint_units,
+    )
+    latent = keras.Input((latent_size,), name="latent")
+    label, one_hot = blocks.label_input(classes)
+    x = layers.Concatenate(name="latent_and_label")(
+        [
+            _hidden(latent, latent_units, "latent_hidden"),
+            _hidden(one_hot, label_units, "label_hidden"),
+        ]
+    )
+    x = _hidden(x, joint_units, "joint_hidden")
+    x = layers.Dense(
+        math.prod(image_shape), kernel_initializer=_uniform(GENERATOR_RANGE), name="pixels"
+    )(x)
+    x = layers.Reshape(image_shape, name="pixels_map")(x)
+    x = layers.Activation("sigmoid", dtype=blocks.output_dtype(), name="output")(x)
+    model = keras.Model([latent, label], x, name=name or "cgan_generator")
+    return blocks.load_weights(model, weights)
+
+
+@register(
+    task="discriminator",
+    paper=PAPER,
+    url=URL,
+    default_input=(28, 28, 1),
+    parameters={"classes=10": 1_224_351},
+)
+def CGANDiscriminator(
+    classes: int = 10,
+    image_shape: tuple[int, int, int] = (28, 28, 1),
+    image_units: int = 240,
+    label_units: int = 50,
+    joint_units: int = 240,
+    weights: str | None = None,
+    name: str | None = None,
+) -> keras.Model:
+    """The conditional GAN's discriminator: maxout of image and of label, then of both.
+
+    Source: Mirza and Osindero 2014, section 4.1: the image to 240 maxout units of 5 pieces, the
+    label to 50 of 5, both to 240 of 4, then one logit; dropout .5 (1,224,351 parameters).
+
+    Args:
+        classes: Number of classes.
+        image_shape: `(height, width, channels)` of the image.
+        image_units: Maxout units of the image's hidden layer.
+        label_units: Maxout units of the label's hidden layer.
+        joint_units: Maxout units of the joint hidden layer.
+        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from `[image, label]`, of shapes `(batch, height, width, channels)` in
+        [0, 1] and `(batch,)`, the label a whole number from 0, to logits `(batch, 1)`: positive
+        says real, and of that class.
+
+    Raises:
+        ArgumentError: If an argument is not one of the above.
+
+    Example:
+        >>> from keras_arch import models
+        >>> discriminator = models.CGANDiscriminator(classes=10)
+        >>> [part.name for part in discriminator.inputs], discriminator.output_shape
+        (['image', 'label'], (None, 1))
+    """
+    image_shape = blocks.check_image_shape(image_shape)
+    blocks.check_positive(image_units=image_units, label_units=label_units, joint_units=joint_units)
+    image = keras.Input(image_shape, name="image")
+    label, one_hot = blocks.label_input(classes)
+    x = layers.Flatten(data_format="channels_last", name="flatten")(image)
+    x = layers.Concatenate(name="image_and_label")(
+        [
+            _maxout(x, image_units, 5, "image_hidden"),
+            _maxout(one_hot, label_units, 5, "label_hidden"),
+        ]
+    )
+    x = _maxout(x, joint_units, 4, "joint_hidden")
+    x = layers.Dense(
+        1,
+        kernel_initializer=_uniform(DISCRIMINATOR_RANGE),
+        dtype=blocks.output_dtype(),
+        name="logits",
+    )(x)
+    model = keras.Model([image, label], x, name=name or "cgan_discriminator")
+    return blocks.load_weights(model, weights)
+
+
+def _hidden(x, units, name):
+    x = layers.Dense(
+        units, activation="relu", kernel_initializer=_uniform(GENERATOR_RANGE), name=name
+    )(x)
+    return layers.Dropout(DROPOUT, name=f"{name}_dropout")(x)
+
+
+def _maxout(x, units, pieces, name):
+    initializer = _uniform(DISCRIMINATOR_RANGE)
+    x = blocks.maxout(x, units, pieces, name, kernel_initializer=initializer)
+    return layers.Dropout(DROPOUT, name=f"{name}_dropout")(x)
+
+
+def _uniform(scale):
+    return keras.initializers.RandomUniform(-scale, scale)
