@@ -1,6 +1,18 @@
 """Trainers: `keras.Model`s whose `train_step` plays an adversarial game, for use in `fit`."""
 
+from keras_arch.trainers.conditional_gan import ConditionalGAN, class_labels
 from keras_arch.trainers.gan import GAN, sample
+from keras_arch.trainers.pix2pix import Pix2Pix, translate
 from keras_arch.trainers.players import Noise, Player, PlayersTrainer
 
-__all__ = ["GAN", "Noise", "Player", "PlayersTrainer", "sample"]
+__all__ = [
+    "GAN",
+    "ConditionalGAN",
+    "Noise",
+    "Pix2Pix",
+    "Player",
+    "PlayersTrainer",
+    "class_labels",
+    "sample",
+    "translate",
+]

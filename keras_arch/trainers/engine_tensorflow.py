@@ -5,14 +5,15 @@ the size of the whole, so that the sum of the replicas' gradients (what optimize
 gradient of the mean over the global batch. Values for the logs are summed over the replicas.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, DataError
 
 
 def compiles_faster(trainer: Any) -> bool:
@@ -24,12 +25,17 @@ def compiles_faster(trainer: Any) -> bool:
     return on_gpu and trainer.distribute_strategy.num_replicas_in_sync == 1
 
 
+def scope(trainer: Any) -> Any:
+    """The scope that the trainer's variables belong to."""
+    return trainer.distribute_strategy.scope()
+
+
 def build_optimizers(trainer: Any) -> None:
     """Make every optimizer's variables in the scope that the networks were made in."""
-    with trainer.distribute_strategy.scope():
+    with scope(trainer):
         for player in trainer.players():
             if not player.optimizer.built:
-                player.optimizer.build(player.network.trainable_variables)
+                player.optimizer.build(player.variables)
 
 
 class SeedGenerator(keras.random.SeedGenerator):
@@ -56,9 +62,68 @@ def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
     return tape.gradient(value, at)
 
 
-def train_step(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
+def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], Any]]:
+    """All replicas' parts joined, in their order, and how a replica finds its own part again.
+
+    Parts must be of equal size on all replicas.
+    """
+    context = tf.distribute.get_replica_context()
+    replicas = context.strategy.num_replicas_in_sync if context else 1
+    if replicas == 1:
+        return tensors, lambda joined: joined
+    number = context.replica_id_in_sync_group
+    size = tf.shape(next(iter(tensors.values())))[0]
+
+    def placed(tensor: Any) -> Any:
+        # As a sum of parts that are zero elsewhere: works under every strategy.
+        mask = tf.reshape(
+            tf.one_hot(number, replicas, dtype=tensor.dtype), [-1] + [1] * len(tensor.shape)
+        )
+        return tf.reshape(mask * tensor[None], tf.concat([[-1], tf.shape(tensor)[1:]], 0))
+
+    summed = context.all_reduce(
+        tf.distribute.ReduceOp.SUM, [placed(tensor) for tensor in tensors.values()]
+    )
+    for tensor, joined in zip(tensors.values(), summed, strict=True):
+        known = tensor.shape[0]
+        joined.set_shape([known * replicas if known else None, *tensor.shape[1:]])
+    return dict(zip(tensors, summed, strict=True)), lambda joined: joined[number * size :][:size]
+
+
+def check_labels(labels: Any, classes: int) -> Any:
+    """The labels, checked when the step runs (not under XLA, which cannot stop)."""
+    labels = tf.convert_to_tensor(labels)
+    message = f"{_LABELS} 0 to {classes - 1}"
+    checks = [
+        tf.debugging.assert_non_negative(labels, message=message),
+        tf.debugging.assert_less(labels, tf.cast(classes, labels.dtype), message=message),
+    ]
+    with tf.control_dependencies([check for check in checks if check is not None]):
+        return tf.identity(labels)
+
+
+_LABELS = "labels must be"
+
+
+@contextlib.contextmanager
+def told_errors() -> Iterator[None]:
+    """Tell a label outside the classes in one line."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        found = str(error.message)
+        if _LABELS not in found:
+            raise
+        wanted = found[found.index(_LABELS) :].partition("\n")[0].partition("]")[0]
+        raise DataError(
+            f"the data has a label outside the classes: {wanted.rstrip(' .')}; give the trainer "
+            "as many classes as the data has"
+        ) from None
+
+
+def train_step(trainer: Any, data: Any) -> dict[str, Any]:
     """One turn of every player, all on one forward of `trainer.produce`."""
-    batch = trainer.draw(batch, trainer.seed_generator)
+    batch = trainer.draw(trainer.unpack(data), trainer.seed_generator)
     players = trainer.players()
     values: dict[str, list[Any]] = {}
     pending = []
@@ -67,9 +132,9 @@ def train_step(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
     with tf.GradientTape(persistent=True) as tape:
         tensors = batch | trainer.produce(batch, training=True)
         for player in players:
-            variables = player.network.trainable_variables
+            variables = player.variables
             for turn in range(player.turns):
-                part = _part(tensors, turn, player.turns)
+                part = _part(trainer, tensors, turn, player.turns)
                 losses, logged = player.loss(part, True)
                 loss = _global_mean(losses)
                 scaled = player.optimizer.scale_loss(loss)
@@ -85,22 +150,24 @@ def train_step(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
     return _log(trainer, values)
 
 
-def test_step(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
+def test_step(trainer: Any, data: Any) -> dict[str, Any]:
     """Every player's loss on a batch in inference mode."""
-    batch = trainer.draw(batch, trainer.evaluation_seed_generator)
-    tensors = batch | trainer.produce(batch, training=False)
+    batch = trainer.draw(trainer.unpack(data), trainer.evaluation_seed_generator)
     values: dict[str, list[Any]] = {}
-    for player in trainer.players():
-        losses, logged = player.loss(tensors, False)
-        _collect(values, {f"{player.name}_loss": losses} | logged)
+    # A network that uses batch statistics or dropout at inference would move its state.
+    with keras.StatelessScope():
+        tensors = batch | trainer.produce(batch, training=False)
+        for player in trainer.players():
+            losses, logged = player.loss(tensors, False)
+            _collect(values, {f"{player.name}_loss": losses} | logged)
     return _log(trainer, values)
 
 
-def _part(tensors: dict[str, Any], turn: int, turns: int) -> dict[str, Any]:
+def _part(trainer: Any, tensors: dict[str, Any], turn: int, turns: int) -> dict[str, Any]:
     """Every `turns`-th example, so that the parts are the same whatever the replicas are."""
     if turns == 1:
         return tensors
-    size = tensors["image"].shape[0]
+    size = tensors[trainer.PARTS[0]].shape[0]
     if size is not None and size % turns:
         raise ArgumentError(
             f"n_critic={turns} needs batches that divide by it (each critic update takes its own "

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_arch import losses
-from keras_arch.errors import ArgumentError, DataError
+from keras_arch.errors import ArgumentError
 from keras_arch.registry import LATENTS
 from keras_arch.trainers.players import (
     Noise,
@@ -15,7 +15,9 @@ from keras_arch.trainers.players import (
     PlayersTrainer,
     Tensors,
     Values,
-    image_shape_of,
+    compiled_optimizer,
+    forward,
+    serialized,
 )
 
 
@@ -28,12 +30,13 @@ class GAN(PlayersTrainer):
     Args:
         generator: From a latent `(batch, latent_size)` to images.
         discriminator: From images to logits `(batch, 1)` or a map of them; positive says real.
-        latent: Distribution of the latent: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1).
+        latent: Distribution of the latent: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1),
+            `"unit"` for U(0, 1).
         seed: Seed of the latents drawn in training, or `None` to draw one.
         name: Name of the trainer.
 
     Raises:
-        ArgumentError: If the networks do not fit each other, or `latent` is neither.
+        ArgumentError: If the networks do not fit each other, or `latent` is none of these.
 
     Example:
         >>> from keras_arch import models, trainers
@@ -50,8 +53,6 @@ class GAN(PlayersTrainer):
         (3, 16, 16, 1)
     """
 
-    LOGGED = ("d_loss", "g_loss", "d_real", "d_fake")
-
     def __init__(
         self,
         generator: keras.Model,
@@ -60,10 +61,12 @@ class GAN(PlayersTrainer):
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(seed=seed, name=name or "gan")
+        logged = ("d_loss", "g_loss", "d_real", "d_fake")
+        super().__init__(logged, seed, name or type(self).__name__.lower())
         if latent not in LATENTS:
             raise ArgumentError(f"latent must be one of {', '.join(LATENTS)}, got {latent!r}")
-        made, judged = tuple(generator.output_shape[1:]), tuple(discriminator.input_shape[1:])
+        self._check_inputs(generator, discriminator)
+        made, judged = _shape(generator.outputs[0]), _shape(discriminator.inputs[0])
         if made != judged:
             raise ArgumentError(
                 f"the generator makes images of shape {made}, the discriminator takes {judged}"
@@ -112,8 +115,7 @@ class GAN(PlayersTrainer):
             raise ArgumentError(
                 f"update='simultaneous' has one update of each a step, got n_critic={n_critic}"
             )
-        with self.distribute_strategy.scope():
-            optimizers = [_optimizer(g_optimizer), _optimizer(d_optimizer)]
+        optimizers = [compiled_optimizer(self, given) for given in (g_optimizer, d_optimizer)]
         if optimizers[0] is optimizers[1]:
             raise ArgumentError(
                 "g_optimizer and d_optimizer must be two objects: each keeps the moments of its "
@@ -148,7 +150,7 @@ class GAN(PlayersTrainer):
         Raises:
             ArgumentError: If `count` is not positive.
         """
-        return sample(self.generator, count, seed, self.latent, batch_size)
+        return sample(self.in_use(self.generator), count, seed, self.latent, batch_size)
 
     # The game.
 
@@ -156,33 +158,62 @@ class GAN(PlayersTrainer):
         """The discriminator, then the generator."""
         return (
             Player(
-                "d", self.discriminator, self.d_optimizer, self._discriminator_loss, self.n_critic
+                "d",
+                (self.discriminator,),
+                self.d_optimizer,
+                self._discriminator_loss,
+                self.n_critic,
             ),
-            Player("g", self.generator, self.g_optimizer, self._generator_loss),
+            Player("g", (self.generator,), self.g_optimizer, self._generator_loss),
         )
 
     def noise(self) -> dict[str, Noise]:
         """A latent, and where the gradient penalty is taken between real and generated."""
-        noise = {"latent": Noise((self.generator.input_shape[-1],), self.latent)}
+        noise = {"latent": Noise(_shape(self.generator.inputs[0]), self.latent)}
         if losses.adversarial(self.loss_name).penalty:
-            noise["mix"] = Noise((1,) * (len(self.discriminator.input_shape) - 1), "unit")
+            noise["mix"] = Noise((1,) * len(_shape(self.discriminator.inputs[0])), "unit")
         return noise
 
     def produce(self, tensors: Tensors, training: bool) -> Tensors:
         """Generated images."""
-        return {"fake": self.generator(tensors["latent"], training=training)}
+        latent = self._with_condition(tensors["latent"], tensors)
+        return {"fake": self.generator(latent, training=training)}
+
+    def expected(self) -> dict[str, tuple[int | None, ...]]:
+        """Images of the discriminator's shape."""
+        return {"image": _shape(self.discriminator.inputs[0])}
+
+    def made(self) -> dict[str, keras.Model]:
+        """The generator makes images like the data's."""
+        return {"image": self.generator}
+
+    def _with_condition(self, tensor: Any, tensors: Tensors) -> Any:
+        """What a network takes in place of a tensor alone; a label, in the conditional game."""
+        return tensor
+
+    def _check_inputs(self, generator: keras.Model, discriminator: keras.Model) -> None:
+        for network, takes in ((generator, "a latent"), (discriminator, "an image")):
+            if len(network.inputs) != 1:
+                names = ", ".join(tensor.name for tensor in network.inputs)
+                raise ArgumentError(
+                    f"GAN needs networks of one input; {network.name} takes {names} where {takes} "
+                    "is given (ConditionalGAN gives labels as well)"
+                )
+
+    def _judge(self, images: Any, tensors: Tensors, training: bool) -> Any:
+        return self.discriminator(self._with_condition(images, tensors), training=training)
 
     def _discriminator_loss(self, tensors: Tensors, training: bool) -> tuple[Any, Values]:
         loss = losses.adversarial(self.loss_name)
         fake = ops.stop_gradient(tensors["fake"])
-        on_real = self.discriminator(tensors["image"], training=training)
-        on_fake = self.discriminator(fake, training=training)
+        on_real = self._judge(tensors["image"], tensors, training)
+        on_fake = self._judge(fake, tensors, training)
         value = loss.discriminator(on_real, on_fake)
         if loss.penalty:
             image = ops.cast(tensors["image"], fake.dtype)
             mixed = image + ops.cast(tensors["mix"], fake.dtype) * (fake - image)
             gradient = self.engine.input_gradient(
-                lambda between: self.discriminator(between, training=training), mixed
+                lambda between: self._judge(between, tensors, training), mixed
             )
             value = value + loss.penalty * losses.gradient_penalty(gradient)
         scores = {
@@ -193,61 +224,24 @@ class GAN(PlayersTrainer):
 
     def _generator_loss(self, tensors: Tensors, training: bool) -> tuple[Any, Values]:
         loss = losses.adversarial(self.loss_name)
-        return loss.generator(self.discriminator(tensors["fake"], training=training)), {}
+        return loss.generator(self._judge(tensors["fake"], tensors, training)), {}
 
-    # Saving, and the check of the data.
-
-    def check_data(self, x: Any) -> None:
-        """Refuse images that are not of the discriminator's shape."""
-        shape = image_shape_of(x)
-        wanted = tuple(self.discriminator.input_shape[1:])
-        if shape is None:
-            return
-        fits = len(shape) == len(wanted) + 1 and all(
-            got is None or got == want for got, want in zip(shape[1:], wanted, strict=True)
-        )
-        if not fits:
-            raise DataError(
-                f"the discriminator takes batches of images of shape {wanted}, the data has "
-                f"batches of shape {shape}"
-            )
+    # Saving.
 
     def get_config(self) -> dict[str, Any]:
         """The networks and the latent, for `keras.saving`."""
-        return {
-            "generator": keras.saving.serialize_keras_object(self.generator),
-            "discriminator": keras.saving.serialize_keras_object(self.discriminator),
-            "latent": self.latent,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "GAN":
-        """The inverse of `get_config`."""
-        networks = {
-            name: keras.saving.deserialize_keras_object(config[name])
-            for name in ("generator", "discriminator")
-        }
-        return cls(**(config | networks))
+        networks = {"generator": self.generator, "discriminator": self.discriminator}
+        return serialized(networks) | {"latent": self.latent, "name": self.name}
 
     def get_compile_config(self) -> dict[str, Any]:
         """How it was compiled, for `keras.saving`."""
-        return {
-            "g_optimizer": keras.saving.serialize_keras_object(self.g_optimizer),
-            "d_optimizer": keras.saving.serialize_keras_object(self.d_optimizer),
+        optimizers = {"g_optimizer": self.g_optimizer, "d_optimizer": self.d_optimizer}
+        return serialized(optimizers) | {
             "loss": self.loss_name,
             "n_critic": self.n_critic,
             "update": self.update,
             "steps_per_execution": self.steps_per_execution,
         }
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """The inverse of `get_compile_config`."""
-        optimizers = {
-            name: keras.saving.deserialize_keras_object(config[name])
-            for name in ("g_optimizer", "d_optimizer")
-        }
-        self.compile(**(config | optimizers))
 
 
 def sample(
@@ -256,21 +250,24 @@ def sample(
     seed: int | None = None,
     latent: str = "normal",
     batch_size: int = 128,
+    labels: Any = None,
 ) -> np.ndarray:
     """Draw images from a generator alone, as `GAN.generate` does.
 
     Args:
-        generator: From a latent `(batch, latent_size)` to images.
+        generator: From a latent `(batch, latent_size)`, or a latent and a label, to images.
         count: How many.
         seed: The same seed gives the same images; `None` gives new ones.
-        latent: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1).
+        latent: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1), `"unit"` for U(0, 1).
         batch_size: Images in one forward.
+        labels: For a conditional generator, one whole number an image.
 
     Returns:
         A `float32` array `(count, height, width, channels)` in the generator's range.
 
     Raises:
-        ArgumentError: If `count` is not positive or `latent` is neither.
+        ArgumentError: If `count` is not positive, `latent` is none of these, or labels are
+            missing or too many.
 
     Example:
         >>> from keras_arch import models, trainers
@@ -282,25 +279,30 @@ def sample(
         raise ArgumentError(f"count must be a positive whole number, got {count!r}")
     if latent not in LATENTS:
         raise ArgumentError(f"latent must be one of {', '.join(LATENTS)}, got {latent!r}")
-    noise = Noise((generator.input_shape[-1],), latent)
-    latents = np.asarray(noise.draw(count, keras.random.SeedGenerator(seed)))
+    conditional = len(generator.inputs) == 2
+    if conditional != (labels is not None):
+        raise ArgumentError(
+            f"{generator.name} takes a label for each image; give labels"
+            if conditional
+            else f"{generator.name} takes no labels"
+        )
+    noise = Noise(_shape(generator.inputs[0]), latent)
+    inputs = [ops.convert_to_numpy(noise.draw(count, keras.random.SeedGenerator(seed)))]
+    if conditional:
+        inputs.append(np.asarray(labels).astype("int32"))
+        if inputs[1].shape != (count,):
+            raise ArgumentError(
+                f"labels must be {count} whole numbers, one an image, got an array of shape "
+                f"{inputs[1].shape}"
+            )
     # Not `predict`, which would start a data pipeline and compile for every call.
-    batches = [
-        keras.ops.convert_to_numpy(generator(latents[i : i + batch_size], training=False))
-        for i in range(0, count, batch_size)
-    ]
-    return np.concatenate(batches).astype(np.float32)
+    batches = []
+    for first in range(0, count, batch_size):
+        part = [values[first : first + batch_size] for values in inputs]
+        batches.append(forward(generator, part if conditional else part[0]))
+    return np.concatenate(batches)
 
 
-def _optimizer(given: Any) -> keras.optimizers.Optimizer:
-    """The user's optimizer or DCGAN's, with its loss scaled where gradients are half precision."""
-    if given is None:
-        given = keras.optimizers.Adam(2e-4, beta_1=0.5)
-    try:
-        optimizer = keras.optimizers.get(given)
-    except ValueError as error:
-        raise ArgumentError(f"no optimizer can be made of {given!r}") from error
-    half = keras.config.dtype_policy().name == "mixed_float16"
-    if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    return optimizer
+def _shape(tensor: Any) -> tuple[int | None, ...]:
+    """The shape of one example of a network's input or output."""
+    return tuple(tensor.shape[1:])

@@ -7,16 +7,22 @@ players are: each a network, an optimizer and a loss written in `keras.ops`. The
 
 import dataclasses
 import importlib
+import types
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_arch.errors import ArgumentError, DataError
 
 UPDATES = ("alternating", "simultaneous")
-ENGINES = {"tensorflow": "keras_arch.trainers.engine_tensorflow"}
+ENGINES = {
+    "tensorflow": "keras_arch.trainers.engine_tensorflow",
+}
+# What the last layer's activation can give.
+RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 
 Tensors = dict[str, Any]
 Values = dict[str, Any]
@@ -49,7 +55,7 @@ class Player:
 
     Attributes:
         name: Prefix of its loss in the logs: `"d"` gives `d_loss`.
-        network: What it may change.
+        networks: What it may change: one network, or several that share the optimizer.
         optimizer: How it changes it.
         loss: From the tensors of a batch and `training` to one loss an example and further
             values an example to log.
@@ -57,27 +63,37 @@ class Player:
     """
 
     name: str
-    network: keras.Model
+    networks: tuple[keras.Model, ...]
     optimizer: keras.optimizers.Optimizer | None
     loss: Callable[[Tensors, bool], tuple[Any, Values]]
     turns: int = 1
+
+    @property
+    def variables(self) -> list[Any]:
+        """The trainable variables, in the order in which the optimizer knows them."""
+        return [variable for network in self.networks for variable in network.trainable_variables]
 
 
 class PlayersTrainer(keras.Model):
     """Base of the adversarial trainers: the declaration's half of a `keras.Model`.
 
-    Sub-classes implement `players`, `noise` and `produce`, and name the logged values in
-    `LOGGED`. Losses are means over the global batch, so that one replica and many give the same
-    weights; a step runs `produce` once.
+    Sub-classes implement `players`, `noise`, `produce` and `expected`, and say what a batch
+    holds in `PARTS`. Losses are means over the global batch, so that one replica and many give
+    the same weights; a step runs `produce` once.
 
     Args:
+        logged: Names of the values that `fit` reports: a loss for each player, `"d_loss"`, and
+            whatever else the losses give.
         seed: Seed of the trainer's own random numbers, or `None` to draw one.
         name: Name of the trainer.
     """
 
-    LOGGED: tuple[str, ...] = ()
+    # Names of what a batch that is a tuple holds. The first is images; the others may be absent.
+    PARTS: tuple[str, ...] = ("image", "label")
 
-    def __init__(self, seed: int | None = None, name: str | None = None) -> None:
+    def __init__(
+        self, logged: tuple[str, ...] = (), seed: int | None = None, name: str | None = None
+    ) -> None:
         super().__init__(name=name)
         if keras.backend.backend() not in ENGINES:
             raise ArgumentError(
@@ -88,8 +104,10 @@ class PlayersTrainer(keras.Model):
         self.seed_generator = self.engine.SeedGenerator(seed, name="training_seed")
         # Evaluation draws from its own generator: looking does not change what is trained.
         self.evaluation_seed_generator = self.engine.SeedGenerator(0, name="evaluation_seed")
-        self.trackers = [keras.metrics.Mean(name=logged) for logged in self.LOGGED]
+        self.trackers = [keras.metrics.Mean(name=value) for value in logged]
         self.update = "alternating"
+        # In a holder of its own: Keras would take networks in a dictionary for parts of the model.
+        self._averaged = types.SimpleNamespace(copies={})
 
     # The declaration, for sub-classes.
 
@@ -104,6 +122,14 @@ class PlayersTrainer(keras.Model):
     def produce(self, tensors: Tensors, training: bool) -> Tensors:
         """The one forward that all players share, for example `{"fake": G(latent)}`."""
         raise NotImplementedError
+
+    def expected(self) -> dict[str, tuple[int | None, ...]]:
+        """The shape of one example of each part of a batch, by name, as the networks take it."""
+        raise NotImplementedError
+
+    def made(self) -> dict[str, keras.Model]:
+        """For each part of the data that is images like those a network makes, that network."""
+        return {}
 
     # What Keras asks of a trainer.
 
@@ -146,58 +172,92 @@ class PlayersTrainer(keras.Model):
         # shape, which fails where the replicas' parts differ in size. Here all is built already.
         return
 
-    def train_step(self, data: Any) -> Values:
-        """One step of every player on a batch; see `keras.Model.train_step`."""
-        return self.engine.train_step(self, self.unpack(data))
+    def train_step(self, *args: Any) -> Any:
+        """One step of every player on a batch; see `keras.Model.train_step` of the backend."""
+        return self.engine.train_step(self, *args)
 
-    def test_step(self, data: Any) -> Values:
+    def test_step(self, *args: Any) -> Any:
         """The losses on a batch, without a change; see `keras.Model.test_step`."""
-        return self.engine.test_step(self, self.unpack(data))
+        return self.engine.test_step(self, *args)
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Train; arguments and result are those of `keras.Model.fit`.
 
         Args:
-            x: A dataset of images, of `(image, label)`, or of dictionaries with the key `image`
-                (which may also bring their own noise, under its name: `latent`).
+            x: A dataset of images, of tuples as `PARTS` names them, or of dictionaries with those
+                names as keys (which may also bring their own noise, under its name: `latent`).
             *args: As in `keras.Model.fit`.
             **kwargs: As in `keras.Model.fit`.
 
         Raises:
-            DataError: If the images are not of the shape that the networks take.
+            DataError: If the data is not of the shape or the range that the networks are made for.
         """
-        self.check_data(x)
-        return super().fit(x, *args, **kwargs)
+        self.check_data(x, args[0] if args else kwargs.get("y"))
+        with self.engine.told_errors():
+            return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """The mean losses over a dataset, with the same draws at every call.
 
         Arguments and result are those of `keras.Model.evaluate`.
         """
-        self.check_data(x)
+        self.check_data(x, args[0] if args else kwargs.get("y"))
         self.evaluation_seed_generator.state.assign([0, 0])
-        return super().evaluate(x, *args, **kwargs)
+        with self.engine.told_errors():
+            return super().evaluate(x, *args, **kwargs)
 
-    def check_data(self, x: Any) -> None:
-        """Refuse data whose image shape is known and wrong; sub-classes say what is right."""
+    def check_data(self, x: Any, y: Any = None) -> None:
+        """Refuse data of the wrong shape or range, as far as both can be known beforehand."""
+        given = x if y is None else (x, y)
+        found = self._named(getattr(given, "element_spec", given))
+        for name, wanted in self.expected().items():
+            shape = _static_shape(found.get(name))
+            if found and name not in found:
+                raise DataError(
+                    f"{type(self).__name__} needs the part {name!r} in each batch, the data has "
+                    f"{', '.join(found)}"
+                )
+            fits = shape is None or (
+                len(shape) == len(wanted) + 1
+                and all(
+                    None in (got, want) or got == want
+                    for got, want in zip(shape[1:], wanted, strict=True)
+                )
+            )
+            if not fits:
+                raise DataError(
+                    f"{type(self).__name__} takes batches of {name} of shape {wanted}, the data "
+                    f"has batches of shape {shape}"
+                )
+        first = self._named(_first_batch(given))
+        for name, network in self.made().items():
+            if name in first:
+                check_range(name, first[name], network)
 
     def unpack(self, data: Any) -> Tensors:
-        """A batch as a dictionary: `image`, and whatever else came with it by name."""
+        """A batch as a dictionary: the first of `PARTS`, and whatever else came with it."""
+        tensors = self._named(data)
+        if self.PARTS[0] not in tensors:
+            raise DataError(
+                f"a batch that is a dictionary needs the key {self.PARTS[0]!r}, got "
+                f"{sorted(tensors)}"
+            )
+        return tensors
+
+    def _named(self, data: Any) -> Tensors:
+        if data is None:
+            return {}
         if isinstance(data, dict):
-            if "image" not in data:
-                raise DataError(
-                    f"a batch that is a dictionary needs the key 'image', got {sorted(data)}"
-                )
             return dict(data)
         if isinstance(data, (tuple, list)):
-            names = ("image", "label")
             # Keras packs a bare array as (x,) and (x, y) as itself.
-            return {name: part for name, part in zip(names, data, strict=False) if part is not None}
-        return {"image": data}
+            named = zip(self.PARTS, data, strict=False)
+            return {name: part for name, part in named if part is not None}
+        return {self.PARTS[0]: data}
 
     def draw(self, tensors: Tensors, seed_generator: Any) -> Tensors:
         """The batch with the noise that it did not bring itself."""
-        count = ops.shape(tensors["image"])[0]
+        count = ops.shape(tensors[self.PARTS[0]])[0]
         drawn = {
             name: noise.draw(count, seed_generator)
             for name, noise in self.noise().items()
@@ -205,14 +265,137 @@ class PlayersTrainer(keras.Model):
         }
         return tensors | drawn
 
+    # Saving. Sub-classes give `get_config` and `get_compile_config`.
 
-def image_shape_of(x: Any) -> tuple[int | None, ...] | None:
-    """The static shape of one batch of images in whatever `fit` was given, or `None`."""
-    spec = getattr(x, "element_spec", x)
-    if isinstance(spec, dict):
-        spec = spec.get("image")
-    elif isinstance(spec, (tuple, list)) and spec:
-        spec = spec[0]
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "PlayersTrainer":
+        """The inverse of `get_config`."""
+        return cls(**deserialized(config))
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """The inverse of `get_compile_config`."""
+        self.compile(**deserialized(config))
+
+    # Weights that are averaged over the steps.
+
+    def in_use(self, network: keras.Model) -> keras.Model:
+        """A network as it is sampled from and shared: with averaged weights where they are kept.
+
+        Args:
+            network: One of the trainer's networks.
+
+        Returns:
+            The network itself, or a copy that holds the moving averages when its optimizer was
+            made with `use_ema=True`.
+        """
+        for player in self.players():
+            optimizer = getattr(player.optimizer, "inner_optimizer", player.optimizer)
+            if not any(own is network for own in player.networks):
+                continue
+            if optimizer is None or not optimizer.use_ema or not optimizer.built:
+                return network
+            variables = player.variables
+            averages = optimizer._model_variables_moving_average
+            by_variable = {id(v): a for v, a in zip(variables, averages, strict=True)}
+            copy = self._averaged.copies.get(network.name)
+            if copy is None:
+                copy = keras.models.clone_model(network)
+                self._averaged.copies[network.name] = copy
+            for own, other in zip(network.variables, copy.variables, strict=True):
+                other.assign(ops.convert_to_tensor(by_variable.get(id(own), own)))
+            return copy
+        return network
+
+
+def compiled_optimizer(trainer: PlayersTrainer, given: Any) -> keras.optimizers.Optimizer:
+    """The user's optimizer or DCGAN's, with its loss scaled where gradients are half precision."""
+    with trainer.engine.scope(trainer):
+        if given is None:
+            given = keras.optimizers.Adam(2e-4, beta_1=0.5)
+        try:
+            optimizer = keras.optimizers.get(given)
+        except ValueError as error:
+            raise ArgumentError(f"no optimizer can be made of {given!r}") from error
+        half = keras.config.dtype_policy().name == "mixed_float16"
+        if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def forward(network: keras.Model, inputs: Any) -> np.ndarray:
+    """A network's outputs as `float32`, with nothing of its state moved.
+
+    Batch statistics and dropout that a network keeps at inference would otherwise leave their
+    traces in it: looking must not change what is trained or shared.
+    """
+    with keras.StatelessScope():
+        outputs = network(inputs, training=False)
+    return ops.convert_to_numpy(outputs).astype(np.float32)
+
+
+def serialized(objects: dict[str, Any]) -> dict[str, Any]:
+    """Keras objects as `keras.saving` keeps them."""
+    return {
+        name: None if value is None else keras.saving.serialize_keras_object(value)
+        for name, value in objects.items()
+    }
+
+
+def deserialized(config: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `serialized`, for whatever in a configuration is a Keras object."""
+    return {
+        name: keras.saving.deserialize_keras_object(value)
+        if isinstance(value, dict) and "class_name" in value
+        else value
+        for name, value in config.items()
+    }
+
+
+def check_range(name: str, images: Any, network: keras.Model) -> None:
+    """Refuse images that a network of this last activation cannot make.
+
+    Args:
+        name: What the images are called in the message.
+        images: Some of them.
+        network: The network that is to make images like them.
+
+    Raises:
+        DataError: If they reach outside the range, or plainly fill only half of it.
+    """
+    activation = getattr(getattr(network.layers[-1], "activation", None), "__name__", None)
+    if activation not in RANGES:
+        return
+    low, high = RANGES[activation]
+    images = ops.convert_to_numpy(images).astype("float32")
+    least, most = float(images.min()), float(images.max())
+    outside = least < low - 0.05 or most > high + 0.05
+    half = activation == "tanh" and least >= 0 and most > 0.5
+    if outside or half:
+        raise DataError(
+            f"{network.name} ends in {activation} and makes values in [{low:g}, {high:g}]; the "
+            f"data's {name} has values from {least:.4g} to {most:.4g}: scale it to that range "
+            "(Preprocessing scale and mean)"
+        )
+
+
+def _static_shape(spec: Any) -> tuple[int | None, ...] | None:
+    """The shape of a batch of an array, tensor or `tf.TensorSpec`, or `None`."""
     shape = getattr(spec, "shape", None)
     unknown = shape is None or (hasattr(shape, "rank") and shape.rank is None)
     return None if unknown else tuple(shape)
+
+
+def _first_batch(data: Any) -> Any:
+    """One batch of what `fit` was given, where looking at it takes nothing away."""
+    if type(data).__module__.startswith("tensorflow.python.data"):
+        return next(iter(data.take(1)), None)
+    parts = data.values() if isinstance(data, dict) else data
+    parts = parts if isinstance(parts, tuple | list) or isinstance(data, dict) else (data,)
+    arrays = all(part is None or _static_shape(part) is not None for part in parts)
+    if not arrays:
+        return None
+    if isinstance(data, dict):
+        return {name: part[:64] for name, part in data.items()}
+    if isinstance(data, tuple | list):
+        return tuple(None if part is None else part[:64] for part in data)
+    return data[:64]

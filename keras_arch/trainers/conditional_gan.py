@@ -1,0 +1,142 @@
+"""The conditional generative adversarial network of Mirza and Osindero (2014) as a trainer."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_arch.errors import ArgumentError
+from keras_arch.trainers.gan import GAN, sample
+from keras_arch.trainers.players import Tensors
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class ConditionalGAN(GAN):
+    """Trains a generator and a discriminator that are both told the class, in `model.fit`.
+
+    Source: Mirza and Osindero 2014, "Conditional Generative Adversarial Nets", equation 2. The
+    generated images of a batch have the labels of its real ones.
+
+    Args:
+        generator: From `[latent, label]` to images; labels are whole numbers `(batch,)`.
+        discriminator: From `[image, label]` to logits; positive says real and of that class.
+        classes: Number of classes.
+        latent: Distribution of the latent: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1),
+            `"unit"` for U(0, 1).
+        seed: Seed of the latents drawn in training, or `None` to draw one.
+        name: Name of the trainer.
+
+    Raises:
+        ArgumentError: If the networks do not fit each other, or take no label.
+
+    Example:
+        >>> from keras_arch import models, trainers
+        >>> gan = trainers.ConditionalGAN(
+        ...     models.CGANGenerator(classes=10, image_shape=(8, 8, 1)),
+        ...     models.CGANDiscriminator(classes=10, image_shape=(8, 8, 1)),
+        ...     classes=10,
+        ...     latent="unit",
+        ... )
+        >>> gan.compile("sgd", "sgd")
+        >>> images, labels = np.zeros((8, 8, 8, 1), "float32"), np.arange(8)
+        >>> history = gan.fit(images, labels, batch_size=4, verbose=0)
+        >>> gan.generate(2, seed=0, labels=[3, 7]).shape
+        (2, 8, 8, 1)
+    """
+
+    def __init__(
+        self,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        classes: int,
+        latent: str = "normal",
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        if not isinstance(classes, int) or classes < 1:
+            raise ArgumentError(f"classes must be a positive whole number, got {classes!r}")
+        super().__init__(generator, discriminator, latent, seed, name)
+        self.classes = classes
+
+    def generate(
+        self,
+        count: int,
+        seed: int | None = None,
+        batch_size: int = 128,
+        labels: Any = None,
+    ) -> np.ndarray:
+        """Draw images of given classes.
+
+        Args:
+            count: How many.
+            seed: The same seed gives the same images; `None` gives new ones.
+            batch_size: Images in one forward.
+            labels: One whole number an image. Default 0, 1, ... and again from 0.
+
+        Returns:
+            A `float32` array `(count, height, width, channels)` in the generator's range.
+
+        Raises:
+            ArgumentError: If `count` is not positive or a label is outside the classes.
+        """
+        labels = class_labels(count, self.classes, labels)
+        generator = self.in_use(self.generator)
+        return sample(generator, count, seed, self.latent, batch_size, labels)
+
+    def expected(self) -> dict[str, tuple[int | None, ...]]:
+        """Images of the discriminator's shape, each with its label."""
+        return super().expected() | {"label": ()}
+
+    def unpack(self, data: Any) -> Tensors:
+        """A batch as a dictionary, its labels checked."""
+        tensors = super().unpack(data)
+        labels = ops.cast(tensors["label"], "int32")
+        return tensors | {"label": self.engine.check_labels(labels, self.classes)}
+
+    def get_config(self) -> dict[str, Any]:
+        """The networks, the classes and the latent, for `keras.saving`."""
+        return super().get_config() | {"classes": self.classes}
+
+    def _with_condition(self, tensor: Any, tensors: Tensors) -> Any:
+        return [tensor, tensors["label"]]
+
+    def _check_inputs(self, generator: keras.Model, discriminator: keras.Model) -> None:
+        for network, wanted in ((generator, "[latent, label]"), (discriminator, "[image, label]")):
+            if len(network.inputs) != 2 or len(network.inputs[1].shape) != 1:
+                shapes = ", ".join(str(tuple(tensor.shape)) for tensor in network.inputs)
+                raise ArgumentError(
+                    f"ConditionalGAN needs networks that take {wanted}, labels of shape (batch,); "
+                    f"{network.name} takes {shapes}"
+                )
+
+
+def class_labels(count: int, classes: int, labels: Any = None) -> np.ndarray:
+    """Labels for so many images: those given, checked, or 0, 1, ... and again from 0.
+
+    Args:
+        count: How many.
+        classes: Number of classes.
+        labels: Whole numbers, or `None`.
+
+    Returns:
+        `int32` of shape `(count,)`.
+
+    Raises:
+        ArgumentError: If a label is outside the classes or their number is not `count`.
+
+    Example:
+        >>> class_labels(5, 3).tolist()
+        [0, 1, 2, 0, 1]
+    """
+    if labels is None:
+        return np.arange(count, dtype=np.int32) % classes
+    given = np.asarray(labels)
+    if given.shape != (count,) or not np.issubdtype(given.dtype, np.integer):
+        raise ArgumentError(
+            f"labels must be {count} whole numbers, one an image, got {str(labels)[:60]}"
+        )
+    outside = given[(given < 0) | (given >= classes)]
+    if outside.size:
+        raise ArgumentError(f"labels must be 0 to {classes - 1}, got {outside[0]}")
+    return given.astype(np.int32)
