@@ -6,9 +6,21 @@ import sys
 import numpy as np
 
 from keras_arch import models, registry
-from tests.models import test_cifar_resnet, test_dcgan
+from tests.models import (
+    test_cifar_resnet,
+    test_cyclegan,
+    test_dcgan,
+    test_patch_discriminator,
+    test_pix2pix,
+)
 
-CASES = [*test_cifar_resnet.CASES, *test_dcgan.CASES]
+CASES = [
+    *test_cifar_resnet.CASES,
+    *test_cyclegan.CASES,
+    *test_dcgan.CASES,
+    *test_patch_discriminator.CASES,
+    *test_pix2pix.CASES,
+]
 STOCK = """
 import pathlib, sys
 class Blocker:

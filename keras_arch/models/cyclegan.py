@@ -1,0 +1,139 @@
+"""CycleGAN's generator (Zhu et al. 2017).
+
+J.-Y. Zhu, T. Park, P. Isola, A. Efros: Unpaired Image-to-Image Translation using Cycle-Consistent
+Adversarial Networks. The network is that of Johnson et al. 2016 (Perceptual Losses) with instance
+norm: two halvings, residual blocks at a quarter of the size, two doublings. Its discriminator is
+`PatchDiscriminator(target_channels=None, norm="instance")`.
+"""
+
+import keras
+from keras import layers
+
+from keras_arch.blocks import instance_norm, load_weights, output_dtype, reflect_pad
+from keras_arch.errors import ArgumentError
+from keras_arch.registry import register
+
+# The image is halved and doubled twice.
+MULTIPLE = 4
+# The first and the last layer mirror three pixels, the blocks one at a quarter of the size.
+LEAST_SIZE = 8
+
+
+@register(
+    task="image-to-image",
+    paper=(
+        "Zhu, Park, Isola, Efros: Unpaired Image-to-Image Translation using Cycle-Consistent "
+        "Adversarial Networks (2017), section 7.2"
+    ),
+    url="https://arxiv.org/abs/1703.10593",
+    default_input=(256, 256, 3),
+    parameters={"blocks=9": 11_378_179, "blocks=6": 7_837_699},
+)
+def CycleGANGenerator(
+    blocks: int = 9,
+    image_shape: tuple[int, int, int] = (256, 256, 3),
+    output_channels: int = 3,
+    filters: int = 64,
+    weights: str | None = None,
+    name: str | None = None,
+) -> keras.Model:
+    """CycleGAN's generator: residual blocks between two halvings and two doublings.
+
+    Source: Zhu et al. 2017, section 7.2, and the authors' code: 11,378,179 parameters with nine
+    blocks (for 256x256 and more), 7,837,699 with six (for 128x128). Instance norm has neither
+    gain nor bias there, and all convolutions have a bias.
+
+    Args:
+        blocks: Number of residual blocks: 9 or 6 in the paper.
+        image_shape: `(height, width, channels)` in pixels; height and width are multiples of 4,
+            at least 8.
+        output_channels: Channels of the image that comes out.
+        filters: Filters of the first layer, doubled at each of the two halvings.
+        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from `image` `(batch, height, width, channels)` in [-1, 1] to `(batch,
+        height, width, output_channels)` in [-1, 1].
+
+    Raises:
+        ArgumentError: If an argument is not one of the above; a size that cannot be halved twice
+            names the next sizes that can.
+
+    Example:
+        >>> from keras_arch import models
+        >>> models.CycleGANGenerator(blocks=6, image_shape=(128, 128, 3), filters=4).output_shape
+        (None, 128, 128, 3)
+    """
+    _check(blocks, image_shape, output_channels, filters)
+    image = keras.Input(tuple(image_shape), name="image")
+    x = _same(image, filters, 7, "stem")
+    x = _norm_relu(x, "stem")
+    for level in (1, 2):
+        x = layers.ZeroPadding2D(1, data_format="channels_last", name=f"down{level}_pad")(x)
+        x = layers.Conv2D(
+            filters * 2**level, 3, strides=2, name=f"down{level}_conv", **_convolution()
+        )(x)
+        x = _norm_relu(x, f"down{level}")
+    for block in range(1, blocks + 1):
+        x = _residual_block(x, filters * 4, f"block{block}")
+    for level in (1, 2):
+        x = layers.Conv2DTranspose(
+            filters * 2 ** (2 - level), 3, strides=2, name=f"up{level}_conv", **_convolution()
+        )(x)
+        # The authors' layer is the transpose of a convolution that pads one pixel: of the full
+        # 2n+1 pixels it keeps the last 2n.
+        crop = ((1, 0), (1, 0))
+        x = layers.Cropping2D(crop, data_format="channels_last", name=f"up{level}_crop")(x)
+        x = _norm_relu(x, f"up{level}")
+    x = _same(x, output_channels, 7, "output")
+    x = layers.Activation("tanh", dtype=output_dtype(), name="output")(x)
+    model = keras.Model(image, x, name=name or f"cyclegan_generator_{blocks}_blocks")
+    return load_weights(model, weights)
+
+
+def _check(blocks, image_shape, output_channels, filters):
+    counts = (("blocks", blocks), ("output_channels", output_channels), ("filters", filters))
+    for argument, value in counts:
+        if not isinstance(value, int) or value < 1:
+            raise ArgumentError(f"{argument} must be a positive whole number, got {value!r}")
+    shape = tuple(image_shape) if isinstance(image_shape, tuple | list) else (image_shape,)
+    if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise ArgumentError(
+            "image_shape must be (height, width, channels) in whole pixels, such as "
+            f"(256, 256, 3), got {image_shape!r}"
+        )
+    for side, size in zip(("height", "width"), shape[:2], strict=True):
+        if size % MULTIPLE or size < LEAST_SIZE:
+            below = size - size % MULTIPLE
+            near = f"{below} or {below + MULTIPLE}" if below >= LEAST_SIZE else f"{LEAST_SIZE}"
+            raise ArgumentError(
+                f"the image's {side} must be a multiple of {MULTIPLE} and at least {LEAST_SIZE} "
+                f"pixels, got {size}; the next is {near}"
+            )
+
+
+def _convolution():
+    """What all convolutions have in common."""
+    return {
+        "kernel_initializer": keras.initializers.RandomNormal(0.0, 0.02),
+        "data_format": "channels_last",
+    }
+
+
+def _same(x, filters, kernel, name):
+    """A convolution that keeps the size by mirroring the map at its edges."""
+    x = reflect_pad(x, kernel // 2, f"{name}_pad")
+    return layers.Conv2D(filters, kernel, name=f"{name}_conv", **_convolution())(x)
+
+
+def _norm_relu(x, name):
+    x = instance_norm(f"{name}_norm")(x)
+    return layers.Activation("relu", name=name)(x)
+
+
+def _residual_block(x, filters, name):
+    identity = x
+    x = _norm_relu(_same(x, filters, 3, f"{name}_1"), f"{name}_1")
+    x = instance_norm(f"{name}_2_norm")(_same(x, filters, 3, f"{name}_2"))
+    return layers.Add(name=name)([identity, x])

@@ -1,0 +1,267 @@
+"""Image-to-image generators (Isola et al. 2017).
+
+P. Isola, J.-Y. Zhu, T. Zhou, A. Efros: Image-to-Image Translation with Conditional Adversarial
+Networks. A U-Net that halves the image down to a few pixels and doubles it up again, with skip
+connections between maps of one size; and the encoder-decoder without them that the paper
+compares it with.
+
+At inference the authors keep dropout and the statistics of the batch (section 3.4), which at a
+batch of one are those of the image. The moving averages of batch norm, which Keras would take,
+belong to many images and give a poor picture after training with batches of one. Which of them a
+generator uses is therefore an argument, and part of the model.
+"""
+
+import keras
+from keras import layers
+
+from keras_arch import blocks
+from keras_arch.errors import ArgumentError
+from keras_arch.registry import register
+
+# Halvings of the image, and whether maps of one size are joined.
+VARIANTS = {"unet_256": (8, True), "unet_128": (7, True), "encoder_decoder": (8, False)}
+INFERENCE_NORMS = ("batch", "moving", "instance")
+# The deepest maps have this many times the first layer's filters.
+MAX_MULTIPLE = 8
+DROPOUTS = 3
+
+
+@register(
+    task="image-to-image",
+    paper=(
+        "Isola, Zhu, Zhou, Efros: Image-to-Image Translation with Conditional Adversarial "
+        "Networks (2017), section 6.1.1"
+    ),
+    url="https://arxiv.org/abs/1611.07004",
+    default_input=(256, 256, 3),
+    parameters={
+        "variant='unet_256'": 54_413_955,
+        "variant='unet_128'": 41_828_995,
+        "variant='encoder_decoder'": 39_075_459,
+    },
+)
+def Pix2PixGenerator(
+    variant: str = "unet_256",
+    image_shape: tuple[int, int, int] | None = None,
+    output_channels: int = 3,
+    filters: int = 64,
+    inference_norm: str = "batch",
+    inference_dropout: bool = True,
+    synchronized: bool = False,
+    weights: str | None = None,
+    name: str | None = None,
+) -> keras.Model:
+    """Pix2pix's generator: a U-Net, or an encoder-decoder, from an image to an image.
+
+    Source: Isola et al. 2017, section 6.1.1 and the authors' code: 54,413,955 parameters
+    (`"unet_256"`), 41,828,995 (`"unet_128"`) and 39,075,459 (`"encoder_decoder"`). The first
+    layer, the innermost one and the output have no norm: at one pixel the norm of a single image
+    would leave nothing but zeros.
+
+    The choice of `inference_norm` and `inference_dropout` is part of the model and is saved with
+    it. It holds wherever the model is called without the `training` argument; an explicit
+    `training=False`, which `model.predict` passes too, has precedence in Keras and means moving
+    averages and no dropout. A call with the statistics of the batch moves the averages, and one
+    with dropout its random state; `keras.StatelessScope()` around the call keeps both as they are.
+
+    Args:
+        variant: `"unet_256"` (eight halvings), `"unet_128"` (seven) or `"encoder_decoder"` (eight,
+            without skip connections).
+        image_shape: `(height, width, channels)` in pixels; height and width are multiples of 256,
+            or of 128 for `"unet_128"`. Default 256x256x3, or 128x128x3 for `"unet_128"`.
+        output_channels: Channels of the image that comes out.
+        filters: Filters of the first layer, doubled at each halving up to eight times as many.
+        inference_norm: Statistics that normalise at inference: `"batch"` those of the batch at
+            hand (the paper), `"moving"` the averages gathered in training (as usual in Keras), or
+            `"instance"` those of each image, in training too. At a batch of one `"batch"` and
+            `"instance"` are equal.
+        inference_dropout: Keep dropout at inference, as the paper does.
+        synchronized: Batch norm statistics over all replicas of a distribution strategy.
+        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        name: Name of the model.
+
+    Returns:
+        A `keras.Model` from `image` `(batch, height, width, channels)` in [-1, 1] to `(batch,
+        height, width, output_channels)` in [-1, 1].
+
+    Raises:
+        ArgumentError: If an argument is not one of the above; a size that cannot be halved often
+            enough names the next sizes that can.
+
+    Example:
+        >>> from keras_arch import models
+        >>> models.Pix2PixGenerator("unet_128", filters=4).output_shape
+        (None, 128, 128, 3)
+    """
+    if variant not in VARIANTS:
+        raise ArgumentError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
+    halvings, skips = VARIANTS[variant]
+    image_shape = _check_shape(image_shape, halvings, variant)
+    for argument, value in (("output_channels", output_channels), ("filters", filters)):
+        if not isinstance(value, int) or value < 1:
+            raise ArgumentError(f"{argument} must be a positive whole number, got {value!r}")
+    if inference_norm not in INFERENCE_NORMS:
+        raise ArgumentError(
+            f"inference_norm must be one of {', '.join(INFERENCE_NORMS)}, got {inference_norm!r}"
+        )
+    if not isinstance(inference_dropout, bool):
+        raise ArgumentError(f"inference_dropout must be true or false, got {inference_dropout!r}")
+    widths = [filters * min(2**i, MAX_MULTIPLE) for i in range(halvings)]
+
+    image = keras.Input(image_shape, name="image")
+    x = image
+    maps = []
+    for level, width in enumerate(widths, start=1):
+        if level > 1:
+            x = layers.LeakyReLU(negative_slope=0.2, name=f"down{level}_activation")(x)
+        x = layers.Conv2D(width, name=f"down{level}_conv", use_bias=False, **_halving())(x)
+        if 1 < level < halvings:
+            x = _norm(x, f"down{level}_norm", inference_norm, synchronized)
+        maps.append(x)
+    for level, width in enumerate(widths[-2::-1], start=1):
+        x = layers.Activation("relu", name=f"up{level}_activation")(x)
+        x = layers.Conv2DTranspose(width, name=f"up{level}_conv", use_bias=False, **_halving())(x)
+        x = _norm(x, f"up{level}_norm", inference_norm, synchronized)
+        if level <= DROPOUTS:
+            dropout = layers.Dropout(0.5, seed=level, name=f"up{level}_dropout")
+            x = dropout(x, training=True) if inference_dropout else dropout(x)
+        if skips:
+            x = layers.Concatenate(name=f"up{level}_skip")([maps[-1 - level], x])
+    x = layers.Activation("relu", name=f"up{halvings}_activation")(x)
+    x = layers.Conv2DTranspose(output_channels, name="output_conv", **_halving())(x)
+    x = layers.Activation("tanh", dtype=blocks.output_dtype(), name="output")(x)
+    model = keras.Model(image, x, name=name or f"pix2pix_{variant}")
+    return blocks.load_weights(model, weights)
+
+
+def with_inference(
+    generator: keras.Model,
+    inference_norm: str | None = None,
+    inference_dropout: bool | None = None,
+) -> keras.Model:
+    """The same generator with another choice of what it does at inference.
+
+    Source: Isola et al. 2017, section 3.4, keeps dropout and the statistics of the batch.
+
+    Args:
+        generator: A model of `Pix2PixGenerator`, also one that was saved and loaded.
+        inference_norm: `"batch"`, `"moving"` or `"instance"`, as for `Pix2PixGenerator`. Default:
+            as it is.
+        inference_dropout: Keep dropout at inference. Default: as it is.
+
+    Returns:
+        A new `keras.Model` with a copy of the weights.
+
+    Raises:
+        ArgumentError: If the model is no generator of `Pix2PixGenerator`, or moving averages are
+            asked for that were never gathered.
+
+    Example:
+        >>> trained = Pix2PixGenerator("unet_128", filters=1, inference_norm="moving")
+        >>> with_inference(trained, "instance", False).name
+        'pix2pix_unet_128'
+    """
+    arguments = _arguments(generator)
+    before = arguments["inference_norm"]
+    if inference_norm is not None:
+        arguments["inference_norm"] = inference_norm
+    if inference_dropout is not None:
+        arguments["inference_dropout"] = inference_dropout
+    other = Pix2PixGenerator(**arguments, name=generator.name)
+    after = arguments["inference_norm"]
+    if after == "moving" and before != "moving" and not _has_moving_statistics(generator):
+        raise ArgumentError(
+            f"generator {generator.name!r} with inference_norm={before!r} has gathered no moving "
+            "averages; keep 'batch' or 'instance', or train it with 'batch' or 'moving'"
+        )
+    for layer in other.layers:
+        values = generator.get_layer(layer.name).get_weights() if layer.weights else []
+        if "instance" in (before, after) and layer.name.endswith("_norm"):
+            # Gain and bias come first; of a batch norm the moving statistics follow.
+            values = values[:2] + layer.get_weights()[2:]
+        layer.set_weights(values)
+    return other
+
+
+def _check_shape(image_shape, halvings, variant):
+    multiple = 2**halvings
+    if image_shape is None:
+        return (multiple, multiple, 3)
+    shape = tuple(image_shape) if isinstance(image_shape, tuple | list) else (image_shape,)
+    if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise ArgumentError(
+            "image_shape must be (height, width, channels) in whole pixels, such as "
+            f"({multiple}, {multiple}, 3), got {image_shape!r}"
+        )
+    for side, size in zip(("height", "width"), shape[:2], strict=True):
+        if size % multiple:
+            below = size - size % multiple
+            near = f"{below} or {below + multiple}" if below else f"{multiple}"
+            small = (
+                "; 'unet_128' takes multiples of 128" if halvings == 8 and not size % 128 else ""
+            )
+            raise ArgumentError(
+                f"{variant} halves the image {halvings} times: its {side} must be a multiple of "
+                f"{multiple} pixels, got {size}; the next is {near}{small}"
+            )
+    return shape
+
+
+def _halving():
+    """What all convolutions have in common; a transposed one doubles."""
+    return {
+        "kernel_size": 4,
+        "strides": 2,
+        "padding": "same",
+        "kernel_initializer": keras.initializers.RandomNormal(0.0, 0.02),
+        "data_format": "channels_last",
+    }
+
+
+def _norm(x, name, inference_norm, synchronized):
+    gain = keras.initializers.RandomNormal(1.0, 0.02)
+    if inference_norm == "instance":
+        return blocks.instance_norm(name, affine=True, gamma_initializer=gain)(x)
+    norm = blocks.batch_norm(name, synchronized=synchronized, gamma_initializer=gain)
+    return norm(x, training=True) if inference_norm == "batch" else norm(x)
+
+
+def _arguments(generator):
+    """The arguments that a generator was built with, read from its own config."""
+    nodes = {
+        layer["name"]: layer for layer in getattr(generator, "get_config", dict)().get("layers", ())
+    }
+    last = "output_conv"
+    halvings = sum(name.startswith("down") and name.endswith("_conv") for name in nodes)
+    skips = "up1_skip" in nodes
+    variant = next((v for v, facts in VARIANTS.items() if facts == (halvings, skips)), None)
+    if variant is None or last not in nodes:
+        raise ArgumentError(
+            f"model {getattr(generator, 'name', generator)!r} is no generator of Pix2PixGenerator"
+        )
+
+    def always(name):
+        return nodes[name]["inbound_nodes"][0]["kwargs"].get("training") is True
+
+    if nodes["up1_norm"]["class_name"] == "BatchNormalization":
+        inference_norm = "batch" if always("up1_norm") else "moving"
+    else:
+        inference_norm = "instance"
+    return {
+        "variant": variant,
+        "image_shape": tuple(generator.input_shape[1:]),
+        "output_channels": nodes[last]["config"]["filters"],
+        "filters": nodes["down1_conv"]["config"]["filters"],
+        "inference_norm": inference_norm,
+        "inference_dropout": always("up1_dropout"),
+        "synchronized": nodes["up1_norm"]["config"].get("synchronized", False),
+    }
+
+
+def _has_moving_statistics(generator):
+    """Whether any batch norm has seen an image: they start at mean 0 and variance 1."""
+    return any(
+        keras.ops.any(layer.moving_mean != 0) or keras.ops.any(layer.moving_variance != 1)
+        for layer in generator.layers
+        if isinstance(layer, layers.BatchNormalization)
+    )
