@@ -45,8 +45,27 @@ class Case:
         return models.create(self.name, **self.arguments)
 
     def input(self, model, batch=2):
+        """What the model takes: an array, or a list of them where it has several inputs."""
         rng = np.random.default_rng(0)
-        return rng.uniform(-1, 1, (batch, *model.input_shape[1:])).astype("float32")
+        arrays = []
+        for part in model.inputs:
+            shape = (batch, *part.shape[1:])
+            if part.dtype == "int32":
+                labels = rng.integers(0, self.arguments.get("classes", 10), shape)
+                arrays.append(labels.astype("int32"))
+            else:
+                arrays.append(rng.uniform(-1, 1, shape).astype("float32"))
+        return arrays[0] if len(arrays) == 1 else arrays
+
+
+def forward(model, x):
+    """The model's output, which leaves its state, of dropout that stays on too, as it was."""
+    with keras.StatelessScope():
+        return np.asarray(model(x, training=False))
+
+
+# What an input may be called: users address serving signatures by these names.
+INPUTS = ("image", "target", "coarse", "latent", "noise", "label")
 
 
 class ModelTester:
@@ -54,19 +73,21 @@ class ModelTester:
 
     def test_output_shape(self, case):
         model = case.build()
-        assert tuple(model(case.input(model)).shape) == (2, *case.output)
+        assert forward(model, case.input(model)).shape == (2, *case.output)
         assert model.output_shape[1:] == case.output
 
     def test_names_say_what_the_tensors_are(self, case):
         model = case.build()
-        assert model.input.name in ("image", "latent", "label")
+        names = [part.name for part in model.inputs]
+        assert set(names) <= set(INPUTS)
+        assert len(set(names)) == len(names)
         assert len({layer.name for layer in model.layers}) == len(model.layers)
 
     def test_two_builds_with_one_seed_are_equal_and_layers_differ(self, case):
         first, second = case.build(), case.build()
         for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
-        kernels = [w for w in first.get_weights() if w.ndim == 4]
+        kernels = [w for w in first.get_weights() if w.ndim in (2, 4)]
         for a, b in itertools.pairwise(kernels):
             # An initializer shared between layers would draw the same numbers twice.
             assert a.shape != b.shape or not np.array_equal(a, b)
@@ -82,7 +103,7 @@ class ModelTester:
         model.save_weights(tmp_path / "w.weights.h5")
         again = models.create(case.name, **case.arguments, weights=str(tmp_path / "w.weights.h5"))
         x = case.input(model)
-        np.testing.assert_array_equal(model(x), again(x))
+        np.testing.assert_array_equal(forward(model, x), forward(again, x))
 
     def test_mixed_precision_gives_float32_outputs(self, case):
         full = case.build()
@@ -95,11 +116,11 @@ class ModelTester:
         assert {w.dtype for w in mixed.weights} == {"float32"}
         mixed.set_weights(full.get_weights())
         x = case.input(full)
-        out = mixed(x)
-        assert keras.backend.standardize_dtype(out.dtype) == "float32"
+        out, wanted = forward(mixed, x), forward(full, x)
+        assert out.dtype == np.float32
         # bfloat16 keeps 8 bits; over this many layers a few per cent of the range remain.
-        scale = max(1.0, float(np.abs(full(x)).max()))
-        np.testing.assert_allclose(np.asarray(out) / scale, np.asarray(full(x)) / scale, atol=0.1)
+        scale = max(1.0, float(np.abs(wanted).max()))
+        np.testing.assert_allclose(out / scale, wanted / scale, atol=0.1)
 
     def test_clear_errors(self, case):
         for wrong, word in case.wrong:
@@ -112,4 +133,6 @@ class ModelTester:
         entry = registry.entry(case.name)
         assert entry.url.startswith("https://")
         assert entry.parameters
+        assert set(entry.latent.values()) <= set(registry.LATENTS)
+        assert bool(entry.latent) == any("latent" in part.name for part in case.build().inputs)
         assert entry.summary.endswith(".") or entry.summary.endswith(")")
