@@ -8,210 +8,15 @@ import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pydantic
 import yaml
 
 from keras_arch import presets
+from keras_arch.config.sections import SGD, Adam, ClassifierConfig, Config, RMSprop, Section
 from keras_arch.errors import ArgumentError, ConfigError
-from keras_arch.preprocessing import Preprocessing
 
-Positive = Annotated[int, pydantic.Field(ge=1)]
-Rate = Annotated[float, pydantic.Field(gt=0)]
-Fraction = Annotated[float, pydantic.Field(ge=0, lt=1)]
-
-
-class Section(pydantic.BaseModel):
-    """A part of a config: keys that it does not know are refused."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
-class Builder(Section):
-    """A registered architecture and its arguments."""
-
-    name: str
-    arguments: dict[str, Any] = {}
-
-
-class Data(Section):
-    """Where images come from and how they are varied.
-
-    `source`, `train`, `test` and `data_dir` are as in `keras_arch.data.load`; `augment` is as in
-    `keras_arch.data.training`. `cache` holds the images in memory.
-    """
-
-    source: str
-    train: str = "train"
-    test: str = "test"
-    data_dir: str | None = None
-    augment: tuple[str, ...] = ()
-    cache: bool = True
-
-
-class PreprocessingConfig(Section):
-    """`keras_arch.preprocessing.Preprocessing`, where the mean may be taken from the data.
-
-    `mean: per_pixel` or `mean: per_channel` is measured on the training images when a run starts
-    and is written into the resolved config.
-    """
-
-    size: tuple[Positive, Positive]
-    channels: Literal[1, 3] = 3
-    resize: Literal["nearest", "bilinear", "bicubic", "lanczos3", "area", "pad"] = "bilinear"
-    scale: Rate = 1 / 255
-    mean: Literal["per_pixel", "per_channel"] | float | list[Any] = 0.0
-    std: float | list[Any] = 1.0
-    channel_order: Literal["rgb", "bgr"] = "rgb"
-
-    @pydantic.model_validator(mode="after")
-    def _fits(self) -> "PreprocessingConfig":
-        self.build(mean=0.0 if isinstance(self.mean, str) else self.mean)
-        return self
-
-    def build(self, mean: Any = None) -> Preprocessing:
-        """The `Preprocessing`, with a measured mean in place of `per_pixel` or `per_channel`."""
-        return Preprocessing(**(self.model_dump() | ({} if mean is None else {"mean": mean})))
-
-
-class Schedule(Section):
-    """A learning rate that is constant between iterations: `values[i]` until `boundaries[i]`."""
-
-    boundaries: list[Positive]
-    values: list[Rate]
-
-    @pydantic.model_validator(mode="after")
-    def _one_more_value(self) -> "Schedule":
-        if len(self.values) != len(self.boundaries) + 1:
-            raise ValueError(
-                f"needs one value more than boundaries, got {len(self.values)} values and "
-                f"{len(self.boundaries)} boundaries"
-            )
-        if sorted(set(self.boundaries)) != self.boundaries:
-            raise ValueError(f"boundaries must rise, got {self.boundaries}")
-        return self
-
-
-def _kind_of_rate(value: Any) -> str:
-    return "schedule" if isinstance(value, dict | Schedule) else "number"
-
-
-LearningRate = Annotated[
-    Annotated[Rate, pydantic.Tag("number")] | Annotated[Schedule, pydantic.Tag("schedule")],
-    pydantic.Discriminator(_kind_of_rate),
-]
-
-
-class SGD(Section):
-    """Stochastic gradient descent, with the momentum of Keras."""
-
-    name: Literal["sgd"]
-    learning_rate: LearningRate
-    momentum: Fraction = 0.0
-    nesterov: bool = False
-
-
-class Adam(Section):
-    """Adam (Kingma and Ba 2014)."""
-
-    name: Literal["adam"]
-    learning_rate: LearningRate
-    beta_1: Fraction = 0.9
-    beta_2: Fraction = 0.999
-    epsilon: Rate = 1e-7
-
-
-class RMSprop(Section):
-    """RMSprop, as the first Wasserstein GANs used it."""
-
-    name: Literal["rmsprop"]
-    learning_rate: LearningRate
-    rho: Fraction = 0.9
-    momentum: Fraction = 0.0
-
-
-Optimizer = Annotated[SGD | Adam | RMSprop, pydantic.Field(discriminator="name")]
-
-
-class Recipe(Section):
-    """What both kinds of training share.
-
-    `batch_size` is the global batch, over all replicas. `precision` is a Keras dtype policy.
-    `deterministic` asks TensorFlow for bit-identical results, at some cost in speed.
-    `checkpoint_every` writes a checkpoint each so many steps besides the one each epoch.
-    """
-
-    epochs: Positive
-    batch_size: Positive
-    seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] = 0
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"] = "float32"
-    deterministic: bool = False
-    jit_compile: bool | Literal["auto"] = "auto"
-    steps_per_execution: Positive = 1
-    checkpoint_every: Positive | None = None
-
-
-class ClassifierRecipe(Recipe):
-    """How a classifier is trained: `weight_decay` is the L2 kind of the classic recipes."""
-
-    optimizer: Optimizer
-    weight_decay: Annotated[float, pydantic.Field(ge=0)] = 0.0
-
-
-class GANRecipe(Recipe):
-    """How a GAN is trained; see `keras_arch.trainers.GAN.compile`.
-
-    `batch_size` is that of one update: with `n_critic` a step takes so many times as many images.
-    """
-
-    g_optimizer: Optimizer
-    d_optimizer: Optimizer
-    loss: Literal["non_saturating", "minimax", "lsgan", "hinge", "wgan-gp"] = "non_saturating"
-    n_critic: Positive = 1
-    update: Literal["alternating", "simultaneous"] = "alternating"
-    latent: Literal["normal", "uniform"] = "normal"
-
-
-class Samples(Section):
-    """The grid that a generator draws from fixed latents after every so many epochs."""
-
-    count: Positive = 64
-    every: Positive = 1
-    seed: Annotated[int, pydantic.Field(ge=0)] = 0
-
-
-class Common(Section):
-    """What every config holds."""
-
-    name: str
-    description: str = ""
-    data: Data
-    preprocessing: PreprocessingConfig
-    license: str = "apache-2.0"
-    expected: dict[str, float] = {}
-    repository: str | None = None
-
-
-class ClassifierConfig(Common):
-    """A classifier of images, trained by plain `model.fit`."""
-
-    task: Literal["image-classification"]
-    model: Builder
-    recipe: ClassifierRecipe
-
-
-class GANConfig(Common):
-    """A generator of images, trained by `keras_arch.trainers.GAN`."""
-
-    task: Literal["unconditional-image-generation"]
-    generator: Builder
-    discriminator: Builder
-    recipe: GANRecipe
-    samples: Samples = Samples()
-
-
-Config = ClassifierConfig | GANConfig
 _CONFIG = pydantic.TypeAdapter(Annotated[Config, pydantic.Field(discriminator="task")])
 
 
@@ -359,7 +164,7 @@ def _users_path(location: tuple[Any, ...], content: Any, keep_last: bool) -> lis
 
 def _keys_beside(location: tuple[Any, ...]) -> list[str]:
     """The keys that the section of an unknown key has."""
-    sections: list[Any] = [ClassifierConfig, GANConfig]
+    sections: list[Any] = list(Config.__args__)
     tags = {section.model_fields["task"].annotation.__args__[0]: section for section in sections}
     section: Any = tags.get(location[0], ClassifierConfig)
     for key in location[1:-1]:

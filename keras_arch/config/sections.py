@@ -1,0 +1,348 @@
+"""The sections of a hub config: what each key may hold."""
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from keras_arch.preprocessing import Preprocessing
+
+Positive = Annotated[int, pydantic.Field(ge=1)]
+Rate = Annotated[float, pydantic.Field(gt=0)]
+Fraction = Annotated[float, pydantic.Field(ge=0, lt=1)]
+
+
+class Section(pydantic.BaseModel):
+    """A part of a config: keys that it does not know are refused."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Builder(Section):
+    """A registered architecture and its arguments."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+
+
+class Data(Section):
+    """Where images come from and how they are varied.
+
+    `source`, `train`, `test` and `data_dir` are as in `keras_arch.data.load`; `augment` is as in
+    `keras_arch.data.training`. `cache` holds the images in memory.
+    """
+
+    source: str
+    train: str = "train"
+    test: str = "test"
+    data_dir: str | None = None
+    augment: tuple[str, ...] = ()
+    cache: bool = True
+
+
+class PreprocessingConfig(Section):
+    """`keras_arch.preprocessing.Preprocessing`, where the mean may be taken from the data.
+
+    `mean: per_pixel` or `mean: per_channel` is measured on the training images when a run starts
+    and is written into the resolved config.
+    """
+
+    size: tuple[Positive, Positive]
+    channels: Literal[1, 3] = 3
+    resize: Literal["nearest", "bilinear", "bicubic", "lanczos3", "area", "pad"] = "bilinear"
+    scale: Rate = 1 / 255
+    mean: Literal["per_pixel", "per_channel"] | float | list[Any] = 0.0
+    std: float | list[Any] = 1.0
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> "PreprocessingConfig":
+        self.build(mean=0.0 if isinstance(self.mean, str) else self.mean)
+        return self
+
+    def build(self, mean: Any = None) -> Preprocessing:
+        """The `Preprocessing`, with a measured mean in place of `per_pixel` or `per_channel`."""
+        return Preprocessing(**(self.model_dump() | ({} if mean is None else {"mean": mean})))
+
+
+class Schedule(Section):
+    """A learning rate that is constant between iterations: `values[i]` until `boundaries[i]`."""
+
+    boundaries: list[Positive]
+    values: list[Rate]
+
+    @pydantic.model_validator(mode="after")
+    def _one_more_value(self) -> "Schedule":
+        if len(self.values) != len(self.boundaries) + 1:
+            raise ValueError(
+                f"needs one value more than boundaries, got {len(self.values)} values and "
+                f"{len(self.boundaries)} boundaries"
+            )
+        if sorted(set(self.boundaries)) != self.boundaries:
+            raise ValueError(f"boundaries must rise, got {self.boundaries}")
+        return self
+
+
+class Decay(Section):
+    """A learning rate divided by `factor` at every update, down to `floor`."""
+
+    initial: Rate
+    factor: Annotated[float, pydantic.Field(ge=1)]
+    floor: Annotated[float, pydantic.Field(ge=0)] = 0.0
+
+
+class LinearDecay(Section):
+    """A learning rate that stays for `constant_steps` updates and falls to 0 in `decay_steps`."""
+
+    initial: Rate
+    constant_steps: Annotated[int, pydantic.Field(ge=0)]
+    decay_steps: Positive
+
+
+def _kind_of_rate(value: Any) -> str:
+    if not isinstance(value, dict | Section):
+        return "number"
+    keys = value if isinstance(value, dict) else value.model_dump()
+    for kind, key in (("decay", "factor"), ("linear", "decay_steps")):
+        if key in keys:
+            return kind
+    return "schedule"
+
+
+LearningRate = Annotated[
+    Annotated[Rate, pydantic.Tag("number")]
+    | Annotated[Schedule, pydantic.Tag("schedule")]
+    | Annotated[Decay, pydantic.Tag("decay")]
+    | Annotated[LinearDecay, pydantic.Tag("linear")],
+    pydantic.Discriminator(_kind_of_rate),
+]
+
+
+class Ramp(Section):
+    """A momentum that moves from `start` to `end` in so many updates, where it stays."""
+
+    start: Fraction
+    end: Fraction
+    steps: Positive
+
+
+class OptimizerSection(Section):
+    """What every optimizer has.
+
+    `average` keeps a moving average of the weights with this momentum, such as 0.999, and samples
+    and shares the average instead of the weights of the last step.
+    """
+
+    learning_rate: LearningRate
+    average: Fraction | None = None
+
+
+class SGD(OptimizerSection):
+    """Stochastic gradient descent, with the momentum of Keras or one that moves."""
+
+    name: Literal["sgd"]
+    momentum: Fraction | Ramp = 0.0
+    nesterov: bool = False
+
+
+class Adam(OptimizerSection):
+    """Adam (Kingma and Ba 2014)."""
+
+    name: Literal["adam"]
+    beta_1: Fraction = 0.9
+    beta_2: Fraction = 0.999
+    epsilon: Rate = 1e-7
+
+
+class RMSprop(OptimizerSection):
+    """RMSprop, as the first Wasserstein GANs used it."""
+
+    name: Literal["rmsprop"]
+    rho: Fraction = 0.9
+    momentum: Fraction = 0.0
+
+
+Optimizer = Annotated[SGD | Adam | RMSprop, pydantic.Field(discriminator="name")]
+
+
+class Recipe(Section):
+    """What both kinds of training share.
+
+    `batch_size` is the global batch, over all replicas. `precision` is a Keras dtype policy.
+    `deterministic` asks TensorFlow for bit-identical results, at some cost in speed.
+    `checkpoint_every` writes a checkpoint each so many steps besides the one each epoch.
+    """
+
+    epochs: Positive
+    batch_size: Positive
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] = 0
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"] = "float32"
+    deterministic: bool = False
+    jit_compile: bool | Literal["auto"] = "auto"
+    steps_per_execution: Positive = 1
+    checkpoint_every: Positive | None = None
+
+
+class ClassifierRecipe(Recipe):
+    """How a classifier is trained: `weight_decay` is the L2 kind of the classic recipes."""
+
+    optimizer: Optimizer
+    weight_decay: Annotated[float, pydantic.Field(ge=0)] = 0.0
+
+
+Adversarial = Literal["non_saturating", "minimax", "lsgan", "hinge", "wgan-gp"]
+
+
+class GANRecipe(Recipe):
+    """How a GAN is trained; see `keras_arch.trainers.GAN.compile`.
+
+    `batch_size` is that of one update: with `n_critic` a step takes so many times as many images.
+    `diff_augment` names changes that the discriminator sees real and generated images through.
+    """
+
+    g_optimizer: Optimizer
+    d_optimizer: Optimizer
+    loss: Adversarial = "non_saturating"
+    n_critic: Positive = 1
+    update: Literal["alternating", "simultaneous"] = "alternating"
+    latent: Literal["normal", "uniform", "unit"] = "normal"
+    diff_augment: str = ""
+
+
+class LAPGANRecipe(Recipe):
+    """How a LAPGAN is trained; see `keras_arch.trainers.LAPGAN.compile`.
+
+    Every network of every level gets an optimizer of its own, made as described here.
+    """
+
+    g_optimizer: Optimizer
+    d_optimizer: Optimizer
+    loss: Adversarial = "non_saturating"
+    latent: Literal["normal", "uniform", "unit"] = "uniform"
+
+
+class Pix2PixRecipe(Recipe):
+    """How a pix2pix is trained; see `keras_arch.trainers.Pix2Pix`."""
+
+    g_optimizer: Optimizer
+    d_optimizer: Optimizer
+    objective: Literal["l1", "gan", "cgan", "l1+gan", "l1+cgan"] = "l1+cgan"
+    loss: Literal["non_saturating", "minimax", "lsgan", "hinge"] = "non_saturating"
+    l1_weight: Rate = 100.0
+    d_weight: Rate = 0.5
+
+
+class CycleGANRecipe(Recipe):
+    """How a CycleGAN is trained; see `keras_arch.trainers.CycleGAN.compile`."""
+
+    g_optimizer: Optimizer
+    d_optimizer: Optimizer
+    loss: Literal["non_saturating", "lsgan", "hinge"] = "lsgan"
+    cycle_weight: Rate = 10.0
+    identity_weight: Annotated[float, pydantic.Field(ge=0)] = 0.5
+    pool_size: Annotated[int, pydantic.Field(ge=0)] = 50
+
+
+class Samples(Section):
+    """The pictures drawn after every so many epochs, from fixed latents or fixed inputs."""
+
+    count: Positive = 64
+    every: Positive = 1
+    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+
+
+Figure = Literal[
+    "fid", "kid", "inception_score", "precision", "recall", "density", "coverage", "read_as"
+]
+
+
+class Judge(Section):
+    """An independent network that generated images are judged with after every so many epochs.
+
+    `network` is a classifier of ours (a run, a model directory, the name of a config or a Hub
+    repository) or `inception`. `images` are generated and compared with as many real ones. The
+    model is kept from the epoch in which the first of the `figures` was best.
+    """
+
+    network: str
+    figures: Annotated[tuple[Figure, ...], pydantic.Field(min_length=1)] = ("fid",)
+    images: Positive = 5_000
+    every: Positive = 1
+
+
+class Common(Section):
+    """What every config holds."""
+
+    name: str
+    description: str = ""
+    data: Data
+    preprocessing: PreprocessingConfig
+    license: str = "apache-2.0"
+    expected: dict[str, float] = {}
+    repository: str | None = None
+
+
+class ClassifierConfig(Common):
+    """A classifier of images, trained by plain `model.fit`."""
+
+    task: Literal["image-classification"]
+    model: Builder
+    recipe: ClassifierRecipe
+
+
+class GeneratorConfig(Common):
+    """What the configs of all games have in common."""
+
+    generator: Builder
+    discriminator: Builder
+    samples: Samples = Samples()
+
+
+class GANConfig(GeneratorConfig):
+    """A generator of images, trained by `keras_arch.trainers.GAN`."""
+
+    task: Literal["unconditional-image-generation"]
+    recipe: GANRecipe
+    judge: Judge | None = None
+
+
+class ConditionalGANConfig(GeneratorConfig):
+    """A generator of images of given classes, trained by `keras_arch.trainers.ConditionalGAN`."""
+
+    task: Literal["conditional-image-generation"]
+    recipe: GANRecipe
+    judge: Judge | None = None
+
+
+class LAPGANConfig(GeneratorConfig):
+    """A generator in levels, trained by `keras_arch.trainers.LAPGAN`.
+
+    The discriminator's builder is called once a level, with `size` and what the generator has.
+    """
+
+    task: Literal["laplacian-pyramid-generation"]
+    recipe: LAPGANRecipe
+    judge: Judge | None = None
+
+
+class Pix2PixConfig(GeneratorConfig):
+    """A translator of images that learns from pairs, by `keras_arch.trainers.Pix2Pix`."""
+
+    task: Literal["paired-image-translation"]
+    recipe: Pix2PixRecipe
+
+
+class CycleGANConfig(GeneratorConfig):
+    """Two translators that learn from unpaired images, by `keras_arch.trainers.CycleGAN`."""
+
+    task: Literal["unpaired-image-translation"]
+    recipe: CycleGANRecipe
+
+
+Config = (
+    ClassifierConfig
+    | GANConfig
+    | ConditionalGANConfig
+    | LAPGANConfig
+    | Pix2PixConfig
+    | CycleGANConfig
+)
