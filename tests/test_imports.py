@@ -16,15 +16,27 @@ FLOORS = (
     {"runs"},
     {"config"},
     {"hub", "export"},
-    {"distribute", "callbacks"},
+    {"distribute", "callbacks", "diagnosis"},
     {"trainers", "data"},
     {"models"},
-    {"blocks", "losses", "pictures", "preprocessing", "registry", "presets", "files", "errors"},
+    {
+        "blocks",
+        "diff_augment",
+        "losses",
+        "metrics",
+        "pictures",
+        "preprocessing",
+        "registry",
+        "schedules",
+        "presets",
+        "files",
+        "errors",
+    },
     {"_version"},
 )
 # On the ground floor modules may use each other; on the others, rooms do not know each other.
 GROUND = FLOORS[-2]
-BACKEND_NEUTRAL = ("models", "blocks", "losses", "registry")
+BACKEND_NEUTRAL = ("models", "blocks", "losses", "metrics", "registry", "schedules", "diff_augment")
 
 
 def room_of(module: str) -> str:

@@ -1,0 +1,375 @@
+"""Networks in whose features images are compared, and what must be said of them.
+
+A figure without its network, weights, layer and resize means nothing: a `FeatureNetwork` carries
+them and `describe()` says them.
+"""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_arch.errors import ArgumentError, DataError
+
+INCEPTION_SIZE = 299
+
+
+@dataclasses.dataclass(frozen=True)
+class Activations:
+    """What a network makes of images.
+
+    Attributes:
+        features: `(images, feature_size)`, float32.
+        probabilities: `(images, classes)`, float32, or `None` where it is no classifier.
+    """
+
+    features: np.ndarray
+    probabilities: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureNetwork:
+    """A function from images to features, and all that a figure taken with it must tell.
+
+    `inception` and `classifier` make one; any other function becomes one by its constructor.
+
+    Args:
+        name: What the network is called.
+        layer: The layer that gives the features.
+        resize: How images are brought to the network's input.
+        weights: Where the weights come from.
+        function: From `uint8` images `(n, height, width, 1 or 3)` to features `(n, size)` and
+            probabilities `(n, classes)` or `None`.
+        batch_size: Images in one call of the function.
+        classes: Number of classes, 0 where it is no classifier.
+
+    Example:
+        >>> def corners(images):
+        ...     return images[:, ::27, ::27, 0].reshape(len(images), 4), None
+        >>> network = FeatureNetwork("corners", "pixels", "none", "none", corners)
+        >>> network(np.zeros((3, 28, 28, 1), "uint8")).features.shape
+        (3, 4)
+        >>> network.describe()
+        'corners: features of pixels; weights none; resize none'
+    """
+
+    name: str
+    layer: str
+    resize: str
+    weights: str
+    function: Callable[[np.ndarray], tuple[Any, Any]]
+    batch_size: int = 64
+    classes: int = 0
+
+    def describe(self) -> str:
+        """One line: which network, which layer, which weights, which resize."""
+        return (
+            f"{self.name}: features of {self.layer}; weights {self.weights}; resize {self.resize}"
+        )
+
+    def __call__(self, images: Any, progress: Callable[[int], None] | None = None) -> Activations:
+        """Features and probabilities of images.
+
+        Args:
+            images: `uint8` `(n, height, width, 1 or 3)` or `(n, height, width)`, or an iterable of
+                such arrays.
+            progress: Called after each batch with the number of images so far.
+
+        Returns:
+            Both, in the order of the images.
+
+        Raises:
+            ArgumentError: If there is no image, or they are not `uint8`.
+        """
+        parts = list(self.stream(images, progress))
+        if not parts:
+            raise ArgumentError(f"{self.name} needs at least one image, got none")
+        probabilities = [part.probabilities for part in parts]
+        return Activations(
+            np.concatenate([part.features for part in parts]),
+            None if probabilities[0] is None else np.concatenate(probabilities),
+        )
+
+    def stream(
+        self, images: Any, progress: Callable[[int], None] | None = None
+    ) -> Iterator[Activations]:
+        """As a call, batch by batch: nothing is kept."""
+        done = 0
+        for batch in _batches(images, self.batch_size):
+            count = len(batch)
+            if done and count < self.batch_size:
+                # Another shape would be compiled anew for the few images of the last batch.
+                missing = self.batch_size - count
+                batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+            features, probabilities = self.function(batch)
+            done += count
+            if progress is not None:
+                progress(done)
+            yield Activations(
+                np.asarray(features, np.float32)[:count],
+                None if probabilities is None else np.asarray(probabilities, np.float32)[:count],
+            )
+
+    def probabilities(self, images: Any) -> np.ndarray:
+        """Class probabilities `(n, classes)` of images.
+
+        Raises:
+            ArgumentError: If the network is no classifier.
+        """
+        found = self(images).probabilities
+        if found is None:
+            raise ArgumentError(f"{self.name} gives no class probabilities; take a classifier")
+        return found
+
+
+def classifier(
+    model: keras.Model,
+    preprocessing: Callable[[np.ndarray], Any],
+    name: str | None = None,
+    *,
+    batch_size: int = 64,
+) -> FeatureNetwork:
+    """A classifier of one's own as a feature network, for images that Inception was not made for.
+
+    Args:
+        model: Ends in a `Dense` layer, whose output is logits or goes through a softmax. Its
+            features are what that layer takes: the globally pooled map, in most networks.
+        preprocessing: What it was trained with, for example a `Preprocessing`: from `uint8` images
+            to its input.
+        name: What it is called in descriptions. Default: the model's name.
+        batch_size: Images in one forward.
+
+    Returns:
+        The network. Its description has a SHA-256 of the weights.
+
+    Raises:
+        ArgumentError: If the model is not of that kind.
+
+    Example:
+        >>> from keras_arch import models
+        >>> from keras_arch.preprocessing import Preprocessing
+        >>> network = classifier(models.CIFARResNet(depth=8), Preprocessing(size=(32, 32)))
+        >>> activations = network(np.zeros((2, 32, 32, 3), "uint8"))
+        >>> activations.features.shape, activations.probabilities.shape
+        ((2, 64), (2, 10))
+    """
+    dense, taken, is_softmax = _ending(model)
+    source, before = _producer(taken)
+    # Dropout does nothing here, and a flattened map has too many features to take a covariance of.
+    while type(source).__name__ == "Dropout":
+        taken = before
+        source, before = _producer(taken)
+    if type(source).__name__ == "Flatten" and before is not None and len(before.shape) == 4:
+        taken = layers.GlobalAveragePooling2D(data_format="channels_last")(before)
+        layer = f"{_producer(before)[0].name}, averaged over the map"
+    else:
+        layer = source.name
+    network = keras.Model(model.inputs, [taken, model.outputs[0]], name=f"{model.name}_features")
+
+    def function(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        inputs = np.asarray(preprocessing(images), np.float32)
+        features, output = network.predict_on_batch(inputs)
+        return features, output if is_softmax else _softmax(output)
+
+    return FeatureNetwork(
+        name=name or model.name,
+        layer=f"{layer} ({taken.shape[-1]})",
+        resize=_describe_resize(preprocessing),
+        weights=f"sha256 {_digest(model)}",
+        function=function,
+        batch_size=batch_size,
+        classes=int(dense.units),
+    )
+
+
+def inception(
+    weights: str | os.PathLike[str] = "imagenet", *, batch_size: int = 32
+) -> FeatureNetwork:
+    """Inception v3 as a feature network for photographs: 2048 pooled features, 1000 classes.
+
+    The network is that of `keras.applications`. Its weights are not those of the graph from 2015
+    behind the FIDs and inception scores of papers, so that figures compare with each other and not
+    with published ones. Images are brought to 299x299 as that graph does: bilinear without
+    antialias, output pixel i taken at i x (input / 299), without a half-pixel shift.
+
+    Args:
+        weights: `"imagenet"`, downloaded once by Keras, or the path of a weights file of the whole
+            network (with its classifier).
+        batch_size: Images in one forward.
+
+    Returns:
+        The network.
+
+    Raises:
+        DataError: If the weights cannot be downloaded or read.
+
+    Example:
+        >>> inception("no_such_file.h5")
+        Traceback (most recent call last):
+        ...
+        keras_arch.errors.DataError: no weights file 'no_such_file.h5'; ...
+    """
+    weights = os.fspath(weights)
+    if weights != "imagenet" and not os.path.isfile(weights):
+        raise DataError(
+            f"no weights file {weights!r}; give the path of one of keras.applications.InceptionV3, "
+            "or 'imagenet'"
+        )
+    try:
+        # Keras' downloads raise bare Exceptions, its readers several kinds.
+        model = keras.applications.InceptionV3(weights=weights)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        if weights == "imagenet":
+            raise DataError(
+                f"the ImageNet weights of InceptionV3 cannot be downloaded ({reason}); copy "
+                "inception_v3_weights_tf_dim_ordering_tf_kernels.h5 here and give its path as "
+                "weights"
+            ) from error
+        raise DataError(
+            f"{weights!r} holds no weights of the whole InceptionV3 with its classifier ({reason})"
+        ) from error
+
+    def to_input(images: np.ndarray) -> np.ndarray:
+        if images.shape[-1] == 1:
+            images = np.repeat(images, 3, axis=-1)
+        return resize_bilinear(images, (INCEPTION_SIZE, INCEPTION_SIZE)) / np.float32(127.5) - 1
+
+    network = classifier(model, to_input, "InceptionV3 of keras.applications")
+    return dataclasses.replace(
+        network,
+        resize=f"{INCEPTION_SIZE} px bilinear as TensorFlow 1 (no antialias, no half-pixel shift)",
+        weights=f"{os.path.basename(weights)}, {network.weights}",
+        batch_size=batch_size,
+    )
+
+
+def resize_bilinear(images: Any, size: tuple[int, int]) -> np.ndarray:
+    """Resize as TensorFlow 1 did: bilinear, no antialias, no half-pixel shift.
+
+    Output pixel i lies at i x (input size / output size), between two neighbours; beyond the last
+    one it repeats. That shifts the picture by up to half a pixel, which is part of how FIDs are
+    defined.
+
+    Args:
+        images: `(n, height, width, channels)`.
+        size: New height and width in pixels.
+
+    Returns:
+        A `float32` array `(n, *size, channels)` in the range of the images.
+
+    Example:
+        >>> resize_bilinear(np.array([0, 10]).reshape(1, 1, 2, 1), (1, 4)).ravel().tolist()
+        [0.0, 5.0, 10.0, 10.0]
+    """
+    resized = np.asarray(images, np.float32)
+    for axis, target in zip((1, 2), size, strict=True):
+        source = resized.shape[axis]
+        if source == target:
+            continue
+        position = np.arange(target, dtype=np.float32) * np.float32(source / target)
+        low = np.minimum(position.astype(np.int64), source - 1)
+        high = np.minimum(low + 1, source - 1)
+        share = (position - low).reshape([-1 if i == axis else 1 for i in range(4)])
+        first = np.take(resized, low, axis=axis)
+        resized = first + (np.take(resized, high, axis=axis) - first) * share
+    return resized
+
+
+def _batches(images: Any, size: int) -> Iterator[np.ndarray]:
+    """`uint8` images `(n, height, width, channels)`, `size` at a time and the rest last."""
+    if not hasattr(images, "shape"):
+        if not isinstance(images, Iterable):
+            raise ArgumentError(f"images must be an array or arrays, got {type(images).__name__}")
+        left: list[np.ndarray] = []
+        for part in images:
+            left.append(_checked(part))
+            if sum(map(len, left)) < size:
+                continue
+            whole = np.concatenate(left)
+            cut = len(whole) // size * size
+            yield from (whole[first : first + size] for first in range(0, cut, size))
+            left = [whole[cut:]]
+        whole = np.concatenate(left) if left else np.empty((0,))
+        if len(whole):
+            yield whole
+        return
+    array = _checked(images)
+    for first in range(0, len(array), size):
+        yield array[first : first + size]
+
+
+def _checked(images: Any) -> np.ndarray:
+    array = np.asarray(images)
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] not in (1, 3):
+        raise ArgumentError(
+            "features are taken of uint8 images (n, height, width, 1 or 3), got "
+            f"{array.dtype} of shape {array.shape}"
+            + ("; Preprocessing.to_pixels makes them" if array.dtype.kind == "f" else "")
+        )
+    return array
+
+
+def _ending(model: keras.Model) -> tuple[layers.Dense, Any, bool]:
+    """The layer that decides, what it takes, and whether the output is probabilities already."""
+    if len(getattr(model, "outputs", None) or ()) != 1 or len(model.inputs) != 1:
+        raise ArgumentError(
+            f"{getattr(model, 'name', model)!r} is no functional or sequential model of one input "
+            "and one output; features are taken from such a graph"
+        )
+    last, before = _producer(model.outputs[0])
+    dense, taken, softmax = last, before, False
+    if type(last).__name__ in ("Activation", "Softmax"):
+        softmax = type(last).__name__ == "Softmax" or _is(last.activation, "softmax")
+        dense, taken = _producer(before)
+    own = getattr(dense, "activation", None)
+    known = dense is last or softmax or _is(last.activation, "linear")
+    softmax = softmax or _is(own, "softmax")
+    known = known and (_is(own, "linear") or (_is(own, "softmax") and dense is last))
+    if not (isinstance(dense, layers.Dense) and known and dense.units > 1 and taken.ndim == 2):
+        raise ArgumentError(
+            f"{model.name!r} ends in {type(last).__name__} {last.name!r}; a classifier ends in a "
+            "Dense layer of 2 or more classes on a vector, with or without a softmax"
+        )
+    return dense, taken, softmax
+
+
+def _is(activation: Any, name: str) -> bool:
+    return getattr(activation, "__name__", "") == name
+
+
+def _producer(tensor: Any) -> tuple[Any, Any]:
+    """What a symbolic tensor comes from, and that one's first input (`None` for an input)."""
+    history = tensor._keras_history
+    taken = history.operation._inbound_nodes[history.node_index].input_tensors
+    return history.operation, taken[0] if taken else None
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def _describe_resize(preprocessing: Any) -> str:
+    size = getattr(preprocessing, "size", None)
+    if size is None:
+        return f"by {getattr(preprocessing, '__name__', type(preprocessing).__name__)}"
+    method = preprocessing.resize
+    smooth = "" if method in ("nearest", "pad") else " with antialias"
+    return f"{size[0]}x{size[1]}x{preprocessing.channels} px {method}{smooth}"
+
+
+def _digest(model: keras.Model) -> str:
+    """The weights in twelve digits; the same on every backend and however they were stored."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(f"{weight.shape}{weight.dtype}".encode())
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()[:12]
