@@ -282,29 +282,29 @@ class PlayersTrainer(keras.Model):
         """A network as it is sampled from and shared: with averaged weights where they are kept.
 
         Args:
-            network: One of the trainer's networks.
+            network: One of the trainer's networks, or one that is made of them.
 
         Returns:
             The network itself, or a copy that holds the moving averages when its optimizer was
             made with `use_ema=True`.
         """
+        averages = {}
         for player in self.players():
             optimizer = getattr(player.optimizer, "inner_optimizer", player.optimizer)
-            if not any(own is network for own in player.networks):
-                continue
-            if optimizer is None or not optimizer.use_ema or not optimizer.built:
-                return network
-            variables = player.variables
-            averages = optimizer._model_variables_moving_average
-            by_variable = {id(v): a for v, a in zip(variables, averages, strict=True)}
-            copy = self._averaged.copies.get(network.name)
-            if copy is None:
-                copy = keras.models.clone_model(network)
-                self._averaged.copies[network.name] = copy
-            for own, other in zip(network.variables, copy.variables, strict=True):
-                other.assign(ops.convert_to_tensor(by_variable.get(id(own), own)))
-            return copy
-        return network
+            if optimizer is not None and optimizer.use_ema and optimizer.built:
+                kept = optimizer._model_variables_moving_average
+                pairs = zip(player.variables, kept, strict=True)
+                averages |= {id(variable): average for variable, average in pairs}
+        if not any(id(variable) in averages for variable in network.variables):
+            return network
+        # Not by name, which two generators of one architecture share.
+        copy = self._averaged.copies.get(id(network))
+        if copy is None:
+            copy = keras.models.clone_model(network)
+            self._averaged.copies[id(network)] = copy
+        for own, other in zip(network.variables, copy.variables, strict=True):
+            other.assign(ops.convert_to_tensor(averages.get(id(own), own)))
+        return copy
 
 
 def compiled_optimizer(trainer: PlayersTrainer, given: Any) -> keras.optimizers.Optimizer:
