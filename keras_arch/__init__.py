@@ -19,6 +19,7 @@ _SUBMODULES = (
     "blocks",
     "callbacks",
     "config",
+    "convert",
     "data",
     "demo",
     "diagnosis",

@@ -13,6 +13,10 @@ class ArgumentError(KerasArchError, ValueError):
     """An argument that a function cannot work with."""
 
 
+class ConvertError(ArgumentError):
+    """Weights of another library that are not those of the architecture."""
+
+
 class ConfigError(KerasArchError, ValueError):
     """A configuration that names an unknown key or holds a wrong value."""
 

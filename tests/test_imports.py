@@ -15,7 +15,7 @@ FLOORS = (
     {"demo", "diagram"},
     {"runs"},
     {"config"},
-    {"hub", "export"},
+    {"hub", "export", "convert"},
     {"distribute", "callbacks", "diagnosis"},
     {"trainers", "data"},
     {"models"},

@@ -1,0 +1,181 @@
+"""Builds a network and puts the tensors of a PyTorch state dict into it."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_arch import models, registry
+from keras_arch.convert import safetensors
+from keras_arch.convert.families import CONVOLUTION, FAMILIES, VECTOR, Family, Layout
+from keras_arch.errors import ConvertError
+
+_NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
+
+
+def convertible() -> tuple[str, ...]:
+    """Names of the architectures that `from_torch` knows.
+
+    Example:
+        >>> "Pix2PixGenerator" in convertible()
+        True
+    """
+    return tuple(FAMILIES)
+
+
+def from_torch(
+    name: str,
+    state_dict: Mapping[str, Any] | str | os.PathLike,
+    **arguments: Any,
+) -> keras.Model:
+    """A network with the weights of a PyTorch model; PyTorch itself is not needed.
+
+    Sources of the names: the networks of pytorch-CycleGAN-and-pix2pix (`Pix2PixGenerator`,
+    `PatchDiscriminator`, `CycleGANGenerator`), the DCGAN of the PyTorch examples, and the ResNets
+    of pytorch_resnet_cifar10. Which network it is (depth, widths, channels, classes) is read from
+    the names and shapes. A prefix `module.` of all names is dropped, and so are counts of batches
+    and the running statistics of norms without gain and bias, which PyTorch does not use where it
+    normalises by the instance.
+
+    Args:
+        name: A registered architecture, one of `convertible()`.
+        state_dict: Tensors by name, as NumPy arrays; or the path of a `.safetensors` file.
+        **arguments: Arguments of the builder, before what the state dict says: for example
+            `image_shape`, which it cannot know. `Pix2PixGenerator` is built with
+            `inference_norm="moving"` and without dropout at inference unless asked otherwise,
+            which is PyTorch's `eval()`. A `PatchDiscriminator` that sees more than three channels
+            is taken for one with a target of three.
+
+    Returns:
+        The built `keras.Model` with the weights in.
+
+    Raises:
+        ConvertError: If the architecture has no PyTorch source that is known, or the state dict
+            is not one of it; the message lists what is missing, unexpected and misshaped.
+        ArgumentError: If an argument is not one of the builder's.
+
+    Example:
+        >>> import numpy as np
+        >>> state = {"net.0.weight": np.zeros((2, 3, 1, 1)), "net.0.bias": np.zeros(2)}
+        >>> state |= {"net.2.weight": np.ones((4, 2, 1, 1)), "net.2.bias": np.ones(4)}
+        >>> state |= {"net.5.weight": np.ones((1, 4, 1, 1)), "net.5.bias": np.ones(1)}
+        >>> from_torch("PatchDiscriminator", state, image_shape=(8, 8, 3)).output_shape
+        (None, 8, 8, 1)
+    """
+    registry.entry(name)
+    if name not in FAMILIES:
+        raise ConvertError(f"{name} has no converter; there is one for {', '.join(FAMILIES)}")
+    if arguments.get("weights") is not None:
+        raise ConvertError(
+            f"weights come from the state dict; leave weights={arguments['weights']!r} out"
+        )
+    family = FAMILIES[name]
+    state = _read(state_dict)
+    shapes = {tensor: values.shape for tensor, values in state.items()}
+    model = models.create(name, **(family.arguments(shapes, arguments) | arguments))
+    wanted = _wanted(model, family)
+    _check(name, family, model, wanted, state)
+    for layer, parts in wanted.items():
+        values = [layout.values(state[tensor]) for tensor, _, layout in parts]
+        model.get_layer(layer).set_weights(values)
+    return model
+
+
+def _read(state_dict: Mapping[str, Any] | str | os.PathLike) -> dict[str, np.ndarray]:
+    """The tensors as float32 arrays, without what no network needs."""
+    if isinstance(state_dict, str | os.PathLike):
+        path = Path(state_dict)
+        if path.suffix != ".safetensors":
+            raise ConvertError(
+                f"state_dict must be arrays by name or the path of a .safetensors file, got "
+                f"{str(path)!r}; a PyTorch checkpoint is a pickle, which can run code: load it in "
+                "PyTorch with weights_only=True and save it as safetensors"
+            )
+        state_dict = safetensors.read(path)
+    if not isinstance(state_dict, Mapping) or not state_dict:
+        raise ConvertError(
+            "state_dict must be arrays by name or the path of a .safetensors file, got "
+            f"{'nothing' if isinstance(state_dict, Mapping) else type(state_dict).__name__}"
+        )
+    prefix = "module."
+    if not all(isinstance(name, str) and name.startswith(prefix) for name in state_dict):
+        prefix = ""
+    state = {}
+    for name, tensor in state_dict.items():
+        if str(name).endswith("num_batches_tracked"):
+            continue
+        values = None if isinstance(tensor, Mapping) else np.asarray(tensor)
+        if values is None or values.dtype.kind not in "fiu":
+            raise ConvertError(
+                f"state_dict[{name!r}] must be an array of numbers, got {type(tensor).__name__}"
+            )
+        state[str(name)[len(prefix) :]] = values.astype(np.float32)
+    return state
+
+
+def _wanted(
+    model: keras.Model, family: Family
+) -> dict[str, list[tuple[str, tuple[int, ...], Layout]]]:
+    """For each layer with weights: the PyTorch tensors of its weights, in Keras' order."""
+    prefixes = family.prefixes(model)
+    wanted = {}
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        if isinstance(layer, layers.BatchNormalization | layers.GroupNormalization):
+            parts = [(part, VECTOR) for part in _NORM_PARTS]
+        else:
+            kernel = family.dense if isinstance(layer, layers.Dense) else CONVOLUTION
+            parts = [("weight", kernel), ("bias", VECTOR)]
+        wanted[layer.name] = [
+            (f"{prefixes[layer.name]}.{part}", layout.shape(tuple(weight.shape)), layout)
+            for (part, layout), weight in zip(parts, layer.weights, strict=False)
+        ]
+    return wanted
+
+
+def _check(
+    name: str,
+    family: Family,
+    model: keras.Model,
+    wanted: dict[str, list[tuple[str, tuple[int, ...], Layout]]],
+    state: dict[str, np.ndarray],
+) -> None:
+    """Refuse a state dict that is not exactly what the network needs."""
+    expected = {tensor: shape for parts in wanted.values() for tensor, shape, _ in parts}
+    if not expected.keys() & state.keys():
+        raise ConvertError(
+            f"the state dict holds no tensor of {name} as {family.source} names them, such as "
+            f"{next(iter(expected))!r}; it begins with {next(iter(state), None)!r}"
+        )
+    # An instance norm takes the statistics of batch norm's state and leaves the running ones.
+    modules = {tensor.rpartition(".")[0] for tensor in expected}
+    problems = {
+        "missing": [tensor for tensor in expected if tensor not in state],
+        "unexpected": [
+            tensor
+            for tensor in state
+            if tensor not in expected and not _is_unused(tensor, state, modules)
+        ],
+        "misshaped": [
+            f"{tensor} {state[tensor].shape} for {shape}"
+            for tensor, shape in expected.items()
+            if tensor in state and state[tensor].shape != shape
+        ],
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{kind}: {', '.join(p)}" for kind, p in problems.items() if p)
+        raise ConvertError(f"the state dict does not fit {name} ({model.name}); {listed}")
+
+
+def _is_unused(tensor: str, state: dict[str, np.ndarray], modules: set[str]) -> bool:
+    """Running statistics of a norm that goes by the instance."""
+    match = re.fullmatch(r"(.+)\.running_(mean|var)", tensor)
+    if not match:
+        return False
+    return match[1] in modules or not {f"{match[1]}.weight", f"{match[1]}.bias"} & state.keys()
