@@ -2,6 +2,7 @@
 
 import io
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from keras_arch.files import atomic_write
 
 # Height in pixels under which an image is hard to judge on a screen.
 _READABLE = 64
+# Pixels of a drawing's inch.
+_DOTS = 100
 
 
 def grid(
@@ -205,12 +208,132 @@ def confusion_matrix(matrix: Any, labels: Sequence[str], path: str | os.PathLike
     return _save(figure, path)
 
 
+def bars(
+    values: Sequence[float],
+    labels: Sequence[str],
+    path: str | os.PathLike[str],
+    *,
+    title: str = "",
+    level: float | None = None,
+) -> Path:
+    """Draw one bar for each class.
+
+    Args:
+        values: Heights, 0 or more.
+        labels: A name for each bar.
+        path: The PNG file to write.
+        title: Above the bars.
+        level: Where to draw a dashed line, for example what is expected of each; `None` for none.
+
+    Returns:
+        The path.
+
+    Raises:
+        ArgumentError: If there is no bar, or not one label for each.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     bars([3, 5], ["cat", "dog"], f"{folder}/pets.png", level=4).name
+        'pets.png'
+    """
+    heights = np.asarray(values, np.float64)
+    if heights.ndim != 1 or not len(heights) or len(labels) != len(heights):
+        raise ArgumentError(
+            f"bars need one label each, got {len(labels)} labels for values of shape "
+            f"{heights.shape}"
+        )
+    figure = _figure(width=float(np.clip(0.5 * len(heights) + 2, 4, 16)), height=3.6)
+    axes = figure.add_subplot()
+    drawn = axes.bar(range(len(heights)), heights)
+    if level is not None:
+        axes.axhline(level, linestyle="--", color="black", linewidth=1)
+    # Beyond these, names and numbers would lie on top of each other.
+    if len(heights) <= 40:
+        axes.set_xticks(range(len(heights)), labels, rotation=90 if _long(labels) else 0)
+    if len(heights) <= 20:
+        axes.bar_label(drawn, fmt="{:g}")
+    axes.set_title(title, fontsize="medium", wrap=True)
+    return _save(figure, path)
+
+
+def table(
+    columns: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    captions: Sequence[Sequence[str]] | None = None,
+) -> Path:
+    """Set images side by side in columns with titles, pixel for pixel.
+
+    Args:
+        columns: Images by title, `uint8` `(rows, height, width, 1 or 3)` or `(rows, height,
+            width)`: in all columns as many, and of one height and width. Images under 64 pixels are
+            enlarged.
+        path: The PNG file to write.
+        captions: One text a column and row, below the image: `captions[column][row]`.
+
+    Returns:
+        The path.
+
+    Raises:
+        ArgumentError: If there is no image, or the columns do not fit together.
+
+    Example:
+        >>> import tempfile
+        >>> black, white = np.zeros((2, 64, 64, 1), "uint8"), np.full((2, 64, 64, 3), 255, "uint8")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     table({"input": black, "output": white}, f"{folder}/pairs.png").name
+        'pairs.png'
+    """
+    if not columns:
+        raise ArgumentError("a table needs at least one column, got none")
+    arrays = {title: np.asarray(images) for title, images in columns.items()}
+    arrays = {title: a[..., None] if a.ndim == 3 else a for title, a in arrays.items()}
+    first, *others = arrays
+    for title in others:
+        if arrays[title].shape[:3] != arrays[first].shape[:3]:
+            raise ArgumentError(
+                f"columns of a table must have the same rows, height and width, got "
+                f"{arrays[first].shape[:3]} of {first!r} and {arrays[title].shape[:3]} of {title!r}"
+            )
+    # One column of the sheet each; `grid` checks the images and enlarges them.
+    padding = 2 if captions is None else 18
+    sheets = [grid(a, columns=1, padding=padding, enlarge=True) for a in arrays.values()]
+    sheet = np.concatenate([np.broadcast_to(s, (*s.shape[:2], 3)) for s in sheets], axis=1)
+    rows = len(arrays[first])
+    if captions is not None and [len(texts) for texts in captions] != [rows] * len(arrays):
+        raise ArgumentError(
+            f"captions must be {len(arrays)} columns of {rows} texts, got "
+            f"{[len(texts) for texts in captions]}"
+        )
+    across, down = sheets[0].shape[1], (sheets[0].shape[0] - padding) // rows
+    # Titles are broken at the column's width; a letter is about 7 pixels wide.
+    titles = [textwrap.fill(title, max(8, across // 7)) for title in arrays]
+    head = 18 * max(title.count("\n") + 1 for title in titles)
+    height, width = sheet.shape[0] + head, sheet.shape[1]
+    figure = _figure(width / _DOTS, height / _DOTS)
+    figure.set_layout_engine("none")
+    figure.figimage(sheet, 0, 0)
+    for column, title in enumerate(titles):
+        middle = (column + 0.5) * across / width
+        figure.text(middle, 1 - 2 / height, title, ha="center", va="top", fontsize=9)
+        for row, text in enumerate(captions[column] if captions is not None else ()):
+            below = 1 - (head + (row + 1) * down + 1) / height
+            figure.text(middle, below, text, ha="center", va="top", fontsize=8)
+    return _save(figure, path)
+
+
 def _panel(name: str) -> str:
     """What a metric is drawn together with: its validation twin, and whatever is compared."""
     base = name.removeprefix("val_")
     if base in ("d_real", "d_fake"):
         return "what D says of real and of generated images"
     return "loss" if base.endswith("loss") else base
+
+
+def _long(labels: Sequence[str]) -> bool:
+    """Whether names under bars would run into each other."""
+    return max(map(len, labels)) > 5
 
 
 def _number(value: Any) -> float:
@@ -236,5 +359,5 @@ def _figure(width: float, height: float) -> Any:
 def _save(figure: Any, path: str | os.PathLike[str]) -> Path:
     """Write a figure whole or not at all."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=100)
+    figure.savefig(content, format="png", dpi=_DOTS)
     return atomic_write(path, content.getvalue())
