@@ -17,6 +17,7 @@ from keras_arch.models.cifar_resnet import CIFARResNet
 from keras_arch.models.cyclegan import CycleGANGenerator
 from keras_arch.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from keras_arch.models.gan import GANDiscriminator, GANGenerator
+from keras_arch.models.lapgan import LAPGANDiscriminator, LAPGANGenerator
 from keras_arch.models.patch_discriminator import PatchDiscriminator, receptive_field
 from keras_arch.models.pix2pix import Pix2PixGenerator, with_inference
 
@@ -29,6 +30,8 @@ __all__ = [
     "DCGANGenerator",
     "GANDiscriminator",
     "GANGenerator",
+    "LAPGANDiscriminator",
+    "LAPGANGenerator",
     "PatchDiscriminator",
     "Pix2PixGenerator",
     "create",

@@ -8,6 +8,10 @@ batch norm everywhere except the generator's output and the discriminator's inpu
 Two variants. `"port"` is the network of the PyTorch examples, which most people mean by DCGAN:
 4x4 kernels, 64 filters, latent N(0, 1). `"paper"` follows the authors' code: 5x5 kernels, 128
 filters, latent U(-1, 1), batch norm over each of the 4x4x1024 units of the projected latent.
+
+Both can be conditional: `classes=` gives the networks a label as a second input, in the way of
+Mirza and Osindero 2014 (https://arxiv.org/abs/1411.1784), with the discriminator's label as a
+plane, after Denton et al. 2015 (https://arxiv.org/abs/1506.05751, section 4.1).
 """
 
 import math
@@ -38,7 +42,11 @@ SMALLEST_MAP = 4
     paper=PAPER,
     url=URL,
     default_input=(100,),
-    parameters={"variant='port'": 3_576_704, "variant='paper'": 18_885_760},
+    parameters={
+        "variant='port'": 3_576_704,
+        "variant='paper'": 18_885_760,
+        "variant='port', classes=10": 3_658_624,
+    },
     latent=LATENT,
 )
 def DCGANGenerator(
@@ -49,6 +57,7 @@ def DCGANGenerator(
     filters: int | None = None,
     weights: str | None = None,
     synchronized: bool = False,
+    classes: int | None = None,
     name: str | None = None,
 ) -> keras.Model:
     """DCGAN's generator: a latent is projected to 4x4 and doubled up to the image.
@@ -65,11 +74,15 @@ def DCGANGenerator(
             Default 64 (port) or 128 (paper).
         weights: `None` for random weights, or the path of a `.weights.h5` file.
         synchronized: Batch norm statistics over all replicas of a distribution strategy.
+        classes: `None`, or a number of classes for a generator of the class that it is asked for:
+            the label, as zeros and a one, is joined to the latent (3,658,624 parameters for ten
+            classes of the port).
         name: Name of the model.
 
     Returns:
         A `keras.Model` from `latent` `(batch, latent_size)` to `(batch, image_size, image_size,
-        channels)` in [-1, 1].
+        channels)` in [-1, 1]; with classes from `[latent, label]`, the label `(batch,)` a whole
+        number from 0.
 
     Raises:
         ArgumentError: If an argument is not one of the above.
@@ -85,12 +98,17 @@ def DCGANGenerator(
         raise ArgumentError(f"latent_size must be a positive whole number, got {latent_size!r}")
 
     latent = keras.Input((latent_size,), name="latent")
+    inputs = x = latent
+    if classes is not None:
+        label, one_hot = blocks.label_input(classes)
+        inputs = [latent, label]
+        x = layers.Concatenate(name="latent_and_label")([latent, one_hot])
     x = layers.Dense(
         SMALLEST_MAP * SMALLEST_MAP * widths[0],
         use_bias=False,
         kernel_initializer=_weights_init(),
         name="project",
-    )(latent)
+    )(x)
     to_map = layers.Reshape((SMALLEST_MAP, SMALLEST_MAP, widths[0]), name="project_map")
     norm = _norm("project_norm", synchronized)
     # The authors' code normalises each unit of the projection, the port each of its channels.
@@ -102,7 +120,7 @@ def DCGANGenerator(
         x = layers.Activation("relu", name=f"stage{stage}")(x)
     x = _upsample(x, channels, variant, "output_conv")
     x = layers.Activation("tanh", dtype=blocks.output_dtype(), name="output")(x)
-    model = keras.Model(latent, x, name=name or "dcgan_generator")
+    model = keras.Model(inputs, x, name=name or "dcgan_generator")
     return blocks.load_weights(model, weights)
 
 
@@ -111,7 +129,11 @@ def DCGANGenerator(
     paper=PAPER,
     url=URL,
     default_input=(64, 64, 3),
-    parameters={"variant='port'": 2_765_568, "variant='paper'": 17_232_768},
+    parameters={
+        "variant='port'": 2_765_568,
+        "variant='paper'": 17_232_768,
+        "variant='port', classes=10": 2_807_552,
+    },
 )
 def DCGANDiscriminator(
     image_size: int = 64,
@@ -121,6 +143,7 @@ def DCGANDiscriminator(
     batch_norm: bool = True,
     weights: str | None = None,
     synchronized: bool = False,
+    classes: int | None = None,
     name: str | None = None,
 ) -> keras.Model:
     """DCGAN's discriminator: strided convolutions down to 4x4, then one logit.
@@ -139,11 +162,15 @@ def DCGANDiscriminator(
             section 4).
         weights: `None` for random weights, or the path of a `.weights.h5` file.
         synchronized: Batch norm statistics over all replicas of a distribution strategy.
+        classes: `None`, or a number of classes for a discriminator that is told the class: each
+            has a learned plane of pixels, which is joined to the image as one more channel
+            (2,807,552 parameters for ten classes of the port).
         name: Name of the model.
 
     Returns:
         A `keras.Model` from `image` `(batch, image_size, image_size, channels)` in [-1, 1] to
-        logits `(batch, 1)`: positive says real. Hidden layers are named `stage1`, `stage2`, ...
+        logits `(batch, 1)`: positive says real; with classes from `[image, label]`, the label
+        `(batch,)` a whole number from 0. Hidden layers are named `stage1`, `stage2`, ...
 
     Raises:
         ArgumentError: If an argument is not one of the above.
@@ -155,7 +182,11 @@ def DCGANDiscriminator(
     """
     widths = _widths(image_size, channels, variant, filters)
     image = keras.Input((image_size, image_size, channels), name="image")
-    x = image
+    inputs = x = image
+    if classes is not None:
+        label, one_hot = blocks.label_input(classes)
+        inputs = [image, label]
+        x = layers.Concatenate(name="image_and_label")([image, _label_plane(one_hot, image_size)])
     for stage, width in enumerate(widths, start=1):
         x = _downsample(x, width, variant, f"stage{stage}_conv")
         if batch_norm and stage > 1:
@@ -170,7 +201,7 @@ def DCGANDiscriminator(
         dtype=blocks.output_dtype(),
         name="logits",
     )(x)
-    model = keras.Model(image, x, name=name or "dcgan_discriminator")
+    model = keras.Model(inputs, x, name=name or "dcgan_discriminator")
     return blocks.load_weights(model, weights)
 
 
@@ -190,6 +221,18 @@ def _widths(image_size, channels, variant, filters):
         raise ArgumentError(f"filters must be 1 to {MAX_FILTERS}, got {filters!r}")
     halvings = int(math.log2(image_size // SMALLEST_MAP))
     return [min(filters * 2**i, MAX_FILTERS) for i in range(halvings)]
+
+
+def _label_plane(one_hot, image_size):
+    """The plane of each class: a table of pixels, looked up by the label."""
+    x = layers.Dense(
+        image_size * image_size,
+        use_bias=False,
+        # As strong as the image beside it. From N(0, 0.02) the first layer could not see it.
+        kernel_initializer=keras.initializers.RandomNormal(0.0, 1.0),
+        name="label_pixels",
+    )(one_hot)
+    return layers.Reshape((image_size, image_size, 1), name="label_plane")(x)
 
 
 def _weights_init():
