@@ -6,6 +6,7 @@ that needs Keras.
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.trainers.inference import infer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,21 +74,12 @@ def classifier(
     # The suffix tells TensorFlow Serving's REST interface to take {"b64": "..."}.
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")])
     def on_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        images = tf.map_fn(
-            lambda encoded: preprocessing(_decode(encoded)),
-            image_bytes,
-            fn_output_signature=tf.TensorSpec(preprocessing.input_shape, tf.float32),
-        )
-        return classify(images)
+        return classify(_from_files(image_bytes, preprocessing))
 
-    black = np.zeros((1, *preprocessing.input_shape), np.uint8)
     return Servable(
         module,
         {"serving_default": on_pixels, "serving_bytes": on_bytes},
-        {
-            "serving_default": {"image": black.astype(np.float32)},
-            "serving_bytes": {"image_bytes": [tf.io.encode_png(black[0]).numpy()]},
-        },
+        _black_images(preprocessing),
     )
 
 
@@ -99,31 +92,17 @@ def generator(
         model: From latents `(batch, size)` to images.
         preprocessing: What real images went through in training; its inverse gives pixels.
         size: Length of a latent.
-        distribution: `"normal"` for N(0, 1) or `"uniform"` for U(-1, 1).
+        distribution: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1), `"unit"` for U(0, 1).
 
     Returns:
         The signatures `serving_default` (input `latent`) and `generate` (`seed` and `count`).
     """
     module = _module_of(model)
-    # A variable, because the graph optimizer would turn a division by a constant into a product
-    # with its reciprocal, which rounds a few pixels to the other side than NumPy does.
-    module.scale = tf.Variable(preprocessing.scale, trainable=False, dtype=tf.float32)
-
-    def pixels(images: tf.Tensor) -> tf.Tensor:
-        std = np.asarray(preprocessing.std, np.float32)
-        mean = np.asarray(preprocessing.mean, np.float32)
-        images = (images * std + mean) / module.scale
-        if preprocessing.channel_order == "bgr":
-            images = images[..., ::-1]
-        return tf.cast(tf.clip_by_value(tf.round(images), 0.0, 255.0), tf.uint8)
-
-    def make(latent: tf.Tensor) -> dict[str, tf.Tensor]:
-        images = tf.cast(model(latent, training=False), tf.float32)
-        return {"image": pixels(images), "image_float": images}
+    described = _described(module, preprocessing)
 
     @tf.function(input_signature=[tf.TensorSpec((None, size), tf.float32, "latent")])
     def on_latents(latent: tf.Tensor) -> dict[str, tf.Tensor]:
-        return make(latent)
+        return described(infer(model, latent))
 
     @tf.function(
         input_signature=[
@@ -132,12 +111,7 @@ def generator(
         ]
     )
     def generate(seed: tf.Tensor, count: tf.Tensor) -> dict[str, tf.Tensor]:
-        # Keras folds seeds into 31 bits in this way: the same seed gives the same images there.
-        folded = tf.cast(tf.math.floormod(seed, tf.int32.max - 1), tf.int32)
-        draw = {"shape": tf.stack([count, size]), "seed": tf.stack([folded, 0])}
-        if distribution == "normal":
-            return make(tf.random.stateless_normal(**draw))
-        return make(tf.random.stateless_uniform(**draw, minval=-1.0, maxval=1.0))
+        return described(infer(model, _draw(seed, count, size, distribution)))
 
     return Servable(
         module,
@@ -147,6 +121,188 @@ def generator(
             "generate": {"seed": np.int64(0), "count": np.int32(1)},
         },
     )
+
+
+def conditional_generator(
+    model: keras.Model,
+    preprocessing: Preprocessing,
+    labels_file: Path,
+    classes: int,
+    size: int,
+    distribution: str,
+) -> Servable:
+    """Latents and labels, or a seed and labels, to images.
+
+    Args:
+        model: From `[latent, label]`, of shapes `(batch, size)` and `(batch,)`, to images.
+        preprocessing: What real images went through in training; its inverse gives pixels.
+        labels_file: One class a line. It becomes an asset.
+        classes: Number of classes; another label is refused when it is sent.
+        size: Length of a latent.
+        distribution: As for `generator`.
+
+    Returns:
+        The signatures `serving_default` (inputs `latent` and `label`) and `generate` (`seed` and
+        `label`).
+    """
+    module = _module_of(model)
+    module.labels = tf.saved_model.Asset(str(labels_file))
+    described = _described(module, preprocessing)
+    told = f"label must be 0 to {classes - 1}, got"
+
+    def make(latent: tf.Tensor, label: tf.Tensor) -> dict[str, tf.Tensor]:
+        fits = tf.reduce_all((label >= 0) & (label < classes))
+        counts = tf.shape(latent)[0], tf.shape(label)[0]
+        checks = [
+            tf.debugging.Assert(fits, [told, label]),
+            tf.debugging.Assert(
+                counts[0] == counts[1], ["each latent needs one label, got", *counts]
+            ),
+        ]
+        with tf.control_dependencies(checks):
+            return described(infer(model, [latent, tf.identity(label)]))
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, size), tf.float32, "latent"),
+            tf.TensorSpec((None,), tf.int32, "label"),
+        ]
+    )
+    def on_latents(latent: tf.Tensor, label: tf.Tensor) -> dict[str, tf.Tensor]:
+        return make(latent, label)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((), tf.int64, "seed"),
+            tf.TensorSpec((None,), tf.int32, "label"),
+        ]
+    )
+    def generate(seed: tf.Tensor, label: tf.Tensor) -> dict[str, tf.Tensor]:
+        return make(_draw(seed, tf.shape(label)[0], size, distribution), label)
+
+    first = np.zeros(1, np.int32)
+    return Servable(
+        module,
+        {"serving_default": on_latents, "generate": generate},
+        {
+            "serving_default": {"latent": np.zeros((1, size), np.float32), "label": first},
+            "generate": {"seed": np.int64(0), "label": first},
+        },
+    )
+
+
+def translator(
+    model: keras.Model, preprocessing: Preprocessing, target_preprocessing: Preprocessing
+) -> Servable:
+    """Pixels or encoded images to translated images.
+
+    Where the model keeps batch statistics or dropout, each image is translated by itself: it
+    does not depend on its neighbours, and has the mask that it has in Python.
+
+    Args:
+        model: From preprocessed images to images.
+        preprocessing: What pixels go through first.
+        target_preprocessing: What the images that the model was to make went through in training;
+            its inverse gives pixels.
+
+    Returns:
+        The signatures `serving_default` (input `image`) and `serving_bytes` (`image_bytes`).
+    """
+    module = _module_of(model)
+    described = _described(module, target_preprocessing)
+    alone = _keeps_training(model.get_config())
+
+    def translate(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        if not alone:
+            return described(infer(model, images))
+        translated = tf.map_fn(
+            lambda image: infer(model, image[None])[0],
+            images,
+            fn_output_signature=tf.TensorSpec(model.output_shape[1:], model.output.dtype),
+        )
+        return described(translated)
+
+    shape = (None, None, None, preprocessing.channels)
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, "image")])
+    def on_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return translate(preprocessing(image))
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")])
+    def on_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = translate(_from_files(image_bytes, preprocessing))
+        files = tf.map_fn(
+            tf.io.encode_png, outputs["image"], fn_output_signature=tf.TensorSpec((), tf.string)
+        )
+        return outputs | {"image_png_bytes": files}
+
+    return Servable(
+        module,
+        {"serving_default": on_pixels, "serving_bytes": on_bytes},
+        _black_images(preprocessing),
+    )
+
+
+def _described(
+    module: tf.Module, preprocessing: Preprocessing
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """A function from images as a model makes them to the outputs `image` and `image_float`."""
+    # A variable, because the graph optimizer would turn a division by a constant into a product
+    # with its reciprocal, which rounds a few pixels to the other side than NumPy does.
+    module.scale = tf.Variable(preprocessing.scale, trainable=False, dtype=tf.float32)
+
+    def described(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        images = tf.cast(images, tf.float32)
+        std = np.asarray(preprocessing.std, np.float32)
+        mean = np.asarray(preprocessing.mean, np.float32)
+        pixels = (images * std + mean) / module.scale
+        if preprocessing.channel_order == "bgr":
+            pixels = pixels[..., ::-1]
+        pixels = tf.cast(tf.clip_by_value(tf.round(pixels), 0.0, 255.0), tf.uint8)
+        return {"image": pixels, "image_float": images}
+
+    return described
+
+
+def _draw(seed: tf.Tensor, count: tf.Tensor, size: int, distribution: str) -> tf.Tensor:
+    """The latents that `trainers.sample` draws."""
+    # Keras folds seeds into 31 bits in this way: the same seed gives the same images there.
+    folded = tf.cast(tf.math.floormod(seed, tf.int32.max - 1), tf.int32)
+    draw = {"shape": tf.stack([count, size]), "seed": tf.stack([folded, 0])}
+    if distribution == "normal":
+        return tf.random.stateless_normal(**draw)
+    low = {"uniform": -1.0, "unit": 0.0}[distribution]
+    return tf.random.stateless_uniform(**draw, minval=low, maxval=1.0)
+
+
+def _keeps_training(config: Any) -> bool:
+    """Whether a model's configuration has a layer that was called with `training=True`."""
+    if isinstance(config, list | tuple):
+        return any(_keeps_training(part) for part in config)
+    if not isinstance(config, dict):
+        return False
+    nodes = config.get("inbound_nodes") or ()
+    if any(isinstance(n, dict) and n.get("kwargs", {}).get("training") for n in nodes):
+        return True
+    return any(_keeps_training(part) for part in config.values())
+
+
+def _from_files(image_bytes: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """A batch of preprocessed images, of encoded ones that each have their own size."""
+    return tf.map_fn(
+        lambda encoded: preprocessing(_decode(encoded)),
+        image_bytes,
+        fn_output_signature=tf.TensorSpec(preprocessing.input_shape, tf.float32),
+    )
+
+
+def _black_images(preprocessing: Preprocessing) -> dict[str, dict[str, Any]]:
+    """Requests of the signatures that take an image."""
+    black = np.zeros((1, *preprocessing.input_shape), np.uint8)
+    return {
+        "serving_default": {"image": black.astype(np.float32)},
+        "serving_bytes": {"image_bytes": [tf.io.encode_png(black[0]).numpy()]},
+    }
 
 
 def _decode(encoded: tf.Tensor) -> tf.Tensor:
