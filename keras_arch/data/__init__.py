@@ -15,15 +15,18 @@ Example:
     (TensorShape([128, 32, 32, 1]), tf.int64)
 """
 
-from keras_arch.data.augmentations import RandomCrop, RandomFlip, augmentations
+from keras_arch.data.augmentations import RandomCrop, RandomFlip, RandomJitter, augmentations
 from keras_arch.data.pipelines import Batches, evaluation, mean_image, training
 from keras_arch.data.sources import Source, describe, load
+from keras_arch.data.unpaired import Unpaired
 
 __all__ = [
     "Batches",
     "RandomCrop",
     "RandomFlip",
+    "RandomJitter",
     "Source",
+    "Unpaired",
     "augmentations",
     "describe",
     "evaluation",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_arch.errors import ArgumentError
+from keras_arch.preprocessing import Preprocessing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +52,52 @@ class RandomCrop:
             [2, batch], seed, 0, 2 * pad + 1, tf.int32, alg="philox"
         )
         padded = tf.pad(images, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-        rows = offsets[0][:, None] + tf.range(height)
-        columns = offsets[1][:, None] + tf.range(width)
-        return tf.gather(
-            tf.gather(padded, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1
+        return _windows(padded, offsets, height, width)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomJitter:
+    """Cut a window at a random place out of each image, which was enlarged by so many pixels.
+
+    The random jitter of pix2pix (Isola et al. 2017, section 6.2) is 30 pixels: images are resized
+    to 286x286 and cropped to 256x256. `keras_arch.data.training` enlarges them before it caches
+    them and cuts before it normalises; calling this cuts.
+
+    Args:
+        pixels: By how much height and width are enlarged and then cut.
+
+    Raises:
+        ArgumentError: If `pixels` is not a positive whole number.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> RandomJitter(30)(tf.ones([2, 286, 286, 3]), seed=[0, 1]).shape
+        TensorShape([2, 256, 256, 3])
+    """
+
+    pixels: int = 30
+
+    def __post_init__(self) -> None:
+        if isinstance(self.pixels, bool) or not isinstance(self.pixels, int) or self.pixels < 1:
+            raise ArgumentError(
+                f"jitter must be a whole number of pixels from 1, got {self.pixels!r}"
+            )
+
+    def enlarged(self, preprocessing: Preprocessing) -> Preprocessing:
+        """The same preprocessing to the enlarged size; its mean and std are left out."""
+        height, width = preprocessing.size
+        size = (height + self.pixels, width + self.pixels)
+        return dataclasses.replace(preprocessing, size=size, mean=0.0, std=1.0)
+
+    def __call__(self, images: Any, seed: Any) -> Any:
+        """Cut windows out of `(batch, height, width, channels)` images by draws from a seed."""
+        import tensorflow as tf
+
+        height, width = (side - self.pixels for side in images.shape[1:3])
+        offsets = tf.random.stateless_uniform(
+            [2, tf.shape(images)[0]], seed, 0, self.pixels + 1, tf.int32, alg="philox"
         )
+        return _windows(images, offsets, height, width)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +123,21 @@ class RandomFlip:
         return tf.gather(images, columns, axis=2, batch_dims=1)
 
 
-_BY_NAME: dict[str, Callable[..., Any]] = {"crop": RandomCrop, "flip": RandomFlip}
+def _windows(images: Any, offsets: Any, height: int, width: int) -> Any:
+    """The window of each image whose corner is at `offsets` `(2, batch)`."""
+    import tensorflow as tf
+
+    rows = offsets[0][:, None] + tf.range(height)
+    columns = offsets[1][:, None] + tf.range(width)
+    return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+
+
+_BY_NAME: dict[str, Callable[..., Any]] = {
+    "crop": RandomCrop,
+    "flip": RandomFlip,
+    "jitter": RandomJitter,
+}
+_NAMES = "crop:PIXELS, jitter:PIXELS and flip"
 
 
 def augmentations(names: Any) -> tuple[Callable[[Any, Any], Any], ...]:
@@ -111,9 +167,11 @@ def _by_name(text: Any) -> Callable[[Any, Any], Any]:
     if name not in _BY_NAME:
         close = difflib.get_close_matches(name, _BY_NAME, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise ArgumentError(f"no augmentation named {text!r}; there are crop:PIXELS and flip{hint}")
+        raise ArgumentError(f"no augmentation named {text!r}; there are {_NAMES}{hint}")
     if not colon:
         return _BY_NAME[name]()
     if name == "flip" or not argument.strip().isdecimal():
-        raise ArgumentError(f"augmentation {text!r} cannot be read; write crop:4 or flip")
+        raise ArgumentError(
+            f"augmentation {text!r} cannot be read; write crop:4, jitter:30 or flip"
+        )
     return _BY_NAME[name](int(argument))

@@ -6,20 +6,23 @@ an epoch therefore goes on exactly as one that was never interrupted, with any n
 """
 
 import dataclasses
-import os
+import itertools
 from typing import Any
 
 import numpy as np
 
-from keras_arch.data.augmentations import augmentations
+from keras_arch.data import counting, reading
+from keras_arch.data.augmentations import RandomJitter, augmentations
+from keras_arch.data.unpaired import Unpaired
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.preprocessing import Preprocessing
 
 # Streams of random numbers, so that the order of a data set and what happens to its images are
-# drawn independently.
-_ORDER, _AUGMENT = 0, 1
-# Enough of a data set to mix it well without caching it; 10,000 CIFAR images are 30 MB.
-_SHUFFLE_BUFFER = 10_000
+# drawn independently, and so are the two domains of unpaired images.
+_ORDER, _AUGMENT = (0, 2), (1, 3)
+# Enough of a data set to mix it well without caching it; 10,000 CIFAR images are 30 MB. As many
+# large images would be the cache that was declined.
+_SHUFFLE_BUFFER, _SHUFFLE_BYTES = 10_000, 2**30
 _FOREVER = np.iinfo(np.int64).max
 
 
@@ -29,9 +32,9 @@ class Batches:
 
     Attributes:
         dataset: `tf.data.Dataset` of `(images, labels)` or `images`: `float32`
-            `(batch, height, width, channels)` and `int64` `(batch,)`.
+            `(batch, height, width, channels)` and `int64` `(batch,)`; or of two batches of images.
         steps_per_epoch: Batches in one epoch.
-        examples: Images in the underlying data set.
+        examples: Examples in the underlying data set; of unpaired images, in the larger domain.
     """
 
     dataset: Any
@@ -46,6 +49,7 @@ def training(
     *,
     seed: int,
     augment: Any = (),
+    target_preprocessing: Preprocessing | None = None,
     start_epoch: int = 0,
     start_step: int = 0,
     cache: bool = True,
@@ -54,18 +58,28 @@ def training(
 
     With `cache`, images are read once, here, and kept in memory at the size of `preprocessing`
     (`uint8` unless a resize made fractions); each epoch is then a uniform permutation of all of
-    them. Without, they are read again in every epoch and shuffled through a buffer of 10,000, and
+    them. Without, they are read again in every epoch and shuffled through a buffer of 10,000
+    (or of 1 GiB, where that is fewer), and
     starting inside an epoch reads over what was consumed.
 
+    Of a pair both images change alike. The two domains of unpaired images are shuffled and changed
+    independently; an epoch goes over the larger one, and the smaller one is shuffled again
+    whenever it is through.
+
     Args:
-        dataset: `tf.data.Dataset` of `(image, label)` or `image`, finite and always in the same
-            order, as `load` gives.
+        dataset: `tf.data.Dataset` of `(image, label)`, `(image, target)` or `image`, finite and
+            always in the same order, or an `Unpaired`, as `load` gives. A second column with three
+            dimensions is an image.
         preprocessing: What the network expects.
         batch_size: Images in a batch, over all replicas. A last partial batch is left out of the
             epoch; other images are left out in the next one.
         seed: Non-negative whole number that decides every draw.
         augment: Names of augmentations such as `["crop:4", "flip"]`, applied in that order to
-            normalised batches; or callables `(images, seed) -> images`.
+            normalised batches; or callables `(images, seed) -> images`. `"jitter:30"` comes first:
+            images are brought to a size larger by 30 pixels (and rounded to `uint8`), once, and a
+            window of the right size is cut out in every batch.
+        target_preprocessing: As `preprocessing`, for the target of a pair or the second domain.
+            Default: the same.
         start_epoch: The epoch to begin with.
         start_step: Batches of that epoch to leave out.
         cache: Whether to hold the images in memory.
@@ -76,7 +90,8 @@ def training(
     Raises:
         DataError: If the data set is smaller than one batch, cannot be decoded, or is cached and
             larger than the machine's memory.
-        ArgumentError: If a number is out of range or an augmentation is unknown.
+        ArgumentError: If a number is out of range, an augmentation is unknown or out of place, or
+            `target_preprocessing` does not fit the data set.
 
     Example:
         >>> from keras_arch import data
@@ -93,7 +108,15 @@ def training(
     if not 0 <= seed < 2**63:
         raise ArgumentError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed}")
     changes = augmentations(augment)
-    examples = _count(dataset)
+    jitter = changes[0] if changes and isinstance(changes[0], RandomJitter) else None
+    if any(isinstance(change, RandomJitter) for change in changes[1:]):
+        raise ArgumentError("augment must begin with jitter, which cuts images before all else")
+    parts, columns = reading.fitted(dataset, preprocessing, target_preprocessing, jitter)
+    _check_sizes(columns, changes)
+    counts = [counting.count(part) for part in parts]
+    if not all(counts):
+        raise DataError("the data set holds no image" + " in one domain" * (len(counts) > 1))
+    examples = max(counts)
     steps = examples // batch_size
     if not steps:
         raise DataError(
@@ -110,47 +133,101 @@ def training(
         """The seed of one draw."""
         result = tf.stack([tf.constant(seed, tf.int64), tf.constant(stream, tf.int64)])
         for data in path:
-            result = tf.random.experimental.stateless_fold_in(result, data, alg="philox")
+            result = _folded(result, data)
         return result
 
-    def finish(epoch: Any, step: Any, images: Any, *labels: Any) -> Any:
-        images = preprocessing.normalize(images)
-        images.set_shape([batch_size, *preprocessing.input_shape])
-        for position, change in enumerate(changes):
-            images = change(images, key(_AUGMENT, epoch, step, position))
-        return (images, *labels) if labels else images
+    def draws_of(domain: int, epoch: Any, step: Any) -> list[Any]:
+        """The seeds of a step's changes, which are the same for both images of a pair."""
+        if not changes:
+            return []
+        seed = key(_AUGMENT[domain], epoch, step)
+        return [_folded(seed, position) for position in range(len(changes))]
+
+    def vary(images: Any, how: Preprocessing, draws: list[Any]) -> Any:
+        """Images as the network takes them, each changed by draws of this step."""
+        first = 0
+        if jitter:
+            images, first = jitter(images, draws[0]), 1
+        images = how.normalize(images)
+        images.set_shape([batch_size, *how.input_shape])
+        for change, draw in zip(changes[first:], draws[first:], strict=True):
+            images = change(images, draw)
+        return images
+
+    def finish(epoch: Any, step: Any, *batch: Any) -> Any:
+        draws = [draws_of(domain, epoch, step) for domain in range(len(parts))]
+        done = [
+            vary(values, column.preprocessing, draws[column.domain])
+            if column.preprocessing
+            else values
+            for values, column in zip(batch, columns, strict=True)
+        ]
+        return tuple(done) if len(done) > 1 else done[0]
+
+    # An epoch is a permutation of the larger domain, and as many as are needed of the smaller.
+    rounds = [-(-examples // count) for count in counts]
 
     if cache:
-        columns = _hold(dataset, preprocessing)
+        held = reading.hold(parts, counts)
+
+        def order_of(domain: int, epoch: Any) -> Any:
+            seed, numbers = key(_ORDER[domain], epoch), tf.range(counts[domain])
+
+            def shuffle(seed: Any) -> Any:
+                return tf.random.experimental.stateless_shuffle(numbers, seed, alg="philox")
+
+            if rounds[domain] == 1:
+                order = shuffle(seed)
+            else:
+                order = tf.map_fn(
+                    lambda turn: shuffle(_folded(seed, turn)), tf.range(rounds[domain])
+                )
+            return tf.reshape(tf.reshape(order, [-1])[: steps * batch_size], [steps, batch_size])
 
         def epoch_of(epoch: Any) -> Any:
-            order = tf.random.experimental.stateless_shuffle(
-                tf.range(examples), key(_ORDER, epoch), alg="philox"
-            )
-            order = tf.reshape(order[: steps * batch_size], [steps, batch_size])
             first = tf.where(epoch == start_epoch, np.int64(start_step), np.int64(0))
+            orders = [order_of(domain, epoch)[first:] for domain in range(len(parts))]
             numbers = tf.range(first, steps, dtype=tf.int64)
-            return tf.data.Dataset.from_tensor_slices((numbers, order[first:])).map(
-                lambda step, indices: (epoch, step, indices)
+            return tf.data.Dataset.from_tensor_slices((numbers, *orders)).map(
+                lambda step, *indices: (epoch, step, *indices)
             )
 
-        def batch(epoch: Any, step: Any, indices: Any) -> Any:
-            return finish(epoch, step, *(tf.gather(column, indices) for column in columns))
+        def batch(epoch: Any, step: Any, *indices: Any) -> Any:
+            gathered = [
+                tf.gather(column, chosen)
+                for part, chosen in zip(held, indices, strict=True)
+                for column in part
+            ]
+            return finish(epoch, step, *gathered)
     else:
-        fitted = _fitted(dataset, preprocessing)
+        buffers = [
+            min(count, _SHUFFLE_BUFFER, max(1, _SHUFFLE_BYTES // reading.example_bytes(part)))
+            for part, count in zip(parts, counts, strict=True)
+        ]
 
-        def epoch_of(epoch: Any) -> Any:
-            first = tf.where(epoch == start_epoch, np.int64(start_step), np.int64(0))
+        def shuffled(domain: int, seed: Any) -> Any:
             # A shuffle mixes the global seed into its own. This fixes it in this function's graph
             # alone, so that `tf.random.set_seed` does not change the order.
             tf.compat.v1.set_random_seed(1)
-            shuffle_seed = tf.random.stateless_uniform(
-                [], key(_ORDER, epoch), 0, 2**62, tf.int64, alg="philox"
+            shuffle_seed = tf.random.stateless_uniform([], seed, 0, 2**62, tf.int64, alg="philox")
+            return parts[domain].shuffle(
+                buffers[domain], shuffle_seed, reshuffle_each_iteration=False
             )
-            shuffled = fitted.shuffle(
-                min(examples, _SHUFFLE_BUFFER), shuffle_seed, reshuffle_each_iteration=False
+
+        def stream_of(domain: int, epoch: Any) -> Any:
+            seed = key(_ORDER[domain], epoch)
+            if rounds[domain] == 1:
+                return shuffled(domain, seed)
+            return tf.data.Dataset.range(rounds[domain]).flat_map(
+                lambda turn: shuffled(domain, _folded(seed, turn))
             )
-            batches = shuffled.skip(first * batch_size).batch(batch_size, drop_remainder=True)
+
+        def epoch_of(epoch: Any) -> Any:
+            first = tf.where(epoch == start_epoch, np.int64(start_step), np.int64(0))
+            streams = tf.data.Dataset.zip(
+                tuple(stream_of(domain, epoch) for domain in range(len(parts)))
+            ).map(lambda *rows: tuple(itertools.chain(*rows)))
+            batches = streams.skip(first * batch_size).batch(batch_size, drop_remainder=True)
             return batches.enumerate(first).map(lambda step, columns: (epoch, step, *columns))
 
         batch = finish
@@ -166,23 +243,32 @@ def training(
 
 
 def evaluation(
-    dataset: Any, preprocessing: Preprocessing, batch_size: int, cache: bool = True
+    dataset: Any,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    cache: bool = True,
+    *,
+    target_preprocessing: Preprocessing | None = None,
 ) -> Any:
     """Normalise and batch a data set once, in its own order, the last partial batch included.
 
     Args:
-        dataset: `tf.data.Dataset` of `(image, label)` or `image`, as `load` gives.
+        dataset: `tf.data.Dataset` of `(image, label)`, `(image, target)` or `image`, or an
+            `Unpaired`, as `load` gives. Of two domains the smaller one begins again at its end.
         preprocessing: What the network expects.
         batch_size: Images in a batch, over all replicas.
         cache: Whether to read the images once, here, and keep them in memory.
+        target_preprocessing: As `preprocessing`, for the target of a pair or the second domain.
+            Default: the same.
 
     Returns:
         A finite `tf.data.Dataset` of `(images, labels)` or `images`: `float32`
-        `(batch, height, width, channels)` and `int64` `(batch,)`.
+        `(batch, height, width, channels)` and `int64` `(batch,)`; or of two batches of images.
 
     Raises:
         DataError: If the data set cannot be decoded, or is cached and larger than the memory.
-        ArgumentError: If the batch size is not positive.
+        ArgumentError: If the batch size is not positive, or there is a `target_preprocessing` and
+            no second image.
 
     Example:
         >>> from keras_arch import data
@@ -195,23 +281,32 @@ def evaluation(
 
     if batch_size < 1:
         raise ArgumentError(f"batch_size must be at least 1, got {batch_size}")
-    examples = _count(dataset)
+    if isinstance(dataset, Unpaired):
+        dataset = dataset.zipped()
+    (part,), columns = reading.fitted(dataset, preprocessing, target_preprocessing)
+    examples = counting.count(part)
 
-    def finish(images: Any, *labels: Any) -> Any:
-        images = preprocessing.normalize(images)
-        images.set_shape([None, *preprocessing.input_shape])
-        return (images, *labels) if labels else images
+    def normalize(values: Any, column: reading.Column) -> Any:
+        if column.preprocessing is None:
+            return values
+        values = column.preprocessing.normalize(values)
+        values.set_shape([None, *column.preprocessing.input_shape])
+        return values
+
+    def finish(*batch: Any) -> Any:
+        done = tuple(map(normalize, batch, columns))
+        return done if len(done) > 1 else done[0]
 
     with tf.device("CPU"):
         if cache:
-            columns = _hold(dataset, preprocessing)
+            (held,) = reading.hold([part], [examples])
             batches = tf.data.Dataset.range(0, examples, batch_size).map(
-                lambda first: finish(*(column[first : first + batch_size] for column in columns)),
+                lambda first: finish(*(column[first : first + batch_size] for column in held)),
                 num_parallel_calls=tf.data.AUTOTUNE,
                 deterministic=True,
             )
         else:
-            batches = _fitted(dataset, preprocessing).batch(batch_size)
+            batches = part.batch(batch_size)
             batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return _ready(batches)
 
@@ -220,7 +315,8 @@ def mean_image(dataset: Any, preprocessing: Preprocessing, per_pixel: bool) -> n
     """The mean of a data set, to be a preprocessing's `mean`.
 
     Args:
-        dataset: `tf.data.Dataset` of `(image, label)` or `image`.
+        dataset: `tf.data.Dataset` of `(image, label)`, `(image, target)` or `image`, or an
+            `Unpaired`; of two images the first one counts.
         preprocessing: Its size, channels, scale and channel order are applied before the mean is
             taken; its own mean and std are not.
         per_pixel: Whether to give a mean for every pixel (the ResNet paper on CIFAR-10) or for
@@ -240,7 +336,8 @@ def mean_image(dataset: Any, preprocessing: Preprocessing, per_pixel: bool) -> n
     """
     scaled = dataclasses.replace(preprocessing, mean=0.0, std=1.0)
     total, count = np.zeros(preprocessing.input_shape), 0
-    for images, *_ in _read(_fitted(dataset, scaled).batch(256)):
+    (part, *_), _ = reading.fitted(dataset, scaled)
+    for images, *_ in counting.read(part.batch(256)):
         images = scaled.normalize(images).numpy()
         total += images.sum(axis=0, dtype=np.float64)
         count += len(images)
@@ -248,6 +345,23 @@ def mean_image(dataset: Any, preprocessing: Preprocessing, per_pixel: bool) -> n
         raise DataError("the data set holds no image, so that it has no mean")
     mean = total / count
     return (mean if per_pixel else mean.mean(axis=(0, 1))).astype(np.float32)
+
+
+def _check_sizes(columns: list[reading.Column], changes: tuple[Any, ...]) -> None:
+    """Images of a pair can be changed alike only where they are of one size."""
+    sizes = [column.preprocessing.size for column in columns if column.preprocessing]
+    if changes and len(set(sizes)) > 1 and columns[-1].domain == 0:
+        raise ArgumentError(
+            "augment changes both images of a pair alike, which needs one size; preprocessing has "
+            f"{sizes[0]} and target_preprocessing {sizes[1]}"
+        )
+
+
+def _folded(seed: Any, data: Any) -> Any:
+    """The seed of one draw out of many."""
+    import tensorflow as tf
+
+    return tf.random.experimental.stateless_fold_in(seed, data, alg="philox")
 
 
 def _ready(batches: Any) -> Any:
@@ -261,69 +375,3 @@ def _ready(batches: Any) -> Any:
     policy = tf.data.experimental.AutoShardPolicy.DATA
     options.experimental_distribute.auto_shard_policy = policy
     return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
-
-
-def _count(dataset: Any) -> int:
-    """The number of examples, counted by reading where the data set does not tell."""
-    import tensorflow as tf
-
-    count = int(dataset.cardinality())
-    if count == tf.data.INFINITE_CARDINALITY:
-        raise DataError("the data set has no end; give a finite one, without repeat()")
-    if count == tf.data.UNKNOWN_CARDINALITY:
-        count = sum(1 for _ in _read(dataset))
-    return count
-
-
-def _fitted(dataset: Any, preprocessing: Preprocessing) -> Any:
-    """The data set as tuples, with images brought to size."""
-    import tensorflow as tf
-
-    spec = dataset.element_spec
-    image = spec[0] if isinstance(spec, tuple) else spec
-    if not isinstance(image, tf.TensorSpec) or (isinstance(spec, tuple) and len(spec) > 2):
-        raise DataError(f"the data set must hold (image, label) or image, its elements are {spec}")
-
-    def fit(image: Any, *label: Any) -> Any:
-        image = preprocessing.fit(image)
-        image.set_shape(preprocessing.input_shape)
-        return (image, *label)
-
-    return dataset.map(fit, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-
-
-def _hold(dataset: Any, preprocessing: Preprocessing) -> tuple[Any, ...]:
-    """The fitted images, and labels where there are any, in the host's memory."""
-    import tensorflow as tf
-
-    fitted = _fitted(dataset, preprocessing)
-    count = _count(dataset)
-    spec = fitted.element_spec
-    needed = count * spec[0].dtype.size * int(np.prod(preprocessing.input_shape))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > memory:
-        raise DataError(
-            f"{count} images need {needed / 2**30:.0f} GiB, and this machine has "
-            f"{memory / 2**30:.0f}; set cache to false, and they are read again in every epoch"
-        )
-    columns = [np.empty((count, *column.shape), column.dtype.as_numpy_dtype) for column in spec]
-    filled = 0
-    for batch in _read(fitted.batch(256)):
-        stop = filled + len(batch[0])
-        for column, values in zip(columns, batch, strict=True):
-            column[filled:stop] = values
-        filled = stop
-    # A GPU has no room for a data set; the gather happens on the host.
-    with tf.device("CPU"):
-        return tuple(tf.constant(column) for column in columns)
-
-
-def _read(dataset: Any) -> Any:
-    """Iterate; what TensorFlow cannot decode becomes a message of one line."""
-    import tensorflow as tf
-
-    try:
-        yield from dataset
-    except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
-        reason = str(error.message).partition("\n")[0]
-        raise DataError(f"an image of the data set cannot be read: {reason}") from None

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from keras_arch.data import splits
 from keras_arch.errors import DataError
 
-SCHEMES = "a TensorFlow Datasets name, digits, folder:PATH or npz:PATH"
+SCHEMES = "a TensorFlow Datasets name, digits, folder:PATH, npz:PATH, pairs:PATH or unpaired:PATH"
+_DIRECTIONS = ("AtoB", "BtoA")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +20,12 @@ class Source:
     Attributes:
         name: The source as it was asked for.
         classes: Class names by label, or `None` when the images have no labels.
-        splits: Number of images in each split.
+        splits: Number of images in each split; of unpaired images, in the larger domain.
         image_shape: `(height, width, channels)`; `None` where images differ.
         license: SPDX identifier where there is one, else what the source states.
+        kind: `"images"` (with labels or without), `"pairs"` or `"unpaired"`.
+        other_shape: As `image_shape`, of the target of a pair or of the other domain; `None` where
+            there is no second image.
     """
 
     name: str
@@ -29,6 +33,8 @@ class Source:
     splits: dict[str, int]
     image_shape: tuple[int | None, int | None, int]
     license: str
+    kind: str = "images"
+    other_shape: tuple[int | None, int | None, int] | None = None
 
 
 class Reader(Protocol):
@@ -79,15 +85,27 @@ def load(
             - `"npz:PATH"`: a NumPy archive with `x_train`, `y_train`, `x_test`, `y_test`, or with
               JPEG bytes in `train_jpeg`, `train_offsets`, `train_labels` and the same for `test`
               (image i is `jpeg[offsets[i]:offsets[i + 1]]`), either with an optional
-              `class_names`.
+              `class_names`;
+            - `"pairs:PATH"`: image files that hold A and B side by side, each half the width, in
+              PATH or in PATH/train, PATH/test and PATH/val, as the pix2pix authors keep them; or
+              single images of equal names and sizes in two folders A and B in those places. A is
+              the network's input and B its target; `"pairs:PATH?direction=BtoA"` turns that
+              round (the facades go from the right half, the labels, to the left one, the photo);
+            - `"unpaired:PATH"`: two domains without a correspondence in PATH/trainA, PATH/trainB,
+              PATH/testA and PATH/testB, as the CycleGAN authors keep them; or, as
+              `"unpaired:pairs:PATH"`, the two sides of pairs taken apart; or, as
+              `"unpaired:tfds:NAME"`, a TensorFlow Datasets set with such splits
+              (`"unpaired:tfds:cycle_gan/horse2zebra"`). `?direction=BtoA` as above.
         split: A split's name, or a slice such as `"train[:90%]"` or `"train[100:200]"`, or a sum
-            of these.
+            of these. Of unpaired images, a slice is one of each domain.
         data_dir: Where TensorFlow Datasets keeps its sets. Default: `TFDS_DATA_DIR`, or
             `~/tensorflow_datasets`.
 
     Returns:
         A `tf.data.Dataset` of `(image, label)`, or of `image` where there are no labels: `uint8`
-        `(height, width, channels)` and `int64`, always in the same order.
+        `(height, width, channels)` and `int64`, always in the same order. Pairs give
+        `(image, target)`, both `uint8`. Unpaired images give a `keras_arch.data.Unpaired`, which
+        iterates over `(image, other)` and which `training` shuffles each domain of.
 
     Raises:
         DataError: If the source or the split is not there or is malformed.
@@ -98,9 +116,18 @@ def load(
         >>> image.shape, image.dtype, int(label)
         (TensorShape([8, 8, 1]), tf.uint8, 0)
     """
-    import tensorflow as tf
+    from keras_arch.data.unpaired import Domains, Unpaired
 
     reader = _open(source, data_dir, download=True)
+    if isinstance(reader, Domains):
+        return Unpaired(_dataset(reader.image, split), _dataset(reader.other, split))
+    return _dataset(reader, split)
+
+
+def _dataset(reader: Reader, split: str) -> Any:
+    """The examples of a split expression."""
+    import tensorflow as tf
+
     parts = splits.parse(split, reader.source.splits, reader.source.name)
     # Reading belongs to the host; without this, constants land on a GPU when there is one.
     with tf.device("CPU"):
@@ -110,7 +137,7 @@ def load(
     return dataset.apply(tf.data.experimental.assert_cardinality(count))
 
 
-def _open(source: str, data_dir: str | os.PathLike[str] | None, *, download: bool) -> Reader:
+def _open(source: str, data_dir: str | os.PathLike[str] | None, *, download: bool) -> Any:
     """The reader for a source; each kind's module is loaded only when it is asked for."""
     kind, colon, path = source.partition(":")
     if source == "digits":
@@ -125,15 +152,54 @@ def _open(source: str, data_dir: str | os.PathLike[str] | None, *, download: boo
         from keras_arch.data.folders import Folder
 
         return Folder(_existing(source, path))
+    if colon and kind == "pairs":
+        from keras_arch.data.pairs import Pairs
+
+        path, swap = _directed(source, path)
+        return Pairs(source, _existing(source, path), swap)
+    if colon and kind == "unpaired":
+        return _open_domains(source, path, data_dir, download=download)
     from keras_arch.data.catalog import Catalog
 
     return Catalog(source, data_dir, download=download)
 
 
+def _open_domains(
+    source: str, path: str, data_dir: str | os.PathLike[str] | None, *, download: bool
+) -> Any:
+    """The two readers of an `unpaired:` source."""
+    from keras_arch.data import unpaired
+
+    if path.startswith("pairs:"):
+        return unpaired.of_pairs(source, _open(path, data_dir, download=download))
+    path, swap = _directed(source, path)
+    if path.startswith("tfds:"):
+        from keras_arch.data.catalog import Catalog
+
+        catalog = Catalog(path.removeprefix("tfds:"), data_dir, download=download)
+        return unpaired.of_catalog(source, catalog, swap)
+    return unpaired.in_folders(source, _existing(source, path), swap)
+
+
+def _directed(source: str, path: str) -> tuple[str, bool]:
+    """A path without `?direction=...`, and whether that says that B is the input."""
+    if "?" not in path or Path(path).expanduser().exists():
+        return path, False
+    path, _, option = path.rpartition("?")
+    key, _, direction = option.partition("=")
+    if key != "direction" or direction not in _DIRECTIONS:
+        raise DataError(
+            f"data source {source!r}: after ? comes direction=AtoB or direction=BtoA, got "
+            f"{option!r}"
+        )
+    return path, direction == "BtoA"
+
+
 def _existing(source: str, path: str) -> Path:
     """The path of a `kind:PATH` source."""
     if not path:
-        raise DataError(f"data source {source!r} names no path; write {source}PATH")
+        kind = source.partition("?")[0]
+        raise DataError(f"data source {source!r} names no path; write {kind}PATH")
     expanded = Path(path).expanduser()
     if not expanded.exists():
         raise DataError(f"data source {source!r}: there is no {expanded.absolute()}")

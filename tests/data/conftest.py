@@ -23,3 +23,12 @@ def cifar_npz() -> Path:
     if not file.is_file():
         pytest.skip(f"needs {file}")
     return file.resolve()
+
+
+@pytest.fixture(scope="session")
+def facades_tar() -> Path:
+    """The facades as pix2pix uses them, photo left and labels right."""
+    file = SHARED / "facades" / "facades.tar"
+    if not file.is_file():
+        pytest.skip(f"needs {file}")
+    return file.resolve()

@@ -80,8 +80,8 @@ def test_names():
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (["flipp"], "'flipp'; there are crop:PIXELS and flip; did you mean flip?"),
-        (["crop:x"], "'crop:x' cannot be read; write crop:4 or flip"),
+        (["flipp"], "'flipp'; there are crop:PIXELS, jitter:PIXELS and flip; did you mean flip?"),
+        (["crop:x"], "'crop:x' cannot be read; write crop:4, jitter:30 or flip"),
         (["crop:"], "cannot be read"),
         (["crop:-1"], "cannot be read"),
         (["flip:2"], "cannot be read"),

@@ -282,7 +282,10 @@ def test_the_mean_of_numbers_is_known():
         ({"seed": 2**63}, "seed must be"),
         ({"start_step": 5}, "epoch 0, step 5: an epoch has steps 0 to 4"),
         ({"start_epoch": -1}, "epoch -1"),
-        ({"augment": ["cutout"]}, "no augmentation named 'cutout'; there are crop:PIXELS and flip"),
+        (
+            {"augment": ["cutout"]},
+            "no augmentation named 'cutout'; there are crop:PIXELS, jitter:PIXELS and flip",
+        ),
     ],
 )
 def test_wrong_arguments_are_told_in_one_line(options, told):
@@ -295,7 +298,7 @@ def test_wrong_arguments_are_told_in_one_line(options, told):
 def test_data_sets_of_another_kind_are_refused():
     with pytest.raises(DataError, match="has no end"):
         data.training(numbered(20).repeat(), RAW, 4, seed=0)
-    with pytest.raises(DataError, match=r"must hold \(image, label\) or image"):
+    with pytest.raises(DataError, match=r"must hold image, \(image, label\) or \(image, target\)"):
         data.training(numbered(20).map(lambda x, y: {"image": x}), RAW, 4, seed=0)
     with pytest.raises(ArgumentError, match="batch_size must be at least 1"):
         data.evaluation(numbered(20), RAW, 0)

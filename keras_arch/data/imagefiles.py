@@ -1,0 +1,136 @@
+"""Image files: which ones a folder holds, what they are, and decoding them in a pipeline."""
+
+import functools
+import os
+import re
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from keras_arch.errors import DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+SPLITS = ("train", "test", "val", "valid", "validation")
+Shape = tuple[int | None, int | None, int]
+
+_FORMATS = ("JPEG", "PNG", "BMP")
+_GREY = ("L", "1", "LA", "I;16")
+
+
+def shape_of(files: Sequence[Path]) -> Shape:
+    """The `(height, width, channels)` of all files; `None` where they differ, 1 when all are grey.
+
+    Only the first bytes of each file are read.
+    """
+    heads = in_threads(head, files)
+    sizes = {size for size, _ in heads}
+    height, width = sizes.pop() if len(sizes) == 1 else (None, None)
+    return height, width, 1 if all(mode in _GREY for _, mode in heads) else 3
+
+
+def decode(file: Any, shape: Shape) -> Any:
+    """Decode a named file to `uint8` pixels inside a pipeline; `shape` is as `shape_of` tells."""
+    import tensorflow as tf
+
+    # A BMP file knows no other number of channels.
+    image = tf.io.decode_image(tf.io.read_file(file), channels=3, expand_animations=False)
+    return tf.ensure_shape(image[..., : shape[-1]], shape)
+
+
+def decoded(files: Sequence[Path], shape: Shape, *columns: Any) -> Any:
+    """A `tf.data.Dataset` of the images, with further columns where there are any.
+
+    Every file is decoded once beforehand, so that a damaged one is named now and not met in the
+    middle of a training.
+    """
+    import tensorflow as tf
+
+    in_threads(check, files)
+
+    def read(file: Any, *values: Any) -> Any:
+        image = decode(file, shape)
+        return (image, *values) if values else image
+
+    names = tf.data.Dataset.from_tensor_slices(([str(file) for file in files], *columns))
+    return names.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Sub-folders in natural order, hidden ones left out."""
+    return _sorted(entry for entry in _entries(folder) if entry.is_dir())
+
+
+def images(folder: Path) -> list[Path]:
+    """Image files in natural order; files of other kinds and hidden ones are left alone."""
+    return _sorted(
+        entry
+        for entry in _entries(folder)
+        if entry.suffix.lower() in SUFFIXES and not entry.is_dir()
+    )
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"folder {folder} cannot be read: {error.strerror}") from None
+
+
+def _sorted(entries: Iterable[Path]) -> list[Path]:
+    return sorted(entries, key=lambda entry: natural(entry.name))
+
+
+def natural(name: str) -> tuple[Any, ...]:
+    """`image2` before `image10`; ties by the exact name."""
+    parts = re.split(r"(\d+)", name.lower())
+    return (*((int(p), "") if p.isdecimal() else (-1, p) for p in parts), (-1, name))
+
+
+def in_threads(function: Any, files: Sequence[Path]) -> list[Any]:
+    """Apply a function that waits for the disk or decodes, in order."""
+    with ThreadPoolExecutor(max_workers=min(32, 2 * (os.cpu_count() or 1))) as pool:
+        try:
+            return list(pool.map(function, files))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def head(file: Path) -> tuple[tuple[int, int], str]:
+    """An image's (height, width) and mode from the first bytes of the file."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file, formats=_FORMATS) as image:
+            if image.format == "BMP" and image.mode in ("1", "P"):
+                raise DataError(f"{file} is a BMP file with a palette; save it as a PNG file")
+            return (image.height, image.width), image.mode
+    except UnidentifiedImageError:
+        raise DataError(f"{file} is not a JPEG, PNG or BMP image; repair or remove it") from None
+    except DataError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{file} cannot be read: {reason}; repair or remove it") from None
+
+
+def check(file: Path) -> None:
+    """Decode an image with the decoder that the pipeline uses."""
+    try:
+        status = file.stat()
+        _check_version(file, status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}") from None
+
+
+@functools.cache
+def _check_version(file: Path, _modified: int, _size: int) -> None:
+    """`check` of a file as it is now; a file that did not change is not decoded again."""
+    import tensorflow as tf
+
+    try:
+        with tf.device("CPU"):
+            tf.io.decode_image(file.read_bytes(), channels=3, expand_animations=False)
+    except tf.errors.InvalidArgumentError:
+        raise DataError(f"{file} is damaged and cannot be decoded; repair or remove it") from None
