@@ -38,6 +38,11 @@ def build_optimizers(trainer: Any) -> None:
                 player.optimizer.build(player.variables)
 
 
+def guarded(trainer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function itself: a graph can refuse a batch as it runs."""
+    return function
+
+
 class SeedGenerator(keras.random.SeedGenerator):
     """A generator that gives every replica another seed.
 

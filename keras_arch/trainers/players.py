@@ -20,6 +20,8 @@ from keras_arch.errors import ArgumentError, DataError
 UPDATES = ("alternating", "simultaneous")
 ENGINES = {
     "tensorflow": "keras_arch.trainers.engine_tensorflow",
+    "jax": "keras_arch.trainers.engine_jax",
+    "torch": "keras_arch.trainers.engine_torch",
 }
 # What the last layer's activation can give.
 RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
@@ -172,6 +174,20 @@ class PlayersTrainer(keras.Model):
         # shape, which fails where the replicas' parts differ in size. Here all is built already.
         return
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """As in `keras.Model`, with what the engine must look at before a compiled step."""
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            self.train_function = self.engine.guarded(self, self.train_function)
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """As in `keras.Model`, with what the engine must look at before a compiled step."""
+        if self.test_function is None or force:
+            super().make_test_function(force)
+            self.test_function = self.engine.guarded(self, self.test_function)
+        return self.test_function
+
     def train_step(self, *args: Any) -> Any:
         """One step of every player on a batch; see `keras.Model.train_step` of the backend."""
         return self.engine.train_step(self, *args)
@@ -291,7 +307,9 @@ class PlayersTrainer(keras.Model):
         averages = {}
         for player in self.players():
             optimizer = getattr(player.optimizer, "inner_optimizer", player.optimizer)
-            if optimizer is not None and optimizer.use_ema and optimizer.built:
+            averaging = optimizer is not None and optimizer.use_ema and optimizer.built
+            # Before the first update Keras' averages are zeros.
+            if averaging and int(ops.convert_to_numpy(optimizer.iterations)):
                 kept = optimizer._model_variables_moving_average
                 pairs = zip(player.variables, kept, strict=True)
                 averages |= {id(variable): average for variable, average in pairs}
