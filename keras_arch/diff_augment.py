@@ -1,0 +1,186 @@
+"""Augmentation that gradients pass through, for training a GAN on few images.
+
+Zhao et al.: Differentiable Augmentation for Data-Efficient GAN Training (2020). What the
+discriminator sees, real and generated, is augmented at random, in its own update and in the
+generator's, which therefore learns through the augmentation. The ranges are those of the authors'
+code.
+
+The random numbers come from outside, U(0, 1) for each example, so that whoever trains keeps the
+one source of randomness of a run. Images and their conditions take the same numbers where they
+must move together.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_arch.errors import ArgumentError
+
+# Shifts reach this part of the height and width, and the cut is this part of them.
+TRANSLATION = 0.125
+CUTOUT = 0.5
+
+_COLOR = ("brightness", "saturation", "contrast")
+
+
+def steps(policy: str) -> tuple[str, ...]:
+    """The names in a policy, checked.
+
+    - `color`: brightness + U(-1/2, 1/2); saturation (the distance from each pixel's mean over the
+      channels) x U(0, 2); contrast (the distance from the image's mean) x U(1/2, 3/2).
+    - `translation`: down and to the right by whole pixels, from -1/8 to 1/8 of the side each.
+    - `cutout`: a rectangle of half the height and half the width anywhere in the image, less of it
+      at the border.
+
+    Args:
+        policy: Such names, joined by commas; they are applied in this order. The paper's
+            strongest is `"color,translation,cutout"`.
+
+    Returns:
+        The names.
+
+    Raises:
+        ArgumentError: If one is unknown or comes twice, or there is none.
+
+    Example:
+        >>> steps("color,cutout")
+        ('color', 'cutout')
+    """
+    names = tuple(name.strip() for name in policy.split(","))
+    if unknown := [name for name in names if name not in _STEPS]:
+        raise ArgumentError(
+            f"a policy of augmentation is made of {', '.join(_STEPS)}, joined by commas; "
+            f"{policy!r} has {unknown[0]!r}"
+        )
+    if len(set(names)) < len(names):
+        raise ArgumentError(f"policy {policy!r} names the same augmentation twice")
+    return names
+
+
+def noise(policy: str, image_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The random numbers that a policy needs.
+
+    Args:
+        policy: As for `steps`.
+        image_shape: `(height, width, channels)`, all known.
+
+    Returns:
+        For each name the shape of one example's numbers, which are to be drawn from U(0, 1).
+
+    Raises:
+        ArgumentError: If the policy or the shape is not of this kind.
+
+    Example:
+        >>> noise("color,translation", (32, 32, 3))["translation"]
+        (2,)
+    """
+    known = len(image_shape) == 3 and all(isinstance(side, int) for side in image_shape)
+    if not known:
+        raise ArgumentError(
+            "differentiable augmentation takes images of a fixed (height, width, channels), got "
+            f"{tuple(image_shape)}"
+        )
+    return {name: shape for step in steps(policy) for name, shape in _NUMBERS[step].items()}
+
+
+def apply(policy: str, images: Any, numbers: Mapping[str, Any]) -> Any:
+    """Augment each image of a batch by its own numbers.
+
+    Args:
+        policy: As for `steps`.
+        images: `(batch, height, width, channels)` in [-1, 1]; height and width must be known.
+        numbers: For each name that `noise` gives, `(batch, *shape)` numbers in [0, 1).
+
+    Returns:
+        Images of the same shape and dtype. Colours may leave [-1, 1]; what is shifted in or cut
+        out is 0, the middle grey.
+
+    Raises:
+        ArgumentError: If the policy is not one, or numbers that it needs are not given.
+
+    Example:
+        >>> import numpy as np
+        >>> image = np.ones((1, 8, 8, 1), "float32")
+        >>> cut = apply("cutout", image, {"cutout": np.array([[0.5, 0.5]])})  # the middle 4 x 4
+        >>> float(keras.ops.sum(cut))
+        48.0
+    """
+    images = ops.convert_to_tensor(images)
+    given = images.dtype
+    wanted = noise(policy, tuple(images.shape[1:]))
+    if missing := [name for name in wanted if name not in numbers]:
+        raise ArgumentError(
+            f"policy {policy!r} needs numbers for {', '.join(wanted)}; {missing[0]!r} is missing"
+        )
+    if keras.backend.standardize_dtype(given) in ("float16", "bfloat16"):
+        # Means over a picture are not half precision's business.
+        images = ops.cast(images, "float32")
+    for step in steps(policy):
+        images = _STEPS[step](images, {name: numbers[name] for name in _NUMBERS[step]})
+    return ops.cast(images, given)
+
+
+def _color(images: Any, numbers: Mapping[str, Any]) -> Any:
+    """Brightness, then saturation, then contrast.
+
+    Adds U(-1/2, 1/2) to all pixels; multiplies the distance from each pixel's mean over the
+    channels by U(0, 2); multiplies the distance from the image's mean by U(1/2, 3/2).
+    """
+    brightness, saturation, contrast = (ops.cast(numbers[name], images.dtype) for name in _COLOR)
+    images = images + (brightness - 0.5)
+    grey = ops.mean(images, axis=3, keepdims=True)
+    images = grey + (images - grey) * (2.0 * saturation)
+    mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
+    return mean + (images - mean) * (contrast + 0.5)
+
+
+def _translation(images: Any, numbers: Mapping[str, Any]) -> Any:
+    """Shift by whole pixels, each from -1/8 to 1/8 of the side; 0 is farthest up or left."""
+    height, width, channels = images.shape[1:]
+    reach = [int(side * TRANSLATION + 0.5) for side in (height, width)]
+    padded = ops.pad(images, [(0, 0), *((most, most) for most in reach), (0, 0)])
+    rows, columns = (
+        # Where each row of the result comes from in the padded image.
+        ops.arange(side)[None] + 2 * most - _integers(numbers["translation"][:, axis], 2 * most + 1)
+        for axis, (side, most) in enumerate(zip((height, width), reach, strict=True))
+    )
+    padded_height, padded_width = height + 2 * reach[0], width + 2 * reach[1]
+    # One gather of whole pixels. No pixel is taken twice, so that its gradient is exact too.
+    places = rows[:, :, None] * padded_width + columns[:, None, :]
+    pixels = ops.reshape(padded, (-1, padded_height * padded_width, channels))
+    found = ops.take_along_axis(pixels, ops.reshape(places, (-1, height * width, 1)), axis=1)
+    return ops.reshape(found, (-1, height, width, channels))
+
+
+def _cutout(images: Any, numbers: Mapping[str, Any]) -> Any:
+    """Set a rectangle of half the height and width to 0; its middle lies anywhere in the image."""
+    inside = []
+    for axis, side in enumerate(images.shape[1:3]):
+        size = int(side * CUTOUT + 0.5)
+        # One place more where the size is even: its middle lies between two pixels.
+        middle = _integers(numbers["cutout"][:, axis], side + 1 - size % 2)
+        distance = ops.arange(side)[None] - (middle - size // 2)
+        inside.append(ops.logical_and(distance >= 0, distance < size))
+    cut = ops.logical_and(inside[0][:, :, None, None], inside[1][:, None, :, None])
+    return images * ops.cast(ops.logical_not(cut), images.dtype)
+
+
+def _integers(uniform: Any, count: int) -> Any:
+    """`(batch, 1)` integers below `count` from `(batch,)` numbers in [0, 1)."""
+    scaled = ops.floor(ops.cast(uniform, "float32") * count)
+    # Rounding takes a number just below 1 to `count` itself.
+    return ops.cast(ops.minimum(scaled, count - 1), "int32")[:, None]
+
+
+_STEPS: dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {
+    "color": _color,
+    "translation": _translation,
+    "cutout": _cutout,
+}
+_NUMBERS: dict[str, dict[str, tuple[int, ...]]] = {
+    "color": dict.fromkeys(_COLOR, (1, 1, 1)),
+    "translation": {"translation": (2,)},
+    "cutout": {"cutout": (2,)},
+}
