@@ -9,9 +9,23 @@ from typing import Any
 
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.registry import LATENTS, TASKS
+from keras_arch.registry import LATENTS, TASKS, entry
 
-_PIPELINES = {"image-classification", "unconditional-image-generation"}
+# The Hub's tags by task. It has none for class-conditional generators, which stand there among
+# those without a condition.
+_PIPELINES = {
+    "image-classification": "image-classification",
+    "unconditional-image-generation": "unconditional-image-generation",
+    "conditional-image-generation": "unconditional-image-generation",
+    "image-to-image": "image-to-image",
+}
+# Draws from the distributions of `registry.LATENTS`.
+_DRAWS = {
+    "normal": "normal((16, {size}))",
+    "uniform": "uniform((16, {size}), -1.0, 1.0)",
+    "unit": "uniform((16, {size}), 0.0, 1.0)",
+}
+_LISTED_CLASSES = 20
 _HUB_DATASET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 
 
@@ -23,11 +37,14 @@ class Card:
         name: What the model is called, in one line.
         architecture: Name of the builder, for example `"CIFARResNet"`.
         arguments: The builder's arguments; values that JSON can hold.
-        task: `"image-classification"`, `"unconditional-image-generation"` or `"discriminator"`.
+        task: `"image-classification"`, `"unconditional-image-generation"`,
+            `"conditional-image-generation"` (with labels and latent), `"image-to-image"` (with
+            neither) or `"discriminator"`.
         preprocessing: How pixels become the input (or, for a generator, how its output becomes
             pixels: `card.preprocessing.to_pixels(images)`).
-        labels: Names of the classes in the order of the outputs, or `None`.
-        latent: For a generator `{"size": 100, "distribution": "normal" or "uniform"}`.
+        labels: Names of the classes in the order of the outputs, or of the labels that a
+            conditional generator takes, or `None`.
+        latent: For a generator `{"size": 100, "distribution": "normal", "uniform" or "unit"}`.
         description: Some sentences for the README.
         license: Identifier as the Hub knows it. Default `"apache-2.0"`.
         datasets: What it was trained on.
@@ -35,6 +52,8 @@ class Card:
         metrics: Figures by name, finite.
         paper: Authors, title, year, address.
         repository: `"user/repo"` where it is published, or `None`.
+        target_preprocessing: For `"image-to-image"`, how the output becomes pixels. Default: as
+            the input comes from them.
 
     Raises:
         ArgumentError: If a value cannot be right; the message names it.
@@ -62,6 +81,7 @@ class Card:
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     paper: str = ""
     repository: str | None = None
+    target_preprocessing: Preprocessing | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip() or "\n" in self.name:
@@ -82,6 +102,7 @@ class Card:
                 raise ArgumentError(f"a card's {field} must be a list of texts, got {value!r}")
             object.__setattr__(self, field, list(value))
         self._check_latent()
+        self._check_task()
         metrics = {name: _figure(name, value) for name, value in self.metrics.items()}
         object.__setattr__(self, "metrics", metrics)
         for field in ("arguments", "recipe"):
@@ -99,14 +120,43 @@ class Card:
             or self.latent["distribution"] not in LATENTS
         ):
             raise ArgumentError(
-                "a card's latent must be {'size': 100, 'distribution': 'normal' or 'uniform'}, "
-                f"got {self.latent!r}"
+                "a card's latent must be {'size': 100, 'distribution': one of "
+                f"{', '.join(map(repr, LATENTS))}}}, got {self.latent!r}"
             )
+
+    def _check_task(self) -> None:
+        """Refuse what a task cannot do without, or cannot have."""
+        given = {"labels": bool(self.labels), "latent": self.latent is not None}
+        if self.task == "conditional-image-generation" and not all(given.values()):
+            missing = " and ".join(name for name, there in given.items() if not there)
+            raise ArgumentError(f"a card of a conditional generator needs {missing}")
+        if self.task == "image-to-image" and any(given.values()):
+            held = " and ".join(name for name, there in given.items() if there)
+            raise ArgumentError(f"a card of an image translator has no {held}")
+        target = self.target_preprocessing
+        if target is None:
+            return
+        if self.task != "image-to-image":
+            raise ArgumentError(
+                f"a card's target_preprocessing is for image-to-image, the task is {self.task}"
+            )
+        if not isinstance(target, Preprocessing):
+            raise ArgumentError(
+                f"a card's target_preprocessing must be a Preprocessing, got {target!r}"
+            )
+
+    @property
+    def output_preprocessing(self) -> Preprocessing:
+        """What turns made images into pixels: `card.output_preprocessing.to_pixels(images)`."""
+        return self.target_preprocessing or self.preprocessing
 
     def to_dict(self) -> dict[str, Any]:
         """A description that JSON can hold; `from_dict` reads it back."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return fields | {"preprocessing": self.preprocessing.to_dict()}
+        fields["preprocessing"] = self.preprocessing.to_dict()
+        # Left out where it is not needed: versions that do not know it read the card all the same.
+        target = fields.pop("target_preprocessing")
+        return fields if target is None else fields | {"target_preprocessing": target.to_dict()}
 
     @classmethod
     def from_dict(cls, description: dict[str, Any]) -> "Card":
@@ -122,8 +172,14 @@ class Card:
         preprocessing = description.get("preprocessing")
         if not isinstance(preprocessing, dict):
             raise ArgumentError(f"a card needs preprocessing, got {preprocessing!r}")
+        read = {"preprocessing": Preprocessing.from_dict(preprocessing)}
+        target = description.get("target_preprocessing")
+        if target is not None:
+            if not isinstance(target, dict):
+                raise ArgumentError(f"a card's target_preprocessing is no description: {target!r}")
+            read["target_preprocessing"] = Preprocessing.from_dict(target)
         try:
-            return cls(**description | {"preprocessing": Preprocessing.from_dict(preprocessing)})
+            return cls(**description | read)
         except (TypeError, KeyError, AttributeError) as error:
             raise ArgumentError(f"a card's fields do not fit: {error}") from None
 
@@ -178,6 +234,8 @@ def readme(card: Card, *, samples: bool = False) -> str:
         "## Use",
         _usage(card),
         _plain_keras(card),
+        _inference(card),
+        _classes(card),
         "## Pixels",
         _pixels(card),
         _table("Figures", card.metrics),
@@ -192,7 +250,8 @@ def _metadata(card: Card) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     datasets = [name for name in card.datasets if _HUB_DATASET.fullmatch(name)]
-    pipeline = card.task if card.task in _PIPELINES else None
+    pipeline = _PIPELINES.get(card.task)
+    more = [card.task] if pipeline not in (None, card.task) else []
     results = [
         EvalResult(
             task_type=card.task,
@@ -208,7 +267,7 @@ def _metadata(card: Card) -> str:
         license=card.license,
         pipeline_tag=pipeline,
         datasets=datasets or None,
-        tags=["keras_arch", card.architecture],
+        tags=["keras_arch", card.architecture, *more],
         model_name=card.name,
         eval_results=results or None,
     )
@@ -225,22 +284,31 @@ def _usage(card: Card) -> str:
         f'opened = keras_arch.hub.open("{place}"){note}',
     ]
     if card.latent:
-        draw = (
-            "normal((16, {size}))"
-            if card.latent["distribution"] == "normal"
-            else "uniform((16, {size}), -1.0, 1.0)"
+        draw = _DRAWS[card.latent["distribution"]].format(**card.latent)
+        inputs = "latent"
+        lines.append(f"latent = keras.random.{draw}")
+        if card.task == "conditional-image-generation":
+            inputs = "[latent, label]"
+            lines.append(
+                f"label = keras.ops.arange(16) % {len(card.labels)}  # Of opened.card.labels"
+            )
+        lines.append(
+            f"images = opened.card.preprocessing.to_pixels(opened.model({inputs}))  # uint8"
         )
-        lines += [
-            f"latent = keras.random.{draw.format(**card.latent)}",
-            "images = opened.card.preprocessing.to_pixels(opened.model(latent))  # uint8",
-        ]
     else:
         height, width, channels = card.preprocessing.input_shape
-        lines += [
+        lines.append(
             f'images = keras.ops.zeros((1, {height}, {width}, {channels}), "uint8")'
-            "  # yours, of any size",
-            "outputs = opened.model(opened.card.preprocessing(images))",
-        ]
+            "  # yours, of any size"
+        )
+        if card.task == "image-to-image":
+            lines += [
+                "inputs = opened.card.preprocessing(images)",
+                "outputs = keras_arch.trainers.translate(opened.model, inputs)",
+                "pixels = opened.card.output_preprocessing.to_pixels(outputs)  # uint8",
+            ]
+        else:
+            lines.append("outputs = opened.model(opened.card.preprocessing(images))")
         if card.labels:
             lines.append("labels = [opened.card.labels[i] for i in keras.ops.argmax(outputs, -1)]")
     return "```python\n" + "\n".join(lines) + "\n```"
@@ -254,20 +322,83 @@ def _plain_keras(card: Card) -> str:
     )
 
 
+def _inference(card: Card) -> str:
+    """What an image translator keeps of training when it is used, if its builder lets choose."""
+    if card.task != "image-to-image":
+        return ""
+    norm = _argument(card, "inference_norm")
+    dropout = _argument(card, "inference_dropout")
+    statistics = {
+        "batch": "the statistics of the batch at hand",
+        "moving": "the moving averages of training",
+        "instance": "the statistics of each image",
+    }.get(norm)
+    if statistics is None:
+        return ""
+    text = (
+        f"At inference it normalises with {statistics} and "
+        f"{'keeps dropout' if dropout else 'has no dropout'} (`inference_norm={norm!r}`, "
+        f"`inference_dropout={bool(dropout)}`)."
+    )
+    if norm != "batch" and not dropout:
+        return text
+    return (
+        f"{text} In plain Keras call it as `model(inputs)` inside `with keras.StatelessScope():`, "
+        "one image at a time: `model.predict` and `training=False` would switch that off, and a "
+        "call outside the scope changes what the next one gives."
+    )
+
+
+def _argument(card: Card, name: str) -> Any:
+    """An argument of the builder, or its default; `None` where there is no such argument."""
+    from keras_arch import models
+
+    if name in card.arguments:
+        return card.arguments[name]
+    if card.architecture not in models.list_models():
+        return None
+    parameter = entry(card.architecture).arguments.get(name)
+    return parameter.default if parameter else None
+
+
+def _classes(card: Card) -> str:
+    if card.task != "conditional-image-generation":
+        return ""
+    listed = [f"{i} {label}" for i, label in enumerate(card.labels[:_LISTED_CLASSES])]
+    more = len(card.labels) - len(listed)
+    return f"Labels: {', '.join(listed)}{f' and {more} more' if more else ''}."
+
+
 def _pixels(card: Card) -> str:
+    """How pixels and numbers belong together, at either end."""
+    if card.latent:
+        return (
+            f"The model makes {_images(card.preprocessing)} y: {_formula('y', card.preprocessing)}."
+        )
     p = card.preprocessing
+    seen = f"The model sees {_images(p)} (`{p.resize}` brings others there): "
+    seen += f"{_formula('input', p)}."
+    if card.task != "image-to-image":
+        return seen
+    if card.target_preprocessing is None:
+        return f"{seen} What it makes is scaled alike."
+    made = card.target_preprocessing
+    return f"{seen} It makes {_images(made)} y: {_formula('y', made)}."
+
+
+def _images(p: Preprocessing) -> str:
     height, width, channels = p.input_shape
     colour = "grey" if channels == 1 else f"colour ({p.channel_order.upper()})"
+    return f"{height}x{width} {colour} images"
+
+
+def _formula(name: str, p: Preprocessing) -> str:
     formula = f"pixel * {p.scale:.10g}"
     if p.mean != 0:
         formula = f"{formula} - {_constant(p.mean, 'mean')}"
     if p.std != 1:
         formula = f"({formula}) / {_constant(p.std, 'std')}"
-    if card.latent:
-        what = f"The model makes {height}x{width} {colour} images y"
-    else:
-        what = f"The model sees {height}x{width} {colour} images (`{p.resize}` brings others there)"
-    return f"{what}: `{'y' if card.latent else 'input'} = {formula}` for pixels in [0, 255]."
+    return f"`{name} = {formula}` for pixels in [0, 255]"
 
 
 def _constant(value: Any, name: str) -> str:
