@@ -149,3 +149,31 @@ def test_small_images_are_enlarged_by_whole_pixels():
     np.testing.assert_array_equal(sheet[3:64:4, 3::4], images[0])
     large = np.zeros((1, 65, 65, 3), np.uint8)
     assert pictures.grid(large, padding=0, enlarge=True).shape == (65, 65, 3)
+
+
+def test_bars_are_as_high_as_their_values(tmp_path):
+    low = pictures.bars([1, 1, 10], ["a", "b", "c"], tmp_path / "low.png")
+    high = pictures.bars([10, 10, 10], ["a", "b", "c"], tmp_path / "high.png", level=5, title="t")
+    assert _ink(high) > 2 * _ink(low)
+    pictures.bars(range(100), [f"class {i}" for i in range(100)], tmp_path / "many.png")
+    with pytest.raises(ArgumentError, match="one label each, got 1 labels for values of shape"):
+        pictures.bars([1, 2], ["a"], tmp_path / "bars.png")
+
+
+@pytest.mark.parametrize(
+    ("columns", "captions", "told"),
+    [
+        ({}, None, "at least one column"),
+        (
+            {"a": np.zeros((2, 8, 8, 1), np.uint8), "b": np.zeros((3, 8, 8, 1), np.uint8)},
+            None,
+            r"\(2, 8, 8\) of 'a' and \(3, 8, 8\) of 'b'",
+        ),
+        ({"a": np.zeros((2, 8, 8, 1))}, None, "uint8 images .*got float64"),
+        ({"a": np.zeros((2, 8, 8), np.uint8)}, [["one"]], r"1 columns of 2 texts, got \[1\]"),
+    ],
+)
+def test_what_makes_no_table_is_told(tmp_path, columns, captions, told):
+    with pytest.raises(ArgumentError, match=told):
+        pictures.table(columns, tmp_path / "table.png", captions=captions)
+    assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ them and `describe()` says them.
 import dataclasses
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -169,7 +170,7 @@ def classifier(
         layer = f"{_producer(before)[0].name}, averaged over the map"
     else:
         layer = source.name
-    network = keras.Model(model.inputs, [taken, model.outputs[0]], name=f"{model.name}_features")
+    network = keras.Model(model.inputs[0], [taken, model.outputs[0]], name=f"{model.name}_features")
 
     def function(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         inputs = np.asarray(preprocessing(images), np.float32)
@@ -222,7 +223,10 @@ def inception(
         )
     try:
         # Keras' downloads raise bare Exceptions, its readers several kinds.
-        model = keras.applications.InceptionV3(weights=weights)
+        with warnings.catch_warnings():
+            # Keras only warns of layers that a file does not have, and leaves them random.
+            warnings.simplefilter("error", UserWarning)
+            model = keras.applications.InceptionV3(weights=weights)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         if weights == "imagenet":
