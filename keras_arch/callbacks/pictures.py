@@ -20,6 +20,7 @@ class SampleGrid(keras.callbacks.Callback):
         generate: From the model to `uint8` images `(count, height, width, channels)`; the same
             latents at every call.
         every: Epochs between grids.
+        columns: Images in a row. Default: as square a grid as there can be.
         tensorboard: A log folder of TensorBoard to show them in as well, or `None`.
     """
 
@@ -29,12 +30,14 @@ class SampleGrid(keras.callbacks.Callback):
         generate: Callable[[keras.Model], np.ndarray],
         *,
         every: int = 1,
+        columns: int | None = None,
         tensorboard: Path | None = None,
     ) -> None:
         super().__init__()
         self.directory = Path(directory)
         self.generate = generate
         self.every = every
+        self.columns = columns
         self.tensorboard = tensorboard
         self._writer: Any = None
 
@@ -42,7 +45,7 @@ class SampleGrid(keras.callbacks.Callback):
         """Draw, when it is time."""
         if (epoch + 1) % self.every:
             return
-        sheet = pictures.grid(self.generate(self.model), enlarge=True)
+        sheet = pictures.grid(self.generate(self.model), self.columns, enlarge=True)
         pictures.save_png(sheet, self.directory / f"epoch-{epoch + 1:04d}.png")
         if self.tensorboard is not None:
             import tensorflow as tf

@@ -1,14 +1,13 @@
 """The one place that wires config, data, model, trainer, strategy and run directory together."""
 
 from keras_arch.runs.directory import RunDirectory, environment
+from keras_arch.runs.opening import model_address, open_model
 from keras_arch.runs.training import Run, train
 from keras_arch.runs.using import (
     Prediction,
     evaluate,
     export_model,
     generate,
-    model_address,
-    open_model,
     predict,
     push,
 )

@@ -33,7 +33,9 @@ class RunDirectory:
         self.table = self.path / "log.csv"
         self.history = self.path / "history.png"
         self.samples = self.path / "samples"
+        self.best = self.path / "best"
         self.confusion = self.path / "confusion_matrix.png"
+        self.modes = self.path / "modes.png"
         self.metrics = self.path / "metrics.json"
         self.model = self.path / "model"
 

@@ -9,10 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_arch import config, data, export, files, hub, pictures, presets, trainers
-from keras_arch.errors import ArgumentError, DataError, RunError
+from keras_arch import config, data, export, files, hub, pictures, trainers
+from keras_arch.errors import ArgumentError, DataError
+from keras_arch.runs.building import EVALUATION_BATCH
+from keras_arch.runs.classification import classification_figures
 from keras_arch.runs.directory import RunDirectory
-from keras_arch.runs.recipes import EVALUATION_BATCH, classification_figures
+from keras_arch.runs.opening import model_address, open_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,46 +30,6 @@ class Prediction:
     path: Path
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
-
-
-def model_address(ref: str | Path) -> str | Path:
-    """Where the model of a reference is, in the terms of `hub.open`.
-
-    Args:
-        ref: A run directory, a model directory, the name of a config (its finished run in
-            `runs/NAME`, else its repository), `hf://user/repo[@revision]` or `file://...`.
-
-    Raises:
-        RunError: If it is a run that has not finished.
-
-    Example:
-        >>> model_address("hf://user/repo@main")
-        'hf://user/repo@main'
-    """
-    if "://" in str(ref):
-        return str(ref)
-    run = RunDirectory(ref)
-    if not run.path.exists() and str(ref) in presets.names():
-        run = RunDirectory(Path("runs") / str(ref))
-        if not run.model.exists():
-            return str(ref)
-    if run.model.exists():
-        return run.model
-    if run.config.exists():
-        raise RunError(
-            f"the run in {run.path} has not finished; go on with: keras-arch train {run.config} "
-            f"--out {run.path} --resume"
-        )
-    return run.path if run.path.exists() else str(ref)
-
-
-def open_model(ref: str | Path, *, token: str | None = None) -> "hub.Opened":
-    """Open a model with its card; `ref` is as in `model_address`.
-
-    Raises:
-        HubError: If it is not there, cannot be reached or is not what its record says.
-    """
-    return hub.open(model_address(ref), token=token)
 
 
 def evaluate(

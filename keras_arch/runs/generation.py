@@ -1,0 +1,298 @@
+"""Training of generators of images: GAN, conditional GAN, LAPGAN."""
+
+import functools
+import logging
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_arch import callbacks, config, data, diagnosis, hub, metrics, pictures, trainers
+from keras_arch.errors import ConfigError, DataError
+from keras_arch.preprocessing import Preprocessing
+from keras_arch.runs.building import (
+    EVALUATION_BATCH,
+    argument,
+    build_network,
+    check_range,
+    check_shape,
+    check_task,
+    common_of_cards,
+    make_optimizer,
+    published,
+)
+from keras_arch.runs.directory import RunDirectory
+from keras_arch.runs.opening import open_model
+
+# Images that a judge sees at the end: of how many classes they are, and of which when asked for.
+JUDGED = 1_000
+_TASKS = {
+    "unconditional-image-generation": ("unconditional-image-generation",),
+    "conditional-image-generation": (
+        "conditional-image-generation",
+        # The same builder with `classes`.
+        "unconditional-image-generation",
+    ),
+    "laplacian-pyramid-generation": ("conditional-image-generation",),
+}
+_log = logging.getLogger("keras_arch")
+
+
+class Generation:
+    """A generator, trained against one discriminator or one a level."""
+
+    def __init__(self, checked: config.GeneratorConfig, preprocessing: Preprocessing) -> None:
+        self.config = checked
+        self.preprocessing = preprocessing
+        self.images_per_step = checked.recipe.batch_size * getattr(checked.recipe, "n_critic", 1)
+        self.classes = argument(checked.generator, "classes")
+        self.levels = checked.task == "laplacian-pyramid-generation"
+        self.labels: list[str] | None = None
+        self._kept: Any = None
+
+    def check(self) -> None:
+        """The networks, the images and the labels fit each other."""
+        check_task(self.config.generator, "generator", *_TASKS[self.config.task])
+        check_task(self.config.discriminator, "discriminator", "discriminator")
+        generator = build_network(self.config.generator)
+        check_shape(generator, self.preprocessing, "the generator's", generator.outputs[0].shape)
+        check_range(generator, self.preprocessing)
+        if self.config.task == "conditional-image-generation" and self.classes is None:
+            raise ConfigError(
+                f"generator.arguments.classes is missing: {self.config.task} needs the number of "
+                "classes"
+            )
+        if self.classes is None:
+            return
+        settings = self.config.data
+        source = data.describe(settings.source, data_dir=settings.data_dir)
+        if source.classes is None:
+            raise DataError(
+                f"data source {source.name} has no labels; {self.config.task} needs them"
+            )
+        if len(source.classes) != self.classes:
+            raise ConfigError(
+                f"generator.arguments.classes is {self.classes}, {source.name} has "
+                f"{len(source.classes)} classes"
+            )
+        self.labels = list(source.classes)
+
+    def build(self, replicas: int) -> keras.Model:
+        """The compiled trainer."""
+        recipe = self.config.recipe
+        generator = build_network(self.config.generator, replicas)
+        common = {"latent": recipe.latent, "seed": recipe.seed}
+        fit = {
+            "loss": recipe.loss,
+            "jit_compile": recipe.jit_compile,
+            "steps_per_execution": recipe.steps_per_execution,
+        }
+        if self.levels:
+            discriminators = {
+                size: build_network(builder, replicas)
+                for size, builder in self._discriminators().items()
+            }
+            trainer = trainers.LAPGAN(generator, discriminators, classes=self.classes, **common)
+            sides = {"g": recipe.g_optimizer, "d": recipe.d_optimizer}
+            optimizers = {
+                player.name: make_optimizer(sides[player.name[0]]) for player in trainer.players()
+            }
+            trainer.compile(optimizers, **fit)
+            return trainer
+        discriminator = build_network(self.config.discriminator, replicas)
+        if self.classes is None:
+            trainer = trainers.GAN(generator, discriminator, **common)
+        else:
+            trainer = trainers.ConditionalGAN(generator, discriminator, self.classes, **common)
+        trainer.compile(
+            g_optimizer=make_optimizer(recipe.g_optimizer),
+            d_optimizer=make_optimizer(recipe.d_optimizer),
+            n_critic=recipe.n_critic,
+            update=recipe.update,
+            diff_augment=recipe.diff_augment,
+            **fit,
+        )
+        return trainer
+
+    def callbacks(self, directory: RunDirectory) -> list[keras.callbacks.Callback]:
+        """A grid over the same latents; with a judge, the best model is kept."""
+        chain: list[keras.callbacks.Callback] = [
+            callbacks.SampleGrid(
+                directory.samples,
+                self._samples,
+                every=self.config.samples.every,
+                columns=self.classes,
+                tensorboard=directory.logs / "samples",
+            )
+        ]
+        judge = self.config.judge
+        if judge is not None:
+            self._kept = callbacks.BestModel(
+                directory.best,
+                self._judged,
+                network=lambda trainer: trainer.in_use(trainer.generator),
+                monitor=judge.figures[0],
+                every=judge.every,
+            )
+            chain.append(self._kept)
+        return chain
+
+    def validation(self) -> Any:
+        """None: a game has no validation loss that says anything."""
+
+    def measure(self, model: keras.Model, directory: RunDirectory) -> dict[str, float]:
+        """The game's means over the training images, the judge's figures, the last grid.
+
+        The generator's figures and grid are those of the kept weights.
+        """
+        settings = self.config.data
+        images = data.load(settings.source, settings.train, data_dir=settings.data_dir)
+        batches = data.evaluation(
+            images, self.preprocessing, EVALUATION_BATCH, cache=settings.cache
+        )
+        found = model.evaluate(batches, return_dict=True, verbose=0)
+        figures = {name: float(value) for name, value in found.items()}
+        self._final = published(self.config.generator, model.in_use(model.generator))
+        if self._kept is not None:
+            record = self._kept.load(self._final)
+            figures |= {"best_epoch": float(record.epoch)}
+            figures |= self._figures_of(self._final)
+            figures |= self._diagnosed(self._final, directory)
+        sheet = self._draw(self._final, self.config.samples.count, self.config.samples.seed)
+        sheet = pictures.grid(sheet, columns=self.classes, enlarge=True)
+        pictures.save_png(sheet, directory.samples / "final.png")
+        return figures
+
+    def publish(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
+        """The generator; its discriminators go into `training/`."""
+        training = {}
+        if self.levels:
+            parts = {
+                f"discriminator{size}": (builder, model.discriminators[size])
+                for size, builder in self._discriminators().items()
+            }
+        else:
+            parts = {"discriminator": (self.config.discriminator, model.discriminator)}
+        for name, (builder, trained) in parts.items():
+            card = hub.Card(
+                name=f"{self.config.name} {name}",
+                architecture=builder.name,
+                arguments=builder.arguments,
+                task="discriminator",
+                preprocessing=self.preprocessing,
+                **common_of_cards(self.config, builder),
+            )
+            training[name] = (published(builder, trained), card)
+        return self._final, training
+
+    def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
+        """What the weights are."""
+        conditional = self.classes is not None
+        common = common_of_cards(self.config, self.config.generator)
+        if self.config.judge is not None:
+            common["description"] += f"\n\nFigures were taken with {self._judge.description}."
+        return hub.Card(
+            name=self.config.name,
+            architecture=self.config.generator.name,
+            arguments=self.config.generator.arguments,
+            task=f"{'' if conditional else 'un'}conditional-image-generation",
+            preprocessing=self.preprocessing,
+            labels=self.labels,
+            latent={
+                "size": network.inputs[0].shape[-1],
+                "distribution": self.config.recipe.latent,
+            },
+            metrics=metrics,
+            **common,
+        )
+
+    def picture(self, directory: RunDirectory) -> Path | None:
+        """The last grid."""
+        return directory.samples / "final.png"
+
+    # The judge.
+
+    @functools.cached_property
+    def _network(self) -> metrics.FeatureNetwork:
+        """The network that judges."""
+        ref = self.config.judge.network
+        if ref == "inception":
+            return metrics.inception()
+        opened = open_model(ref)
+        if opened.card is None or opened.card.task != "image-classification":
+            raise ConfigError(f"judge.network {ref} is no classifier; give one, or inception")
+        return metrics.classifier(opened.model, opened.card.preprocessing, opened.card.name)
+
+    @functools.cached_property
+    def _judge(self) -> metrics.GenerativeFigures:
+        """The figures, with the real images looked at once."""
+        judge, settings = self.config.judge, self.config.data
+        wanted = [name for name in judge.figures if name != "read_as"]
+        images = data.load(settings.source, settings.train, data_dir=settings.data_dir)
+        real = []
+        for element in images.take(judge.images):
+            image = element[0] if isinstance(element, tuple) else element
+            fitted = np.asarray(self.preprocessing.fit(image))
+            real.append(np.clip(np.rint(fitted), 0, 255).astype(np.uint8))
+        judged = metrics.GenerativeFigures(np.stack(real), self._network, wanted or ["fid"])
+        _log.info("judged by %s", judged.description)
+        return judged
+
+    def _judged(self, trainer: keras.Model) -> dict[str, float]:
+        return self._figures_of(trainer.in_use(trainer.generator))
+
+    def _figures_of(self, generator: keras.Model) -> dict[str, float]:
+        judge = self.config.judge
+        # Other latents than those of the grids, the same in every epoch.
+        images = self._draw(generator, judge.images, self.config.samples.seed + 1)
+        figures = dict(self._judge(images).values)
+        if "read_as" in judge.figures:
+            labels = trainers.class_labels(len(images), self.classes)
+            figures["read_as"] = diagnosis.read_as(images, labels, self._network).fraction
+        return {name: float(figures[name]) for name in judge.figures}
+
+    def _diagnosed(self, generator: keras.Model, directory: RunDirectory) -> dict[str, float]:
+        """What a classifier sees in the final images, where the judge is one of these classes."""
+        settings = self.config.data
+        classes = data.describe(settings.source, data_dir=settings.data_dir).classes
+        if classes is None or len(classes) != self._network.classes:
+            return {}
+        images = self._draw(generator, JUDGED, self.config.samples.seed + 2)
+        coverage = diagnosis.mode_coverage(
+            images, self._network, class_names=classes, path=directory.modes
+        )
+        figures = {"classes_seen": float(coverage.seen)}
+        if self.classes is not None:
+            labels = trainers.class_labels(len(images), self.classes)
+            read = diagnosis.read_as(
+                images, labels, self._network, class_names=classes, path=directory.confusion
+            )
+            figures["read_as"] = float(read.fraction)
+        return figures
+
+    # Drawing.
+
+    def _draw(self, generator: keras.Model, count: int, seed: int) -> np.ndarray:
+        labels = None
+        if self.classes is not None:
+            labels = trainers.class_labels(count, self.classes)
+        made = trainers.sample(generator, count, seed, self.config.recipe.latent, labels=labels)
+        return self.preprocessing.to_pixels(made)
+
+    def _samples(self, trainer: keras.Model) -> np.ndarray:
+        settings = self.config.samples
+        return self._draw(trainer.in_use(trainer.generator), settings.count, settings.seed)
+
+    def _discriminators(self) -> dict[int, config.Builder]:
+        """The builder of each level's discriminator, with what it shares with the generator."""
+        builder = self.config.discriminator
+        shared = {
+            name: argument(self.config.generator, name) for name in ("sizes", "channels", "classes")
+        }
+        return {
+            size: config.Builder(
+                name=builder.name, arguments={"size": size} | shared | builder.arguments
+            )
+            for size in shared["sizes"]
+        }

@@ -1,0 +1,47 @@
+"""Where a model is, and opening it."""
+
+from pathlib import Path
+
+from keras_arch import hub, presets
+from keras_arch.errors import RunError
+from keras_arch.runs.directory import RunDirectory
+
+
+def model_address(ref: str | Path) -> str | Path:
+    """Where the model of a reference is, in the terms of `hub.open`.
+
+    Args:
+        ref: A run directory, a model directory, the name of a config (its finished run in
+            `runs/NAME`, else its repository), `hf://user/repo[@revision]` or `file://...`.
+
+    Raises:
+        RunError: If it is a run that has not finished.
+
+    Example:
+        >>> model_address("hf://user/repo@main")
+        'hf://user/repo@main'
+    """
+    if "://" in str(ref):
+        return str(ref)
+    run = RunDirectory(ref)
+    if not run.path.exists() and str(ref) in presets.names():
+        run = RunDirectory(Path("runs") / str(ref))
+        if not run.model.exists():
+            return str(ref)
+    if run.model.exists():
+        return run.model
+    if run.config.exists():
+        raise RunError(
+            f"the run in {run.path} has not finished; go on with: keras-arch train {run.config} "
+            f"--out {run.path} --resume"
+        )
+    return run.path if run.path.exists() else str(ref)
+
+
+def open_model(ref: str | Path, *, token: str | None = None) -> "hub.Opened":
+    """Open a model with its card; `ref` is as in `model_address`.
+
+    Raises:
+        HubError: If it is not there, cannot be reached or is not what its record says.
+    """
+    return hub.open(model_address(ref), token=token)
