@@ -225,10 +225,84 @@ def generate(
     ref: Ref,
     count: Annotated[int, typer.Option(help="How many images.")] = 64,
     seed: Annotated[int | None, typer.Option(help="The same seed, the same images.")] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="A class to draw, by number or name; may be repeated."),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE.png")] = Path("samples.png"),
 ) -> None:
     """Draw images from a generator into one picture."""
-    print(_runs().generate(ref, count, seed, out))
+    print(_runs().generate(ref, count, seed, out, labels=labels))
+
+
+@app.command()
+def judge(
+    ref: Ref,
+    network: Annotated[
+        str, typer.Option(help="A classifier (a REF as elsewhere), or inception.")
+    ] = "inception",
+    figures: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Out of fid, kid, inception_score, precision, recall, density, coverage, parzen.",
+        ),
+    ] = "fid,kid",
+    images: Annotated[int, typer.Option(min=2, help="Generated images.")] = 10_000,
+    source: Annotated[
+        str | None, typer.Option(help="Data source.", show_default="what it was trained on")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Part of the data, such as test.")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where the data is kept.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write figures.json here.")
+    ] = None,
+) -> None:
+    """Measure a generator's images against real ones."""
+    found = _runs().judge(
+        ref,
+        network,
+        figures=[name.strip() for name in figures.split(",")],
+        images=images,
+        source=source,
+        split=split,
+        data_dir=data_dir,
+        out=out,
+    )
+    _figures(found.values)
+    print(f"taken with: {found.description}")
+
+
+@app.command()
+def diagnose(
+    ref: Ref,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the pictures.")] = Path(
+        "diagnosis"
+    ),
+    network: Annotated[
+        str | None, typer.Option(help="A classifier that counts the classes there are.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Training images.", show_default="what it was trained on")
+    ] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where the data is kept.")] = None,
+) -> None:
+    """Draw what tells a generator's illnesses: walks, sums, neighbours, modes."""
+    for path in _runs().diagnose(ref, out, network=network, source=source, data_dir=data_dir):
+        print(path)
+
+
+@app.command()
+def translate(
+    ref: Ref,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Gets NAME.png for each.")] = Path(
+        "translated"
+    ),
+) -> None:
+    """Translate image files with a pix2pix or CycleGAN."""
+    for path in _runs().translate(ref, images, out):
+        print(path)
 
 
 @app.command()

@@ -23,10 +23,8 @@ from keras_arch.runs.building import (
     published,
 )
 from keras_arch.runs.directory import RunDirectory
-from keras_arch.runs.opening import open_model
+from keras_arch.runs.judging import COUNTED, draw, judge_network, real_images
 
-# Images that a judge sees at the end: of how many classes they are, and of which when asked for.
-JUDGED = 1_000
 _TASKS = {
     "unconditional-image-generation": ("unconditional-image-generation",),
     "conditional-image-generation": (
@@ -216,26 +214,17 @@ class Generation:
     @functools.cached_property
     def _network(self) -> metrics.FeatureNetwork:
         """The network that judges."""
-        ref = self.config.judge.network
-        if ref == "inception":
-            return metrics.inception()
-        opened = open_model(ref)
-        if opened.card is None or opened.card.task != "image-classification":
-            raise ConfigError(f"judge.network {ref} is no classifier; give one, or inception")
-        return metrics.classifier(opened.model, opened.card.preprocessing, opened.card.name)
+        return judge_network(self.config.judge.network)
 
     @functools.cached_property
     def _judge(self) -> metrics.GenerativeFigures:
         """The figures, with the real images looked at once."""
         judge, settings = self.config.judge, self.config.data
         wanted = [name for name in judge.figures if name != "read_as"]
-        images = data.load(settings.source, settings.train, data_dir=settings.data_dir)
-        real = []
-        for element in images.take(judge.images):
-            image = element[0] if isinstance(element, tuple) else element
-            fitted = np.asarray(self.preprocessing.fit(image))
-            real.append(np.clip(np.rint(fitted), 0, 255).astype(np.uint8))
-        judged = metrics.GenerativeFigures(np.stack(real), self._network, wanted or ["fid"])
+        real = real_images(
+            settings.source, settings.train, self.preprocessing, judge.images, settings.data_dir
+        )
+        judged = metrics.GenerativeFigures(real, self._network, wanted or ["fid"])
         _log.info("judged by %s", judged.description)
         return judged
 
@@ -258,7 +247,7 @@ class Generation:
         classes = data.describe(settings.source, data_dir=settings.data_dir).classes
         if classes is None or len(classes) != self._network.classes:
             return {}
-        images = self._draw(generator, JUDGED, self.config.samples.seed + 2)
+        images = self._draw(generator, COUNTED, self.config.samples.seed + 2)
         coverage = diagnosis.mode_coverage(
             images, self._network, class_names=classes, path=directory.modes
         )
@@ -274,11 +263,8 @@ class Generation:
     # Drawing.
 
     def _draw(self, generator: keras.Model, count: int, seed: int) -> np.ndarray:
-        labels = None
-        if self.classes is not None:
-            labels = trainers.class_labels(count, self.classes)
-        made = trainers.sample(generator, count, seed, self.config.recipe.latent, labels=labels)
-        return self.preprocessing.to_pixels(made)
+        latent = self.config.recipe.latent
+        return draw(generator, self.preprocessing, count, seed, latent, self.classes)
 
     def _samples(self, trainer: keras.Model) -> np.ndarray:
         settings = self.config.samples

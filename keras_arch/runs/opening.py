@@ -1,9 +1,10 @@
 """Where a model is, and opening it."""
 
 from pathlib import Path
+from typing import Any
 
-from keras_arch import hub, presets
-from keras_arch.errors import RunError
+from keras_arch import config, hub, presets
+from keras_arch.errors import ArgumentError, RunError
 from keras_arch.runs.directory import RunDirectory
 
 
@@ -45,3 +46,33 @@ def open_model(ref: str | Path, *, token: str | None = None) -> "hub.Opened":
         HubError: If it is not there, cannot be reached or is not what its record says.
     """
     return hub.open(model_address(ref), token=token)
+
+
+def opened_with_card(
+    ref: str | Path, *, token: str | None = None, training: bool = False
+) -> "hub.Opened":
+    """Open a model that says what its inputs and outputs mean.
+
+    Args:
+        ref: As in `model_address`.
+        token: For a private repository.
+        training: Whether what it was trained with is wanted too.
+
+    Raises:
+        ArgumentError: If it says nothing.
+    """
+    opened = hub.open(model_address(ref), token=token, training=training)
+    if opened.card is None:
+        raise ArgumentError(
+            f"{ref} was not saved by keras_arch, so nothing says how its pixels are prepared or "
+            "what its outputs mean; open it in Python with hub.load"
+        )
+    return opened
+
+
+def trained_on(ref: str | Path, card: "hub.Card") -> dict[str, Any]:
+    """What the model was trained on: the run's own config knows the paths, a card does not."""
+    for run in (RunDirectory(ref), RunDirectory(Path("runs") / str(ref))):
+        if "://" not in str(ref) and run.config.exists() and run.model.exists():
+            return config.load(run.config).data.model_dump()
+    return card.recipe.get("data", {})

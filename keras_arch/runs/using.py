@@ -9,12 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_arch import config, data, export, files, hub, pictures, trainers
+from keras_arch import data, export, files, hub, pictures, trainers
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.runs.building import EVALUATION_BATCH
 from keras_arch.runs.classification import classification_figures
-from keras_arch.runs.directory import RunDirectory
-from keras_arch.runs.opening import model_address, open_model
+from keras_arch.runs.judging import sample_sheet
+from keras_arch.runs.opening import model_address, opened_with_card, trained_on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,22 +53,28 @@ def evaluate(
 
     Returns:
         For a classifier accuracy, error and loss; for a generator the means of its game against
-        the discriminator that was saved with it.
+        the discriminator that was saved with it; for a translator of pairs its L1 error in
+        [-1, 1].
 
     Raises:
         DataError: If the data is missing or does not fit the model.
         ArgumentError: If the model says not what it was trained on, and `source` neither.
     """
-    opened = _with_card(hub.open(model_address(ref), token=token, training=True), ref)
+    opened = opened_with_card(ref, token=token, training=True)
     card = opened.card
-    trained_on = _recipe_data(ref, card)
+    settings = trained_on(ref, card)
     classifier = card.task == "image-classification"
-    source = source or trained_on.get("source")
-    split = split or trained_on.get("test" if classifier else "train")
-    data_dir = data_dir or trained_on.get("data_dir")
+    source = source or settings.get("source")
+    generator = card.latent is not None
+    split = split or settings.get("train" if generator else "test")
+    data_dir = data_dir or settings.get("data_dir")
     if source is None:
         raise ArgumentError(f"{ref} does not say what it was trained on; give a data source")
     images = data.load(source, split or "test", data_dir=data_dir)
+    if card.task == "image-to-image":
+        kind = data.describe(source, data_dir=data_dir).kind
+        if kind != "pairs":
+            raise ArgumentError(f"a translator is measured on pairs:PATH, {source} is no such data")
     batches = data.evaluation(images, card.preprocessing, EVALUATION_BATCH)
     if classifier:
         classes = data.describe(source, data_dir=data_dir).classes
@@ -81,8 +87,10 @@ def evaluate(
         if out is not None:
             labels = card.labels or classes
             pictures.confusion_matrix(matrix, labels, Path(out) / "confusion_matrix.png")
-    else:
+    elif generator:
         figures = _evaluate_game(opened, batches)
+    else:
+        figures = _evaluate_pairs(opened, batches)
     if out is not None:
         files.atomic_write(Path(out) / "metrics.json", json.dumps(figures, indent=1) + "\n")
     return figures
@@ -94,6 +102,7 @@ def generate(
     seed: int | None = None,
     out: str | Path = "samples.png",
     *,
+    labels: Sequence[int | str] | None = None,
     token: str | None = None,
 ) -> Path:
     """Draw images from a generator into one picture.
@@ -103,21 +112,64 @@ def generate(
         count: How many images.
         seed: The same seed gives the same images.
         out: The PNG file.
+        labels: For a conditional generator, the classes to draw, by number or name, in turn.
+            Default: all of them, a column each.
         token: For a private repository.
 
     Returns:
         The file.
 
     Raises:
-        ArgumentError: If the model is no generator, or has no card.
+        ArgumentError: If the model is no generator or has no card, or a class is unknown.
     """
-    opened = _with_card(open_model(ref, token=token), ref)
-    if opened.card.latent is None:
-        raise ArgumentError(f"{ref} is {opened.card.architecture}, which generates no images")
-    distribution = opened.card.latent["distribution"]
-    images = trainers.sample(opened.model, count, seed, distribution)
-    sheet = pictures.grid(opened.card.preprocessing.to_pixels(images), enlarge=True)
-    return pictures.save_png(sheet, out)
+    opened = opened_with_card(ref, token=token)
+    card = opened.card
+    if card.latent is None:
+        raise ArgumentError(f"{ref} is {card.architecture}, which generates no images")
+    if labels:
+        numbers = [_class_number(label, card.labels, ref) for label in labels]
+        labels = [numbers[i % len(numbers)] for i in range(count)]
+    return pictures.save_png(sample_sheet(opened, count, seed, labels or None), out)
+
+
+def translate(
+    ref: str | Path,
+    images: Sequence[str | Path],
+    out: str | Path = "translated",
+    *,
+    token: str | None = None,
+) -> list[Path]:
+    """Translate image files, each by itself.
+
+    Args:
+        ref: An image translator, as in `model_address`.
+        images: JPEG, PNG or other files that Pillow reads, of any size.
+        out: Folder of the results, `NAME.png` each.
+        token: For a private repository.
+
+    Returns:
+        The files.
+
+    Raises:
+        ArgumentError: If the model is no translator, or two images would get one name.
+        DataError: If a file is missing or is no image.
+    """
+    opened = opened_with_card(ref, token=token)
+    card = opened.card
+    if card.task != "image-to-image":
+        raise ArgumentError(f"{ref} is {card.architecture}, which does not translate images")
+    paths = list(map(Path, images))
+    names = [path.stem for path in paths]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise ArgumentError(f"two images are named {twice!r} and would become one file")
+    made = card.target_preprocessing or card.preprocessing
+    written = []
+    for path in paths:
+        inputs = np.asarray(card.preprocessing(_read_image(path)[None]))
+        pixels = made.to_pixels(trainers.translate(opened.model, inputs)[0])
+        written.append(pictures.save_png(pixels, Path(out) / f"{path.stem}.png"))
+    return written
 
 
 def predict(
@@ -142,7 +194,7 @@ def predict(
         ArgumentError: If the model is no classifier.
         DataError: If a file is missing or is no image.
     """
-    opened = _with_card(open_model(ref, token=token), ref)
+    opened = opened_with_card(ref, token=token)
     card = opened.card
     if card.task != "image-classification":
         raise ArgumentError(f"{ref} is {card.architecture}, which does not classify images")
@@ -180,7 +232,7 @@ def export_model(
     Returns:
         `directory/NAME/VERSION`.
     """
-    opened = _with_card(open_model(ref, token=token), ref)
+    opened = opened_with_card(ref, token=token)
     card = opened.card
     return export.saved_model(
         opened.model,
@@ -189,6 +241,8 @@ def export_model(
         preprocessing=card.preprocessing,
         labels=card.labels,
         latent=card.latent,
+        task=card.task,
+        target_preprocessing=card.target_preprocessing,
         version=version,
     )
 
@@ -219,36 +273,44 @@ def push(
     return hub.push(where, repository, private=private, revision=revision, token=token)
 
 
-def _with_card(opened: "hub.Opened", ref: str | Path) -> "hub.Opened":
-    """A model that says what its inputs and outputs mean, or an error."""
-    if opened.card is None:
-        raise ArgumentError(
-            f"{ref} was not saved by keras_arch, so nothing says how its pixels are prepared or "
-            "what its outputs mean; open it in Python with hub.load"
-        )
-    return opened
-
-
-def _recipe_data(ref: str | Path, card: "hub.Card") -> dict[str, Any]:
-    """What the model was trained on: the run's own config knows the paths, a card does not."""
-    for run in (RunDirectory(ref), RunDirectory(Path("runs") / str(ref))):
-        if "://" not in str(ref) and run.config.exists() and run.model.exists():
-            return config.load(run.config).data.model_dump()
-    return card.recipe.get("data", {})
-
-
 def _evaluate_game(opened: "hub.Opened", batches: Any) -> dict[str, float]:
     """The losses of a generator against the discriminator beside it."""
     folder = opened.training / "discriminator" if opened.training else None
     if folder is None or not folder.exists():
         raise ArgumentError(
-            f"{opened.card.name} was saved without its discriminator; a generator alone has no "
-            "figures (look at it with: keras-arch generate)"
+            f"{opened.card.name} was saved without the one discriminator of a game; measure the "
+            "generator with: keras-arch judge, look at it with: keras-arch generate"
         )
-    gan = trainers.GAN(opened.model, hub.load(folder), latent=opened.card.latent["distribution"])
+    latent, labels = opened.card.latent["distribution"], opened.card.labels
+    discriminator = hub.load(folder)
+    if labels:
+        gan = trainers.ConditionalGAN(opened.model, discriminator, len(labels), latent=latent)
+    else:
+        gan = trainers.GAN(opened.model, discriminator, latent=latent)
     gan.compile(loss=opened.card.recipe.get("recipe", {}).get("loss", "non_saturating"))
     figures = gan.evaluate(batches, return_dict=True, verbose=0)
     return {name: float(value) for name, value in figures.items()}
+
+
+def _evaluate_pairs(opened: "hub.Opened", batches: Any) -> dict[str, float]:
+    """The mean L1 error of a translator on pairs."""
+    total = count = 0
+    for inputs, targets in batches.as_numpy_iterator():
+        made = trainers.translate(opened.model, inputs)
+        total += float(np.abs(made - targets).mean(axis=(1, 2, 3)).sum())
+        count += len(targets)
+    return {"l1": total / count}
+
+
+def _class_number(label: int | str, labels: Sequence[str] | None, ref: Any) -> int:
+    """A class by its number or name."""
+    if not labels:
+        raise ArgumentError(f"{ref} draws no classes on request; leave labels out")
+    if str(label) in labels:
+        return list(labels).index(str(label))
+    if str(label).isdecimal() and int(label) < len(labels):
+        return int(label)
+    raise ArgumentError(f"{ref} draws {', '.join(labels)}; there is no class {label!r}")
 
 
 def _read_image(path: Path) -> np.ndarray:
