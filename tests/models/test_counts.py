@@ -5,6 +5,7 @@ these builders; the ones below repeat the published tables, so that neither can 
 """
 
 import ast
+import itertools
 
 import pytest
 
@@ -23,6 +24,8 @@ ALL = [
     for entry in registry.entries()
     for call, count in entry.parameters.items()
 ]
+# Too large to build at every run of the tests.
+HUGE = ("depth=1202", "variant='tfd_stacked'")
 
 
 def _arguments(call):
@@ -32,7 +35,7 @@ def _arguments(call):
 
 @pytest.mark.parametrize(
     ("name", "call", "count"),
-    [pytest.param(*row, marks=pytest.mark.slow if "1202" in row[1] else ()) for row in ALL],
+    [pytest.param(*row, marks=pytest.mark.slow if row[1] in HUGE else ()) for row in ALL],
 )
 def test_registered_counts(name, call, count):
     assert trainable(models.create(name, **_arguments(call))) == count
@@ -65,3 +68,46 @@ def test_closed_form(blocks):
 def test_published_dcgan_port():
     assert trainable(models.DCGANGenerator()) == 3_576_704
     assert trainable(models.DCGANDiscriminator()) == 2_765_568
+
+
+def test_published_first_gans():
+    assert trainable(models.GANGenerator()) == 2_503_984
+    assert trainable(models.GANDiscriminator()) == 1_231_441
+    assert trainable(models.CGANGenerator()) == 2_413_984
+    assert trainable(models.CGANDiscriminator()) == 1_224_351
+
+
+def _perceptron(*widths):
+    return sum(a * b + b for a, b in itertools.pairwise(widths))
+
+
+@pytest.mark.parametrize("units", [1, 7])
+@pytest.mark.parametrize("pixels", [4, 64])
+def test_perceptrons_in_closed_form(units, pixels):
+    shape = (pixels // 2, 2, 1)
+    generator = models.GANGenerator(image_shape=shape, latent_size=9, units=units)
+    assert trainable(generator) == _perceptron(9, units, units, pixels)
+    discriminator = models.GANDiscriminator(image_shape=shape, units=units, pieces=3)
+    hidden = _perceptron(pixels, 3 * units) + _perceptron(units, 3 * units)
+    assert trainable(discriminator) == hidden + _perceptron(units, 1)
+
+
+@pytest.mark.parametrize("classes", [None, 4])
+def test_pyramid_in_closed_form(classes):
+    sizes, channels, filters, units = (4, 9, 12), 2, 3, 5
+    labels = classes or 0
+    arguments = {"sizes": sizes, "channels": channels, "classes": classes, "filters": filters}
+    expected = _perceptron(6 + labels, units, units, 4 * 4 * channels)
+    for size in sizes[1:]:
+        plane = _perceptron(labels, size * size) if classes else 0
+        planes = 1 + channels + bool(classes)
+        expected += plane + 49 * planes * filters + filters + 49 * filters * filters + filters
+        expected += 25 * filters * channels + channels
+
+        side = (size - 4 - 5) // 2 + 1
+        judged = plane + 25 * (channels + bool(classes)) * filters + filters
+        judged += 25 * filters * filters + filters + side * side * filters + 1
+        assert trainable(models.LAPGANDiscriminator(size, **arguments)) == judged
+    assert trainable(models.LAPGANGenerator(latent_size=6, units=units, **arguments)) == expected
+    coarsest = models.LAPGANDiscriminator(4, units=units, **arguments)
+    assert trainable(coarsest) == _perceptron(4 * 4 * channels + labels, units, units, 1)

@@ -7,19 +7,22 @@ from hypothesis import strategies as st
 from keras_arch import models
 from keras_arch.errors import ArgumentError
 from tests.models import golden
-from tests.models.tester import Case, ModelTester
+from tests.models.tester import Case, ModelTester, forward
 
 WRONG = (
     ({"image_size": 48}, "16, 32, 64, 128, 256"),
     ({"channels": 0}, "channels"),
     ({"variant": "other"}, "'other'"),
     ({"filters": 2000}, "1024"),
+    ({"classes": 0}, "classes"),
 )
 SMALL = {"image_size": 32, "channels": 2, "filters": 4}
 CASES = [
     Case("DCGANGenerator", SMALL | {"latent_size": 5}, (32, 32, 2), wrong=WRONG),
     Case("DCGANGenerator", SMALL | {"variant": "paper"}, (32, 32, 2)),
+    Case("DCGANGenerator", SMALL | {"classes": 3}, (32, 32, 2)),
     Case("DCGANDiscriminator", SMALL, (1,), wrong=WRONG),
+    Case("DCGANDiscriminator", SMALL | {"classes": 3}, (1,)),
     Case("DCGANDiscriminator", SMALL | {"variant": "paper"}, (1,)),
 ]
 
@@ -154,3 +157,33 @@ def test_golden_discriminator_of_the_pytorch_examples():
 def test_sizes_that_are_refused(size):
     with pytest.raises(ArgumentError, match="image_size"):
         models.DCGANGenerator(size)
+
+
+def test_conditional_generator_adds_each_classs_rows_to_the_projection():
+    """Joined to the latent, a label adds its own row of the projection and changes nothing else."""
+    plain = models.DCGANGenerator(16, 1, 5, filters=2)
+    conditional = models.DCGANGenerator(16, 1, 5, filters=2, classes=3)
+    names = [layer.name for layer in plain.layers]
+    added = [layer.name for layer in conditional.layers if layer.name not in names]
+    assert sorted(added) == ["label", "label_one_hot", "latent_and_label"]
+    rows = np.random.default_rng(0).normal(size=(3, plain.get_layer("project").units))
+    kernel, *others = plain.get_weights()
+    # Class 1 adds nothing, so there it is the plain generator.
+    rows[1] = 0
+    conditional.set_weights([np.concatenate([kernel, rows]), *others])
+    latent = np.random.default_rng(1).normal(size=(2, 5)).astype("float32")
+    ours = [forward(conditional, [latent, np.full(2, label, "int32")]) for label in range(3)]
+    np.testing.assert_allclose(ours[1], forward(plain, latent), atol=1e-6)
+    assert not np.allclose(ours[0], ours[1], atol=1e-3)
+    assert not np.allclose(ours[0], ours[2], atol=1e-3)
+
+
+def test_conditional_discriminator_sees_its_classs_plane_as_a_channel():
+    model = models.DCGANDiscriminator(16, 2, filters=2, classes=3)
+    joined = keras.Model(model.inputs, model.get_layer("image_and_label").output)
+    image = np.random.default_rng(0).normal(size=(3, 16, 16, 2)).astype("float32")
+    label = np.array([2, 0, 1], "int32")
+    seen = forward(joined, [image, label])
+    np.testing.assert_array_equal(seen[..., :2], image)
+    planes = np.asarray(model.get_layer("label_pixels").kernel).reshape(3, 16, 16)
+    np.testing.assert_allclose(seen[..., 2], planes[label], atol=1e-6)

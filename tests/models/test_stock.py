@@ -12,6 +12,7 @@ from tests.models import (
     test_cyclegan,
     test_dcgan,
     test_gan,
+    test_lapgan,
     test_patch_discriminator,
     test_pix2pix,
 )
@@ -23,6 +24,7 @@ CASES = [
     *test_cyclegan.CASES,
     *test_dcgan.CASES,
     *test_gan.CASES,
+    *test_lapgan.CASES,
     *test_patch_discriminator.CASES,
     *test_pix2pix.CASES,
 ]
