@@ -156,7 +156,7 @@ class TestCutout:
         ] == ["001111", "000111", "100011", "110001", "111000", "111100"]
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(st.integers(0, 2**32 - 1))
 def test_each_example_by_its_own_numbers_alone(seed):
     """The batch as a whole is each image alone, and the same again at a second call."""
