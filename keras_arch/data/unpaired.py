@@ -57,7 +57,10 @@ class Unpaired:
         """
         import tensorflow as tf
 
-        longest = max(counting.count(self.image), counting.count(self.other))
+        sizes = [counting.count(self.image), counting.count(self.other)]
+        if not all(sizes):
+            raise DataError("the data set holds no image in one domain")
+        longest = max(sizes)
         both = tf.data.Dataset.zip((self.image.repeat(), self.other.repeat())).take(longest)
         return both.apply(tf.data.experimental.assert_cardinality(longest))
 

@@ -454,6 +454,11 @@ def test_evaluation_of_two_domains_repeats_the_smaller(cache):
     np.testing.assert_array_equal(others, [100, 101, 100, 101, 100])
 
 
+def test_a_domain_without_images_has_no_pictures():
+    with pytest.raises(DataError, match="holds no image in one domain"):
+        data.evaluation(data.Unpaired(numbered(5), numbered(5).take(0)), RAW, 2)
+
+
 def test_domains_of_several_sizes_and_channels_are_brought_to_one():
     both = data.Unpaired(textured(3, size=9), numbered(2, size=5))
     ((images, others),) = taken(data.training(both, COLOUR, 3, seed=0, augment=["flip"]), 1)
