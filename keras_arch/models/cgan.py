@@ -15,6 +15,7 @@ import keras
 from keras import layers
 
 from keras_arch import blocks
+from keras_arch.errors import ArgumentError
 from keras_arch.models.gan import DISCRIMINATOR_RANGE, GENERATOR_RANGE
 from keras_arch.registry import register
 
@@ -38,6 +39,7 @@ def CGANGenerator(
     latent_units: int = 200,
     label_units: int = 1000,
     joint_units: int = 1200,
+    dropout: float = DROPOUT,
     weights: str | None = None,
     name: str | None = None,
 ) -> keras.Model:
@@ -53,6 +55,9 @@ def CGANGenerator(
         latent_units: Width of the latent's hidden layer.
         label_units: Width of the label's hidden layer.
         joint_units: Width of the joint hidden layer.
+        dropout: Part of each hidden layer that is dropped in training. Default the paper's .5,
+            whose noise can drown the latent's: sampled without it, the trained generator then gives
+            one image a class. 0 leaves the latent as the only noise.
         weights: `None` for random weights, or the path of a `.weights.h5` file.
         name: Name of the model.
 
@@ -76,15 +81,17 @@ def CGANGenerator(
         label_units=label_units,
         joint_units=joint_units,
     )
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise ArgumentError(f"dropout must be from 0 to below 1, got {dropout!r}")
     latent = keras.Input((latent_size,), name="latent")
     label, one_hot = blocks.label_input(classes)
     x = layers.Concatenate(name="latent_and_label")(
         [
-            _hidden(latent, latent_units, "latent_hidden"),
-            _hidden(one_hot, label_units, "label_hidden"),
+            _hidden(latent, latent_units, dropout, "latent_hidden"),
+            _hidden(one_hot, label_units, dropout, "label_hidden"),
         ]
     )
-    x = _hidden(x, joint_units, "joint_hidden")
+    x = _hidden(x, joint_units, dropout, "joint_hidden")
     x = layers.Dense(
         math.prod(image_shape), kernel_initializer=_uniform(GENERATOR_RANGE), name="pixels"
     )(x)
@@ -160,11 +167,11 @@ def CGANDiscriminator(
     return blocks.load_weights(model, weights)
 
 
-def _hidden(x, units, name):
+def _hidden(x, units, dropout, name):
     x = layers.Dense(
         units, activation="relu", kernel_initializer=_uniform(GENERATOR_RANGE), name=name
     )(x)
-    return layers.Dropout(DROPOUT, name=f"{name}_dropout")(x)
+    return layers.Dropout(dropout, name=f"{name}_dropout")(x) if dropout else x
 
 
 def _maxout(x, units, pieces, name):
