@@ -410,14 +410,16 @@ def _notes_on_stderr() -> Iterator[None]:
     logger = logging.getLogger("keras_arch")
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    level = logger.level
+    before = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    # Libraries give the root logger handlers of their own, which would say it all again.
+    logger.propagate = False
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(level)
+        logger.level, logger.propagate = before
 
 
 def _fail(message: Any, code: int = MISTAKE, label: str = "error") -> int:

@@ -61,7 +61,7 @@ def published(builder: config.Builder, trained: keras.Model) -> keras.Model:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        network = build_network(builder, synchronized=False)
+        network = build_network(builder)
     finally:
         keras.config.set_dtype_policy(before)
     # All variables: those of dropout's seeds decide what a network that keeps dropout gives.

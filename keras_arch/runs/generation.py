@@ -47,7 +47,7 @@ class Generation:
         self.classes = argument(checked.generator, "classes")
         self.levels = checked.task == "laplacian-pyramid-generation"
         self.labels: list[str] | None = None
-        self._kept: Any = None
+        self._final: Any = None
 
     def check(self) -> None:
         """The networks, the images and the labels fit each other."""
@@ -124,16 +124,8 @@ class Generation:
                 tensorboard=directory.logs / "samples",
             )
         ]
-        judge = self.config.judge
-        if judge is not None:
-            self._kept = callbacks.BestModel(
-                directory.best,
-                self._judged,
-                network=lambda trainer: trainer.in_use(trainer.generator),
-                monitor=judge.figures[0],
-                every=judge.every,
-            )
-            chain.append(self._kept)
+        if self.config.judge is not None:
+            chain.append(self._best(directory))
         return chain
 
     def validation(self) -> Any:
@@ -152,10 +144,10 @@ class Generation:
         found = model.evaluate(batches, return_dict=True, verbose=0)
         figures = {name: float(value) for name, value in found.items()}
         self._final = published(self.config.generator, model.in_use(model.generator))
-        if self._kept is not None:
-            record = self._kept.load(self._final)
-            figures |= {"best_epoch": float(record.epoch)}
-            figures |= self._figures_of(self._final)
+        kept = self._best(directory).best() if self.config.judge else None
+        if kept is not None:
+            kept.load(self._final)
+            figures |= {"best_epoch": float(kept.epoch)} | kept.figures
             figures |= self._diagnosed(self._final, directory)
         sheet = self._draw(self._final, self.config.samples.count, self.config.samples.seed)
         sheet = pictures.grid(sheet, columns=self.classes, enlarge=True)
@@ -210,6 +202,16 @@ class Generation:
         return directory.samples / "final.png"
 
     # The judge.
+
+    def _best(self, directory: RunDirectory) -> "callbacks.BestModel":
+        """What keeps the best generator of the run."""
+        return callbacks.BestModel(
+            directory.best,
+            self._judged,
+            network=lambda trainer: trainer.in_use(trainer.generator),
+            monitor=self.config.judge.figures[0],
+            every=self.config.judge.every,
+        )
 
     @functools.cached_property
     def _network(self) -> metrics.FeatureNetwork:
