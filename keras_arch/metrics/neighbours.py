@@ -7,8 +7,8 @@ import numpy as np
 
 from keras_arch.errors import ArgumentError
 
-# Numbers in one block of distances: 64 MiB of float64.
-_BLOCK = 2**23
+# Numbers in one block of distances: 32 MiB of float64.
+_BLOCK = 2**22
 # Squared lengths to which two distances are one and the same: a matrix product leaves that much
 # rounding, and a copy of an image must count as one.
 _ROUNDING = 1e-12
