@@ -60,13 +60,14 @@ class Family:
     Attributes:
         source: Which PyTorch code the names are from.
         arguments: From the state's shapes and the user's arguments to the builder's arguments.
-        prefixes: From the built network to the PyTorch module of each layer with weights.
+        prefixes: From the built network and the state's shapes to the PyTorch module of each layer
+            with weights.
         dense: Layout of its dense layers.
     """
 
     source: str
     arguments: Callable[[Shapes, Arguments], Arguments]
-    prefixes: Callable[[keras.Model], dict[str, str]]
+    prefixes: Callable[[keras.Model, Shapes], dict[str, str]]
     dense: Layout = LINEAR
 
 
@@ -120,7 +121,7 @@ def _unet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
     )
 
 
-def _unet_prefixes(model: keras.Model) -> dict[str, str]:
+def _unet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     halvings = sum(re.fullmatch(r"down\d+_conv", layer.name) is not None for layer in model.layers)
     levels = dict(enumerate(_unet_levels(halvings), start=1))
     prefixes = {"down1_conv": f"{levels[1]}0", "output_conv": f"{levels[1]}3"}
@@ -154,12 +155,8 @@ def _patch_arguments(shapes: Shapes, given: Arguments) -> Arguments:
             )
     norm = given.get("norm") or ("instance" if f"{second}.bias" in shapes else "batch")
     channels = _size(shapes, f"{first}.weight", 1)
-    return _known(
-        receptive_field=field,
-        filters=_size(shapes, f"{first}.weight", 0),
-        norm=norm,
-        **(_split_channels(channels, given) if channels else {}),
-    )
+    known = _known(receptive_field=field, filters=_size(shapes, f"{first}.weight", 0), norm=norm)
+    return known | (_split_channels(channels, given) if channels else {})
 
 
 def _split_channels(channels: int, given: Arguments) -> Arguments:
@@ -179,7 +176,7 @@ def _split_channels(channels: int, given: Arguments) -> Arguments:
     return {"target_channels": target, "image_shape": (256, 256, max(condition, 1))}
 
 
-def _patch_prefixes(model: keras.Model) -> dict[str, str]:
+def _patch_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     stages = sum(re.fullmatch(r"stage\d+_conv", layer.name) is not None for layer in model.layers)
     if model.get_layer("stage1_conv").kernel_size == (1, 1):
         return {
@@ -198,9 +195,12 @@ def _patch_prefixes(model: keras.Model) -> dict[str, str]:
 # CycleGAN's generator.
 
 
+_IN_BLOCK = r"model\.\d+\.conv_block\.(\d+)\.weight$"
+
+
 def _cyclegan_arguments(shapes: Shapes, given: Arguments) -> Arguments:
     blocks = _numbers(shapes, r"model\.(\d+)\.conv_block\.")
-    inside = _numbers(shapes, r"model\.\d+\.conv_block\.(\d+)\.weight$")
+    inside = _numbers(shapes, _IN_BLOCK)
     if inside and inside[0] == 0:
         raise ConvertError(
             "the state dict is of a generator whose blocks pad with zeros ('conv_block.0.weight'); "
@@ -216,12 +216,14 @@ def _cyclegan_arguments(shapes: Shapes, given: Arguments) -> Arguments:
     )
 
 
-def _cyclegan_prefixes(model: keras.Model) -> dict[str, str]:
+def _cyclegan_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     blocks = sum(re.fullmatch(r"block\d+", layer.name) is not None for layer in model.layers)
+    # Dropout between the two convolutions of a block moves the second one on by one.
+    second = 6 if 6 in _numbers(shapes, _IN_BLOCK) else 5
     prefixes = {"stem_conv": "model.1", "down1_conv": "model.4", "down2_conv": "model.7"}
     for block in range(1, blocks + 1):
         prefixes[f"block{block}_1_conv"] = f"model.{9 + block}.conv_block.1"
-        prefixes[f"block{block}_2_conv"] = f"model.{9 + block}.conv_block.5"
+        prefixes[f"block{block}_2_conv"] = f"model.{9 + block}.conv_block.{second}"
     after = 10 + blocks
     return prefixes | {
         "up1_conv": f"model.{after}",
@@ -266,7 +268,7 @@ def _stages(model: keras.Model) -> int:
     return sum(re.fullmatch(r"stage\d+", layer.name) is not None for layer in model.layers)
 
 
-def _dcgan_generator_prefixes(model: keras.Model) -> dict[str, str]:
+def _dcgan_generator_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     stages = _stages(model)
     prefixes = {"project": "main.0", "project_norm": "main.1", "output_conv": f"main.{3 * stages}"}
     for stage in range(2, stages + 1):
@@ -275,7 +277,7 @@ def _dcgan_generator_prefixes(model: keras.Model) -> dict[str, str]:
     return prefixes
 
 
-def _dcgan_discriminator_prefixes(model: keras.Model) -> dict[str, str]:
+def _dcgan_discriminator_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     stages = _stages(model)
     prefixes = {"stage1_conv": "main.0", "logits": f"main.{3 * stages - 1}"}
     for stage in range(2, stages + 1):
@@ -299,7 +301,7 @@ def _cifar_resnet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
     )
 
 
-def _cifar_resnet_prefixes(model: keras.Model) -> dict[str, str]:
+def _cifar_resnet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     prefixes = {"stem_conv": "conv1", "stem_norm": "bn1", "logits": "linear"}
     for layer in model.layers:
         match = re.fullmatch(r"stage(\d)_block(\d+)_(1|2|shortcut)_(conv|norm)", layer.name)

@@ -12,7 +12,7 @@ from keras import layers
 
 from keras_arch import models, registry
 from keras_arch.convert import safetensors
-from keras_arch.convert.families import CONVOLUTION, FAMILIES, VECTOR, Family, Layout
+from keras_arch.convert.families import CONVOLUTION, FAMILIES, VECTOR, Family, Layout, Shapes
 from keras_arch.errors import ConvertError
 
 _NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
@@ -78,7 +78,7 @@ def from_torch(
     state = _read(state_dict)
     shapes = {tensor: values.shape for tensor, values in state.items()}
     model = models.create(name, **(family.arguments(shapes, arguments) | arguments))
-    wanted = _wanted(model, family)
+    wanted = _wanted(model, family, shapes)
     _check(name, family, model, wanted, state)
     for layer, parts in wanted.items():
         values = [layout.values(state[tensor]) for tensor, _, layout in parts]
@@ -114,15 +114,15 @@ def _read(state_dict: Mapping[str, Any] | str | os.PathLike) -> dict[str, np.nda
             raise ConvertError(
                 f"state_dict[{name!r}] must be an array of numbers, got {type(tensor).__name__}"
             )
-        state[str(name)[len(prefix) :]] = values.astype(np.float32)
+        state[str(name)[len(prefix) :]] = values.astype(np.float32, copy=False)
     return state
 
 
 def _wanted(
-    model: keras.Model, family: Family
+    model: keras.Model, family: Family, shapes: Shapes
 ) -> dict[str, list[tuple[str, tuple[int, ...], Layout]]]:
     """For each layer with weights: the PyTorch tensors of its weights, in Keras' order."""
-    prefixes = family.prefixes(model)
+    prefixes = family.prefixes(model, shapes)
     wanted = {}
     for layer in model.layers:
         if not layer.weights:
