@@ -210,12 +210,14 @@ class CycleGAN(PlayersTrainer):
 
     def produce(self, tensors: Tensors, training: bool) -> Tensors:
         """Both kinds translated, translated back and, for the identity terms, left alone."""
+        # Not `training=False`, which would overrule what a generator keeps at inference.
+        mode = training or None
 
         def forth(images: Any) -> Any:
-            return self.generator(images, training=training)
+            return self.generator(images, training=mode)
 
         def back(images: Any) -> Any:
-            return self.generator_back(images, training=training)
+            return self.generator_back(images, training=mode)
 
         image, other = tensors["image"], tensors["other"]
         made = {"fake_other": forth(image), "fake_image": back(other)}

@@ -56,27 +56,16 @@ class LAPGAN(PlayersTrainer):
         ArgumentError: If the networks do not fit each other, or `latent` is none of these.
 
     Example:
-        >>> from keras import layers
-        >>> from keras_arch import trainers
-        >>> def judge(*shapes):
-        ...     inputs = [keras.Input(shape) for shape in shapes]
-        ...     flat = [layers.Flatten()(x) for x in inputs]
-        ...     joined = layers.Concatenate()(flat) if len(flat) > 1 else flat[0]
-        ...     return keras.Model(inputs, layers.Dense(1)(joined))
-        >>> latent = keras.Input((2 + 16,))
-        >>> lowest = [keras.Input((2,)), layers.Dense(4, "tanh"), layers.Reshape((2, 2, 1))]
-        >>> x = keras.Sequential(lowest, name="level2")(latent[:, :2])
-        >>> x = layers.UpSampling2D(2, interpolation="bilinear")(x)
-        >>> inputs = [keras.Input((4, 4, 1)), keras.Input((4, 4, 1))]
-        >>> residual = layers.Conv2D(1, 3, padding="same")(layers.Concatenate()(inputs))
-        >>> level = keras.Model(inputs, residual, name="level4")
-        >>> x = x + level([layers.Reshape((4, 4, 1))(latent[:, 2:]), x])
+        >>> from keras_arch import models, trainers
+        >>> sizes = (4, 12)
         >>> lapgan = trainers.LAPGAN(
-        ...     keras.Model(latent, x), [judge((2, 2, 1)), judge((4, 4, 1), (4, 4, 1))]
+        ...     models.LAPGANGenerator(sizes, classes=3, filters=4),
+        ...     [models.LAPGANDiscriminator(size, sizes, classes=3, filters=4) for size in sizes],
+        ...     classes=3,
         ... )
-        >>> lapgan.compile()
+        >>> lapgan.compile("sgd")
         >>> lapgan.generate(3, seed=0).shape
-        (3, 4, 4, 1)
+        (3, 12, 12, 3)
     """
 
     def __init__(
@@ -239,8 +228,8 @@ class LAPGAN(PlayersTrainer):
         return {"image": tuple(self.generator.output_shape[1:])} | labels
 
     def made(self) -> dict[str, keras.Model]:
-        """The generator makes images like the data's; what its lowest level makes is as bright."""
-        return {"image": self.generator.get_layer(f"level{self.sizes[0]}")}
+        """The generator makes images like the data's."""
+        return {"image": self.generator}
 
     def unpack(self, data: Any) -> Tensors:
         """A batch as a dictionary, its labels checked."""

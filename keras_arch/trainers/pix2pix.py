@@ -172,7 +172,8 @@ class Pix2Pix(PlayersTrainer):
 
     def produce(self, tensors: Tensors, training: bool) -> Tensors:
         """Translated images."""
-        return {"fake": self.generator(tensors["image"], training=training)}
+        # Not `training=False`, which would overrule what the generator keeps at inference.
+        return {"fake": self.generator(tensors["image"], training=training or None)}
 
     def expected(self) -> dict[str, tuple[int | None, ...]]:
         """Inputs and targets."""

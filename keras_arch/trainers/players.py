@@ -24,7 +24,8 @@ ENGINES = {
     "torch": "keras_arch.trainers.engine_torch",
 }
 # What the last layer's activation can give.
-RANGES = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
+RANGES = {"tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
+_SEED = "training_seed"
 
 Tensors = dict[str, Any]
 Values = dict[str, Any]
@@ -283,6 +284,19 @@ class PlayersTrainer(keras.Model):
 
     # Saving. Sub-classes give `get_config` and `get_compile_config`.
 
+    def save_own_variables(self, store: Any) -> None:
+        """As in `keras.Model`, with the random numbers' state, which Keras does not save."""
+        super().save_own_variables(store)
+        store[_SEED] = ops.convert_to_numpy(self.seed_generator.state)
+
+    def load_own_variables(self, store: Any) -> None:
+        """The inverse of `save_own_variables`; files that are older keep the seed as it is."""
+        own = {name: store[name] for name in store.keys()}  # noqa: SIM118
+        seed = own.pop(_SEED, None)
+        if seed is not None:
+            self.seed_generator.state.assign(np.asarray(seed))
+        super().load_own_variables(own)
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "PlayersTrainer":
         """The inverse of `get_config`."""
@@ -347,7 +361,8 @@ def forward(network: keras.Model, inputs: Any) -> np.ndarray:
     traces in it: looking must not change what is trained or shared.
     """
     with keras.StatelessScope():
-        outputs = network(inputs, training=False)
+        # Not `training=False`, which would overrule what the network keeps at inference.
+        outputs = network(inputs)
     return ops.convert_to_numpy(outputs).astype(np.float32)
 
 
@@ -387,7 +402,7 @@ def check_range(name: str, images: Any, network: keras.Model) -> None:
     images = ops.convert_to_numpy(images).astype("float32")
     least, most = float(images.min()), float(images.max())
     outside = least < low - 0.05 or most > high + 0.05
-    half = activation == "tanh" and least >= 0 and most > 0.5
+    half = low < 0 and least >= 0 and most > 0.5
     if outside or half:
         raise DataError(
             f"{network.name} ends in {activation} and makes values in [{low:g}, {high:g}]; the "
