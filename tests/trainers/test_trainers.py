@@ -1,0 +1,287 @@
+"""What every trainer promises: replicas, saving, going on, looking without touching."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from keras_arch import trainers
+from keras_arch.callbacks import state
+from keras_arch.errors import DataError
+from tests.trainers import games
+
+
+def values(variables):
+    return [np.asarray(keras.ops.convert_to_tensor(variable)) for variable in variables]
+
+
+def whole(trainer):
+    """All state but the running means of the epoch."""
+    means = {id(variable) for variable in trainer.metrics_variables}
+    return values(v for v in state.variables_of(trainer) if id(v) not in means)
+
+
+def assert_equal(first, second, atol=0.0):
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+
+
+def played(trainer, data):
+    return trainer.fit(data, verbose=0, shuffle=False).history
+
+
+@pytest.mark.parametrize("game", games.ALL, ids=str)
+def test_two_replicas_end_with_the_weights_of_one(game, two_replicas):
+    """In single precision, over six steps with the same noise; the pool overflows after one."""
+
+    def train(strategy, start=None):
+        with strategy.scope():
+            trainer = game.make()
+        if start:
+            trainer.set_weights(start)
+        start = trainer.get_weights()
+        return start, played(trainer, game.batches(6)), whole(trainer)
+
+    start, one_history, one = train(tf.distribute.get_strategy())
+    _, two_history, two = train(two_replicas, start)
+    assert_equal(one, two, atol=1e-5)
+    # And it did move by far more than that.
+    moved = [a for a in start if not any(np.array_equal(a, b) for b in one)]
+    assert len(moved) > len(start) / 2
+    assert set(one_history) == set(two_history)
+    for name, mean in one_history.items():
+        np.testing.assert_allclose(mean, two_history[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("game", games.EACH, ids=str)
+class TestSaving:
+    def test_keras_file(self, game, tmp_path):
+        """Saved and loaded, it trains on the same."""
+        trainer = game.make(run_eagerly=True)
+        played(trainer, game.batches(2))
+        trainer.save(tmp_path / "trainer.keras")
+        loaded = keras.saving.load_model(tmp_path / "trainer.keras")
+        assert_equal(whole(trainer), whole(loaded))
+        assert loaded.get_compile_config() == trainer.get_compile_config()
+        loaded.run_eagerly = True
+        # Without noise of its own: the seeds are to have come along.
+        for each in (trainer, loaded):
+            played(each, game.batches(2, seed=1, with_noise=False))
+        assert_equal(whole(trainer), whole(loaded))
+
+    def test_weights_file(self, game, tmp_path):
+        trainer, other = game.make(run_eagerly=True), game.build()
+        played(trainer, game.batches(2))
+        trainer.save_weights(tmp_path / "trainer.weights.h5")
+        other.load_weights(tmp_path / "trainer.weights.h5")
+        assert_equal(whole(trainer), whole(other))
+
+    def test_state_file(self, game, tmp_path):
+        """Stopped in the middle and gone on with, it ends with the same bits."""
+        trainer = game.make(run_eagerly=True)
+        played(trainer, game.batches(2, with_noise=False))
+        state.save(trainer, tmp_path / "state.npz", state.Position(0, 2))
+        resumed = game.build(run_eagerly=True)
+        state.Saved(tmp_path / "state.npz").restore(resumed)
+        for each in (trainer, resumed):
+            played(each, game.batches(2, seed=1, with_noise=False))
+        assert_equal(whole(trainer), whole(resumed))
+
+
+@pytest.mark.parametrize("game", games.EACH, ids=str)
+def test_evaluation_repeats_and_changes_nothing(game):
+    trainer = game.make(run_eagerly=True)
+    played(trainer, game.batches(2))
+    before = whole(trainer)
+    first = trainer.evaluate(game.batches(2, with_noise=False), return_dict=True, verbose=0)
+    second = trainer.evaluate(game.batches(2, with_noise=False), return_dict=True, verbose=0)
+    assert first == second
+    assert set(first) == {metric.name for metric in trainer.metrics}
+    after = whole(trainer)
+    # All but the seed of the evaluation itself.
+    same = [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+    seed = values([trainer.evaluation_seed_generator.state])[0]
+    assert all(s or np.array_equal(a, seed) for s, a in zip(same, after, strict=True))
+    assert same.count(False) <= 1
+
+
+class Counted(layers.Layer):
+    """Counts the forwards of the network that it stands in."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def call(self, x):
+        if not keras.ops.is_tensor(x) or isinstance(x, tf.Tensor):
+            self.calls += 1
+        return x
+
+
+def counting(network, counter):
+    return keras.Model(network.input, counter(network.output))
+
+
+class TestForwards:
+    """A batch costs one forward of each generator, in every game."""
+
+    def test_conditional_gan(self):
+        counter = Counted()
+        generator = counting(games.conditional_generator(), counter)
+        judge = games.judge((games.SIZE, games.SIZE, 1), classes=games.CLASSES)
+        trainer = trainers.ConditionalGAN(generator, judge, games.CLASSES)
+        trainer.compile(run_eagerly=True)
+        counter.calls = 0
+        played(trainer, games.CONDITIONAL.batches(3))
+        assert counter.calls == 3
+
+    def test_pix2pix(self):
+        counter = Counted()
+        shape = (games.SIZE, games.SIZE, 2)
+        judge = games.judge(shape, (*shape[:2], 1))
+        trainer = trainers.Pix2Pix(counting(games.translator(made=1), counter), judge)
+        trainer.compile(run_eagerly=True)
+        counter.calls = 0
+        played(trainer, games.PIX2PIX["l1+cgan"].batches(3))
+        assert counter.calls == 3
+
+    @pytest.mark.parametrize(("identity_weight", "forwards"), [(0.5, 3), (0.0, 2)])
+    def test_cyclegan(self, identity_weight, forwards):
+        """Forth and back, and for the identity once more."""
+        counters = Counted(), Counted()
+        generators = [counting(games.translator(), counter) for counter in counters]
+        judges = [games.judge((games.SIZE, games.SIZE, 2)) for _ in range(2)]
+        trainer = trainers.CycleGAN(*generators, *judges)
+        trainer.compile(identity_weight=identity_weight, run_eagerly=True)
+        for counter in counters:
+            counter.calls = 0
+        history = played(trainer, games.CYCLEGAN.batches(2))
+        assert [counter.calls for counter in counters] == [2 * forwards] * 2
+        assert ("g_identity" in history) == bool(identity_weight)
+
+
+class TestRange:
+    """A tanh makes values in [-1, 1], and is not to learn from others."""
+
+    @pytest.mark.parametrize(("low", "high"), [(0, 255), (0, 1)])
+    @pytest.mark.parametrize("game", games.EACH, ids=str)
+    def test_data_in_another_range(self, game, low, high):
+        trainer = game.make()
+        arrays = game.arrays(1)
+        part = {"pix2pix_l1+cgan": "target", "cyclegan": "other"}.get(game.name, "image")
+        arrays[part] = low + (high - low) * (arrays[part] + 1) / 2
+        data = tf.data.Dataset.from_tensors(arrays)
+        with pytest.raises(DataError, match=rf"tanh .*\[-1, 1\].*{part} has values") as raised:
+            trainer.fit(data, verbose=0)
+        assert "\n" not in str(raised.value)
+
+    def test_a_sigmoid(self):
+        judge = games.judge((games.SIZE, games.SIZE, 1), classes=games.CLASSES)
+        generator = games.conditional_generator("sigmoid")
+        trainer = trainers.ConditionalGAN(generator, judge, games.CLASSES)
+        trainer.compile()
+        with pytest.raises(DataError, match=r"sigmoid .*\[0, 1\]"):
+            trainer.fit(games.CONDITIONAL.batches(1), verbose=0)
+
+
+class TestLabels:
+    """One line for data whose labels do not fit, from arrays and from a pipeline."""
+
+    GAMES = (games.CONDITIONAL, games.LAPGAN)
+
+    @pytest.mark.parametrize("game", GAMES, ids=str)
+    @pytest.mark.parametrize("label", [games.CLASSES, -1])
+    def test_outside_the_classes(self, game, label):
+        trainer = game.make()
+        arrays = game.arrays(1)
+        arrays["label"][1] = label
+        for data in (arrays, tf.data.Dataset.from_tensors(arrays)):
+            with pytest.raises(DataError, match="labels must be 0 to 2") as raised:
+                trainer.fit(data, verbose=0)
+            assert "\n" not in str(raised.value)
+
+    @pytest.mark.parametrize("game", GAMES, ids=str)
+    def test_none(self, game):
+        trainer = game.make()
+        arrays = game.arrays(1)
+        del arrays["label"]
+        for data in (arrays, arrays["image"], tf.data.Dataset.from_tensors(arrays["image"])):
+            with pytest.raises(DataError, match="needs the part 'label'") as raised:
+                trainer.fit(data, verbose=0)
+            assert "\n" not in str(raised.value)
+
+
+class TestAverages:
+    """Weights that are averaged over the steps, by the closed form for one parameter."""
+
+    def pair(self, value):
+        model = keras.Sequential([keras.Input((1,)), layers.Dense(1, use_bias=False)])
+        model.weights[0].assign([[value]])
+        return model
+
+    @pytest.mark.parametrize("replicas", [1, 2])
+    def test_one_parameter(self, replicas, two_replicas, tmp_path):
+        strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
+        momentum, rate, steps = 0.5, 0.1, 4
+
+        def built():
+            with strategy.scope():
+                trainer = trainers.Pix2Pix(self.pair(0.0), objective="l1")
+                trainer.compile(keras.optimizers.SGD(rate, use_ema=True, ema_momentum=momentum))
+            return trainer
+
+        trainer = built()
+        assert trainer.in_use(trainer.generator) is trainer.generator
+        # |w x - y| with x = 1 and y far away has the slope -1: w grows by the rate.
+        ones = np.ones((2 * steps, 1), "float32")
+        data = {"image": ones, "target": 100 * ones}
+        played(trainer, tf.data.Dataset.from_tensor_slices(data).batch(2))
+        expected = rate
+        for step in range(2, steps + 1):
+            expected = momentum * expected + (1 - momentum) * rate * step
+        found = trainer.in_use(trainer.generator)
+        np.testing.assert_allclose(values(found.weights)[0], expected, rtol=1e-5)
+        np.testing.assert_allclose(values(trainer.generator.weights)[0], rate * steps, rtol=1e-5)
+        if replicas == 1:
+            state.save(trainer, tmp_path / "state.npz", state.Position())
+            other = built()
+            state.Saved(tmp_path / "state.npz").restore(other)
+            found = other.in_use(other.generator)
+            np.testing.assert_allclose(values(found.weights)[0], expected, rtol=1e-5)
+
+    def test_two_generators_that_share_an_optimizer_and_a_name(self):
+        shape = (games.SIZE, games.SIZE, 2)
+        keras.utils.set_random_seed(1)
+        generators = [games.translator(), games.translator()]
+        generators = [keras.Model(g.input, g.output, name="translator") for g in generators]
+        trainer = trainers.CycleGAN(*generators, games.judge(shape), games.judge(shape))
+        trainer.compile(keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.9), games.sgd())
+        starts = [g.get_weights() for g in generators]
+        played(trainer, games.CYCLEGAN.batches(1))
+        firsts = [g.get_weights() for g in generators]
+        played(trainer, games.CYCLEGAN.batches(1, seed=1))
+        for generator, start, first in zip(generators, starts, firsts, strict=True):
+            averaged = trainer.in_use(generator).get_weights()
+            expected = [
+                0.9 * a + 0.1 * b for a, b in zip(first, generator.get_weights(), strict=True)
+            ]
+            assert_equal(averaged, expected, atol=1e-6)
+            assert max(np.abs(a - b).max() for a, b in zip(start, averaged, strict=True)) > 1e-3
+        images = games.CYCLEGAN.arrays(1)["image"]
+        for backward, generator in zip((False, True), generators, strict=True):
+            averaged = trainer.translate(images, batch_size=4, backward=backward)
+            assert np.abs(averaged - np.asarray(generator(images))).max() > 1e-4
+
+    def test_a_generator_of_averaged_levels(self):
+        game = games.LAPGAN
+        trainer = game.make()
+        trainer.compile(keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.9))
+        played(trainer, game.batches(1))
+        first = trainer.generator.get_weights()
+        played(trainer, game.batches(1, seed=1))
+        expected = [
+            0.9 * a + 0.1 * b for a, b in zip(first, trainer.generator.get_weights(), strict=True)
+        ]
+        assert_equal(trainer.in_use(trainer.generator).get_weights(), expected, atol=1e-6)
