@@ -55,9 +55,7 @@ def CGANGenerator(
         latent_units: Width of the latent's hidden layer.
         label_units: Width of the label's hidden layer.
         joint_units: Width of the joint hidden layer.
-        dropout: Part of each hidden layer that is dropped in training. Default the paper's .5,
-            whose noise can drown the latent's: sampled without it, the trained generator then gives
-            one image a class. 0 leaves the latent as the only noise.
+        dropout: Part of each hidden layer that is dropped in training. Default the paper's .5.
         weights: `None` for random weights, or the path of a `.weights.h5` file.
         name: Name of the model.
 
@@ -84,10 +82,14 @@ def CGANGenerator(
     if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise ArgumentError(f"dropout must be from 0 to below 1, got {dropout!r}")
     latent = keras.Input((latent_size,), name="latent")
+    # U(0, 1) to mean 0 and variance 1. The layer after it can undo that, so the network is the
+    # paper's; without it the noise of dropout is so much larger than the latent's that the trained
+    # generator, sampled without dropout, gives one image a class.
+    centred = layers.Rescaling(12**0.5, offset=-(3**0.5), name="unit_variance")(latent)
     label, one_hot = blocks.label_input(classes)
     x = layers.Concatenate(name="latent_and_label")(
         [
-            _hidden(latent, latent_units, dropout, "latent_hidden"),
+            _hidden(centred, latent_units, dropout, "latent_hidden"),
             _hidden(one_hot, label_units, dropout, "label_hidden"),
         ]
     )
