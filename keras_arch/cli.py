@@ -419,7 +419,8 @@ def _notes_on_stderr() -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.level, logger.propagate = before
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 def _fail(message: Any, code: int = MISTAKE, label: str = "error") -> int:
