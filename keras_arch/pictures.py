@@ -147,7 +147,9 @@ def history(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> 
         for name in names:
             values = np.array([_number(row.get(name)) for row in rows])
             style = "--" if name.startswith("val_") else "-"
-            axes.plot(epochs, values, style, label=name, marker="." if len(rows) < 40 else None)
+            # A value between two gaps is no line, but a point.
+            points = len(rows) < 40 or not np.isfinite(values).all()
+            axes.plot(epochs, values, style, label=name, marker="." if points else None)
             if title == "learning_rate" and (values[np.isfinite(values)] > 0).all():
                 axes.set_yscale("log")
         axes.set_title(title)
