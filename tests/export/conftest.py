@@ -23,6 +23,13 @@ PER_PIXEL = Preprocessing(
 )
 TANH = Preprocessing(size=(16, 16), channels=1, scale=1 / 127.5, mean=1.0)
 LATENT = {"size": 12, "distribution": "normal"}
+CONDITIONAL = {
+    "name": "coins-gan",
+    "preprocessing": Preprocessing(size=(8, 8), channels=1),
+    "labels": ["heads", "tails", "Rand"],
+    "latent": {"size": 5, "distribution": "unit"},
+}
+TRANSLATED = Preprocessing(size=(16, 16), scale=1 / 127.5, mean=1.0)
 
 
 def stir(model: keras.Model, seed: int = 0) -> keras.Model:
@@ -68,6 +75,38 @@ def exported_generator(generator, tmp_path_factory) -> Path:
         name="digits-gan",
         preprocessing=TANH,
         latent=LATENT,
+    )
+
+
+@pytest.fixture(scope="session")
+def conditional() -> keras.Model:
+    widths = {"latent_size": 5, "latent_units": 8, "label_units": 8, "joint_units": 12}
+    return stir(models.CGANGenerator(classes=3, image_shape=(8, 8, 1), **widths))
+
+
+@pytest.fixture(scope="session")
+def exported_conditional(conditional, tmp_path_factory) -> Path:
+    return export.saved_model(
+        conditional,
+        tmp_path_factory.mktemp("served"),
+        task="conditional-image-generation",
+        **CONDITIONAL,
+    )
+
+
+@pytest.fixture(scope="session")
+def translator() -> keras.Model:
+    return stir(models.CycleGANGenerator(blocks=1, image_shape=(16, 16, 3), filters=2))
+
+
+@pytest.fixture(scope="session")
+def exported_translator(translator, tmp_path_factory) -> Path:
+    return export.saved_model(
+        translator,
+        tmp_path_factory.mktemp("served"),
+        name="seasons",
+        preprocessing=TRANSLATED,
+        task="image-to-image",
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2
 
-from keras_arch import export
+from keras_arch import export, trainers
 from keras_arch.errors import ArgumentError, StorageError
 from keras_arch.export import versions, warmup
 from keras_arch.preprocessing import Preprocessing
@@ -79,7 +79,10 @@ def array(proto):
     return tf.make_ndarray(tensor_pb2.TensorProto.FromString(proto.SerializeToString()))
 
 
-@pytest.mark.parametrize("which", ["exported_classifier", "exported_generator"])
+@pytest.mark.parametrize(
+    "which",
+    ["exported_classifier", "exported_generator", "exported_conditional", "exported_translator"],
+)
 def test_warmup_requests_are_requests_that_the_model_answers(which, request, prediction_log):
     path = request.getfixturevalue(which)
     loaded = tf.saved_model.load(path)
@@ -122,7 +125,7 @@ def test_any_request_is_read_back(prediction_log, name, inputs):
 
 
 def test_it_loads_where_neither_this_package_nor_keras_is(
-    exported_classifier, exported_generator, tmp_path
+    exported_classifier, exported_generator, exported_conditional, conditional, tmp_path
 ):
     script = f"""
 import sys
@@ -137,6 +140,9 @@ open("labels", "wb").write(b"\\n".join(out["label"].numpy()))
 loaded = tf.saved_model.load({str(exported_generator)!r})
 out = loaded.signatures["generate"](seed=tf.constant(3, tf.int64), count=tf.constant(2))
 np.save("image.npy", out["image"].numpy())
+loaded = tf.saved_model.load({str(exported_conditional)!r})
+out = loaded.signatures["generate"](seed=tf.constant(3, tf.int64), label=tf.constant([2, 0]))
+np.save("conditional.npy", out["image_float"].numpy())
 """
     run(sys.executable, "-c", script, cwd=tmp_path)
     image = np.arange(2 * 20 * 30 * 3, dtype=np.float32).reshape(2, 20, 30, 3) % 256
@@ -146,6 +152,8 @@ np.save("image.npy", out["image"].numpy())
     np.testing.assert_allclose(there, out["probabilities"], atol=1e-6)
     assert (tmp_path / "labels").read_bytes().split(b"\n") == list(out["label"].numpy())
     assert np.load(tmp_path / "image.npy").shape == (2, 16, 16, 1)
+    expected = trainers.sample(conditional, 2, 3, "unit", labels=[2, 0])
+    np.testing.assert_allclose(np.load(tmp_path / "conditional.npy"), expected, atol=1e-6)
 
 
 def tiny():

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 import yaml
@@ -51,6 +52,129 @@ def test_a_generator_s_text_is_about_what_it_makes():
     assert "`y = pixel * 0.007843137255 - 1`" in text
 
 
+@pytest.fixture
+def conditional():
+    return Card(
+        "digits-on-demand",
+        "CGANGenerator",
+        {"classes": 30},
+        "conditional-image-generation",
+        Preprocessing(size=(28, 28), channels=1),
+        labels=[f"class {i}" for i in range(30)],
+        latent={"size": 100, "distribution": "unit"},
+        metrics={"read_as_asked": 0.96},
+        repository="user/digits",
+    )
+
+
+@pytest.fixture
+def translator():
+    return Card(
+        "facades",
+        "Pix2PixGenerator",
+        {"variant": "unet_128", "inference_norm": "batch", "inference_dropout": True},
+        "image-to-image",
+        Preprocessing(size=(128, 128), scale=1 / 127.5, mean=1.0),
+        repository="user/facades",
+    )
+
+
+def test_a_conditional_generator_s_text_tells_how_to_ask(conditional):
+    read = ModelCard(readme(conditional))
+    # The Hub has no tag of its own for them.
+    assert read.data.pipeline_tag == "unconditional-image-generation"
+    assert read.data.tags == ["keras_arch", "CGANGenerator", "conditional-image-generation"]
+    assert read.data.eval_results[0].task_type == "conditional-image-generation"
+    assert "keras.random.uniform((16, 100), 0.0, 1.0)" in read.text
+    assert "keras.ops.arange(16) % 30" in read.text
+    assert "opened.model([latent, label])" in read.text
+    assert "Labels: 0 class 0, 1 class 1, " in read.text
+    assert "19 class 19 and 10 more." in read.text
+    assert "`y = pixel * 0.003921568627` for pixels in [0, 255]." in read.text
+
+
+def test_a_translator_s_text_tells_what_it_keeps_at_inference(translator):
+    read = ModelCard(readme(translator))
+    assert read.data.pipeline_tag == "image-to-image"
+    assert "keras_arch.trainers.translate(opened.model, inputs)" in read.text
+    assert "normalises with the statistics of the batch at hand and keeps dropout" in read.text
+    assert "with keras.StatelessScope():" in read.text
+    assert "`input = pixel * 0.007843137255 - 1`" in read.text
+    assert "What it makes is scaled alike." in read.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told", "scoped"),
+    [
+        # The builder's defaults count where the card names no choice.
+        ({}, "the statistics of the batch at hand and keeps dropout", True),
+        ({"inference_dropout": False}, "the batch at hand and has no dropout", True),
+        ({"inference_norm": "moving"}, "the moving averages of training and keeps dropout", True),
+        (
+            {"inference_norm": "instance", "inference_dropout": False},
+            "the statistics of each image and has no dropout",
+            False,
+        ),
+    ],
+)
+def test_the_choice_at_inference_is_a_sentence(translator, arguments, told, scoped):
+    text = readme(dataclasses.replace(translator, arguments=arguments))
+    assert told in text
+    assert ("StatelessScope" in text) == scoped
+
+
+def test_translators_that_keep_nothing_say_nothing(translator):
+    for name in ("CycleGANGenerator", "SomebodysOwn"):
+        card = dataclasses.replace(translator, architecture=name, arguments={})
+        assert "At inference" not in readme(card)
+
+
+def test_what_a_translator_makes_may_be_scaled_otherwise(translator):
+    made = Preprocessing(size=(128, 128), channels=1)
+    card = dataclasses.replace(translator, target_preprocessing=made)
+    assert card.output_preprocessing == made
+    assert translator.output_preprocessing == translator.preprocessing
+    assert "It makes 128x128 grey images y: `y = pixel * 0.003921568627`" in readme(card)
+    described = json.loads(json.dumps(card.to_dict()))
+    assert Card.from_dict(described) == card
+    for wrong in (7, {"size": 3.5}, {"channels": 1}):
+        with pytest.raises(ArgumentError, match="preprocessing"):
+            Card.from_dict(described | {"target_preprocessing": wrong})
+
+
+def test_cards_of_before_are_read_and_those_of_now_by_versions_of_before(card):
+    # The keys of version 0.1.
+    known = (
+        "name architecture arguments task preprocessing labels latent description license "
+        "datasets recipe metrics paper repository"
+    )
+    assert list(card.to_dict()) == known.split()
+    assert Card.from_dict(card.to_dict()).target_preprocessing is None
+
+
+@pytest.mark.parametrize(
+    ("which", "change", "words"),
+    [
+        ("conditional", {"labels": None}, "needs labels"),
+        ("conditional", {"labels": []}, "needs labels"),
+        ("conditional", {"latent": None}, "needs latent"),
+        ("conditional", {"latent": None, "labels": None}, "needs labels and latent"),
+        ("translator", {"labels": ["a"]}, "has no labels"),
+        ("translator", {"latent": {"size": 3, "distribution": "unit"}}, "has no latent"),
+        ("translator", {"target_preprocessing": {"size": 8}}, "must be a Preprocessing"),
+        (
+            "conditional",
+            {"target_preprocessing": Preprocessing(size=(8, 8))},
+            "is for image-to-image, the task is conditional-image-generation",
+        ),
+    ],
+)
+def test_what_a_task_needs_is_told_in_one_line(which, change, words, request):
+    with pytest.raises(ArgumentError, match=words) as caught:
+        dataclasses.replace(request.getfixturevalue(which), **change)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_mean_image_is_pointed_to_not_printed(card):
     mean = [[[0.25]] * 8] * 8
     preprocessing = dataclasses.replace(card.preprocessing, mean=mean)
@@ -82,8 +206,6 @@ plain = st.recursive(
     metrics=st.dictionaries(texts, figures, max_size=3),
 )
 def test_any_card_survives_json_and_gives_a_readable_readme(**fields):
-    import json
-
     card = Card(
         architecture="A",
         arguments={},
