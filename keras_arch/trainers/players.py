@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from keras_arch.errors import ArgumentError, DataError
+from keras_arch.trainers.inference import infer
 
 UPDATES = ("alternating", "simultaneous")
 ENGINES = {
@@ -355,15 +356,8 @@ def compiled_optimizer(trainer: PlayersTrainer, given: Any) -> keras.optimizers.
 
 
 def forward(network: keras.Model, inputs: Any) -> np.ndarray:
-    """A network's outputs as `float32`, with nothing of its state moved.
-
-    Batch statistics and dropout that a network keeps at inference would otherwise leave their
-    traces in it: looking must not change what is trained or shared.
-    """
-    with keras.StatelessScope():
-        # Not `training=False`, which would overrule what the network keeps at inference.
-        outputs = network(inputs)
-    return ops.convert_to_numpy(outputs).astype(np.float32)
+    """A network's outputs at inference as a `float32` array, with nothing of its state moved."""
+    return ops.convert_to_numpy(infer(network, inputs)).astype(np.float32)
 
 
 def serialized(objects: dict[str, Any]) -> dict[str, Any]:
