@@ -44,7 +44,9 @@ def conditional_generator(activation="tanh"):
     label, one_hot = blocks.label_input(CLASSES)
     x = layers.Dense(SIZE * SIZE)(layers.Concatenate()([latent, one_hot]))
     x = layers.Reshape((SIZE, SIZE, 1))(x)
-    x = blocks.batch_norm("norm", synchronized=True)(x)
+    # Keras knows replicas on TensorFlow only.
+    replicated = keras.backend.backend() == "tensorflow"
+    x = blocks.batch_norm("norm", synchronized=replicated)(x)
     return keras.Model([latent, label], layers.Activation(activation)(x))
 
 
