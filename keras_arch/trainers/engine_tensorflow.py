@@ -165,6 +165,10 @@ def _apply(optimizer: Any, gradients: list[Any], variables: list[Any]) -> None:
     if not _is_plain_adam(optimizer, gradients, variables):
         optimizer.apply(gradients, variables)
         return
+    context = tf.distribute.get_replica_context()
+    if context.strategy.num_replicas_in_sync > 1:
+        # Each replica then makes the same update of its own copy.
+        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
     step = tf.cast(optimizer.iterations + 1, tf.float32)
     rate = tf.cast(optimizer._get_current_learning_rate(), tf.float32)
     for gradient, variable in zip(gradients, variables, strict=True):
@@ -185,8 +189,8 @@ def _apply(optimizer: Any, gradients: list[Any], variables: list[Any]) -> None:
 
 
 def _is_plain_adam(optimizer: Any, gradients: list[Any], variables: list[Any]) -> bool:
-    """Whether an optimizer does nothing but Adam's formula, on one replica, in float32."""
-    if type(optimizer) is not keras.optimizers.Adam or tf.distribute.has_strategy():
+    """Whether an optimizer does nothing but Adam's formula, in float32."""
+    if type(optimizer) is not keras.optimizers.Adam:
         return False
     extras = (
         optimizer.amsgrad,
