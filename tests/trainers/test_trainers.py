@@ -165,17 +165,17 @@ class TestForwards:
 class TestRange:
     """A tanh makes values in [-1, 1], and is not to learn from others."""
 
-    @pytest.mark.parametrize(("low", "high"), [(0, 255), (0, 1)])
     @pytest.mark.parametrize("game", games.EACH, ids=str)
-    def test_data_in_another_range(self, game, low, high):
+    def test_data_in_another_range(self, game):
         trainer = game.make()
-        arrays = game.arrays(1)
         part = {"pix2pix_l1+cgan": "target", "cyclegan": "other"}.get(game.name, "image")
-        arrays[part] = low + (high - low) * (arrays[part] + 1) / 2
-        data = tf.data.Dataset.from_tensors(arrays)
-        with pytest.raises(DataError, match=rf"tanh .*\[-1, 1\].*{part} has values") as raised:
-            trainer.fit(data, verbose=0)
-        assert "\n" not in str(raised.value)
+        for high in (1, 255):
+            arrays = game.arrays(1)
+            arrays[part] = high * (arrays[part] + 1) / 2
+            data = tf.data.Dataset.from_tensors(arrays)
+            with pytest.raises(DataError, match=rf"tanh .*\[-1, 1\].*{part} has val") as raised:
+                trainer.fit(data, verbose=0)
+            assert "\n" not in str(raised.value)
 
     def test_a_sigmoid(self):
         judge = games.judge((games.SIZE, games.SIZE, 1), classes=games.CLASSES)
@@ -192,14 +192,14 @@ class TestLabels:
     GAMES = (games.CONDITIONAL, games.LAPGAN)
 
     @pytest.mark.parametrize("game", GAMES, ids=str)
-    @pytest.mark.parametrize("label", [games.CLASSES, -1])
-    def test_outside_the_classes(self, game, label):
+    def test_outside_the_classes(self, game):
         trainer = game.make()
         arrays = game.arrays(1)
-        arrays["label"][1] = label
-        for data in (arrays, tf.data.Dataset.from_tensors(arrays)):
+        for label in (games.CLASSES, -1):
+            arrays["label"][1] = label
+            data = arrays if label < 0 else tf.data.Dataset.from_tensors(arrays)
             with pytest.raises(DataError, match="labels must be 0 to 2") as raised:
-                trainer.fit(data, verbose=0)
+                trainer.fit(data, verbose=0, shuffle=False)
             assert "\n" not in str(raised.value)
 
     @pytest.mark.parametrize("game", GAMES, ids=str)
