@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_arch import export, hub, models
+from keras_arch import export, hub, models, trainers
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.trainers.inference import infer
 
@@ -152,7 +152,9 @@ def test_saved_loaded_and_exported_they_make_the_same(kind, tmp_path, networks):
         made = served.signatures["serving_default"](**given)["image_float"]
     else:
         pixels = card.preprocessing.to_pixels(inputs[0])
-        expected = outputs(model, [card.preprocessing(pixels).numpy()])
+        given = card.preprocessing(pixels).numpy()
+        expected = outputs(model, [given])
+        np.testing.assert_array_equal(trainers.translate(loaded, given), expected)
         made = served.signatures["serving_default"](image=tf.cast(pixels, "float32"))["image_float"]
     np.testing.assert_allclose(made, expected, atol=1e-6)
 
