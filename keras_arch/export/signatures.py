@@ -210,7 +210,7 @@ def translator(
     """
     module = _module_of(model)
     described = _described(module, target_preprocessing)
-    alone = _keeps_training(model.get_config())
+    alone = _joins_batch(model) or _keeps_training(model.get_config())
 
     def translate(images: tf.Tensor) -> dict[str, tf.Tensor]:
         if not alone:
@@ -273,6 +273,15 @@ def _draw(seed: tf.Tensor, count: tf.Tensor, size: int, distribution: str) -> tf
         return tf.random.stateless_normal(**draw)
     low = {"uniform": -1.0, "unit": 0.0}[distribution]
     return tf.random.stateless_uniform(**draw, minval=low, maxval=1.0)
+
+
+def _joins_batch(model: keras.Model) -> bool:
+    """Whether a model makes one image of a batch, to take its statistics."""
+    return any(
+        tensor.shape[0] == 1
+        for layer in model.layers
+        for tensor in keras.tree.flatten(layer.output)
+    )
 
 
 def _keeps_training(config: Any) -> bool:

@@ -12,7 +12,7 @@ generator uses is therefore an argument, and part of the model.
 """
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from keras_arch import blocks
 from keras_arch.errors import ArgumentError
@@ -59,10 +59,10 @@ def Pix2PixGenerator(
     would leave nothing but zeros.
 
     The choice of `inference_norm` and `inference_dropout` is part of the model and is saved with
-    it. It holds wherever the model is called without the `training` argument; an explicit
-    `training=False`, which `model.predict` passes too, has precedence in Keras and means moving
-    averages and no dropout. A call with the statistics of the batch moves the averages, and one
-    with dropout its random state; `keras.StatelessScope()` around the call keeps both as they are.
+    it; the norm holds however the model is called, in stock Keras too. Dropout is kept where the
+    model is called without the `training` argument: an explicit `training=False`, which
+    `model.predict` passes too, has precedence in Keras. A call with dropout moves its random state;
+    `trainers.translate` and exports leave it as it is.
 
     Args:
         variant: `"unet_256"` (eight halvings), `"unet_128"` (seven) or `"encoder_decoder"` (eight,
@@ -72,11 +72,12 @@ def Pix2PixGenerator(
         output_channels: Channels of the image that comes out.
         filters: Filters of the first layer, doubled at each halving up to eight times as many.
         inference_norm: Statistics that normalise at inference: `"batch"` those of the batch at
-            hand (the paper), `"moving"` the averages gathered in training (as usual in Keras), or
-            `"instance"` those of each image, in training too. At a batch of one `"batch"` and
-            `"instance"` are equal.
+            hand (the paper), `"moving"` the averages gathered in training by batch norm (as usual
+            in Keras; at batch 1 they ruin the picture), or `"instance"` those of each image, in
+            training too. At a batch of one `"batch"` and `"instance"` are equal.
         inference_dropout: Keep dropout at inference, as the paper does.
-        synchronized: Batch norm statistics over all replicas of a distribution strategy.
+        synchronized: Statistics over all replicas of a distribution strategy, where they are
+            gathered (`"moving"`); with `"batch"` each replica has its own batch.
         weights: `None` for random weights, or the path of a `.weights.h5` file.
         name: Name of the model.
 
@@ -169,17 +170,15 @@ def with_inference(
         arguments["inference_dropout"] = inference_dropout
     other = Pix2PixGenerator(**arguments, name=generator.name)
     after = arguments["inference_norm"]
-    if after == "moving" and before != "moving" and not _has_moving_statistics(generator):
+    if after == "moving" and before != "moving":
         raise ArgumentError(
             f"generator {generator.name!r} with inference_norm={before!r} has gathered no moving "
-            "averages; keep 'batch' or 'instance', or train it with 'batch' or 'moving'"
+            "averages; keep 'batch' or 'instance', or train it with 'moving'"
         )
     for layer in other.layers:
         values = generator.get_layer(layer.name).get_weights() if layer.weights else []
-        if "instance" in (before, after) and layer.name.endswith("_norm"):
-            # Gain and bias come first; of a batch norm the moving statistics follow.
-            values = values[:2] + layer.get_weights()[2:]
-        layer.set_weights(values)
+        # Of a norm gain and bias come first; those of batch norm's moving statistics follow.
+        layer.set_weights(values[: len(layer.weights)])
     return other
 
 
@@ -220,10 +219,16 @@ def _halving():
 
 def _norm(x, name, inference_norm, synchronized):
     gain = keras.initializers.RandomNormal(1.0, 0.02)
+    if inference_norm == "moving":
+        return blocks.batch_norm(name, synchronized=synchronized, gamma_initializer=gain)(x)
+    norm = blocks.instance_norm(name, affine=True, gamma_initializer=gain)
     if inference_norm == "instance":
-        return blocks.instance_norm(name, affine=True, gamma_initializer=gain)(x)
-    norm = blocks.batch_norm(name, synchronized=synchronized, gamma_initializer=gain)
-    return norm(x, training=True) if inference_norm == "batch" else norm(x)
+        return norm(x)
+    # The images of a batch below each other are one image, whose statistics are the batch's. Batch
+    # norm could be told to use them too (`training=True`), but Keras overrules that in `predict`.
+    height, width, channels = x.shape[1:]
+    x = norm(ops.reshape(x, (1, -1, width, channels)))
+    return ops.reshape(x, (-1, height, width, channels))
 
 
 def _arguments(generator):
@@ -244,9 +249,10 @@ def _arguments(generator):
         return nodes[name]["inbound_nodes"][0]["kwargs"].get("training") is True
 
     if nodes["up1_norm"]["class_name"] == "BatchNormalization":
-        inference_norm = "batch" if always("up1_norm") else "moving"
+        inference_norm = "moving"
     else:
-        inference_norm = "instance"
+        one_image = generator.get_layer("up1_norm").output.shape[0] == 1
+        inference_norm = "batch" if one_image else "instance"
     return {
         "variant": variant,
         "image_shape": tuple(generator.input_shape[1:]),
@@ -256,12 +262,3 @@ def _arguments(generator):
         "inference_dropout": always("up1_dropout"),
         "synchronized": nodes["up1_norm"]["config"].get("synchronized", False),
     }
-
-
-def _has_moving_statistics(generator):
-    """Whether any batch norm has seen an image: they start at mean 0 and variance 1."""
-    return any(
-        keras.ops.any(layer.moving_mean != 0) or keras.ops.any(layer.moving_variance != 1)
-        for layer in generator.layers
-        if isinstance(layer, layers.BatchNormalization)
-    )
