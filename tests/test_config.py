@@ -14,6 +14,12 @@ NAMES = (
     "plain56-cifar10",
     "dcgan-digits",
     "dcgan-fashion_mnist",
+    "gan-mnist",
+    "cgan-mnist",
+    "cdcgan-fashion_mnist",
+    "lapgan-cifar10",
+    "pix2pix-facades",
+    "cyclegan-facades",
 )
 
 
@@ -23,7 +29,7 @@ def test_the_shipped_ones_are_there_and_named_as_their_files():
         assert config.load(name).name == name
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", presets.names())
 def test_dump_reads_back(name, tmp_path):
     checked = config.load(name)
     (tmp_path / "c.yaml").write_text(config.dump(checked))
@@ -81,6 +87,123 @@ def test_mistakes_are_told_in_one_line(override, words):
         assert word in message, message
 
 
+ADAM = {"name": "adam", "learning_rate": 0.01}
+
+
+def test_recipes_of_the_first_gans_are_the_papers():
+    """Goodfellow et al. 2014's own mnist.yaml: 250 epochs of 60,000 images in batches of 100."""
+    recipe = config.load("gan-mnist").recipe
+    assert recipe.batch_size == 100
+    assert recipe.g_optimizer == recipe.d_optimizer
+    assert recipe.g_optimizer == config.SGD(
+        name="sgd",
+        learning_rate=config.Decay(initial=0.1, factor=1.000004, floor=1e-6),
+        momentum=config.Ramp(start=0.5, end=0.7, steps=250 * 600),
+    )
+    # Mirza and Osindero 2014, section 4.1.
+    assert config.load("cgan-mnist").recipe.g_optimizer.learning_rate.factor == 1.00004
+
+
+@pytest.mark.parametrize("name", ["pix2pix-facades", "cyclegan-facades"])
+def test_recipes_of_the_translators_are_the_papers(name):
+    """Isola et al. 2017, section 3.3; Zhu et al. 2017, section 4: 400 images, batches of one."""
+    checked = config.load(name)
+    rate = config.LinearDecay(initial=2e-4, constant_steps=100 * 400, decay_steps=100 * 400)
+    for optimizer in (checked.recipe.g_optimizer, checked.recipe.d_optimizer):
+        assert optimizer == config.Adam(name="adam", learning_rate=rate, beta_1=0.5)
+    assert (checked.recipe.epochs, checked.recipe.batch_size) == (200, 1)
+    weights = {"l1_weight": 100, "cycle_weight": 10, "identity_weight": 0.5, "pool_size": 50}
+    for key, value in weights.items():
+        assert getattr(checked.recipe, key, value) == value
+
+
+@pytest.mark.parametrize(
+    ("rate", "kind"),
+    [
+        (0.1, float),
+        ("1e-4", float),
+        ({"initial": 0.1, "factor": 1.1}, config.Decay),
+        ({"initial": 0.1, "constant_steps": 0, "decay_steps": 5}, config.LinearDecay),
+        ({"boundaries": [5], "values": [1, 0.1]}, config.Schedule),
+    ],
+)
+def test_kinds_of_learning_rates(rate, kind):
+    content = presets.read("cgan-mnist")
+    content["recipe"]["g_optimizer"] = ADAM | {"learning_rate": rate, "average": 0.99}
+    checked = config.parse(content)
+    assert type(checked.recipe.g_optimizer.learning_rate) is kind
+    assert checked.recipe.g_optimizer.average == 0.99
+    assert config.parse(yaml.safe_load(config.dump(checked))) == checked
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "words"),
+    [
+        (
+            "gan-mnist",
+            "recipe.g_optimizer.learning_rate.factr=1.2",
+            ["rate.factr", "1.2", "factor"],
+        ),
+        (
+            "gan-mnist",
+            "recipe.g_optimizer.learning_rate={initial: 0.1, factr: 1.1}",
+            ["recipe.g_optimizer.learning_rate.factr", "1.1", "factor"],
+        ),
+        (
+            "gan-mnist",
+            "recipe.g_optimizer.learning_rate={initial: 0.1, constant_step: 3, decay_steps: 3}",
+            ["recipe.g_optimizer.learning_rate.constant_step", "3", "constant_steps"],
+        ),
+        (
+            "gan-mnist",
+            "recipe.g_optimizer.learning_rate={initial: 0.1, decay_steps: 3}",
+            ["'recipe.g_optimizer.learning_rate.constant_steps' is missing"],
+        ),
+        ("gan-mnist", "recipe.g_optimizer.learning_rate.factor=0.9", ["rate.factor", "1, got 0.9"]),
+        ("gan-mnist", "recipe.g_optimizer.learning_rate.floor=1", ["floor", "0.1", "1.0"]),
+        ("gan-mnist", "recipe.g_optimizer.learning_rate=.inf", ["learning_rate", "finite", "inf"]),
+        ("gan-mnist", "recipe.g_optimizer.learning_rate=[0.1]", ["learning_rate", "[0.1]"]),
+        ("gan-mnist", "recipe.g_optimizer.momentum.stepz=3", ["momentum.stepz", "3", "steps"]),
+        ("gan-mnist", "recipe.g_optimizer.momentum.steps=0", ["momentum.steps", "0"]),
+        ("gan-mnist", "recipe.g_optimizer.momentum=1.5", ["g_optimizer.momentum:", "1.5"]),
+        ("gan-mnist", "recipe.g_optimizer.momentum=fast", ["g_optimizer.momentum:", "'fast'"]),
+        ("gan-mnist", "recipe.g_optimizer.average=1", ["g_optimizer.average", "less than 1"]),
+        ("gan-mnist", "recipe.g_optimizer.avrage=1", ["g_optimizer.avrage", "average"]),
+        ("gan-mnist", "recipe.g_optimizer.name=adagrad", ["'adagrad'", "'adam'", "'rmsprop'"]),
+        ("gan-mnist", "recipe.latent=gauss", ["recipe.latent", "'gauss'", "'unit'"]),
+        ("gan-mnist", "recipe.update=both", ["recipe.update", "'both'", "'simultaneous'"]),
+        ("gan-mnist", "judge.figures=[fud]", ["judge.figures.0", "'fud'", "'fid'", "'read_as'"]),
+        ("gan-mnist", "judge.figures=fid", ["judge.figures", "a list", "'fid'"]),
+        ("gan-mnist", "judge.figures=[]", ["judge.figures", "empty"]),
+        ("gan-mnist", "judge.figure=[fid]", ["judge.figure'", "figures"]),
+        ("gan-mnist", "judge.images=3", ["judge.images", "4", "3"]),
+        ("gan-mnist", "judge=true", ["judge", "mapping", "True"]),
+        ("gan-mnist", "judge={figures: [fid]}", ["'judge.network' is missing"]),
+        ("pix2pix-facades", "judge={network: inception}", ["'judge'", "inception"]),
+        ("pix2pix-facades", "recipe.objective=l2", ["recipe.objective", "'l2'", "'l1+cgan'"]),
+        ("pix2pix-facades", "recipe.loss=wgan-gp", ["recipe.loss", "'wgan-gp'", "'lsgan'"]),
+        ("pix2pix-facades", "recipe.l1_wieght=2", ["recipe.l1_wieght", "2", "l1_weight"]),
+        ("cyclegan-facades", "recipe.pool_size=-1", ["recipe.pool_size", "-1"]),
+        ("cyclegan-facades", "recipe.identity_weight=-1", ["recipe.identity_weight", "-1"]),
+        ("lapgan-cifar10", "recipe.loss=wgan-gp", ["recipe.loss", "'wgan-gp'", "'hinge'"]),
+        ("lapgan-cifar10", "samples.evry=2", ["samples.evry", "2", "every"]),
+        ("cgan-mnist", "task=cgan", ["task", "'cgan'", "'conditional-image-generation'"]),
+        ("resnet20-digits", "recipe.optimizer.average=0.9", ["optimizer", "generators"]),
+    ],
+)
+def test_mistakes_of_games_are_told_in_one_line(name, override, words):
+    with pytest.raises(ConfigError) as caught:
+        config.load(name, [override])
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def test_a_judge_can_be_left_out():
+    assert config.load("gan-mnist", ["judge=null"]).judge is None
+
+
 def test_missing_key():
     content = presets.read("resnet20-digits")
     del content["data"]
@@ -136,3 +259,36 @@ def test_whatever_is_written_gives_a_config_or_one_line(section, value):
     else:
         assert "\n" not in message
         assert SECTIONS[section] in message
+
+
+@given(
+    key=st.sampled_from(["learning_rate", "momentum", "average", "name"]),
+    value=st.recursive(
+        st.one_of(st.none(), st.text(max_size=5), st.integers(), st.floats(), st.booleans()),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3),
+            st.dictionaries(
+                st.sampled_from(
+                    ["initial", "factor", "floor", "decay_steps", "boundaries", "end", "x"]
+                ),
+                inner,
+            ),
+        ),
+        max_leaves=6,
+    ),
+)
+@settings(max_examples=100, deadline=None)
+def test_whatever_an_optimizer_holds_gives_a_config_or_one_line(key, value):
+    content = presets.read("gan-mnist")
+    optimizer = dict(content["recipe"]["g_optimizer"])
+    content["recipe"]["g_optimizer"] = optimizer | {key: value}
+    message = None
+    try:
+        checked = config.parse(content)
+    except ConfigError as error:
+        message = str(error)
+    if message is None:
+        assert config.parse(yaml.safe_load(config.dump(checked))) == checked
+    else:
+        assert "\n" not in message
+        assert "g_optimizer" in message

@@ -8,13 +8,24 @@ import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import pydantic
 import yaml
 
 from keras_arch import presets
-from keras_arch.config.sections import SGD, Adam, ClassifierConfig, Config, RMSprop, Section
+from keras_arch.config.sections import (
+    SGD,
+    Adam,
+    ClassifierConfig,
+    Config,
+    Decay,
+    LinearDecay,
+    Ramp,
+    RMSprop,
+    Schedule,
+    Section,
+)
 from keras_arch.errors import ArgumentError, ConfigError
 
 _CONFIG = pydantic.TypeAdapter(Annotated[Config, pydantic.Field(discriminator="task")])
@@ -124,7 +135,14 @@ def _override(content: dict[str, Any], override: str) -> dict[str, Any]:
 
 def _explain(error: pydantic.ValidationError, content: dict[str, Any]) -> str:
     """The first thing that is wrong, in one line."""
-    problem = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    problem = problems[0]
+    if problem["type"] == "missing":
+        # A key that is missing was often only misspelt.
+        unknown = (each for each in problems if each["type"] == "extra_forbidden")
+        problem = next(
+            (each for each in unknown if each["loc"][:-1] == problem["loc"][:-1]), problem
+        )
     # Pydantic puts the chosen member of a union into the path; users know only their own keys.
     absent = problem["type"] in ("extra_forbidden", "missing")
     path = _users_path(problem["loc"], content, keep_last=absent)
@@ -145,7 +163,10 @@ def _explain(error: pydantic.ValidationError, content: dict[str, Any]) -> str:
         allowed = f"must be one of {expected}" if expected else "is missing"
         return f"{place} {allowed}, got {_short(got)}"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]}, got {_short(value)}"
+    message = _IN_YAML.get(problem["type"], message[0].lower() + message[1:])
+    # Our own messages name the one value of a section that is wrong.
+    said = problem["type"] == "value_error" and ", got " in message
+    return f"{key}: {message}" + ("" if said else f", got {_short(value)}")
 
 
 def _users_path(location: tuple[Any, ...], content: Any, keep_last: bool) -> list[Any]:
@@ -168,21 +189,39 @@ def _keys_beside(location: tuple[Any, ...]) -> list[str]:
     tags = {section.model_fields["task"].annotation.__args__[0]: section for section in sections}
     section: Any = tags.get(location[0], ClassifierConfig)
     for key in location[1:-1]:
-        annotation = section.model_fields[key].annotation if key in section.model_fields else None
-        members = getattr(annotation, "__args__", (annotation,))
-        if annotation is None:
-            # A tag that chose the member of a union, such as the optimizer's name.
-            members = (_named(key),)
-        found = [m for m in members if isinstance(m, type) and issubclass(m, Section)]
-        if not found:
-            break
-        section = found[0]
+        if key in section.model_fields:
+            members = _sections(section.model_fields[key].annotation)
+            section = members[0] if members else section
+        else:
+            # What chose the member of a union, such as the optimizer's name.
+            section = _MEMBERS.get(key, section)
     return sorted(section.model_fields)
 
 
-def _named(tag: Any) -> Any:
-    """The optimizer of a name."""
-    return {"sgd": SGD, "adam": Adam, "rmsprop": RMSprop}.get(tag)
+def _sections(annotation: Any) -> list[Any]:
+    """The sections among what a key may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for part in get_args(annotation) for section in _sections(part)]
+
+
+# Pydantic speaks of Python's types.
+_IN_YAML = {
+    "model_type": "must be a mapping of keys to values",
+    "model_attributes_type": "must be a mapping of keys to values",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "too_short": "must not be empty",
+}
+_MEMBERS = {
+    "sgd": SGD,
+    "adam": Adam,
+    "rmsprop": RMSprop,
+    "schedule": Schedule,
+    "decay": Decay,
+    "linear": LinearDecay,
+    "ramp": Ramp,
+}
 
 
 def _short(value: Any) -> str:

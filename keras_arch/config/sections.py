@@ -1,5 +1,6 @@
 """The sections of a hub config: what each key may hold."""
 
+import difflib
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -14,7 +15,9 @@ Fraction = Annotated[float, pydantic.Field(ge=0, lt=1)]
 class Section(pydantic.BaseModel):
     """A part of a config: keys that it does not know are refused."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, strict=False, allow_inf_nan=False
+    )
 
 
 class Builder(Section):
@@ -89,6 +92,12 @@ class Decay(Section):
     factor: Annotated[float, pydantic.Field(ge=1)]
     floor: Annotated[float, pydantic.Field(ge=0)] = 0.0
 
+    @pydantic.model_validator(mode="after")
+    def _falls(self) -> "Decay":
+        if self.floor > self.initial:
+            raise ValueError(f"floor must be at most initial, {self.initial}, got {self.floor}")
+        return self
+
 
 class LinearDecay(Section):
     """A learning rate that stays for `constant_steps` updates and falls to 0 in `decay_steps`."""
@@ -98,14 +107,24 @@ class LinearDecay(Section):
     decay_steps: Positive
 
 
+_RATES = {"schedule": Schedule, "decay": Decay, "linear": LinearDecay}
+
+
 def _kind_of_rate(value: Any) -> str:
     if not isinstance(value, dict | Section):
         return "number"
-    keys = value if isinstance(value, dict) else value.model_dump()
-    for kind, key in (("decay", "factor"), ("linear", "decay_steps")):
-        if key in keys:
-            return kind
-    return "schedule"
+    keys = list(map(str, value if isinstance(value, dict) else type(value).model_fields))
+
+    def known(kind: str) -> float:
+        """How well the keys are those of a kind, misspelt ones too: errors speak of that kind."""
+        fields = list(_RATES[kind].model_fields)
+        likeness = (
+            max(difflib.SequenceMatcher(None, key, field).ratio() for field in fields)
+            for key in keys
+        )
+        return sum(likeness)
+
+    return max(_RATES, key=known)
 
 
 LearningRate = Annotated[
@@ -125,11 +144,21 @@ class Ramp(Section):
     steps: Positive
 
 
+def _kind_of_momentum(value: Any) -> str:
+    return "ramp" if isinstance(value, dict | Section) else "number"
+
+
+Momentum = Annotated[
+    Annotated[Fraction, pydantic.Tag("number")] | Annotated[Ramp, pydantic.Tag("ramp")],
+    pydantic.Discriminator(_kind_of_momentum),
+]
+
+
 class OptimizerSection(Section):
     """What every optimizer has.
 
-    `average` keeps a moving average of the weights with this momentum, such as 0.999, and samples
-    and shares the average instead of the weights of the last step.
+    `average` keeps a moving average of a generator's weights with this momentum, such as 0.999,
+    and samples and shares the average instead of the weights of the last step.
     """
 
     learning_rate: LearningRate
@@ -140,7 +169,7 @@ class SGD(OptimizerSection):
     """Stochastic gradient descent, with the momentum of Keras or one that moves."""
 
     name: Literal["sgd"]
-    momentum: Fraction | Ramp = 0.0
+    momentum: Momentum = 0.0
     nesterov: bool = False
 
 
@@ -188,7 +217,15 @@ class ClassifierRecipe(Recipe):
     optimizer: Optimizer
     weight_decay: Annotated[float, pydantic.Field(ge=0)] = 0.0
 
+    @pydantic.field_validator("optimizer")
+    @classmethod
+    def _not_averaged(cls, optimizer: Optimizer) -> Optimizer:
+        if optimizer.average is not None:
+            raise ValueError("average is for generators; leave it out of a classifier's optimizer")
+        return optimizer
 
+
+Unpenalized = Literal["non_saturating", "minimax", "lsgan", "hinge"]
 Adversarial = Literal["non_saturating", "minimax", "lsgan", "hinge", "wgan-gp"]
 
 
@@ -216,7 +253,7 @@ class LAPGANRecipe(Recipe):
 
     g_optimizer: Optimizer
     d_optimizer: Optimizer
-    loss: Adversarial = "non_saturating"
+    loss: Unpenalized = "non_saturating"
     latent: Literal["normal", "uniform", "unit"] = "uniform"
 
 
@@ -226,7 +263,7 @@ class Pix2PixRecipe(Recipe):
     g_optimizer: Optimizer
     d_optimizer: Optimizer
     objective: Literal["l1", "gan", "cgan", "l1+gan", "l1+cgan"] = "l1+cgan"
-    loss: Literal["non_saturating", "minimax", "lsgan", "hinge"] = "non_saturating"
+    loss: Unpenalized = "non_saturating"
     l1_weight: Rate = 100.0
     d_weight: Rate = 0.5
 
@@ -236,7 +273,7 @@ class CycleGANRecipe(Recipe):
 
     g_optimizer: Optimizer
     d_optimizer: Optimizer
-    loss: Literal["non_saturating", "lsgan", "hinge"] = "lsgan"
+    loss: Unpenalized = "lsgan"
     cycle_weight: Rate = 10.0
     identity_weight: Annotated[float, pydantic.Field(ge=0)] = 0.5
     pool_size: Annotated[int, pydantic.Field(ge=0)] = 50
@@ -265,7 +302,7 @@ class Judge(Section):
 
     network: str
     figures: Annotated[tuple[Figure, ...], pydantic.Field(min_length=1)] = ("fid",)
-    images: Positive = 5_000
+    images: Annotated[int, pydantic.Field(ge=4)] = 5_000
     every: Positive = 1
 
 
