@@ -129,7 +129,7 @@ def test_the_served_picture_is_the_one_from_python(norm, dropout, served, pictur
     ("one", "other"),
     [
         (("batch", True), ("batch", False)),
-        (("batch", False), ("moving", False)),
+        (("moving", False), ("batch", False)),
         (("instance", True), ("instance", False)),
     ],
 )
