@@ -17,7 +17,7 @@ import numpy as np
 from jax import numpy as jnp
 from keras import ops
 
-from keras_arch.errors import ArgumentError, DataError
+from keras_arch.errors import DataError
 
 SeedGenerator = keras.random.SeedGenerator
 
@@ -260,7 +260,7 @@ def _loss(
 
     def loss(weights: list[Any], made: dict[str, Any]) -> tuple[Any, Any]:
         def play() -> tuple[Any, Any, Any]:
-            part = _part(trainer, fixed | made, turn, player.turns)
+            part = trainer.part(fixed | made, turn, player.turns)
             losses, logged = player.loss(part, True)
             return player.optimizer.scale_loss(ops.mean(losses)), losses, logged
 
@@ -268,19 +268,6 @@ def _loss(
         return scaled, (losses, logged, after)
 
     return loss
-
-
-def _part(trainer: Any, tensors: dict[str, Any], turn: int, turns: int) -> dict[str, Any]:
-    """Every `turns`-th example, as on the other backends."""
-    if turns == 1:
-        return tensors
-    size = tensors[trainer.PARTS[0]].shape[0]
-    if size % turns:
-        raise ArgumentError(
-            f"n_critic={turns} needs batches that divide by it (each critic update takes its own "
-            f"part), got {size} examples; make batches a multiple of {turns} and drop the remainder"
-        )
-    return {name: tensor[turn::turns] for name, tensor in tensors.items()}
 
 
 def _collect(values: dict[str, list[Any]], new: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_arch.errors import ArgumentError, DataError
+from keras_arch.errors import DataError
 
 
 def compiles_faster(trainer: Any) -> bool:
@@ -139,7 +139,7 @@ def train_step(trainer: Any, data: Any) -> dict[str, Any]:
         for player in players:
             variables = player.variables
             for turn in range(player.turns):
-                part = _part(trainer, tensors, turn, player.turns)
+                part = trainer.part(tensors, turn, player.turns)
                 losses, logged = player.loss(part, True)
                 loss = _global_mean(losses)
                 scaled = player.optimizer.scale_loss(loss)
@@ -223,20 +223,6 @@ def test_step(trainer: Any, data: Any) -> dict[str, Any]:
             losses, logged = player.loss(tensors, False)
             _collect(values, {f"{player.name}_loss": losses} | logged)
     return _log(trainer, values)
-
-
-def _part(trainer: Any, tensors: dict[str, Any], turn: int, turns: int) -> dict[str, Any]:
-    """Every `turns`-th example, so that the parts are the same whatever the replicas are."""
-    if turns == 1:
-        return tensors
-    size = tensors[trainer.PARTS[0]].shape[0]
-    if size is not None and size % turns:
-        raise ArgumentError(
-            f"n_critic={turns} needs batches that divide by it (each critic update takes its own "
-            f"part), got {size} examples a replica; make batches a multiple of {turns} and drop "
-            "the remainder"
-        )
-    return {name: tensor[turn::turns] for name, tensor in tensors.items()}
 
 
 def _global_mean(values: Any) -> Any:

@@ -8,7 +8,7 @@ import keras
 import torch
 from keras import ops
 
-from keras_arch.errors import ArgumentError, DataError
+from keras_arch.errors import DataError
 
 SeedGenerator = keras.random.SeedGenerator
 
@@ -70,15 +70,18 @@ def told_errors() -> Any:
 def train_step(trainer: Any, data: Any) -> dict[str, Any]:
     """One turn of every player, all on one forward of `trainer.produce`."""
     batch = _drawn(trainer, data, trainer.seed_generator)
-    tensors = batch | trainer.produce(batch, training=True)
     players = trainer.players()
+    for player in players:
+        # A batch that cannot be shared out is refused before anything has moved.
+        trainer.part(batch, 0, player.turns)
+    tensors = batch | trainer.produce(batch, training=True)
     turns = [(player, turn) for player in players for turn in range(player.turns)]
     last = len(turns) - 1
     values: dict[str, list[Any]] = {}
     pending = []
     for number, (player, turn) in enumerate(turns):
         variables = player.variables
-        part = _part(trainer, tensors, turn, player.turns)
+        part = trainer.part(tensors, turn, player.turns)
         losses, logged = player.loss(part, True)
         loss = player.optimizer.scale_loss(ops.mean(losses))
         gradients = torch.autograd.grad(
@@ -120,19 +123,6 @@ def _drawn(trainer: Any, data: Any, seed_generator: Any) -> dict[str, Any]:
 @torch.no_grad()
 def _apply(optimizer: Any, gradients: Any, variables: list[Any]) -> None:
     optimizer.apply(list(gradients), variables)
-
-
-def _part(trainer: Any, tensors: dict[str, Any], turn: int, turns: int) -> dict[str, Any]:
-    """Every `turns`-th example, as on the other backends."""
-    if turns == 1:
-        return tensors
-    size = tensors[trainer.PARTS[0]].shape[0]
-    if size % turns:
-        raise ArgumentError(
-            f"n_critic={turns} needs batches that divide by it (each critic update takes its own "
-            f"part), got {size} examples; make batches a multiple of {turns} and drop the remainder"
-        )
-    return {name: tensor[turn::turns] for name, tensor in tensors.items()}
 
 
 def _collect(values: dict[str, list[Any]], new: dict[str, Any]) -> None:

@@ -283,6 +283,19 @@ class PlayersTrainer(keras.Model):
         }
         return tensors | drawn
 
+    def part(self, tensors: Tensors, turn: int, turns: int) -> Tensors:
+        """Every `turns`-th example, so that the parts are the same whatever the replicas are."""
+        if turns == 1:
+            return tensors
+        size = tensors[self.PARTS[0]].shape[0]
+        if size is not None and size % turns:
+            raise ArgumentError(
+                f"n_critic={turns} needs batches that divide by it (each critic update takes its "
+                f"own part), got {size} examples a replica; make batches a multiple of {turns} and "
+                "drop the remainder"
+            )
+        return {name: tensor[turn::turns] for name, tensor in tensors.items()}
+
     # Saving. Sub-classes give `get_config` and `get_compile_config`.
 
     def save_own_variables(self, store: Any) -> None:
