@@ -63,12 +63,12 @@ def list_models(filter: str = "*") -> list[str]:
     ]
 
 
-def create(name: str, **arguments: Any) -> keras.Model:
+def create(name: str, /, **arguments: Any) -> keras.Model:
     """Build an architecture by name, as configs do.
 
     Args:
         name: One of `list_models()`.
-        **arguments: What its builder takes.
+        **arguments: What its builder takes, `name` for the model's own name included.
 
     Returns:
         The model.
