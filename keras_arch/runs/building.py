@@ -100,6 +100,17 @@ def check_shape(network: keras.Model, preprocessing: Preprocessing, what: str, s
         raise ConfigError(f"preprocessing makes images of shape {given}, {what} is {wanted}")
 
 
+def pixel_range(preprocessing: Preprocessing) -> tuple[float, float]:
+    """What preprocessing makes of the darkest and the brightest pixel.
+
+    Example:
+        >>> pixel_range(Preprocessing((8, 8), 1, scale=1 / 127.5, mean=1.0))
+        (-1.0, 1.0)
+    """
+    ends = [preprocessing.normalize(np.full(preprocessing.input_shape, v)) for v in (0, 255)]
+    return float(np.min(ends[0])), float(np.max(ends[1]))
+
+
 def check_range(network: keras.Model, preprocessing: Preprocessing) -> None:
     """Refuse a generator whose range is not that of the images it is compared with.
 
@@ -109,8 +120,7 @@ def check_range(network: keras.Model, preprocessing: Preprocessing) -> None:
     activation = getattr(getattr(network.layers[-1], "activation", None), "__name__", None)
     if activation not in trainers.RANGES:
         return
-    ends = [preprocessing.normalize(np.full(preprocessing.input_shape, v)) for v in (0, 255)]
-    low, high = float(np.min(ends[0])), float(np.max(ends[1]))
+    low, high = pixel_range(preprocessing)
     made = trainers.RANGES[activation]
     if not np.allclose((low, high), made, atol=0.05):
         raise ConfigError(
@@ -127,12 +137,16 @@ def argument(builder: config.Builder, name: str) -> Any:
 
 
 def common_of_cards(checked: config.Config, builder: config.Builder) -> dict[str, Any]:
-    """What both cards say; of local data only the name, not where it lay."""
+    """What all cards say; of what is on this machine only the name, not where it lay."""
     entry = registry.entry(builder.name)
     kind, colon, path = checked.data.source.partition(":")
     source = f"{kind}:{Path(path).name}" if colon else kind
     recipe = checked.model_dump(mode="json", exclude={"preprocessing", "expected"})
     recipe["data"] = recipe["data"] | {"source": source, "data_dir": None}
+    if recipe.get("judge"):
+        judge = recipe["judge"]["network"]
+        if not judge.startswith("hf://"):
+            recipe["judge"] = recipe["judge"] | {"network": Path(judge).name}
     return {
         "description": checked.description,
         "license": checked.license,

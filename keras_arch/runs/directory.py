@@ -1,9 +1,11 @@
 """What a run leaves behind, and where."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +61,22 @@ class RunDirectory:
             # More epochs is the one change that a run may see.
             files.atomic_write(self.config, config.dump(resolved))
         files.atomic_write(self.environment, json.dumps(environment(), indent=1) + "\n")
+
+    def abandon(self) -> None:
+        """Give the directory of a new run back, when it ended before there was a checkpoint.
+
+        A mistake that shows late would otherwise leave a directory that neither a new run nor
+        `resume`, with another config, may use.
+        """
+        if any(self.checkpoints.glob("*.npz")):
+            return
+        for file in (self.config, self.environment, self.table, self.history):
+            file.unlink(missing_ok=True)
+        for folder in (self.checkpoints, self.logs, self.samples, self.best):
+            shutil.rmtree(folder, ignore_errors=True)
+        # Not where somebody else has put something.
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     def _check_same(self, resolved: config.Config) -> None:
         before = config.load(self.config).model_dump()

@@ -34,6 +34,8 @@ _TASKS = {
     ),
     "laplacian-pyramid-generation": ("conditional-image-generation",),
 }
+# The nearest neighbours of precision and its kin are three, besides an image itself.
+_LEAST_JUDGED = 4
 _log = logging.getLogger("keras_arch")
 
 
@@ -56,15 +58,31 @@ class Generation:
         generator = build_network(self.config.generator)
         check_shape(generator, self.preprocessing, "the generator's", generator.outputs[0].shape)
         check_range(generator, self.preprocessing)
+        settings = self.config.data
+        source = data.describe(settings.source, data_dir=settings.data_dir)
+        if source.kind != "images":
+            raise DataError(
+                f"data source {source.name} has {source.kind}; {self.config.task} learns from "
+                "images of one kind"
+            )
+        self._check_classes(source)
+        if self.config.judge is not None:
+            self._check_judge()
+
+    def _check_classes(self, source: data.Source) -> None:
+        """The classes of the generator, the discriminator and the data are the same."""
         if self.config.task == "conditional-image-generation" and self.classes is None:
             raise ConfigError(
                 f"generator.arguments.classes is missing: {self.config.task} needs the number of "
                 "classes"
             )
+        if self.config.task == "unconditional-image-generation" and self.classes is not None:
+            raise ConfigError(
+                f"generator.arguments.classes is {self.classes}; a generator that takes labels is "
+                "trained with task: conditional-image-generation"
+            )
         if self.classes is None:
             return
-        settings = self.config.data
-        source = data.describe(settings.source, data_dir=settings.data_dir)
         if source.classes is None:
             raise DataError(
                 f"data source {source.name} has no labels; {self.config.task} needs them"
@@ -74,7 +92,33 @@ class Generation:
                 f"generator.arguments.classes is {self.classes}, {source.name} has "
                 f"{len(source.classes)} classes"
             )
+        told = argument(self.config.discriminator, "classes")
+        if not self.levels and told != self.classes:
+            raise ConfigError(
+                f"discriminator.arguments.classes must be {self.classes} as the generator's, got "
+                f"{told!r}"
+            )
         self.labels = list(source.classes)
+
+    def _check_judge(self) -> None:
+        """The judge is there and can say what it is asked for, before any time is spent."""
+        judge = self.config.judge
+        if "read_as" in judge.figures:
+            if self.classes is None:
+                raise ConfigError(
+                    "judge.figures: read_as asks whether images are of the class that was asked "
+                    f"for, which {self.config.task} has not; leave it out"
+                )
+            if self._network.classes != self.classes:
+                raise ConfigError(
+                    f"judge.figures: read_as needs a classifier of the generator's {self.classes} "
+                    f"classes, {judge.network} has {self._network.classes}"
+                )
+        if self._judge.statistics.count < _LEAST_JUDGED:
+            raise ConfigError(
+                f"judge needs at least {_LEAST_JUDGED} real images, there are "
+                f"{self._judge.statistics.count}"
+            )
 
     def build(self, replicas: int) -> keras.Model:
         """The compiled trainer."""
@@ -144,11 +188,16 @@ class Generation:
         found = model.evaluate(batches, return_dict=True, verbose=0)
         figures = {name: float(value) for name, value in found.items()}
         self._final = published(self.config.generator, model.in_use(model.generator))
-        kept = self._best(directory).best() if self.config.judge else None
-        if kept is not None:
-            kept.load(self._final)
-            figures |= {"best_epoch": float(kept.epoch)} | kept.figures
-            figures |= self._diagnosed(self._final, directory)
+        if self.config.judge is not None:
+            kept = self._best(directory).best()
+            if kept is not None:
+                kept.load(self._final)
+                figures |= {"best_epoch": float(kept.epoch)} | kept.figures
+            else:
+                # Shorter than the time between two looks.
+                figures |= self._figures_of(self._final)
+            seen = self._diagnosed(self._final, directory)
+            figures |= {name: value for name, value in seen.items() if name not in figures}
         sheet = self._draw(self._final, self.config.samples.count, self.config.samples.seed)
         sheet = pictures.grid(sheet, columns=self.classes, enlarge=True)
         pictures.save_png(sheet, directory.samples / "final.png")
@@ -158,8 +207,9 @@ class Generation:
         """The generator; its discriminators go into `training/`."""
         training = {}
         if self.levels:
+            trained_at = dict(zip(model.sizes, model.discriminators, strict=True))
             parts = {
-                f"discriminator{size}": (builder, model.discriminators[size])
+                f"discriminator{size}": (builder, trained_at[size])
                 for size, builder in self._discriminators().items()
             }
         else:

@@ -9,8 +9,10 @@ import keras
 import numpy as np
 
 from keras_arch import data, diagnosis, files, hub, metrics, pictures, trainers
-from keras_arch.errors import ArgumentError, ConfigError
+from keras_arch.data import counting, reading
+from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.runs.building import pixel_range
 from keras_arch.runs.opening import open_model, opened_with_card, trained_on
 
 # Images that a classifier looks at to count the classes there are.
@@ -40,14 +42,12 @@ def real_images(
     source: str, split: str, preprocessing: Preprocessing, count: int, data_dir: str | None = None
 ) -> np.ndarray:
     """The first images of a data set as `uint8`, brought to the size that a generator makes."""
-    fitted = []
-    for element in data.load(source, split, data_dir=data_dir).take(count):
-        image = element[0] if isinstance(element, tuple) else element
-        pixels = np.asarray(preprocessing.fit(image))
-        fitted.append(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
-    if not fitted:
-        raise ConfigError(f"{split} of {source} holds no image to judge by")
-    return np.stack(fitted)
+    images = data.load(source, split, data_dir=data_dir)
+    if isinstance(images, data.Unpaired):
+        raise DataError(f"generated images are compared with one kind of image, {source} has two")
+    (columns,), _ = reading.fitted(images.take(count), preprocessing)
+    batches = [np.asarray(batch[0]) for batch in counting.read(columns.batch(256))]
+    return np.clip(np.rint(np.concatenate(batches)), 0, 255).astype(np.uint8)
 
 
 def draw(
@@ -98,20 +98,33 @@ def judge(
         The figures and the description of what they were taken with.
 
     Raises:
-        ArgumentError: If the model is no generator or a figure is unknown.
+        ArgumentError: If the model is no generator, a figure is unknown, or the model says not
+            what it was trained on, and `source` neither.
+        ConfigError: If `network` is no classifier.
     """
     opened = opened_with_card(ref)
     card = _generator_card(opened, ref)
     settings = trained_on(ref, card)
     source = source or settings.get("source")
+    if source is None:
+        raise ArgumentError(f"{ref} does not say what it was trained on; give a data source")
     split = split or settings.get("train", "train")
     data_dir = data_dir or settings.get("data_dir")
-    made = _images_of(opened, images, seed)
+    if unknown := [name for name in figures if name not in (*metrics.FIGURES, "parzen")]:
+        raise ArgumentError(
+            f"figures are {', '.join(metrics.FIGURES)} and parzen, got {unknown[0]!r}"
+        )
     values, said = {}, []
     others = [name for name in figures if name != "parzen"]
+    judged = None
     if others:
+        # Before the images, which take longest: what is wrong with either shows at once.
+        looking = judge_network(network)
         real = real_images(source, split, card.preprocessing, images, data_dir)
-        found = metrics.GenerativeFigures(real, judge_network(network), others)(made)
+        judged = metrics.GenerativeFigures(real, looking, others)
+    made = _images_of(opened, images, seed)
+    if judged is not None:
+        found = judged(made)
         values |= found.values
         said.append(found.description)
     if "parzen" in figures:
@@ -167,12 +180,14 @@ def diagnose(
     classes = len(card.labels) if card.labels else None
     latent = card.latent["distribution"]
     label = 0 if classes else None
+    value_range = pixel_range(card.preprocessing)
     walk = diagnosis.latent_walk(
         opened.model,
         card.latent["size"],
         latent=latent,
         label=label,
         seed=seed,
+        value_range=value_range,
         path=out / "latent_walk.png",
     )
     ends = walk.latents.reshape(-1, 10, card.latent["size"])[:, 0]
@@ -180,6 +195,7 @@ def diagnose(
         opened.model,
         *(ends[i : i + 2] for i in (0, 2, 4)),
         label=label,
+        value_range=value_range,
         path=out / "vector_arithmetic.png",
     )
     written = [out / "latent_walk.png", out / "vector_arithmetic.png"]

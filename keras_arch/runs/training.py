@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from keras_arch import callbacks, config, data, distribute, files, hub
-from keras_arch.errors import ConfigError
+from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.runs.directory import RunDirectory
 from keras_arch.runs.recipes import Job, job_for
@@ -93,11 +93,17 @@ def train(
         resolved, preprocessing = _resolve(checked, images)
         job = job_for(resolved, preprocessing)
         job.check()
-        directory.start(resolved, resume=resume)
-        saved = callbacks.Folder(directory.checkpoints).newest() if resume else None
         with chosen.scope():
             model = job.build(replicas)
-        _fit(model, job, images, directory, saved, verbose)
+        new = not directory.config.exists()
+        directory.start(resolved, resume=resume)
+        saved = callbacks.Folder(directory.checkpoints).newest() if resume else None
+        try:
+            _fit(model, job, images, directory, saved, verbose)
+        except (ArgumentError, ConfigError, DataError):
+            if new:
+                directory.abandon()
+            raise
         return _finish(model, job, directory)
 
 

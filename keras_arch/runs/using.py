@@ -58,12 +58,17 @@ def evaluate(
 
     Raises:
         DataError: If the data is missing or does not fit the model.
-        ArgumentError: If the model says not what it was trained on, and `source` neither.
+        ArgumentError: If the model says not what it was trained on, and `source` neither, or it is
+            a discriminator.
     """
     opened = opened_with_card(ref, token=token, training=True)
     card = opened.card
     settings = trained_on(ref, card)
     classifier = card.task == "image-classification"
+    if not classifier and card.latent is None and card.task != "image-to-image":
+        raise ArgumentError(
+            f"{ref} is {card.architecture}, a {card.task}; it is measured with its generator"
+        )
     source = source or settings.get("source")
     generator = card.latent is not None
     split = split or settings.get("train" if generator else "test")
@@ -151,7 +156,8 @@ def translate(
         The files.
 
     Raises:
-        ArgumentError: If the model is no translator, or two images would get one name.
+        ArgumentError: If the model is no translator, two images would get one name, or a result
+            would replace an image.
         DataError: If a file is missing or is no image.
     """
     opened = opened_with_card(ref, token=token)
@@ -164,11 +170,15 @@ def translate(
     if twice:
         raise ArgumentError(f"two images are named {twice!r} and would become one file")
     made = card.target_preprocessing or card.preprocessing
+    results = [Path(out) / f"{name}.png" for name in names]
+    for path, result in zip(paths, results, strict=True):
+        if result.exists() and path.exists() and result.samefile(path):
+            raise ArgumentError(f"the result would replace {path}; give another folder")
     written = []
-    for path in paths:
+    for path, result in zip(paths, results, strict=True):
         inputs = np.asarray(card.preprocessing(_read_image(path)[None]))
         pixels = made.to_pixels(trainers.translate(opened.model, inputs)[0])
-        written.append(pictures.save_png(pixels, Path(out) / f"{path.stem}.png"))
+        written.append(pictures.save_png(pixels, result))
     return written
 
 
@@ -279,7 +289,7 @@ def _evaluate_game(opened: "hub.Opened", batches: Any) -> dict[str, float]:
     if folder is None or not folder.exists():
         raise ArgumentError(
             f"{opened.card.name} was saved without the one discriminator of a game; measure the "
-            "generator with: keras-arch judge, look at it with: keras-arch generate"
+            "generator with: keras-arch judge; look at it with: keras-arch generate"
         )
     latent, labels = opened.card.latent["distribution"], opened.card.labels
     discriminator = hub.load(folder)
