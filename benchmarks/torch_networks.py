@@ -1,0 +1,133 @@
+"""The networks of `gan_step.py` in PyTorch, written from the papers' descriptions."""
+
+import itertools
+
+import torch
+from steps import LATENT_SIZE, RESIDUAL_BLOCKS
+from torch import Tensor, nn
+
+FILTERS = 64
+
+
+class UNet(nn.Module):
+    """Pix2pix's U-Net: eight halvings, eight doublings, maps of one size joined."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = [FILTERS * min(2**level, 8) for level in range(8)]
+        down, up = [nn.Sequential(_halve(3, widths[0], bias=False))], []
+        for level, (before, after) in enumerate(itertools.pairwise(widths), start=2):
+            # In place: the joined map goes through a ReLU, which finds the same in either.
+            stage = [nn.LeakyReLU(0.2, inplace=True), _halve(before, after, bias=False)]
+            # The innermost map is one pixel, of which a norm would leave nothing.
+            stage += [nn.BatchNorm2d(after)] * (level < 8)
+            down.append(nn.Sequential(*stage))
+        before = widths[-1]
+        for level, after in enumerate(widths[-2::-1], start=1):
+            stage = [nn.ReLU(inplace=True), _double(before, after, bias=False)]
+            stage += [nn.BatchNorm2d(after)] + [nn.Dropout(0.5)] * (level <= 3)
+            up.append(nn.Sequential(*stage))
+            before = 2 * after
+        self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
+        self.output = nn.Sequential(nn.ReLU(inplace=True), _double(before, 3), nn.Tanh())
+
+    def forward(self, image: Tensor) -> Tensor:
+        """From an image in [-1, 1] to another."""
+        x, maps = image, []
+        for stage in self.down:
+            x = stage(x)
+            maps.append(x)
+        for stage, skip in zip(self.up, maps[-2::-1], strict=True):
+            x = torch.cat([skip, stage(x)], 1)
+        return self.output(x)
+
+
+class Residual(nn.Module):
+    """Two convolutions on a mirrored map, added to what came in."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        first, second = (
+            [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width)]
+            for _ in range(2)
+        )
+        self.body = nn.Sequential(*first, nn.ReLU(inplace=True), *second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A map of the same shape."""
+        return x + self.body(x)
+
+
+def dcgan(image_size: int) -> list[nn.Module]:
+    """DCGAN with 4x4 kernels: from 1x1 to 4x4 and doubled up; halved down to 4x4 and to 1x1."""
+    stages = (image_size // 4).bit_length() - 1
+    widths = [FILTERS * 2**stage for stage in range(stages)]  # 64, 128, 256, 512
+
+    up = [nn.ConvTranspose2d(LATENT_SIZE, widths[-1], 4, 1, 0, bias=False)]
+    for before, after in itertools.pairwise(widths[::-1]):
+        up += [nn.BatchNorm2d(before), nn.ReLU(inplace=True), _double(before, after, bias=False)]
+    up += [nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
+    up += [_double(widths[0], 3, bias=False), nn.Tanh()]
+
+    down = [_halve(3, widths[0], bias=False), nn.LeakyReLU(0.2, inplace=True)]
+    for before, after in itertools.pairwise(widths):
+        down += [_halve(before, after, bias=False)]
+        down += [nn.BatchNorm2d(after), nn.LeakyReLU(0.2, inplace=True)]
+    down += [nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False), nn.Flatten(0)]
+    return [nn.Sequential(*up), nn.Sequential(*down)]
+
+
+def pix2pix() -> list[nn.Module]:
+    """The U-Net, and the discriminator of patches of 70 pixels on pairs of images."""
+    return [UNet(), patch_discriminator(6, instance_norm=False)]
+
+
+def cyclegan() -> list[nn.Module]:
+    """Two generators of residual blocks, two discriminators of patches of 70 pixels."""
+    generators = [residual_generator() for _ in range(2)]
+    return generators + [patch_discriminator(3, instance_norm=True) for _ in range(2)]
+
+
+def residual_generator() -> nn.Module:
+    """Two halvings, residual blocks at a quarter of the size, two doublings."""
+
+    def norm_relu(width: int) -> list[nn.Module]:
+        return [nn.InstanceNorm2d(width), nn.ReLU(inplace=True)]
+
+    layers = [nn.ReflectionPad2d(3), nn.Conv2d(3, FILTERS, 7), *norm_relu(FILTERS)]
+    widths = [FILTERS, 2 * FILTERS, 4 * FILTERS]
+    for before, after in itertools.pairwise(widths):
+        layers += [nn.Conv2d(before, after, 3, 2, 1), *norm_relu(after)]
+    layers += [Residual(widths[-1]) for _ in range(RESIDUAL_BLOCKS)]
+    for before, after in itertools.pairwise(widths[::-1]):
+        layers += [nn.ConvTranspose2d(before, after, 3, 2, 1, 1), *norm_relu(after)]
+    return nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(FILTERS, 3, 7), nn.Tanh())
+
+
+def patch_discriminator(channels: int, *, instance_norm: bool) -> nn.Module:
+    """Three halvings and two convolutions of stride 1, each 4x4 with one pixel of zeros around."""
+    widths = [FILTERS * 2**stage for stage in range(4)]
+    layers = [_halve(channels, widths[0]), nn.LeakyReLU(0.2, inplace=True)]
+    for before, after in itertools.pairwise(widths):
+        stride = 2 if after < widths[-1] else 1
+        layers += [nn.Conv2d(before, after, 4, stride, 1, bias=instance_norm)]
+        layers += [nn.InstanceNorm2d(after) if instance_norm else nn.BatchNorm2d(after)]
+        layers += [nn.LeakyReLU(0.2, inplace=True)]
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
+
+
+def initialise(network: nn.Module) -> None:
+    """Kernels from N(0, 0.02), gains from N(1, 0.02)."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+
+
+def _halve(before, after, bias=True):
+    return nn.Conv2d(before, after, 4, 2, 1, bias=bias)
+
+
+def _double(before, after, bias=True):
+    return nn.ConvTranspose2d(before, after, 4, 2, 1, bias=bias)
