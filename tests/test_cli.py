@@ -1,5 +1,6 @@
 """The command line as a user meets it: listings, a road from training to export, and mistakes."""
 
+import functools
 import os
 import re
 import signal
@@ -25,11 +26,39 @@ TINY = {
         "discriminator.arguments.filters=4",
         "samples.every=1",
     ],
+    "cdcgan-fashion_mnist": [
+        *SHORT,
+        "data.source=digits",
+        "preprocessing.size=[16, 16]",
+        "generator.arguments={image_size: 16, channels: 1, latent_size: 4, filters: 2, "
+        "classes: 10}",
+        "discriminator.arguments={image_size: 16, channels: 1, filters: 2, classes: 10}",
+        "judge=null",
+    ],
+    "cyclegan-facades": [
+        "recipe.epochs=1",
+        "data.source=unpaired:pictures",
+        "data.augment=[flip]",
+        "preprocessing.size=[8, 8]",
+        "generator.arguments={blocks: 1, image_shape: [8, 8, 3], filters: 2}",
+        "discriminator.arguments={receptive_field: 1, image_shape: [8, 8, 3], filters: 2, "
+        "target_channels: null, norm: instance}",
+    ],
 }
 
 
 def settings(values):
     return [part for value in values for part in ("--set", value)]
+
+
+def draw(folder, count, shape):
+    """Write pictures of noise."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(count)
+    for number in range(count):
+        pixels = rng.integers(0, 256, shape, np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
 
 
 @pytest.fixture
@@ -65,7 +94,10 @@ def mistake(keras_arch_says):
 def trained(tmp_path_factory):
     """Run directories of two tiny runs, made by the command itself."""
     folder = tmp_path_factory.mktemp("trained")
+    for split in ("trainA", "trainB", "testA", "testB"):
+        draw(folder / "pictures" / split, 2, (8, 8, 3))
     for name, values in TINY.items():
+        values = [value.replace("pictures", str(folder / "pictures")) for value in values]
         assert cli.main(["train", name, "--out", str(folder / name), *settings(values)]) == 0
     return folder
 
@@ -77,7 +109,8 @@ def test_version_and_help(keras_arch_says):
     assert keras_arch_says("--version") == (0, f"keras-arch {keras_arch.__version__}\n", "")
     code, listed, _ = keras_arch_says("--help")
     assert code == 0
-    for known in ("models", "show", "configs", "train", "evaluate", "generate", "predict", "push"):
+    commands = "models show configs train evaluate generate judge diagnose translate predict push"
+    for known in commands.split():
         assert re.search(rf"^\W*{known} ", listed, re.MULTILINE)
     assert keras_arch_says() == (0, listed, "")
     assert keras_arch_says("train", "-h")[0] == 0
@@ -146,6 +179,42 @@ def test_predict_names_the_best_classes(keras_arch_says, trained):
     assert {row[1] for row in rows} <= set("0123456789")
     probabilities = [float(row[2]) for row in rows[:3]]
     assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_classes_are_drawn_on_request(keras_arch_says, trained):
+    run = trained / "cdcgan-fashion_mnist"
+    sheets = []
+    for labels in (("--label", 3), ("--label", "3", "--label", 7), ()):
+        arguments = ("generate", run, "--count", 20, "--seed", 1, "--out", "a.png", *labels)
+        assert keras_arch_says(*arguments) == (0, "a.png\n", "")
+        sheets.append(Image.open("a.png").copy())
+    # Five by four images of 64 pixels; without labels a column for each of the ten classes.
+    assert [sheet.size for sheet in sheets] == [(332, 266), (332, 266), (662, 134)]
+    assert sheets[0].tobytes() != sheets[1].tobytes()
+
+
+def test_judge_and_diagnose(keras_arch_says, trained):
+    run, network = trained / "dcgan-digits", trained / "resnet20-digits"
+    asked = ("--network", network, "--images", 30, "--figures", "fid, recall", "--out", "judged")
+    code, out, _ = keras_arch_says("judge", run, *asked)
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert code == 0
+    assert [row[0] for row in rows[:2]] == ["fid", "recall"]
+    assert re.fullmatch(r"taken with: resnet20-digits.*30 generated", rows[2][0])
+    written = yaml.safe_load(Path("judged/figures.json").read_text())
+    assert rows[0][1] == f"{written['figures']['fid']:.4f}"
+    code, out, _ = keras_arch_says("diagnose", run, "--network", network, "--out", "seen")
+    assert code == 0
+    assert sorted(out.split()) == sorted(str(path) for path in Path("seen").iterdir())
+    assert Path("seen/modes.png") in Path("seen").iterdir()
+
+
+def test_translate_writes_a_file_for_each(keras_arch_says, trained):
+    draw("photos", 2, (11, 7, 3))
+    arguments = ("photos/0.png", "photos/1.png", "--out", "made")
+    code, out, _ = keras_arch_says("translate", trained / "cyclegan-facades", *arguments)
+    assert (code, out) == (0, "made/0.png\nmade/1.png\n")
+    assert Image.open("made/1.png").size == (8, 8)
 
 
 def test_push_pull_show_and_export_through_a_hub_in_a_folder(keras_arch_says, trained, tmp_path):
@@ -226,6 +295,70 @@ def test_the_wrong_kind_of_model_is_told(mistake, trained):
     assert "text.png" in mistake("predict", classifier, "text.png")
     assert "count" in mistake("generate", generator, "--count", 0)
     assert "--set" in mistake("show", classifier, "--set", "depth=8")
+
+
+def test_the_wrong_kind_of_model_for_a_game_is_told(mistake, trained):
+    draw("photos", 1, (8, 8, 3))
+    classifier, generator = trained / "resnet20-digits", trained / "dcgan-digits"
+    conditional, translator = trained / "cdcgan-fashion_mnist", trained / "cyclegan-facades"
+    assert "does not translate" in mistake("translate", classifier, "photos/0.png")
+    assert "would replace photos/0.png" in mistake(
+        "translate", translator, "photos/0.png", "--out", "photos"
+    )
+    for label in ("11", "-1", "seven"):
+        told = mistake("generate", conditional, "--label", label)
+        assert "0, 1, 2" in told
+        assert f"no class {label!r}" in told
+    assert "leave labels out" in mistake("generate", generator, "--label", "1")
+    assert "generates no images" in mistake("generate", translator)
+    assert "generates no images" in mistake("judge", translator, "--network", classifier)
+    assert "no classifier" in mistake("judge", generator, "--network", generator)
+    assert "'fud'" in mistake("judge", generator, "--network", classifier, "--figures", "fid,fud")
+    assert "nowhere" in mistake("judge", generator, "--network", "nowhere")
+    assert "images" in mistake("judge", generator, "--network", classifier, "--images", 1)
+    assert "generates no images" in mistake("diagnose", classifier)
+    assert "pairs:PATH" in mistake("evaluate", translator)
+
+
+def test_data_that_does_not_fit_a_game_is_told(mistake):
+    draw("plain", 3, (28, 28))
+    draw("pairs/train", 2, (8, 16, 3))
+    draw("odd/train", 2, (8, 15, 3))
+
+    def told(name, *values):
+        without = ["judge=null"] if name == "cgan-mnist" else []
+        return mistake("train", name, *settings([*without, *values]))
+
+    assert "no labels" in told("cgan-mnist", "data.source=folder:plain")
+    assert "has pairs" in told("cgan-mnist", "data.source=pairs:pairs")
+    classes = ["generator.arguments.classes=7", "discriminator.arguments.classes=7"]
+    assert re.search(r"7, digits has 10", told("cgan-mnist", "data.source=digits", *classes))
+    assert "must be 10" in told("cgan-mnist", "data.source=digits", classes[1])
+    small = [
+        "generator.arguments={variant: unet_128, filters: 1}",
+        "discriminator.arguments={receptive_field: 16, image_shape: [128, 128, 3], filters: 1}",
+        "preprocessing.size=[128, 128]",
+    ]
+    pix2pix = functools.partial(told, "pix2pix-facades", *small)
+    assert "pairs:PATH" in pix2pix("data.source=digits")
+    assert "pairs:PATH" in pix2pix("data.source=unpaired:pairs:pairs")
+    assert re.search(r"odd/train/0\.png is 15 pixels wide", pix2pix("data.source=pairs:odd"))
+    assert "no split 'test'" in pix2pix("data.source=pairs:pairs")
+    tanh = ["preprocessing.scale=0.00392156862745098", "preprocessing.mean=0"]
+    assert re.search(r"\[0, 1\].*tanh.*\[-1, 1\]", pix2pix("data.source=pairs:pairs", *tanh))
+    assert re.search(
+        r"multiple of 128.*got 96",
+        pix2pix(
+            "data.source=pairs:pairs",
+            "preprocessing.size=[96, 96]",
+            "generator.arguments.image_shape=[96, 96, 3]",
+        ),
+    )
+    shown = ["data.source=pairs:pairs", "data.test=train"]
+    patch = pix2pix(*shown, "discriminator.arguments.image_shape=[4, 4, 3]")
+    assert re.search(r"at least 6 pixels a side, got 4x4", patch)
+    # None of them has left a run behind.
+    assert sorted(path.name for path in Path().iterdir()) == ["odd", "pairs", "plain"]
 
 
 def test_a_run_is_not_overwritten(mistake, trained):
