@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_arch import callbacks, config, data, diagnosis, hub, metrics, pictures, trainers
-from keras_arch.errors import ConfigError, DataError
+from keras_arch.errors import ArgumentError, ConfigError, DataError, HubError, RunError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.runs.building import (
     EVALUATION_BATCH,
@@ -103,16 +103,23 @@ class Generation:
     def _check_judge(self) -> None:
         """The judge is there and can say what it is asked for, before any time is spent."""
         judge = self.config.judge
+        try:
+            network = self._network
+        except (ArgumentError, HubError, RunError) as error:
+            raise ConfigError(
+                f"judge.network {judge.network!r} cannot be opened: {error}; train it first, or "
+                "leave the judge out with --set judge=null"
+            ) from None
         if "read_as" in judge.figures:
             if self.classes is None:
                 raise ConfigError(
                     "judge.figures: read_as asks whether images are of the class that was asked "
                     f"for, which {self.config.task} has not; leave it out"
                 )
-            if self._network.classes != self.classes:
+            if network.classes != self.classes:
                 raise ConfigError(
                     f"judge.figures: read_as needs a classifier of the generator's {self.classes} "
-                    f"classes, {judge.network} has {self._network.classes}"
+                    f"classes, {judge.network} has {network.classes}"
                 )
         if self._judge.statistics.count < _LEAST_JUDGED:
             raise ConfigError(
