@@ -5,7 +5,7 @@ Networks. A U-Net that halves the image down to a few pixels and doubles it up a
 connections between maps of one size; and the encoder-decoder without them that the paper
 compares it with.
 
-At inference the authors keep dropout and the statistics of the batch (section 3.4), which at a
+At inference the authors keep dropout and the statistics of the batch (section 3.3), which at a
 batch of one are those of the image. The moving averages of batch norm, which Keras would take,
 belong to many images and give a poor picture after training with batches of one. Which of them a
 generator uses is therefore an argument, and part of the model.
@@ -142,7 +142,7 @@ def with_inference(
 ) -> keras.Model:
     """The same generator with another choice of what it does at inference.
 
-    Source: Isola et al. 2017, section 3.4, keeps dropout and the statistics of the batch.
+    Source: Isola et al. 2017, section 3.3, keeps dropout and the statistics of the batch.
 
     Args:
         generator: A model of `Pix2PixGenerator`, also one that was saved and loaded.
