@@ -8,8 +8,12 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
+
+from keras_arch.runs import generation, translation
+from tests.runs import games
 
 COMMON = ["recipe.deterministic=true", "recipe.checkpoint_every=3"]
 RUNS = {
@@ -27,10 +31,12 @@ RUNS = {
         "recipe.optimizer.learning_rate.boundaries=[7,19]",
     ],
 }
+# More games, each with three processes of its own.
+GAMES = ("gan", "cgan", "lapgan", "pix2pix", "cyclegan")
 
 
-def start(name, out, epochs, resume=False):
-    settings = [*COMMON, *RUNS[name], f"recipe.epochs={epochs}"]
+def start(name, out, epochs, resume=False, settings=None):
+    settings = [*COMMON, *(settings or RUNS[name]), f"recipe.epochs={epochs}"]
     command = [sys.executable, "-m", "keras_arch.cli", "train", name, "--out", str(out)]
     command += [part for setting in settings for part in ("--set", setting)]
     command += ["--resume"] if resume else []
@@ -74,10 +80,21 @@ def assert_same_end(first, second):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_sigterm_then_sigkill_then_resume(name, tmp_path):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    uninterrupted = start(name, whole, epochs=4)
+    stop_kill_and_compare(tmp_path, name, epochs=4)
 
-    process = start(name, broken, epochs=4)
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GAMES)
+def test_every_game_through_sigterm_and_sigkill(name, tmp_path, pictures, judge_run):
+    settings = games.settings(name, pictures, judge_run, "recipe.jit_compile=false")
+    stop_kill_and_compare(tmp_path, games.CONFIGS[name], epochs=40, settings=settings)
+
+
+def stop_kill_and_compare(tmp_path, name, **how):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    uninterrupted = start(name, whole, **how)
+
+    process = start(name, broken, **how)
     wait_for_checkpoint(broken, process)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=300)
@@ -86,14 +103,53 @@ def test_sigterm_then_sigkill_then_resume(name, tmp_path):
     assert "Traceback" not in output
     before = list(broken.glob("checkpoints/*.npz"))
 
-    process = start(name, broken, epochs=4, resume=True)
+    process = start(name, broken, resume=True, **how)
     wait_for_checkpoint(broken, process, after=before)
     process.kill()
     process.wait()
 
-    finish(start(name, broken, epochs=4, resume=True))
+    finish(start(name, broken, resume=True, **how))
     finish(uninterrupted)
     assert_same_end(whole, broken)
+
+
+class Stopped(Exception):
+    """What ends a run as a kill would: nothing is written any more."""
+
+
+class StopBefore(keras.callbacks.Callback):
+    """Raises before a step, counted from 0 over all epochs."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if not self.left:
+            raise Stopped
+        self.left -= 1
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_every_game_goes_on_exactly(name, game_run, train_game, tmp_path, monkeypatch):
+    """Stopped in the second epoch, a step after its checkpoint, which is done again."""
+    translates = name in ("pix2pix", "cyclegan")
+    job = translation.Translation if translates else generation.Generation
+    callbacks = job.callbacks
+    stop = StopBefore(games.STEPS + games.CHECKPOINT + 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(job, "callbacks", lambda *arguments: [*callbacks(*arguments), stop])
+        with pytest.raises(Stopped):
+            train_game(name, tmp_path / "broken")
+    newest = sorted((tmp_path / "broken/checkpoints").iterdir())[-1].name
+    assert newest == f"epoch-00001-step-{games.CHECKPOINT:07d}.npz"
+    train_game(name, tmp_path / "broken", resume=True)
+    whole = game_run(name).directory
+    assert_same_end(whole, tmp_path / "broken")
+    kept = [
+        sorted(path.name for path in out.glob("best/*")) for out in (whole, tmp_path / "broken")
+    ]
+    assert kept[0] == kept[1]
 
 
 @pytest.mark.slow

@@ -267,7 +267,7 @@ class TestMistakes:
             train(name, overrides, tmp_path / "r")
         assert word in str(caught.value)
         assert "\n" not in str(caught.value)
-        assert not (tmp_path / "r" / "model").exists()
+        assert not (tmp_path / "r").exists()
 
     def test_divergence_leaves_the_last_good_checkpoint(self, tmp_path):
         diverges = ["recipe.optimizer.learning_rate={boundaries: [5], values: [0.001, 1.0e30]}"]
