@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_arch.errors import DataError
+from keras_arch.trainers.memory import keep_freed_memory
 
 
 def compiles_faster(trainer: Any) -> bool:
@@ -32,6 +33,8 @@ def scope(trainer: Any) -> Any:
 
 def build_optimizers(trainer: Any) -> None:
     """Make every optimizer's variables in the scope that the networks were made in."""
+    if not tf.config.list_physical_devices("GPU"):
+        keep_freed_memory()
     with scope(trainer):
         for player in trainer.players():
             if not player.optimizer.built:
