@@ -70,7 +70,7 @@ def test_sizes_of_the_paper():
 
 
 def test_generator_is_the_formula():
-    """Written out in NumPy: a label is a row of the label layer's kernel."""
+    """Written out in NumPy: the latent centred, a label as a row of the label layer's kernel."""
     model = models.CGANGenerator(3, (2, 2, 1), 4, 5, 6, 7)
     rng = np.random.default_rng(0)
     model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
@@ -81,7 +81,8 @@ def test_generator_is_the_formula():
     latent = rng.uniform(size=(5, 4)).astype("float32")
     label = np.array([2, 0, 1, 1, 2], "int32")
     kernel, bias = dense["latent_hidden"]
-    from_latent = np.maximum(latent @ kernel + bias, 0)
+    # U(0, 1) has mean 1/2 and variance 1/12.
+    from_latent = np.maximum((latent - 0.5) * np.sqrt(12) @ kernel + bias, 0)
     kernel, bias = dense["label_hidden"]
     from_label = np.maximum(kernel[label] + bias, 0)
     kernel, bias = dense["joint_hidden"]
