@@ -1,5 +1,6 @@
 """The generative adversarial network of Goodfellow et al. (2014) as a trainer."""
 
+import logging
 from typing import Any
 
 import keras
@@ -20,6 +21,8 @@ from keras_arch.trainers.players import (
     forward,
     serialized,
 )
+
+_log = logging.getLogger("keras_arch")
 
 
 @keras.saving.register_keras_serializable("keras_arch")
@@ -115,7 +118,19 @@ class GAN(PlayersTrainer):
         Raises:
             ArgumentError: If an argument is not one of the above.
         """
-        losses.adversarial(loss)
+        penalty = losses.adversarial(loss).penalty
+        normalised = (
+            isinstance(layer, keras.layers.BatchNormalization)
+            for layer in self.discriminator._flatten_layers()
+        )
+        if penalty and any(normalised):
+            # TensorFlow's moments also pass the penalty's second derivative only in part.
+            _log.warning(
+                "loss %s looks at one image at a time, and batch norm in %s mixes them; build it "
+                "without (batch_norm=False, as Gulrajani et al. 2017 say)",
+                loss,
+                self.discriminator.name,
+            )
         if not isinstance(n_critic, int) or n_critic < 1:
             raise ArgumentError(f"n_critic must be a positive whole number, got {n_critic!r}")
         if update == "simultaneous" and n_critic > 1:
