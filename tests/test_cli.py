@@ -15,7 +15,8 @@ import yaml
 from PIL import Image
 
 import keras_arch
-from keras_arch import cli, presets
+from keras_arch import cli, hub, models, presets
+from keras_arch.preprocessing import Preprocessing
 
 SHORT = ["data.train=train[:64]", "data.test=test[:40]", "recipe.epochs=1", "recipe.batch_size=32"]
 TINY = {
@@ -25,24 +26,6 @@ TINY = {
         "generator.arguments.filters=4",
         "discriminator.arguments.filters=4",
         "samples.every=1",
-    ],
-    "cdcgan-fashion_mnist": [
-        *SHORT,
-        "data.source=digits",
-        "preprocessing.size=[16, 16]",
-        "generator.arguments={image_size: 16, channels: 1, latent_size: 4, filters: 2, "
-        "classes: 10}",
-        "discriminator.arguments={image_size: 16, channels: 1, filters: 2, classes: 10}",
-        "judge=null",
-    ],
-    "cyclegan-facades": [
-        "recipe.epochs=1",
-        "data.source=unpaired:pictures",
-        "data.augment=[flip]",
-        "preprocessing.size=[8, 8]",
-        "generator.arguments={blocks: 1, image_shape: [8, 8, 3], filters: 2}",
-        "discriminator.arguments={receptive_field: 1, image_shape: [8, 8, 3], filters: 2, "
-        "target_channels: null, norm: instance}",
     ],
 }
 
@@ -94,11 +77,36 @@ def mistake(keras_arch_says):
 def trained(tmp_path_factory):
     """Run directories of two tiny runs, made by the command itself."""
     folder = tmp_path_factory.mktemp("trained")
-    for split in ("trainA", "trainB", "testA", "testB"):
-        draw(folder / "pictures" / split, 2, (8, 8, 3))
     for name, values in TINY.items():
-        values = [value.replace("pictures", str(folder / "pictures")) for value in values]
         assert cli.main(["train", name, "--out", str(folder / name), *settings(values)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Model directories of a conditional generator and a translator that nobody trained."""
+    folder = tmp_path_factory.mktemp("saved")
+    tiny = {
+        "conditional": (
+            "DCGANGenerator",
+            {"image_size": 16, "channels": 1, "classes": 10},
+            (16, 1),
+        ),
+        "translator": ("CycleGANGenerator", {"blocks": 1, "image_shape": [8, 8, 3]}, (8, 3)),
+    }
+    facts = {
+        "conditional": {
+            "task": "conditional-image-generation",
+            "labels": list("0123456789"),
+            "latent": {"size": 100, "distribution": "normal"},
+        },
+        "translator": {"task": "image-to-image"},
+    }
+    for name, (architecture, arguments, (size, channels)) in tiny.items():
+        arguments = arguments | {"filters": 2}
+        preprocessing = Preprocessing((size, size), channels, scale=1 / 127.5, mean=1.0)
+        card = hub.Card(name, architecture, arguments, preprocessing=preprocessing, **facts[name])
+        hub.save(models.create(architecture, **arguments), folder / name, card)
     return folder
 
 
@@ -182,8 +190,8 @@ def test_predict_names_the_best_classes(keras_arch_says, trained):
     assert probabilities == sorted(probabilities, reverse=True)
 
 
-def test_classes_are_drawn_on_request(keras_arch_says, trained):
-    run = trained / "cdcgan-fashion_mnist"
+def test_classes_are_drawn_on_request(keras_arch_says, saved):
+    run = saved / "conditional"
     sheets = []
     for labels in (("--label", 3), ("--label", "3", "--label", 7), ()):
         arguments = ("generate", run, "--count", 20, "--seed", 1, "--out", "a.png", *labels)
@@ -210,10 +218,10 @@ def test_judge_and_diagnose(keras_arch_says, trained):
     assert Path("seen/modes.png") in Path("seen").iterdir()
 
 
-def test_translate_writes_a_file_for_each(keras_arch_says, trained):
+def test_translate_writes_a_file_for_each(keras_arch_says, saved):
     draw("photos", 2, (11, 7, 3))
     arguments = ("photos/0.png", "photos/1.png", "--out", "made")
-    code, out, _ = keras_arch_says("translate", trained / "cyclegan-facades", *arguments)
+    code, out, _ = keras_arch_says("translate", saved / "translator", *arguments)
     assert (code, out) == (0, "made/0.png\nmade/1.png\n")
     assert Image.open("made/1.png").size == (8, 8)
 
@@ -298,10 +306,10 @@ def test_the_wrong_kind_of_model_is_told(mistake, trained):
     assert "--set" in mistake("show", classifier, "--set", "depth=8")
 
 
-def test_the_wrong_kind_of_model_for_a_game_is_told(mistake, trained):
+def test_the_wrong_kind_of_model_for_a_game_is_told(mistake, trained, saved):
     draw("photos", 1, (8, 8, 3))
     classifier, generator = trained / "resnet20-digits", trained / "dcgan-digits"
-    conditional, translator = trained / "cdcgan-fashion_mnist", trained / "cyclegan-facades"
+    conditional, translator = saved / "conditional", saved / "translator"
     assert "does not translate" in mistake("translate", classifier, "photos/0.png")
     assert "would replace photos/0.png" in mistake(
         "translate", translator, "photos/0.png", "--out", "photos"
@@ -318,7 +326,7 @@ def test_the_wrong_kind_of_model_for_a_game_is_told(mistake, trained):
     assert "nowhere" in mistake("judge", generator, "--network", "nowhere")
     assert "images" in mistake("judge", generator, "--network", classifier, "--images", 1)
     assert "generates no images" in mistake("diagnose", classifier)
-    assert "pairs:PATH" in mistake("evaluate", translator)
+    assert "pairs:PATH" in mistake("evaluate", translator, "--source", "digits")
 
 
 def test_data_that_does_not_fit_a_game_is_told(mistake):

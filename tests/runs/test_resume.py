@@ -130,7 +130,8 @@ class StopBefore(keras.callbacks.Callback):
         self.left -= 1
 
 
-@pytest.mark.parametrize("name", GAMES)
+# The GAN itself is among RUNS.
+@pytest.mark.parametrize("name", GAMES[1:])
 def test_every_game_goes_on_exactly(name, game_run, train_game, tmp_path, monkeypatch):
     """Stopped in the second epoch, a step after its checkpoint, which is done again."""
     translates = name in ("pix2pix", "cyclegan")
