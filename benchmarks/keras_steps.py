@@ -1,6 +1,7 @@
 """The steps of `gan_step.py` in Keras: that of `keras_arch`, and one as tutorials have it."""
 
-from steps import BETA_1, LATENT_SIZE, LEARNING_RATE, RESIDUAL_BLOCKS, Built, Settings
+from steps import BETA_1, LATENT_SIZE, LEARNING_RATE, RESIDUAL_BLOCKS, Settings
+from turns import Built
 
 
 def keras_arch_step(settings: Settings) -> Built:

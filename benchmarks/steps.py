@@ -1,7 +1,6 @@
 """What every implementation of a training step has in common in `gan_step.py`."""
 
 import dataclasses
-from collections.abc import Callable
 
 LATENT_SIZE = 100
 LEARNING_RATE, BETA_1, BETA_2 = 2e-4, 0.5, 0.999
@@ -10,10 +9,6 @@ L1_WEIGHT, CYCLE_WEIGHT, IDENTITY_WEIGHT = 100.0, 10.0, 0.5
 D_WEIGHT = 0.5
 POOL_SIZE = 50
 RESIDUAL_BLOCKS = 6
-
-Step = Callable[[], None]
-# A step, and the trainable parameters of each network that it trains.
-Built = tuple[Step, tuple[int, ...]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,11 +17,10 @@ from steps import (
     LATENT_SIZE,
     LEARNING_RATE,
     POOL_SIZE,
-    Built,
     Settings,
-    Step,
 )
 from torch import Tensor, nn
+from turns import Built, Step
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,131 @@
+"""Variants of one computation, timed in turns, each in a process of its own.
+
+The processes stay alive and take turns, so that what else the machine does falls on all of them
+alike; steps before the first turn are not counted (tracing, compiling, memory pools).
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+OURS = "keras_arch"
+# Seconds between turns: thread pools spin for a moment after their last work.
+PAUSE = 0.3
+
+Step = Callable[[], None]
+# A step, and the trainable parameters of each network in it.
+Built = tuple[Step, tuple[int, ...]]
+
+
+def serve(variant: str, build: Callable[[], Built]) -> None:
+    """Build one variant, then time as many steps as each line of stdin asks for.
+
+    Answers are lines of JSON on stdout; whatever libraries print goes to stderr.
+    """
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    if variant.startswith("torch") and importlib.util.find_spec("torch") is None:
+        print(json.dumps({"skip": f"{sys.executable} has no torch"}), file=answers)
+        return
+    step, parameters = build()
+    print(json.dumps({"parameters": parameters}), file=answers)
+    for line in sys.stdin:
+        times = []
+        for _ in range(int(line)):
+            started, busy = time.perf_counter(), time.process_time()
+            step()
+            times.append((time.perf_counter() - started, time.process_time() - busy))
+        print(json.dumps({"times": times}), file=answers)
+
+
+class Worker:
+    """The process of one variant, as the parent sees it."""
+
+    def __init__(self, variant: str, command: list[str], threads: int) -> None:
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(threads),
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "KERAS_BACKEND": "tensorflow",
+        }
+        self.variant = variant
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        answer = self._read()
+        self.skipped: str | None = answer.get("skip")
+        self.parameters = tuple(answer.get("parameters", ()))
+        self.times: list[tuple[float, float]] = []
+
+    def run(self, steps: int) -> list[tuple[float, float]]:
+        """Let the variant take its turn: seconds by the clock and of processor time, by step."""
+        time.sleep(PAUSE)
+        print(steps, file=self.process.stdin, flush=True)
+        return self._read()["times"]
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.variant} ended with exit code {self.process.wait()}")
+        return json.loads(line)
+
+
+@contextlib.contextmanager
+def workers(commands: dict[str, list[str]], *, warmup: int, threads: int) -> Iterator[list[Worker]]:
+    """Start one process after the other, each warmed up before the next one starts."""
+    started: list[Worker] = []
+    try:
+        for variant, command in commands.items():
+            worker = Worker(variant, command, threads)
+            started.append(worker)
+            if worker.skipped:
+                print(f"{variant}: skipped, {worker.skipped}", flush=True)
+                continue
+            worker.run(warmup)
+        running = [worker for worker in started if not worker.skipped]
+        if not running:
+            raise SystemExit("no variant could run")
+        yield running
+    finally:
+        for worker in started:
+            worker.close()
+
+
+def take_turns(running: list[Worker], steps: int, rounds: int) -> None:
+    """So many steps of every variant, split into rounds."""
+    for turn in range(rounds):
+        share = steps * (turn + 1) // rounds - steps * turn // rounds
+        for worker in running:
+            worker.times += worker.run(share)
+
+
+def report(running: list[Worker], rivals: str | Iterable[str] = "torch") -> None:
+    """Median seconds per step, and how many times as long as ours each variant takes.
+
+    Processor seconds (all threads) are printed beside the clock's: where they are far from the
+    number of threads times as many, something else kept the machine busy and the run is void.
+    The last line compares with the fastest variant whose name begins with one of `rivals`.
+    """
+    seconds = {w.variant: statistics.median(clock for clock, _ in w.times) for w in running}
+    ours = seconds.get(OURS)
+    print(f"\n{'variant':36}{'s/step':>9}{'fastest':>9}{'CPU s':>8}{'ours = 1':>10}")
+    for worker in running:
+        median = seconds[worker.variant]
+        fastest = min(clock for clock, _ in worker.times)
+        processor = statistics.median(busy for _, busy in worker.times)
+        ratio = f"{median / ours:10.2f}" if ours else f"{'-':>10}"
+        print(f"{worker.variant:36}{median:9.3f}{fastest:9.3f}{processor:8.2f}{ratio}")
+    prefixes = (rivals,) if isinstance(rivals, str) else tuple(rivals)
+    compared = [variant for variant in seconds if variant.startswith(prefixes)]
+    if ours and compared:
+        best = min(compared, key=seconds.get)
+        print(f"\n{OURS} is {seconds[best] / ours:.2f} times as fast as {best}")
