@@ -1,4 +1,4 @@
-"""The networks of `gan_step.py` in PyTorch, written from the papers' descriptions."""
+"""The networks of the benchmarks in PyTorch, written from the papers' descriptions."""
 
 import itertools
 
@@ -56,6 +56,46 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """A map of the same shape."""
         return x + self.body(x)
+
+
+class Bottleneck(nn.Module):
+    """ResNet's block of 1x1, 3x3 and 1x1 convolutions, with its stride in the first."""
+
+    def __init__(self, before: int, width: int, stride: int) -> None:
+        super().__init__()
+        after = 4 * width
+
+        def convolution(before: int, after: int, kernel: int, stride: int) -> list[nn.Module]:
+            convolve = nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False)
+            return [convolve, nn.BatchNorm2d(after)]
+
+        self.body = nn.Sequential(
+            *convolution(before, width, 1, stride),
+            nn.ReLU(inplace=True),
+            *convolution(width, width, 3, 1),
+            nn.ReLU(inplace=True),
+            *convolution(width, after, 1, 1),
+        )
+        same = stride == 1 and before == after
+        self.shortcut = nn.Sequential(*([] if same else convolution(before, after, 1, stride)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A map of four times `width` channels."""
+        return nn.functional.relu(self.body(x) + self.shortcut(x), inplace=True)
+
+
+def resnet50(classes: int) -> nn.Module:
+    """ResNet-50 as in the paper, up to its logits."""
+    layers = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)]
+    layers.append(nn.MaxPool2d(3, 2, 1))
+    before = 64
+    for stage, blocks in enumerate((3, 4, 6, 3)):
+        width = 64 * 2**stage
+        for block in range(blocks):
+            layers.append(Bottleneck(before, width, 2 if stage and not block else 1))
+            before = 4 * width
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes)]
+    return nn.Sequential(*layers)
 
 
 def dcgan(image_size: int) -> list[nn.Module]:

@@ -1,0 +1,161 @@
+"""Time ResNet-50's training step and inference against `keras.applications` and PyTorch.
+
+    python benchmarks/classify.py --torch-python /path/to/venv-with-torch/bin/python
+
+All variants are the network of the paper (stride in the first 1x1 convolution of a block) at 224
+pixels in float32 with the same number of threads. They take turns, each in a process of its own
+(`turns.py`). A training step is a forward, softmax cross-entropy, its gradient and an update with
+momentum; inference is a forward to probabilities. `keras.applications` has a bias in each of its
+53 convolutions besides batch norm, 26,560 parameters more; all others train the same networks,
+which is checked before anything is timed.
+"""
+
+import argparse
+import functools
+import os
+import sys
+
+from turns import OURS, Built, Worker, report, serve, take_turns, workers
+
+APPLICATIONS = "keras-applications"
+PARAMETERS = 25_557_032
+BIASES = 26_560
+CLASSES, SIZE = 1000, 224
+LEARNING_RATE, MOMENTUM = 0.1, 0.9
+
+
+def keras_step(variant: str, mode: str, options: argparse.Namespace) -> Built:
+    """Our network or that of `keras.applications`, as `fit` and `predict` run it."""
+    import keras
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(options.threads)
+    if variant == OURS:
+        from keras_arch import models
+
+        model = models.ResNet50()
+    else:
+        model = keras.applications.ResNet50(weights=None)
+    model.compile(
+        keras.optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM), "sparse_categorical_crossentropy"
+    )
+    images = tf.random.uniform((options.batch, SIZE, SIZE, 3), -1.0, 1.0)
+    labels = tf.random.uniform((options.batch,), 0, CLASSES, tf.int64)
+    # One batch again and again: the pipeline's cost is not timed here.
+    batches = iter(tf.data.Dataset.from_tensors((images, labels)).cache().repeat())
+    if mode == "training":
+        model.make_train_function()
+
+        def step() -> None:
+            float(model.train_function(batches)["loss"])
+    else:
+        model.make_predict_function()
+
+        def step() -> None:
+            model.predict_function(batches).numpy()
+
+    return step, (sum(int(tf.size(weight)) for weight in model.trainable_weights),)
+
+
+def torch_step(
+    mode: str, options: argparse.Namespace, *, compiled: bool, channels_last: bool
+) -> Built:
+    """The same network in PyTorch, which is imported in the processes that use it."""
+    import torch
+    import torch_networks
+    from torch import nn
+
+    torch.set_num_threads(options.threads)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    model = torch_networks.resnet50(CLASSES).to(memory_format=layout)
+    forward = torch.compile(model, dynamic=False) if compiled else model
+    images = torch.rand(options.batch, 3, SIZE, SIZE) * 2 - 1
+    images = images.contiguous(memory_format=layout)
+    labels = torch.randint(0, CLASSES, (options.batch,))
+    if mode == "training":
+        optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, MOMENTUM)
+        cross_entropy = nn.CrossEntropyLoss()
+
+        def step() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            loss = cross_entropy(forward(images), labels)
+            loss.backward()
+            optimizer.step()
+            loss.item()
+    else:
+        model.eval()
+
+        def step() -> None:
+            with torch.inference_mode():
+                forward(images).softmax(1).numpy()
+
+    return step, (sum(parameter.numel() for parameter in model.parameters()),)
+
+
+VARIANTS = {
+    OURS: functools.partial(keras_step, OURS),
+    APPLICATIONS: functools.partial(keras_step, APPLICATIONS),
+} | {
+    f"torch-{'compile' if compiled else 'eager'}{'-channels-last' * channels_last}": (
+        functools.partial(torch_step, compiled=compiled, channels_last=channels_last)
+    )
+    for compiled in (False, True)
+    for channels_last in (False, True)
+}
+
+
+def check_parameters(running: list[Worker]) -> None:
+    """Stop if the variants are not the same network."""
+    for worker in running:
+        wanted = PARAMETERS + BIASES * (worker.variant == APPLICATIONS)
+        if worker.parameters != (wanted,):
+            raise SystemExit(f"{worker.variant} has {worker.parameters} parameters, not {wanted}")
+
+
+def measure(mode: str, options: argparse.Namespace) -> None:
+    """Let the variants take turns, and report."""
+    flags = ["--modes", mode, "--batch", str(options.batch), "--threads", str(options.threads)]
+    commands = {}
+    for name in options.variants:
+        python = options.torch_python if name.startswith("torch") else sys.executable
+        commands[name] = [python, os.path.abspath(__file__), "--worker", name, *flags]
+    print(
+        f"\nResNet-50 {mode}, {SIZE}x{SIZE}x3, batch {options.batch}, {options.threads} threads, "
+        f"{options.steps} steps in {options.rounds} rounds, load average "
+        f"{os.getloadavg()[0]:.2f} before the start",
+        flush=True,
+    )
+    with workers(commands, warmup=options.warmup, threads=options.threads) as running:
+        check_parameters(running)
+        take_turns(running, options.steps, options.rounds)
+    report(running, rivals=(APPLICATIONS, "torch"))
+
+
+def main() -> None:
+    """Parse arguments; be the parent, or one of its workers."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--modes", nargs="+", choices=("training", "inference"), default=("training", "inference")
+    )
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=20, help="timed steps of each variant")
+    parser.add_argument("--rounds", type=int, default=5, help="turns that the steps are split into")
+    parser.add_argument("--warmup", type=int, default=3, help="steps before the first turn")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--variants", nargs="+", choices=[*VARIANTS], default=[*VARIANTS])
+    parser.add_argument(
+        "--torch-python", default=sys.executable, help="interpreter that has torch; default this"
+    )
+    parser.add_argument("--worker", choices=[*VARIANTS], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    for mode in options.modes:
+        if options.worker:
+            build = VARIANTS[options.worker]
+            serve(options.worker, functools.partial(build, mode, options))
+        else:
+            measure(mode, options)
+
+
+if __name__ == "__main__":
+    main()
