@@ -20,6 +20,7 @@ from keras_arch.models.gan import GANDiscriminator, GANGenerator
 from keras_arch.models.lapgan import LAPGANDiscriminator, LAPGANGenerator
 from keras_arch.models.patch_discriminator import PatchDiscriminator, receptive_field
 from keras_arch.models.pix2pix import Pix2PixGenerator, with_inference
+from keras_arch.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101, ResNet152
 
 __all__ = [
     "CGANDiscriminator",
@@ -34,6 +35,11 @@ __all__ = [
     "LAPGANGenerator",
     "PatchDiscriminator",
     "Pix2PixGenerator",
+    "ResNet18",
+    "ResNet34",
+    "ResNet50",
+    "ResNet101",
+    "ResNet152",
     "create",
     "features",
     "list_models",

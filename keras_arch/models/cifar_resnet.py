@@ -4,11 +4,13 @@ K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition.
 """
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from keras_arch import blocks
 from keras_arch.errors import ArgumentError
 from keras_arch.models.head import add_classifier, check_input_shape
+from keras_arch.models.residual import convolution
+from keras_arch.models.residual import shortcut as residual_shortcut
 from keras_arch.registry import register
 
 STAGE_FILTERS = (16, 32, 64)
@@ -92,7 +94,7 @@ def CIFARResNet(
     input_shape = check_input_shape(input_shape, default=(32, 32, 3), minimum=4)
 
     image = keras.Input(input_shape, name="image")
-    x = _convolution(image, STAGE_FILTERS[0], 1, "stem", synchronized)
+    x = convolution(image, STAGE_FILTERS[0], 3, 1, "stem", synchronized=synchronized)
     x = layers.Activation("relu", name="stem")(x)
     blocks_per_stage = (depth - 2) // 6
     for stage, filters in enumerate(STAGE_FILTERS, start=1):
@@ -127,55 +129,15 @@ def CIFARResNet(
 def _block(x, filters, *, stride, residual, shortcut, synchronized, prefix, name):
     """Two 3x3 convolutions, with the identity added where the network is residual."""
     identity = x
-    x = _convolution(x, filters, stride, f"{prefix}_1", synchronized)
+    x = convolution(x, filters, 3, stride, f"{prefix}_1", synchronized=synchronized)
     x = layers.Activation("relu", name=f"{prefix}_1")(x)
-    x = _convolution(x, filters, 1, f"{prefix}_2", synchronized)
+    x = convolution(x, filters, 3, 1, f"{prefix}_2", synchronized=synchronized)
     if residual:
-        if stride > 1 or identity.shape[-1] != filters:
-            identity = _shortcut(identity, filters, stride, shortcut, synchronized, prefix)
+        identity = residual_shortcut(
+            identity, filters, stride, shortcut, prefix, synchronized=synchronized
+        )
         x = layers.Add(name=f"{prefix}_add")([x, identity])
     return layers.Activation("relu", name=name)(x)
-
-
-def _convolution(x, filters, stride, name, synchronized):
-    """A 3x3 convolution with one pixel of zeros on every side, and batch norm."""
-    if stride > 1:
-        # Keras' "same" pads only below and right when it strides over an even size; the
-        # reference pads every side.
-        x = layers.ZeroPadding2D(1, data_format="channels_last", name=f"{name}_pad")(x)
-    x = layers.Conv2D(
-        filters,
-        3,
-        strides=stride,
-        padding="valid" if stride > 1 else "same",
-        use_bias=False,
-        kernel_initializer=blocks.he_normal(),
-        data_format="channels_last",
-        name=f"{name}_conv",
-    )(x)
-    return blocks.batch_norm(f"{name}_norm", synchronized=synchronized)(x)
-
-
-def _shortcut(x, filters, stride, option, synchronized, prefix):
-    """Bring the identity to the block's output shape by option A or B."""
-    if option == "B":
-        x = layers.Conv2D(
-            filters,
-            1,
-            strides=stride,
-            use_bias=False,
-            kernel_initializer=blocks.he_normal(),
-            data_format="channels_last",
-            name=f"{prefix}_shortcut_conv",
-        )(x)
-        return blocks.batch_norm(f"{prefix}_shortcut_norm", synchronized=synchronized)(x)
-    if stride > 1:
-        # Pooling over one pixel is the stock way to say "every second pixel".
-        x = layers.MaxPooling2D(
-            1, strides=stride, data_format="channels_last", name=f"{prefix}_shortcut_subsample"
-        )(x)
-    missing = filters - x.shape[-1]
-    return ops.pad(x, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)))
 
 
 def _nearest_depths(depth):
