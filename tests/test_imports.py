@@ -12,7 +12,7 @@ import keras_arch
 PACKAGE = Path(keras_arch.__file__).parent
 FLOORS = (
     {"cli"},
-    {"demo", "diagram"},
+    {"demo", "diagram", "experiments"},
     {"runs"},
     {"config"},
     {"hub", "export", "convert"},
@@ -28,6 +28,7 @@ FLOORS = (
         "preprocessing",
         "registry",
         "schedules",
+        "weights",
         "presets",
         "files",
         "errors",
@@ -36,7 +37,16 @@ FLOORS = (
 )
 # On the ground floor modules may use each other; on the others, rooms do not know each other.
 GROUND = FLOORS[-2]
-BACKEND_NEUTRAL = ("models", "blocks", "losses", "metrics", "registry", "schedules", "diff_augment")
+BACKEND_NEUTRAL = (
+    "models",
+    "blocks",
+    "losses",
+    "metrics",
+    "registry",
+    "schedules",
+    "diff_augment",
+    "weights",
+)
 
 
 def room_of(module: str) -> str:

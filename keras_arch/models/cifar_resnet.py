@@ -12,6 +12,7 @@ from keras_arch.models.head import add_classifier, check_input_shape
 from keras_arch.models.residual import convolution
 from keras_arch.models.residual import shortcut as residual_shortcut
 from keras_arch.registry import register
+from keras_arch.weights import Weights, load_weights
 
 STAGE_FILTERS = (16, 32, 64)
 
@@ -39,7 +40,7 @@ def CIFARResNet(
     residual: bool = True,
     shortcut: str = "A",
     include_top: bool = True,
-    weights: str | None = None,
+    weights: Weights = None,
     input_shape: tuple[int, int, int] | None = None,
     pooling: str | None = None,
     classes: int = 10,
@@ -58,7 +59,7 @@ def CIFARResNet(
             paper's choice on CIFAR; no parameters), `"B"` projects with a 1x1 convolution and
             batch norm.
         include_top: End in global average pooling and the classifier.
-        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
         input_shape: `(height, width, channels)` in pixels. Default (32, 32, 3).
         pooling: Without top: `"avg"` or `"max"` over the last map, or `None` for the map itself.
         classes: Number of classes.
@@ -123,7 +124,7 @@ def CIFARResNet(
         model = keras.Model(
             image, output, name=name or f"{'resnet' if residual else 'plain'}{depth}"
         )
-    return blocks.load_weights(model, weights)
+    return load_weights(model, weights, "CIFARResNet", residual=residual)
 
 
 def _block(x, filters, *, stride, residual, shortcut, synchronized, prefix, name):

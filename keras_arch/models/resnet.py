@@ -12,6 +12,7 @@ from keras_arch.models.head import add_classifier, check_input_shape
 from keras_arch.models.residual import convolution
 from keras_arch.models.residual import shortcut as residual_shortcut
 from keras_arch.registry import register
+from keras_arch.weights import Weights, load_weights
 
 # Blocks of the four stages (table 1), and whether a block is a bottleneck.
 BLOCKS = {
@@ -44,7 +45,7 @@ _URL = "https://arxiv.org/abs/1512.03385"
 )
 def ResNet18(
     include_top: bool = True,
-    weights: str | None = None,
+    weights: Weights = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
     pooling: str | None = None,
     classes: int = 1000,
@@ -119,7 +120,7 @@ def ResNet18(
 )
 def ResNet34(
     include_top: bool = True,
-    weights: str | None = None,
+    weights: Weights = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
     pooling: str | None = None,
     classes: int = 1000,
@@ -184,7 +185,7 @@ def ResNet34(
 )
 def ResNet50(
     include_top: bool = True,
-    weights: str | None = None,
+    weights: Weights = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
     pooling: str | None = None,
     classes: int = 1000,
@@ -255,7 +256,7 @@ def ResNet50(
 )
 def ResNet101(
     include_top: bool = True,
-    weights: str | None = None,
+    weights: Weights = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
     pooling: str | None = None,
     classes: int = 1000,
@@ -318,7 +319,7 @@ def ResNet101(
 )
 def ResNet152(
     include_top: bool = True,
-    weights: str | None = None,
+    weights: Weights = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
     pooling: str | None = None,
     classes: int = 1000,
@@ -435,7 +436,9 @@ def _resnet(
         model = keras.Model(
             image, output, name=name or f"{'resnet' if residual else 'plain'}{depth}"
         )
-    return blocks.load_weights(model, weights)
+    # Neither shows in the shapes of the weights.
+    settings = {"residual": residual} | ({"variant": variant} if depth >= BOTTLENECK_FROM else {})
+    return load_weights(model, weights, f"ResNet{depth}", **settings)
 
 
 def _basic_block(x, filters, *, stride, variant, shortcut, synchronized, prefix, name):
