@@ -16,12 +16,17 @@ Example:
 """
 
 from keras_arch.data.augmentations import RandomCrop, RandomFlip, RandomJitter, augmentations
+from keras_arch.data.mixing import CutMix, MixUp
 from keras_arch.data.pipelines import Batches, evaluation, mean_image, training
+from keras_arch.data.rand_augment import RandAugment
 from keras_arch.data.sources import Source, describe, load
 from keras_arch.data.unpaired import Unpaired
 
 __all__ = [
     "Batches",
+    "CutMix",
+    "MixUp",
+    "RandAugment",
     "RandomCrop",
     "RandomFlip",
     "RandomJitter",
