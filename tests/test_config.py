@@ -71,6 +71,7 @@ def test_cifar_recipe_is_the_papers():
         ("task=segmentation", ["task", "'segmentation'", "image-classification"]),
         ("preprocessing.size=[0,3]", ["preprocessing.size", "0"]),
         ("preprocessing.resize=cubic", ["preprocessing.resize", "'cubic'", "bicubic"]),
+        ("preprocessing.crop=1.5", ["preprocessing.crop", "1.5"]),
         ("preprocessing.mean=[1,2]", ["mean", "(2,)"]),
         ("data=digits", ["data", "'digits'"]),
         ("nonsense", ["key=value", "'nonsense'"]),

@@ -376,7 +376,12 @@ def _pixels(card: Card) -> str:
             f"The model makes {_images(card.preprocessing)} y: {_formula('y', card.preprocessing)}."
         )
     p = card.preprocessing
-    seen = f"The model sees {_images(p)} (`{p.resize}` brings others there): "
+    way = f"`{p.resize}` brings others there"
+    if p.crop is not None:
+        sides = sorted({math.floor(side / p.crop) for side in p.size})
+        way = f"the centre of others, whose shorter side `{p.resize}` brings to "
+        way += " or ".join(map(str, sides))
+    seen = f"The model sees {_images(p)} ({way}): "
     seen += f"{_formula('input', p)}."
     if card.task != "image-to-image":
         return seen

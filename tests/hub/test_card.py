@@ -36,6 +36,12 @@ def test_the_text_tells_what_plain_keras_does_not_know(card):
     assert "folder:pictures" in text
 
 
+def test_the_text_tells_how_the_centre_is_cut_out(card):
+    cut = Preprocessing(size=(224, 224), resize="bicubic", crop=0.95)
+    text = readme(dataclasses.replace(card, preprocessing=cut))
+    assert "(the centre of others, whose shorter side `bicubic` brings to 235)" in text
+
+
 def test_a_generator_s_text_is_about_what_it_makes():
     card = Card(
         "faces",
