@@ -34,6 +34,7 @@ _SUBMODULES = (
     "losses",
     "metrics",
     "models",
+    "optimizers",
     "pictures",
     "preprocessing",
     "presets",

@@ -223,6 +223,47 @@ def train(
 
 
 @app.command()
+def finetune(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=_REF, show_default=False)],
+    images: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="folder:PATH (a sub-folder a class), npz:PATH, digits, or a TFDS name.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run directory.", show_default="runs/NAME")
+    ] = None,
+    settings: Settings = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where the data is kept.")] = None,
+    strategy: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, none, mirrored, multi_worker or tpu.")
+    ] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR.")] = False,
+) -> None:
+    """Teach a trained classifier other classes: keras-arch finetune resnet20-cifar10 --data digits.
+
+    The head is replaced and learns alone first, then all layers do, those near the image slowest.
+    The weights that are best on a validation part are kept.
+    """
+    run = _runs().finetune(
+        source,
+        images,
+        out,
+        data_dir=data_dir,
+        overrides=settings or (),
+        strategy=strategy,
+        resume=resume,
+    )
+    _figures(run.metrics)
+    print(f"run: {run.directory}")
+    print(f"model: {run.model}")
+
+
+@app.command()
 def evaluate(
     ref: Ref,
     source: Annotated[
@@ -328,15 +369,33 @@ def predict(
     ref: Ref,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")],
     top: Annotated[int, typer.Option(min=1, help="How many classes to tell.")] = 5,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Draw where it looks (Grad-CAM): NAME_explained.png.")
+    ] = False,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Explain this class, by number or name.", show_default="the predicted"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of the pictures.", show_default="where each image is"
+        ),
+    ] = None,
 ) -> None:
     """Classify image files."""
-    predictions = _runs().predict(ref, images, top)
+    if not explain and (label is not None or out is not None):
+        raise ArgumentError("--label and --out are for --explain; add it")
+    predictions = _runs().predict(ref, images, top, explain=explain, label=label, out=out)
     rows = [
         (str(prediction.path), label, f"{probability:.4f}")
         for prediction in predictions
         for label, probability in zip(prediction.labels, prediction.probabilities, strict=True)
     ]
     _table(("image", "label", "probability"), rows)
+    for prediction in predictions:
+        if prediction.explanation is not None:
+            print(f"explained: {prediction.explanation}")
 
 
 @app.command()

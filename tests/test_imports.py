@@ -15,8 +15,8 @@ FLOORS = (
     {"demo", "diagram", "experiments"},
     {"runs"},
     {"config"},
-    {"hub", "export", "convert"},
-    {"distribute", "callbacks", "diagnosis"},
+    {"hub", "export"},
+    {"convert", "distribute", "callbacks", "diagnosis"},
     {"trainers", "data"},
     {"models"},
     {
@@ -28,6 +28,7 @@ FLOORS = (
         "preprocessing",
         "registry",
         "schedules",
+        "optimizers",
         "weights",
         "presets",
         "files",
@@ -44,6 +45,7 @@ BACKEND_NEUTRAL = (
     "metrics",
     "registry",
     "schedules",
+    "optimizers",
     "diff_augment",
     "weights",
 )

@@ -15,7 +15,13 @@ Example:
     (TensorShape([128, 32, 32, 1]), tf.int64)
 """
 
-from keras_arch.data.augmentations import RandomCrop, RandomFlip, RandomJitter, augmentations
+from keras_arch.data.augmentations import (
+    RandomCrop,
+    RandomFlip,
+    RandomJitter,
+    augmentations,
+    mixes_labels,
+)
 from keras_arch.data.mixing import CutMix, MixUp
 from keras_arch.data.pipelines import Batches, evaluation, mean_image, training
 from keras_arch.data.rand_augment import RandAugment
@@ -37,5 +43,6 @@ __all__ = [
     "evaluation",
     "load",
     "mean_image",
+    "mixes_labels",
     "training",
 ]

@@ -204,3 +204,19 @@ def _by_name(text: Any) -> Callable[..., Any]:
 def _names() -> str:
     *first, last = (named.example for named in _BY_NAME.values())
     return f"{', '.join(first)} and {last}"
+
+
+def mixes_labels(names: Any) -> bool:
+    """Whether some of these augmentations mix the labels of a batch.
+
+    Args:
+        names: As for `augmentations`.
+
+    Raises:
+        ArgumentError: As `augmentations` does.
+
+    Example:
+        >>> mixes_labels(["flip"]), mixes_labels(["flip", "cutmix"])
+        (False, True)
+    """
+    return any(isinstance(change, MixUp | CutMix) for change in augmentations(names))

@@ -46,12 +46,16 @@ class Reader(Protocol):
         """Images `start` to `stop` of a split, in their order, as a `tf.data.Dataset`."""
 
 
-def describe(source: str, *, data_dir: str | os.PathLike[str] | None = None) -> Source:
+def describe(
+    source: str, *, data_dir: str | os.PathLike[str] | None = None, download: bool = False
+) -> Source:
     """Tell a source's classes, splits and image shape, without reading its images.
 
     Args:
         source: As for `load`.
         data_dir: As for `load`.
+        download: Whether to download a set of TensorFlow Datasets that is not there yet, as `load`
+            does.
 
     Returns:
         A `Source`.
@@ -65,7 +69,7 @@ def describe(source: str, *, data_dir: str | os.PathLike[str] | None = None) -> 
         >>> digits.splits, digits.image_shape
         ({'train': 1438, 'test': 359}, (8, 8, 1))
     """
-    return _open(source, data_dir, download=False).source
+    return _open(source, data_dir, download=download).source
 
 
 def load(

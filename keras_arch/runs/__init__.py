@@ -3,13 +3,13 @@
 from keras_arch.runs.directory import RunDirectory, environment
 from keras_arch.runs.judging import diagnose, judge
 from keras_arch.runs.opening import model_address, open_model
+from keras_arch.runs.predicting import Prediction, predict
 from keras_arch.runs.training import Run, train
+from keras_arch.runs.transfer import finetune
 from keras_arch.runs.using import (
-    Prediction,
     evaluate,
     export_model,
     generate,
-    predict,
     push,
     translate,
 )
@@ -22,6 +22,7 @@ __all__ = [
     "environment",
     "evaluate",
     "export_model",
+    "finetune",
     "generate",
     "judge",
     "model_address",
