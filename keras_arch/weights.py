@@ -178,9 +178,11 @@ def _check(
     Raises:
         ArgumentError: If there is anything else that does not fit.
     """
-    if not own.keys() & given.keys():
+    # Every classifier has logits.
+    backbone = [name for name in own if not any(head.fullmatch(name) for head in _HEADS)]
+    if not given.keys() & {*backbone}:
         raise ArgumentError(
-            f"{where} has no layer of {model.name}, such as {next(iter(own))!r}; it has "
+            f"{where} has no layer of {model.name}, such as {backbone[0]!r}; it has "
             f"{', '.join(list(given)[:3])}"
         )
     fresh, dropped, notes = set(), set(), []

@@ -118,7 +118,7 @@ def AlexNet(
         raise ArgumentError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
     chosen = VARIANTS[variant]
     torchvision = variant == "torchvision"
-    check_top(include_top, pooling, classes)
+    check_top(include_top, pooling, classes, classifier_activation)
     blocks.check_positive(units=units)
     input_shape = check_input_shape(
         input_shape,

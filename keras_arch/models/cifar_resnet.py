@@ -8,7 +8,7 @@ from keras import layers
 
 from keras_arch import blocks
 from keras_arch.errors import ArgumentError
-from keras_arch.models.head import add_classifier, check_input_shape
+from keras_arch.models.head import add_classifier, check_input_shape, check_top
 from keras_arch.models.residual import convolution
 from keras_arch.models.residual import shortcut as residual_shortcut
 from keras_arch.registry import register
@@ -92,6 +92,7 @@ def CIFARResNet(
         raise ArgumentError(
             f"shortcut must be 'A' (zero padding) or 'B' (projection), got {shortcut!r}"
         )
+    check_top(include_top, pooling, classes, classifier_activation)
     input_shape = check_input_shape(input_shape, default=(32, 32, 3), minimum=4)
 
     image = keras.Input(input_shape, name="image")

@@ -104,7 +104,7 @@ def GoogLeNet(
     """
     if variant not in VARIANTS:
         raise ArgumentError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
-    check_top(include_top, pooling, classes)
+    check_top(include_top, pooling, classes, classifier_activation)
     if auxiliary and not include_top:
         raise ArgumentError("auxiliary=True is for include_top=True: the heads are classifiers")
     windows = auxiliary and variant == "paper"

@@ -59,19 +59,20 @@ def _hint(shape: Any) -> str:
     return ""
 
 
-def check_top(include_top: bool, pooling: str | None, classes: int) -> None:
+def check_top(include_top: bool, pooling: str | None, classes: int, activation: str | None) -> None:
     """Refuse what does not go together at the end of a classifier.
 
     Args:
         include_top: Whether there is a classifier.
         pooling: Without top: `"avg"`, `"max"` or `None`.
         classes: Number of classes.
+        activation: Activation of the classifier, or `None` for logits.
 
     Raises:
-        ArgumentError: If `classes` or `pooling` is not one of the above.
+        ArgumentError: If one of them cannot be.
 
     Example:
-        >>> check_top(True, None, 10)
+        >>> check_top(True, None, 10, "softmax")
     """
     if pooling not in (None, "avg", "max"):
         raise ArgumentError(f"pooling must be 'avg', 'max' or None, got {pooling!r}")
@@ -83,6 +84,13 @@ def check_top(include_top: bool, pooling: str | None, classes: int) -> None:
         )
     if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
         raise ArgumentError(f"classes must be a positive whole number, got {classes!r}")
+    try:
+        keras.activations.get(activation)
+    except ValueError:
+        raise ArgumentError(
+            "classifier_activation must be a Keras activation such as 'softmax' or 'sigmoid', or "
+            f"None for logits, got {activation!r}"
+        ) from None
 
 
 def without_top(x: Any, pooling: str | None) -> Any:
@@ -115,17 +123,7 @@ def classify(
 
     Returns:
         The output tensor.
-
-    Raises:
-        ArgumentError: If there is no such activation.
     """
-    try:
-        activation = keras.activations.get(activation)
-    except ValueError:
-        raise ArgumentError(
-            "classifier_activation must be a Keras activation such as 'softmax' or 'sigmoid', or "
-            f"None for logits, got {activation!r}"
-        ) from None
     x = layers.Dense(
         classes,
         kernel_initializer=kernel_initializer,
@@ -133,7 +131,7 @@ def classify(
         dtype=blocks.output_dtype(),
         name=f"{prefix}logits",
     )(x)
-    if activation is keras.activations.linear:
+    if keras.activations.get(activation) is keras.activations.linear:
         return x
     return layers.Activation(
         activation, dtype=blocks.output_dtype(), name=f"{prefix}probabilities"
@@ -149,7 +147,7 @@ def add_classifier(
     activation: str | None,
     kernel_initializer: Any,
 ) -> Any:
-    """End a backbone as `keras.applications` does.
+    """End a backbone as `keras.applications` does, after `check_top`.
 
     Args:
         x: The last feature map.
@@ -161,11 +159,7 @@ def add_classifier(
 
     Returns:
         The output tensor.
-
-    Raises:
-        ArgumentError: If `classes` or `pooling` is not one of the above.
     """
-    check_top(include_top, pooling, classes)
     if not include_top:
         return without_top(x, pooling)
     x = layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)

@@ -8,7 +8,7 @@ from keras import layers
 
 from keras_arch import blocks
 from keras_arch.errors import ArgumentError
-from keras_arch.models.head import add_classifier, check_input_shape
+from keras_arch.models.head import add_classifier, check_input_shape, check_top
 from keras_arch.models.residual import convolution
 from keras_arch.models.residual import shortcut as residual_shortcut
 from keras_arch.registry import register
@@ -399,6 +399,7 @@ def _resnet(
             "shortcut must be 'A' (zero padding), 'B' (projection where the shape changes) or 'C' "
             f"(projection always), got {shortcut!r}"
         )
+    check_top(include_top, pooling, classes, classifier_activation)
     input_shape = check_input_shape(input_shape, default=(224, 224, 3), minimum=LEAST_SIZE)
 
     image = keras.Input(input_shape, name="image")

@@ -325,7 +325,7 @@ def _vgg(
         raise ArgumentError(
             f"variant of VGG{depth} must be {' or '.join(map(repr, offered))}, got {variant!r}"
         )
-    check_top(include_top, pooling, classes)
+    check_top(include_top, pooling, classes, classifier_activation)
     blocks.check_positive(units=units)
     input_shape = check_input_shape(
         input_shape, default=(224, 224, 3), minimum=LEAST_SIZE, dynamic=not include_top
