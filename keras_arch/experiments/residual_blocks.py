@@ -103,13 +103,15 @@ def blocks(
     card = opened.card
     block_names(opened.model)
     settings = trained_on(ref, card)
+    # Another source has splits of its own.
+    split = split or (None if source else settings.get("test")) or "test"
     source = source or settings.get("source")
     data_dir = data_dir or settings.get("data_dir")
     if source is None:
         raise ArgumentError(f"{ref} does not say what it was trained on; give a data source")
     if limit is not None and (type(limit) is not int or limit < 1):
         raise ArgumentError(f"limit must be a positive whole number, got {limit!r}")
-    images = data.load(source, split or settings.get("test") or "test", data_dir=data_dir)
+    images = data.load(source, split, data_dir=data_dir)
     if limit is not None:
         images = images.take(limit)
     classes = data.describe(source, data_dir=data_dir).classes

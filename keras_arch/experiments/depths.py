@@ -1,16 +1,17 @@
 """Deeper plain nets train worse, deeper residual nets do not (He et al. 2015, section 4.2)."""
 
+import contextlib
 import csv
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_arch import config, data, files, models, pictures, presets, runs
-from keras_arch.errors import ArgumentError, Interrupted, RunError
+from keras_arch.errors import ArgumentError, ConfigError, DataError, Interrupted, RunError
 
 # The published recipe, and where in the course of its iterations the learning rate falls.
 RECIPE = "resnet20-cifar10"
@@ -107,15 +108,11 @@ def degradation(
         Interrupted: If SIGTERM or Ctrl-C came; the state is saved.
 
     Example:
-        >>> import tempfile
         >>> from keras_arch import experiments
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     done = experiments.degradation(
-        ...         1, source="digits", depths=[8], out=folder, limit=64, test_limit=32,
-        ...         overrides=["preprocessing.size=[8, 8]", "recipe.batch_size=32"], verbose=0,
-        ...     )
-        ...     [net.name for net in done.nets], done.figure.name
-        (['plain8', 'resnet8'], 'degradation.png')
+        >>> experiments.degradation(30, depths=[18, 34])
+        Traceback (most recent call last):
+        keras_arch.errors.ArgumentError: depths must be 6n+2 (20, 32, 44, ... in the paper), got 18
+        >>> # experiments.degradation(30, source="npz:cifar10.npz", depths=[20, 56]).figure
     """
     depths = _checked_depths(depths)
     for name, number in {"budget": budget, "limit": limit, "test_limit": test_limit}.items():
@@ -150,11 +147,11 @@ def degradation(
         for depth in depths
         for residual in (False, True)
     ]
-    _begin(out, settings, resume=resume)
     nets = []
-    for checked in configs:
-        _train(checked, out / checked.name, strategy=strategy, resume=resume, verbose=verbose)
-        nets.append(_curves(checked, out / checked.name))
+    with _begun(out, settings, resume=resume):
+        for checked in configs:
+            _train(checked, out / checked.name, strategy=strategy, resume=resume, verbose=verbose)
+            nets.append(_curves(checked, out / checked.name))
     settings["iterations"] = budget * (kept["train"] // configs[0].recipe.batch_size)
     table = {"settings": settings, "nets": [dataclasses.asdict(net) for net in nets]}
     written = files.atomic_write(out / "degradation.json", json.dumps(table, indent=1) + "\n")
@@ -282,25 +279,37 @@ def schedule(iterations: int, depth: int) -> dict[str, list[Any]]:
     }
 
 
-def _begin(out: Path, settings: dict[str, Any], *, resume: bool) -> None:
-    """Take the folder for an experiment, or make sure that it is this one's."""
+@contextlib.contextmanager
+def _begun(out: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[None]:
+    """Take the folder for an experiment, or make sure that it is this one's.
+
+    It is given back when a mistake shows before any net has begun.
+    """
     record = out / "experiment.json"
-    if not record.exists():
+    new = not record.exists()
+    if new:
         if out.exists() and any(out.iterdir()):
             raise RunError(f"{out} holds files of something else; choose another --out")
         files.atomic_write(record, json.dumps(settings, indent=1) + "\n")
-        return
-    if not resume:
+    elif not resume:
         raise RunError(
             f"{out} holds an experiment already; go on with --resume or choose another --out"
         )
-    before = json.loads(record.read_text(encoding="utf-8"))
-    for key, value in settings.items():
-        if before.get(key) != value:
-            raise RunError(
-                f"the experiment in {out} was begun with {key} {before.get(key)!r}, not {value!r}; "
-                "resume with the same settings"
-            )
+    else:
+        before = json.loads(record.read_text(encoding="utf-8"))
+        for key, value in settings.items():
+            if before.get(key) != value:
+                raise RunError(
+                    f"the experiment in {out} was begun with {key} {before.get(key)!r}, not "
+                    f"{value!r}; resume with the same settings"
+                )
+    try:
+        yield
+    except (ArgumentError, ConfigError, DataError):
+        if new and [path.name for path in out.iterdir()] == [record.name]:
+            record.unlink()
+            out.rmdir()
+        raise
 
 
 def _train(checked: config.Config, out: Path, *, resume: bool, **how: Any) -> None:

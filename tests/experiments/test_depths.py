@@ -2,13 +2,15 @@
 
 import csv
 import json
+import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from keras_arch import config, experiments, runs
 from keras_arch.errors import ArgumentError, DataError, Interrupted, RunError
-from keras_arch.experiments import degradation
+from keras_arch.experiments import depths
 
 SMALL = {
     "source": "digits",
@@ -40,14 +42,14 @@ def test_the_recipe_is_the_papers_scaled_to_the_budget(done):
         assert (checked.recipe.optimizer.momentum, checked.recipe.weight_decay) == (0.9, 1e-4)
         assert checked.data.augment == ("crop:4", "flip")
         assert (checked.data.train, checked.data.test) == ("train[:128]", "test[:40]")
-    paper = degradation.schedule(64_000, 20)
+    paper = depths.schedule(64_000, 20)
     assert paper == config.load("resnet20-cifar10").recipe.optimizer.learning_rate.model_dump()
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 3, 5, 1000])
 @pytest.mark.parametrize("depth", [20, 110])
 def test_a_schedule_of_any_length_can_be_followed(iterations, depth):
-    rate = config.Schedule(**degradation.schedule(iterations, depth))
+    rate = config.Schedule(**depths.schedule(iterations, depth))
     assert all(boundary <= iterations for boundary in rate.boundaries)
     assert rate.values[-1] == 0.001
 
@@ -78,41 +80,45 @@ def test_what_was_reduced_is_said():
         "iterations": 936,
         "overrides": ["recipe.seed=1"],
     }
-    title, caption = degradation._words(settings, whole=(50_000, 10_000))
+    title, caption = depths._words(settings, whole=(50_000, 10_000))
     assert "12 epochs of 10,000 images, 936 iterations (the paper: 64,000)" in title
     assert "cifar.npz" in title
     assert "/some" not in title
     for reduced in ("10,000 of 50,000 training", "2,000 of 10,000 test", "recipe.seed=1"):
         assert reduced in caption
     whole = settings | {"training_images": 50_000, "test_images": 10_000, "overrides": []}
-    assert "Reduced" not in degradation._words(whole, whole=(50_000, 10_000))[1]
+    assert "Reduced" not in depths._words(whole, whole=(50_000, 10_000))[1]
 
 
-def test_it_goes_on_where_it_was_and_leaves_finished_nets(done, tmp_path, monkeypatch):
-    trained = []
-    train = runs.train
+def test_it_goes_on_where_it_was_and_leaves_finished_nets(done, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(done.directory, broken)
+    # As if it had been killed in the second epoch of the second net.
+    for trace in ("degradation.json", "degradation.png", "resnet8/metrics.json"):
+        (broken / trace).unlink()
+    shutil.rmtree(broken / "resnet8/model")
+    for checkpoint in broken.glob("resnet8/checkpoints/epoch-00002*"):
+        checkpoint.unlink()
+    finished = (broken / "plain8/config.yaml").stat().st_mtime_ns
+    again = experiments.degradation(2, out=broken, resume=True, **SMALL)
+    assert (broken / "plain8/config.yaml").stat().st_mtime_ns == finished
+    assert (broken / "resnet8/metrics.json").exists()
+    assert again.nets[0] == done.nets[0]
+    # The first epoch was read back, the second one done again.
+    assert again.nets[1].training_error[0] == done.nets[1].training_error[0]
+    assert again.nets[1].training_error == pytest.approx(done.nets[1].training_error, abs=0.05)
+    tables = [json.loads(each.table.read_text())["settings"] for each in (done, again)]
+    assert tables[0] == tables[1]
 
-    def stopping(checked, out, **how):
-        trained.append((checked.name, how["resume"]))
-        if checked.name == "resnet8" and len(trained) == 2:
-            # As far as a run comes that is stopped before its first step.
-            (out / "checkpoints").mkdir(parents=True)
-            (out / "config.yaml").write_text((done.directory / "resnet8/config.yaml").read_text())
-            raise Interrupted("stopped by SIGTERM", 15)
-        return train(checked, out, **how)
 
-    monkeypatch.setattr(runs, "train", stopping)
-    with pytest.raises(Interrupted, match=r"resnet8 was stopped by SIGTERM.*--resume"):
+def test_a_stop_says_how_to_go_on(tmp_path, monkeypatch):
+    def stopped(checked, out, **how):
+        raise Interrupted("stopped by SIGTERM after epoch 1, step 2", 15)
+
+    monkeypatch.setattr(runs, "train", stopped)
+    with pytest.raises(Interrupted, match=r"plain8 was stopped by SIGTERM.*--resume") as caught:
         experiments.degradation(2, out=tmp_path / "e", **SMALL)
-    finished = (tmp_path / "e/plain8/metrics.json").stat().st_mtime_ns
-    again = experiments.degradation(2, out=tmp_path / "e", resume=True, **SMALL)
-    assert trained == [("plain8", False), ("resnet8", False), ("resnet8", True)]
-    assert (tmp_path / "e/plain8/metrics.json").stat().st_mtime_ns == finished
-    assert [net.name for net in again.nets] == ["plain8", "resnet8"]
-    assert (
-        json.loads(again.table.read_text())["settings"]
-        == (json.loads(done.table.read_text())["settings"])
-    )
+    assert caught.value.signal == 15
 
 
 def test_mistakes(done, tmp_path):
@@ -128,8 +134,6 @@ def test_mistakes(done, tmp_path):
     with pytest.raises(DataError, match="fewer than one batch of 32"):
         start(limit=31)
     np_file = tmp_path / "unlabelled.npz"
-    import numpy as np
-
     np.savez(np_file, x_train=np.zeros((4, 8, 8), np.uint8), x_test=np.zeros((4, 8, 8), np.uint8))
     with pytest.raises(DataError, match="no labels"):
         start(source=f"npz:{np_file}")
