@@ -1,4 +1,4 @@
-"""Weights of PyTorch models in the networks of this package, without PyTorch."""
+"""Published weights in the networks of this package: PyTorch's, without PyTorch, and Keras'."""
 
 from keras_arch.convert.loading import convertible, from_torch
 
