@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_arch import convert
-from keras_arch.errors import ConvertError
+from keras_arch.models import googlenet
 from tests.models import golden
 
 # The maps that the golden outputs probe, and where ours has them.
@@ -27,7 +27,7 @@ GOLDENS = {
         "GoogLeNet",
         {"conv1": "conv1", "conv2": "conv2_reduce", "conv3": "conv2", "avgpool": "pool"}
         | {f"maxpool{n}": f"pool{n}" for n in range(1, 5)}
-        | {f"inception{m}": f"inception_{m}" for m in "3a 3b 4a 4b 4c 4d 4e 5a 5b".split()},
+        | {f"inception{m}": f"inception_{m}" for m in googlenet.MODULES},
     ),
 }
 
