@@ -22,6 +22,9 @@ from keras_arch.data.augmentations import (
     augmentations,
     mixes_labels,
 )
+from keras_arch.data.border_weights import border_weights, class_balance, instances_of
+from keras_arch.data.colours import ColorJitter, RandomLighting
+from keras_arch.data.crops import RandomResizedCrop, RandomScaleCrop
 from keras_arch.data.mixing import CutMix, MixUp
 from keras_arch.data.pipelines import Batches, evaluation, mean_image, training
 from keras_arch.data.rand_augment import RandAugment
@@ -30,17 +33,24 @@ from keras_arch.data.unpaired import Unpaired
 
 __all__ = [
     "Batches",
+    "ColorJitter",
     "CutMix",
     "MixUp",
     "RandAugment",
     "RandomCrop",
     "RandomFlip",
     "RandomJitter",
+    "RandomLighting",
+    "RandomResizedCrop",
+    "RandomScaleCrop",
     "Source",
     "Unpaired",
     "augmentations",
+    "border_weights",
+    "class_balance",
     "describe",
     "evaluation",
+    "instances_of",
     "load",
     "mean_image",
     "mixes_labels",
