@@ -11,7 +11,7 @@ from tests.models.tester import unallocated
 # Strides of the stages, from the papers' tables.
 STRIDES = {
     "ResNet18": {"P1": "stem", "P2": "stage1", "P3": "stage2", "P4": "stage3", "P5": "stage4"},
-    "ResNet152": {"P1": "stem", "P2": "stage1", "P3": "stage2", "P4": "stage3", "P5": "stage4"},
+    "ResNet50": {"P1": "stem", "P2": "stage1", "P3": "stage2", "P4": "stage3", "P5": "stage4"},
     "GoogLeNet": {"P1": "stem", "P2": "stage1", "P3": "stage2", "P4": "stage3", "P5": "stage4"},
     "VGG16": {f"P{n}": f"stage{n}" for n in range(1, 6)},
     "AlexNet": {"P3": "stage1", "P4": "stage2", "P5": "stage3"},
