@@ -15,6 +15,7 @@ from keras_arch.errors import ArgumentError
 
 TASKS = (
     "image-classification",
+    "image-segmentation",
     "unconditional-image-generation",
     "conditional-image-generation",
     "image-to-image",

@@ -23,6 +23,7 @@ from keras_arch.models.patch_discriminator import PatchDiscriminator, receptive_
 from keras_arch.models.pix2pix import Pix2PixGenerator, with_inference
 from keras_arch.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101, ResNet152
 from keras_arch.models.stages import features, keras_cv_backbone
+from keras_arch.models.unet import UNet, unet_output_size, unet_sizes
 from keras_arch.models.vgg import VGG11, VGG13, VGG16, VGG19
 
 __all__ = [
@@ -49,12 +50,15 @@ __all__ = [
     "ResNet50",
     "ResNet101",
     "ResNet152",
+    "UNet",
     "create",
     "features",
     "keras_cv_backbone",
     "list_models",
     "receptive_field",
     "trainable_parameters",
+    "unet_output_size",
+    "unet_sizes",
     "with_inference",
 ]
 

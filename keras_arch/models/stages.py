@@ -57,6 +57,26 @@ def features(
         return keras.Model(model.input, outputs, name=f"{model.name}_features")
 
 
+def levels(model: keras.Model) -> dict[str, str]:
+    """The last stage at each power of two of the stride.
+
+    Args:
+        model: A model with layers named `stage1`, `stage2`, ...
+
+    Returns:
+        Names of layers by level, `{"P3": "stage2"}` for stride 8.
+
+    Raises:
+        ArgumentError: If no layer is named as a stage.
+
+    Example:
+        >>> from keras_arch import models
+        >>> levels(models.CIFARResNet(depth=20))
+        {'P0': 'stage1', 'P1': 'stage2', 'P2': 'stage3'}
+    """
+    return _levels(_stages(model))
+
+
 def keras_cv_backbone(model: keras.Model) -> keras.Model:
     """A backbone that KerasCV's tasks take: `DeepLabV3Plus`, `ImageClassifier`, ...
 
@@ -92,7 +112,7 @@ class KerasCVBackbone(keras.Model):
     @property
     def pyramid_level_inputs(self) -> dict[str, str]:
         """Names of the last stages at stride 2, 4, 8, ... as `{"P1": ..., "P2": ...}`."""
-        return _levels(_stages(self))
+        return levels(self)
 
 
 def _stages(model: keras.Model) -> dict[str, Any]:

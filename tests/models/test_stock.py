@@ -19,6 +19,7 @@ from tests.models import (
     test_patch_discriminator,
     test_pix2pix,
     test_resnet,
+    test_unet,
     test_vgg,
 )
 from tests.models.tester import forward, modules_of, unallocated
@@ -35,6 +36,7 @@ CASES = [
     *test_patch_discriminator.CASES,
     *test_pix2pix.CASES,
     *test_resnet.CASES,
+    *test_unet.CASES,
     *test_vgg.CASES,
 ]
 # Of the same function as one of the cases, and differ from it in their numbers of layers.
