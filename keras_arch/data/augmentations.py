@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
+from keras_arch.data.colours import ColorJitter, RandomLighting
+from keras_arch.data.crops import RandomResizedCrop, RandomScaleCrop
 from keras_arch.data.mixing import CutMix, MixUp
 from keras_arch.data.rand_augment import RandAugment
 from keras_arch.errors import ArgumentError
@@ -86,10 +88,15 @@ class RandomJitter:
             )
 
     def enlarged(self, preprocessing: Preprocessing) -> Preprocessing:
-        """The same preprocessing to the enlarged size; its mean and std are left out."""
+        """The same preprocessing to the enlarged size; its mean and std are left out.
+
+        Where it crops, the shorter side is brought to the enlarged size and all of it is kept: with
+        227 pixels and a jitter of 29, the 256x256 images that AlexNet cuts its windows from.
+        """
         height, width = preprocessing.size
         size = (height + self.pixels, width + self.pixels)
-        return dataclasses.replace(preprocessing, size=size, mean=0.0, std=1.0)
+        crop = None if preprocessing.crop is None else 1.0
+        return dataclasses.replace(preprocessing, size=size, mean=0.0, std=1.0, crop=crop)
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Cut windows out of `(batch, height, width, channels)` images by draws from a seed."""
@@ -158,6 +165,10 @@ _BY_NAME: dict[str, _Named] = {
     "crop": _Named(RandomCrop, "crop:4", (int,)),
     "flip": _Named(RandomFlip, "flip"),
     "jitter": _Named(RandomJitter, "jitter:30", (int,)),
+    "scale_crop": _Named(RandomScaleCrop, "scale_crop:256,480", (int, int)),
+    "resized_crop": _Named(RandomResizedCrop, "resized_crop:0.08,1", (float, float, float)),
+    "lighting": _Named(RandomLighting, "lighting:0.1", (float,)),
+    "color_jitter": _Named(ColorJitter, "color_jitter:0.5", (float,)),
     "randaugment": _Named(RandAugment, "randaugment:2,9", (int, float)),
     "mixup": _Named(MixUp, "mixup:0.2", (float,)),
     "cutmix": _Named(CutMix, "cutmix:1.0", (float,)),

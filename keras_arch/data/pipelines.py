@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_arch.data import counting, reading
 from keras_arch.data.augmentations import RandomJitter, augmentations
+from keras_arch.data.crops import WindowCrop
 from keras_arch.data.mixing import CutMix, MixUp, mix
 from keras_arch.data.unpaired import Unpaired
 from keras_arch.errors import ArgumentError, DataError
@@ -20,7 +21,7 @@ from keras_arch.preprocessing import Preprocessing
 
 # Streams of random numbers, so that the order of a data set and what happens to its images are
 # drawn independently, and so are the two domains of unpaired images.
-_ORDER, _AUGMENT = (0, 2), (1, 3)
+_ORDER, _AUGMENT, _CROP = (0, 2), (1, 3), 4
 # Enough of a data set to mix it well without caching it; 10,000 CIFAR images are 30 MB. As many
 # large images would be the cache that was declined.
 _SHUFFLE_BUFFER, _SHUFFLE_BYTES = 10_000, 2**30
@@ -83,6 +84,8 @@ def training(
             last and mix labels too, which needs `classes`; of several, each batch draws one.
             `"jitter:30"` comes first: images are brought to a size larger by 30 pixels (and rounded
             to `uint8`), once, and a window of the right size is cut out in every batch.
+            `"scale_crop:256,480"` and `"resized_crop:0.08,1"` come first too: they cut each image
+            out of the whole one in every epoch, which needs `cache=False`.
         classes: Give labels as `float32` `(batch, classes)`, 1 at the class, instead of numbers.
         target_preprocessing: As `preprocessing`, for the target of a pair or the second domain.
             Default: the same.
@@ -118,7 +121,12 @@ def training(
     if any(isinstance(change, RandomJitter) for change in changes[1:]):
         raise ArgumentError("augment must begin with jitter, which cuts images before all else")
     stages = _stages(changes)
-    parts, columns = reading.fitted(dataset, preprocessing, target_preprocessing, jitter)
+    crop = _crop(changes, cache)
+    parts, columns = reading.fitted(
+        dataset, preprocessing, target_preprocessing, jitter, whole=crop is not None
+    )
+    if crop is not None:
+        _check_crop(crop, columns, preprocessing)
     _check_sizes(columns, changes)
     _check_labels(columns, stages["labels"], classes)
     counts = [counting.count(part) for part in parts]
@@ -242,7 +250,23 @@ def training(
             streams = tf.data.Dataset.zip(
                 tuple(stream_of(domain, epoch) for domain in range(len(parts)))
             ).map(lambda *rows: tuple(itertools.chain(*rows)))
-            batches = streams.skip(first * batch_size).batch(batch_size, drop_remainder=True)
+            if crop is None:
+                streams = streams.skip(first * batch_size)
+            else:
+                # What is skipped is not cut; the place of an image decides its draws.
+                streams = (
+                    streams.enumerate()
+                    .skip(first * batch_size)
+                    .map(
+                        lambda place, row: (
+                            crop(row[0], preprocessing, key(_CROP, epoch, place)),
+                            *row[1:],
+                        ),
+                        num_parallel_calls=tf.data.AUTOTUNE,
+                        deterministic=True,
+                    )
+                )
+            batches = streams.batch(batch_size, drop_remainder=True)
             return batches.enumerate(first).map(lambda step, columns: (epoch, step, *columns))
 
         batch = finish
@@ -380,16 +404,42 @@ def _check_sizes(columns: list[reading.Column], changes: tuple[Any, ...]) -> Non
 
 def _stages(changes: tuple[Any, ...]) -> dict[str, list[int]]:
     """Which changes meet pixels, which normalised images, and which labels too."""
-    stages: dict[str, list[int]] = {"jitter": [], "pixels": [], "normalized": [], "labels": []}
+    stages: dict[str, list[int]] = {"first": [], "pixels": [], "normalized": [], "labels": []}
     for number, change in enumerate(changes):
-        if isinstance(change, RandomJitter):
-            stage = "jitter"
+        if isinstance(change, RandomJitter | WindowCrop):
+            stage = "first"
         elif isinstance(change, MixUp | CutMix):
             stage = "labels"
         else:
             stage = "pixels" if getattr(change, "on_pixels", False) else "normalized"
         stages[stage].append(number)
     return stages
+
+
+def _crop(changes: tuple[Any, ...], cache: bool) -> WindowCrop | None:
+    """What cuts whole images, where there is such a change."""
+    if any(isinstance(change, WindowCrop) for change in changes[1:]):
+        raise ArgumentError(
+            "augment must begin with scale_crop or resized_crop, which cut whole images before all "
+            "else"
+        )
+    crop = changes[0] if changes and isinstance(changes[0], WindowCrop) else None
+    if crop is not None and cache:
+        raise ArgumentError(
+            "scale_crop and resized_crop cut every image out of the whole one in every epoch; set "
+            "cache to false, and they are read each time"
+        )
+    return crop
+
+
+def _check_crop(crop: WindowCrop, columns: list[reading.Column], how: Preprocessing) -> None:
+    """Whole images are cut where there is one in each element."""
+    if sum(column.preprocessing is not None for column in columns) > 1:
+        raise ArgumentError(
+            "scale_crop and resized_crop are for images with labels or alone; for pairs and "
+            "unpaired images there is jitter:30"
+        )
+    crop.check(how)
 
 
 def _check_labels(columns: list[reading.Column], mixers: list[int], classes: int | None) -> None:
