@@ -199,8 +199,9 @@ def confusion_matrix(matrix: Any, labels: Sequence[str], path: str | os.PathLike
     axes.set_ylabel("true")
     # Beyond this, names and counts would lie on top of each other.
     if classes <= 40:
-        axes.set_xticks(range(classes), labels, rotation=90)
-        axes.set_yticks(range(classes), labels)
+        names = [shortened(label, 28) for label in labels]
+        axes.set_xticks(range(classes), names, rotation=90)
+        axes.set_yticks(range(classes), names)
     if classes <= 20:
         for row, column in np.ndindex(classes, classes):
             shade = "white" if shares[row, column] > 0.5 else "black"
@@ -323,6 +324,25 @@ def table(
             below = 1 - (head + (row + 1) * down + 1) / height
             figure.text(middle, below, text, ha="center", va="top", fontsize=8)
     return save_figure(figure, path)
+
+
+def shortened(name: str, longest: int) -> str:
+    """A name that fits: of several with commas between the first, and of a long one its start.
+
+    Args:
+        name: Of a class.
+        longest: Letters that there is room for.
+
+    Returns:
+        At most so many letters.
+
+    Example:
+        >>> shortened("great white shark, man-eater", 20), shortened("electric ray", 9)
+        ('great white shark', 'electric…')
+    """
+    if len(name) > longest:
+        name = name.partition(", ")[0]
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def _panel(name: str) -> str:

@@ -45,6 +45,17 @@ class Data(Section):
     augment: tuple[str, ...] = ()
     cache: bool = True
 
+    @pydantic.field_validator("augment", mode="before")
+    @classmethod
+    def _whole_names(cls, names: Any) -> Any:
+        """YAML takes the comma of `[randaugment:2,9]` for the end of the name."""
+        if isinstance(names, list) and any(isinstance(each, int | float) for each in names):
+            raise ValueError(
+                "names with a comma need quotes in a list; write randaugment:2:9 or "
+                f"'randaugment:2,9', got {names!r}"
+            )
+        return names
+
 
 class PreprocessingConfig(Section):
     """`keras_arch.preprocessing.Preprocessing`, where the mean may be taken from the data.
@@ -115,9 +126,10 @@ class LinearDecay(Section):
 class Cosine(Section):
     """A learning rate that rises to `peak` along a line and falls to `floor` along a cosine.
 
-    It rises for `warmup_steps` updates, or for `warmup_epochs`, and falls for `decay_steps`;
-    without `decay_steps` for what is left of the run. A run writes the numbers of updates into its
-    resolved config. (Loshchilov and Hutter 2016, without restarts; warm-up as Goyal et al. 2017.)
+    It rises for `warmup_steps` updates, or for `warmup_epochs` (at most half of the run), and falls
+    for `decay_steps`; without `decay_steps` for what is left of the run. A run writes the numbers
+    of updates into its resolved config. (Loshchilov and Hutter 2016, without restarts; warm-up as
+    Goyal et al. 2017.)
     """
 
     peak: Rate
@@ -144,9 +156,9 @@ class Cosine(Section):
             ValueError: If the warm-up is longer than the run.
         """
         warmup = self.warmup_steps
-        if warmup is None:
-            warmup = round(self.warmup_epochs * steps_per_epoch)
         whole = steps_per_epoch * epochs
+        if warmup is None:
+            warmup = min(round(self.warmup_epochs * steps_per_epoch), whole // 2)
         if self.decay_steps is None and warmup >= whole:
             raise ValueError(f"the warm-up of {warmup} updates is as long as the run of {whole}")
         return Cosine(
@@ -310,10 +322,10 @@ class ClassifierRecipe(Recipe):
 class FinetuneRecipe(ClassifierRecipe):
     """How a trained classifier learns other classes.
 
-    For the first `head_epochs` of the `epochs` only the new classifier learns, at
-    `head_learning_rate`, in front of a network that stays as it is. Then all layers learn by the
-    `optimizer`: the classifier at its learning rate, and each stage before it at `stage_decay`
-    times the rate of the one after it.
+    For the first `head_epochs` of the `epochs` (a third of them, at most 5, unless it is said) only
+    the new classifier learns, at `head_learning_rate`, in front of a network that stays as it is.
+    Then all layers learn by the `optimizer`: the classifier at its learning rate, and each stage
+    before it at `stage_decay` times the rate of the one after it.
     """
 
     epochs: Positive = 30
@@ -321,11 +333,22 @@ class FinetuneRecipe(ClassifierRecipe):
     optimizer: Optimizer = AdamW(
         name="adamw", learning_rate=Cosine(peak=1e-3, warmup_epochs=1.0), weight_decay=0.01
     )
-    head_epochs: Annotated[int, pydantic.Field(ge=0)] = 5
+    head_epochs: Annotated[int, pydantic.Field(ge=0)] | None = None
     head_learning_rate: Rate = 3e-3
     stage_decay: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.5
     keep: Literal["last", "best"] = "best"
     patience: Positive | None = 10
+
+    @pydantic.model_validator(mode="after")
+    def _head_first(self) -> "FinetuneRecipe":
+        if self.head_epochs is None:
+            # The one way to set a field of what cannot be changed.
+            self.__dict__["head_epochs"] = min(5, self.epochs // 3)
+        if self.head_epochs > self.epochs:
+            raise ValueError(
+                f"head_epochs are the first of the epochs, {self.epochs}, got {self.head_epochs}"
+            )
+        return self
 
 
 Unpenalized = Literal["non_saturating", "minimax", "lsgan", "hinge"]

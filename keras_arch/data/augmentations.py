@@ -150,8 +150,11 @@ class _Named:
     numbers: tuple[type, ...] = ()
 
     def read(self, text: str) -> Any:
-        """The augmentation with the numbers of `"2,9"`; `None` where they cannot be read."""
-        parts = text.split(",")
+        """The augmentation with the numbers of `"2,9"`; `None` where they cannot be read.
+
+        `"2:9"` says the same, for in a list of YAML the comma ends a name without quotes.
+        """
+        parts = text.replace(":", ",").split(",")
         if not 1 <= len(parts) <= len(self.numbers):
             return None
         try:

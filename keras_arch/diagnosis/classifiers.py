@@ -162,9 +162,9 @@ def draw_mistakes(
         )
         axes.set_xticks([])
         axes.set_yticks([])
-        taken = _shortened(labels[mistake.predicted], 17)
+        taken = pictures.shortened(labels[mistake.predicted], 17)
         axes.set_title(f"{taken} {100 * mistake.probability:.1f} %", fontsize=8)
-        axes.set_xlabel(f"is {_shortened(labels[mistake.truth], 22)}", fontsize=8)
+        axes.set_xlabel(f"is {pictures.shortened(labels[mistake.truth], 22)}", fontsize=8)
     figure.suptitle("surest mistakes: what each was taken for, and what it is", fontsize=9)
     return pictures.save_figure(figure, path)
 
@@ -194,13 +194,20 @@ def _draw_report(report: dict[str, dict[str, float]], path: str | os.PathLike[st
     parts = [rows[i * height : (i + 1) * height] for i in range(blocks)]
     parts[-1] = [*parts[-1], *means.items()]
     tallest = max(map(len, parts)) + 1
-    longest = max(len(_shortened(name, _LONGEST_NAME)) for name, _ in [*rows, *means.items()])
+    longest = max(
+        len(pictures.shortened(name, _LONGEST_NAME)) for name, _ in [*rows, *means.items()]
+    )
     across = _LETTER * longest + 0.15 + _NUMBER * len(FIGURES)
-    figure = pictures.blank(blocks * (across + 0.2), _ROW * tallest + 0.2 + (0.25 if title else 0))
-    for place, part in enumerate(parts, start=1):
-        _draw_block(figure.add_subplot(1, blocks, place), part, tallest, across)
-    if title:
-        figure.suptitle(title, fontsize=9)
+    head = 0.25 if title else 0.0
+    width, height = blocks * (across + 0.2), _ROW * tallest + 0.2 + head
+    figure = pictures.blank(width, height)
+    # Placed by hand: to lay out so many texts takes seconds.
+    figure.set_layout_engine("none")
+    for place, part in enumerate(parts):
+        corner = ((place * (across + 0.2) + 0.1) / width, 0.1 / height)
+        axes = figure.add_axes((*corner, across / width, _ROW * tallest / height))
+        _draw_block(axes, part, tallest, across)
+    figure.text(0.5, 1 - 0.05 / height, title, ha="center", va="top", fontsize=9)
     return pictures.save_figure(figure, path)
 
 
@@ -243,13 +250,9 @@ def _draw_block(axes: Any, rows: Sequence[Any], tallest: int, across: float) -> 
         axes.text(
             begin - 0.1,
             line + 0.5,
-            _shortened(name, _LONGEST_NAME),
+            pictures.shortened(name, _LONGEST_NAME),
             ha="right",
             va="center",
             fontsize=8,
             style="italic" if mean else "normal",
         )
-
-
-def _shortened(name: str, longest: int) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"

@@ -35,7 +35,7 @@ def grad_cam(
     to the image by bilinear interpolation.
 
     Args:
-        model: A functional classifier from one image to logits or probabilities.
+        model: A functional or sequential classifier from one image to logits or probabilities.
         images: `(n, height, width, channels)`, preprocessed as the model takes them.
         classes: One class for each image, as numbers. Default: the predicted ones.
         layer: Name of the layer whose maps are taken. Default: the last stage of
@@ -55,6 +55,8 @@ def grad_cam(
         (2, 16, 16)
     """
     images = np.asarray(images, np.float32)
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     maps = _maps(model, layer)
     scores = _scores(model)
     with room_for_deep_graphs():

@@ -27,13 +27,7 @@ class Finetuning(Classification):
 
     def __init__(self, checked: config.FinetuneConfig, preprocessing: Preprocessing) -> None:
         super().__init__(checked, preprocessing)
-        recipe = checked.recipe
-        if recipe.head_epochs > recipe.epochs:
-            raise ConfigError(
-                f"recipe.head_epochs are the first of the recipe.epochs, {recipe.epochs}, got "
-                f"{recipe.head_epochs}"
-            )
-        self.phases = (recipe.head_epochs,)
+        self.phases = (checked.recipe.head_epochs,)
         self._opened: Any = None
 
     def check(self) -> None:

@@ -130,7 +130,8 @@ def finetune_config(
             **parts,
         },
         "preprocessing": card.preprocessing.to_dict(),
-        "recipe": recipe.model_dump(mode="json"),
+        # How long the head learns alone follows from the epochs, which may be changed.
+        "recipe": recipe.model_dump(mode="json") | {"head_epochs": None},
         "license": card.license,
     }
     return config.parse(content, "fine-tuning", overrides)

@@ -74,6 +74,7 @@ def test_names():
     assert data.augmentations(["crop:4", "flip"]) == (data.RandomCrop(4), data.RandomFlip())
     assert data.augmentations(("crop",)) == (data.RandomCrop(4),)
     assert data.augmentations(["randaugment:3,5.5"]) == (data.RandAugment(3, 5.5),)
+    assert data.augmentations(["randaugment:2:9"]) == data.augmentations(["randaugment:2,9"])
     assert data.augmentations(["randaugment:1"]) == (data.RandAugment(1, 9),)
     assert data.augmentations(["mixup:1", "cutmix"]) == (data.MixUp(1.0), data.CutMix(1.0))
     assert data.augmentations(()) == ()
