@@ -237,3 +237,25 @@ def test_dense_heads_of_a_vgg_from_a_file(tmp_path, caplog):
     )
     with pytest.raises(ArgumentError, match=r"fc6/kernel \(512, 4\) for \(512, 5\)"):
         models.VGG11(**(arguments | {"units": 5}), weights=whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("ResNet18", {"input_shape": (32, 32, 3)}),
+        ("GoogLeNet", {"input_shape": (32, 32, 3)}),
+        ("AlexNet", {"input_shape": (67, 67, 3)}),
+    ],
+)
+def test_layers_side_by_side_keep_their_places_in_a_file(name, arguments, tmp_path, caplog):
+    """A file numbers layers in the model's order, which a missing top must not change."""
+    top = {"units": 4} if name == "AlexNet" else {}
+    whole = models.create(name, **arguments, **top, classes=3)
+    whole.save_weights(tmp_path / "whole.weights.h5")
+    backbone = models.create(
+        name, **arguments, include_top=False, weights=tmp_path / "whole.weights.h5"
+    )
+    for layer in backbone.layers:
+        for ours, theirs in zip(layer.weights, whole.get_layer(layer.name).weights, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert not caplog.records

@@ -96,7 +96,8 @@ def GoogLeNet(
 
         Trained as in the paper, with every head on the same labels:
         `model.fit(x, {head: y for head in model.output})`. `GoogLeNet(weights=model)` then keeps
-        the network without the heads.
+        the network without the heads. (A file of weights that was saved with them goes into a model
+        with them first.)
 
         >>> weight = {"probabilities": 1.0} | {f"auxiliary{n}_probabilities": 0.3 for n in (1, 2)}
         >>> losses = {head: "sparse_categorical_crossentropy" for head in weight}
