@@ -16,6 +16,7 @@ from keras_arch.models.cgan import CGANDiscriminator, CGANGenerator
 from keras_arch.models.cifar_resnet import CIFARResNet
 from keras_arch.models.cyclegan import CycleGANGenerator
 from keras_arch.models.dcgan import DCGANDiscriminator, DCGANGenerator
+from keras_arch.models.fcn import FCN8s, FCN16s, FCN32s
 from keras_arch.models.gan import GANDiscriminator, GANGenerator
 from keras_arch.models.googlenet import GoogLeNet
 from keras_arch.models.lapgan import LAPGANDiscriminator, LAPGANGenerator
@@ -38,6 +39,9 @@ __all__ = [
     "CycleGANGenerator",
     "DCGANDiscriminator",
     "DCGANGenerator",
+    "FCN8s",
+    "FCN16s",
+    "FCN32s",
     "GANDiscriminator",
     "GANGenerator",
     "GoogLeNet",
