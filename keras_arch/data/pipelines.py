@@ -278,7 +278,7 @@ def training(
             .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         )
-        return Batches(_ready(batches), steps, examples)
+        return Batches(ready(batches), steps, examples)
 
 
 def evaluation(
@@ -353,7 +353,7 @@ def evaluation(
         else:
             batches = part.batch(batch_size)
             batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return _ready(batches)
+        return ready(batches)
 
 
 def mean_image(dataset: Any, preprocessing: Preprocessing, per_pixel: bool) -> np.ndarray:
@@ -460,7 +460,7 @@ def _folded(seed: Any, data: Any) -> Any:
     return tf.random.experimental.stateless_fold_in(seed, data, alg="philox")
 
 
-def _ready(batches: Any) -> Any:
+def ready(batches: Any) -> Any:
     """Batches drawn ahead of their use, and shared out among hosts as they are."""
     import tensorflow as tf
 
