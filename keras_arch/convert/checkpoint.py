@@ -7,6 +7,7 @@ refused. A file is not trusted: `keras_arch.convert.pickled` says what a pickle 
 length is checked against the file's before anything is read.
 """
 
+import io
 import math
 import os
 import zipfile
@@ -19,7 +20,7 @@ import numpy as np
 from keras_arch.convert import pickled
 from keras_arch.convert.pickled import DTYPES, Storage, Tensor
 from keras_arch.convert.states import unwrapped
-from keras_arch.errors import ConvertError
+from keras_arch.errors import ConvertError, KerasArchError
 
 _ZIP = b"PK\x03\x04"
 # Protocol 2 and a number of ten bytes, by which PyTorch knew its own.
@@ -118,8 +119,6 @@ def _read_zip(file: BinaryIO, size: int, where: str) -> dict[str, np.ndarray]:
                     raise ConvertError(f"{where} is damaged: {name} is longer than it can be")
                 return archive.read(info)
 
-            import io
-
             content = pickled.load(io.BytesIO(bytes_of("data.pkl", _MOST_PICKLE_BYTES)), where)
             order = b"little"
             if f"{folder}byteorder" in members:
@@ -128,14 +127,17 @@ def _read_zip(file: BinaryIO, size: int, where: str) -> dict[str, np.ndarray]:
                 raise ConvertError(f"{where} is damaged: its byte order is {order!r}")
             left = size
 
-            def numbers(storage: Storage, itemsize: int) -> bytes:
+            def numbers(storage: Storage) -> bytes:
                 nonlocal left
                 raw = bytes_of(f"data/{storage.key}", left)
                 left -= len(raw)
                 return raw
 
             return _arrays(content, numbers, "<" if order == b"little" else ">", where)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError) as error:
+    except (KerasArchError, OSError):
+        raise
+    # What zipfile does not expect of its input ends in errors of many kinds.
+    except Exception as error:
         raise ConvertError(f"{where} is damaged or cut short: {error}") from None
 
 
@@ -164,7 +166,7 @@ def _read_row(file: BinaryIO, size: int, where: str) -> dict[str, np.ndarray]:
         places[key] = begin, length
         file.seek(begin + length)
 
-    def numbers(storage: Storage, itemsize: int) -> bytes:
+    def numbers(storage: Storage) -> bytes:
         if storage.key not in places:
             raise ConvertError(f"{where} is damaged: it has no storage {storage.key!r}")
         begin, length = places[storage.key]
@@ -189,21 +191,22 @@ def _itemsizes(content: Any) -> dict[str, int]:
 
 
 def _arrays(
-    content: Any, numbers: Callable[[Storage, int], bytes], order: str, where: str
+    content: Any, numbers: Callable[[Storage], bytes], order: str, where: str
 ) -> dict[str, np.ndarray]:
     """The state dict of a checkpoint, its tensors as arrays."""
     if not isinstance(content, Mapping):
-        raise ConvertError(f"{where} holds a {type(content).__name__.lower()}, not a state dict")
+        kind = type(content).__name__.lower()
+        raise ConvertError(f"{where} holds something of type {kind} and no state dict")
     held: dict[str, bytes] = {}
     arrays = {}
     for name, value in unwrapped(content).items():
         if not isinstance(value, Tensor):
             raise ConvertError(
-                f"{where} holds {name!r}, a {type(value).__name__.lower()}, among its tensors; "
+                f"{where} holds {name!r} of type {type(value).__name__.lower()} among its tensors; "
                 "give the state dict alone"
             )
         if value.storage.key not in held:
-            held[value.storage.key] = numbers(value.storage, 1)
+            held[value.storage.key] = numbers(value.storage)
         arrays[name] = _array(value, held[value.storage.key], order, f"{name!r} of {where}")
     return arrays
 

@@ -174,6 +174,31 @@ _OTHER_KINDS = {
 }
 
 
+def _found(module: str, name: str, where: str) -> Any:
+    """The stand-in of a name.
+
+    Raises:
+        UnsafeContentError: If a state dict has no use for it.
+        ConvertError: If it is a kind of tensor that is not read.
+    """
+    found = _NAMES.get((module, name))
+    if found is not None:
+        return found
+    if module == "torch._utils" and name in _OTHER_KINDS:
+        raise ConvertError(
+            f"{where} holds {_OTHER_KINDS[name]}; only dense tensors are read: convert it in "
+            "PyTorch and save the state dict again"
+        )
+    if module == "torch" and name.endswith("Storage"):
+        raise ConvertError(
+            f"{where} holds tensors of type {name}; readable are {', '.join(DTYPES)}"
+        )
+    raise UnsafeContentError(
+        f"{where} holds a pickled {module}.{name}, which may run code, and is refused; save the "
+        "weights alone: torch.save(model.state_dict(), ...), or as safetensors"
+    )
+
+
 class _Unpickler(pickle.Unpickler):
     """Finds stand-ins only.
 
@@ -187,28 +212,8 @@ class _Unpickler(pickle.Unpickler):
         self._where = where
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in of a name.
-
-        Raises:
-            UnsafeContentError: If a state dict has no use for it.
-            ConvertError: If it is a kind of tensor that is not read.
-        """
-        found = _NAMES.get((module, name))
-        if found is not None:
-            return found
-        if module == "torch._utils" and name in _OTHER_KINDS:
-            raise ConvertError(
-                f"{self._where} holds {_OTHER_KINDS[name]}; only dense tensors are read: convert "
-                "it in PyTorch and save the state dict again"
-            )
-        if module == "torch" and name.endswith("Storage"):
-            raise ConvertError(
-                f"{self._where} holds tensors of type {name}; readable are {', '.join(DTYPES)}"
-            )
-        raise UnsafeContentError(
-            f"{self._where} holds a pickled {module}.{name}, which may run code, and is refused; "
-            "save the weights alone: torch.save(model.state_dict(), ...), or as safetensors"
-        )
+        """The stand-in of a name."""
+        return _found(module, name, self._where)
 
     def persistent_load(self, reference: Any) -> Storage:
         """A storage that the pickle refers to."""
@@ -256,7 +261,7 @@ def load(file: BinaryIO, where: str) -> Any:
         _read_over(file, where)
         file.seek(begin)
         return _Unpickler(file, where).load()
-    except (ConvertError, UnsafeContentError, OSError, MemoryError):
+    except (ConvertError, UnsafeContentError, OSError):
         raise
     # A damaged pickle can end in about any error of the stand-ins or of the machine.
     except Exception as error:
@@ -267,11 +272,22 @@ def load(file: BinaryIO, where: str) -> Any:
 
 
 def _read_over(file: BinaryIO, where: str) -> None:
-    """Refuse instructions that no state dict needs, without running any."""
+    """Refuse names and instructions that no state dict needs, without running any.
+
+    Names come first, as they say most. (Those that are put together otherwise than protocols 2 to
+    5 do it are found when they are looked up.)
+    """
     begin = file.tell()
     size = file.seek(0, io.SEEK_END) - begin
     file.seek(begin)
+    texts = [""] * 2
     for instruction, argument, _ in pickletools.genops(file):
+        if instruction.name == "GLOBAL":
+            _found(*argument.split(" ", 1), where)
+        elif instruction.name == "STACK_GLOBAL" and all(texts):
+            _found(*texts, where)
+        elif isinstance(argument, str):
+            texts = [texts[1], argument]
         if instruction.name not in _INSTRUCTIONS:
             raise UnsafeContentError(
                 f"{where} is pickled with the instruction {instruction.name}, which no state dict "

@@ -54,6 +54,7 @@ class Card:
         repository: `"user/repo"` where it is published, or `None`.
         target_preprocessing: For `"image-to-image"`, how the output becomes pixels. Default: as
             the input comes from them.
+        base: What it was fine-tuned from: `"hf://user/repo"` or the name of a model; else `None`.
 
     Raises:
         ArgumentError: If a value cannot be right; the message names it.
@@ -82,10 +83,15 @@ class Card:
     paper: str = ""
     repository: str | None = None
     target_preprocessing: Preprocessing | None = None
+    base: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip() or "\n" in self.name:
             raise ArgumentError(f"a card's name must be one line of text, got {self.name!r}")
+        if self.base is not None and (not isinstance(self.base, str) or not self.base.strip()):
+            raise ArgumentError(
+                f"a card's base must be hf://user/repo or a name, got {self.base!r}"
+            )
         if self.task not in TASKS:
             raise ArgumentError(
                 f"a card's task must be one of {', '.join(TASKS)}, got {self.task!r}"
@@ -154,9 +160,11 @@ class Card:
         """A description that JSON can hold; `from_dict` reads it back."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["preprocessing"] = self.preprocessing.to_dict()
-        # Left out where it is not needed: versions that do not know it read the card all the same.
-        target = fields.pop("target_preprocessing")
-        return fields if target is None else fields | {"target_preprocessing": target.to_dict()}
+        # Left out where they are not needed: versions that do not know them read the card all the
+        # same.
+        target, base = fields.pop("target_preprocessing"), fields.pop("base")
+        fields |= {} if target is None else {"target_preprocessing": target.to_dict()}
+        return fields if base is None else fields | {"base": base}
 
     @classmethod
     def from_dict(cls, description: dict[str, Any]) -> "Card":
@@ -229,6 +237,7 @@ def readme(card: Card, *, samples: bool = False) -> str:
         f"# {card.name}",
         "![Samples](samples.png)" if samples else "",
         card.description.strip(),
+        f"Fine-tuned from `{card.base}`." if card.base else "",
         f"`{card.architecture}({_arguments(card.arguments)})`, saved with keras_arch. "
         "It is made of stock Keras layers and opens in plain Keras too.",
         "## Use",
@@ -269,9 +278,17 @@ def _metadata(card: Card) -> str:
         datasets=datasets or None,
         tags=["keras_arch", card.architecture, *more],
         model_name=card.name,
+        base_model=_repository(card.base),
         eval_results=results or None,
     )
     return data.to_yaml()
+
+
+def _repository(base: str | None) -> str | None:
+    """The Hub's name of what a model was fine-tuned from, if it is there."""
+    if base is None or not base.startswith("hf://"):
+        return None
+    return base.removeprefix("hf://").partition("@")[0]
 
 
 def _usage(card: Card) -> str:
