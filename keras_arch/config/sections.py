@@ -45,6 +45,11 @@ class Data(Section):
     augment: tuple[str, ...] = ()
     cache: bool = True
 
+    @property
+    def address(self) -> str:
+        """The source as `keras_arch.data.load` takes it."""
+        return self.source
+
     @pydantic.field_validator("augment", mode="before")
     @classmethod
     def _whole_names(cls, names: Any) -> Any:
@@ -300,12 +305,13 @@ class ClassifierRecipe(Recipe):
     at the images of all replicas: where there are several, unless it is false.
     `keep` publishes the `last` weights, or those that were `best` on `data.validation` (by
     accuracy, and by loss among equals); with `patience` training ends after so many epochs without
-    better ones.
+    better ones. The loss of each auxiliary head (GoogLeNet's) counts `auxiliary_weight` times.
     """
 
     optimizer: Optimizer
     weight_decay: NotNegative = 0.0
     weight_decay_on: Decayed = "all"
+    auxiliary_weight: NotNegative = 0.3
     label_smoothing: Fraction = 0.0
     synchronized: bool | Literal["auto"] = "auto"
     keep: Literal["last", "best"] = "last"

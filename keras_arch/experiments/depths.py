@@ -94,7 +94,7 @@ def degradation(
             figure.
         strategy: As in `keras_arch.distribute.strategy`.
         resume: Go on with the experiment in `out`: finished nets are left as they are, and the one
-            under way goes on where it was.
+            under way goes on where it was. There may be more depths than before.
         verbose: As in `keras_arch.runs.train`.
 
     Returns:
@@ -297,6 +297,10 @@ def _begun(out: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[Non
         )
     else:
         before = json.loads(record.read_text(encoding="utf-8"))
+        if set(before.get("depths", ())) < set(settings["depths"]):
+            # More depths are the one change that an experiment may see: the others stay.
+            before["depths"] = settings["depths"]
+            files.atomic_write(record, json.dumps(before, indent=1) + "\n")
         for key, value in settings.items():
             if before.get(key) != value:
                 raise RunError(

@@ -80,16 +80,21 @@ def build_network(
 
 def published(builder: config.Builder, trained: keras.Model) -> keras.Model:
     """A trained network as it is shared: single precision, without a trace of the replicas."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        network = build_network(builder)
-    finally:
-        keras.config.set_dtype_policy(before)
+    network = in_single_precision(builder)
     # All variables: those of dropout's seeds decide what a network that keeps dropout gives.
     for own, other in zip(network.variables, trained.variables, strict=True):
         own.assign(keras.ops.convert_to_tensor(other))
     return network
+
+
+def in_single_precision(builder: config.Builder) -> keras.Model:
+    """A new network whatever the policy of the run."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        return build_network(builder)
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def jit_compile(recipe: config.Recipe, model: keras.Model) -> bool:

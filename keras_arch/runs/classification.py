@@ -12,6 +12,7 @@ import numpy as np
 from keras_arch import callbacks, config, data, diagnosis, files, hub, losses, pictures
 from keras_arch.errors import ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.runs import heads
 from keras_arch.runs.building import (
     EVALUATION_BATCH,
     build_network,
@@ -20,7 +21,6 @@ from keras_arch.runs.building import (
     common_of_cards,
     jit_compile,
     make_optimizer,
-    published,
 )
 from keras_arch.runs.directory import RunDirectory
 from keras_arch.runs.job import Job
@@ -50,9 +50,9 @@ class Classification(Job):
             raise DataError(
                 f"data source {self.source.name} has no labels; a classifier needs them"
             )
-        network = build_network(self.config.model)
+        network = build_network(self.config.model, classifier_activation=None)
         check_shape(network, self.preprocessing, "the model's input", network.input_shape)
-        classes = network.output_shape[-1]
+        classes = heads.joined(network).output_shape[-1]
         if classes != len(self.source.classes):
             raise ConfigError(
                 f"model.arguments.classes is {classes}, {self.source.name} has "
@@ -70,13 +70,14 @@ class Classification(Job):
         return network
 
     def logits(self, replicas: int = 1) -> keras.Model:
-        """The network without its softmax."""
-        return build_network(
+        """The network without its softmax, and its heads in one output."""
+        network = build_network(
             self.config.model,
             replicas,
             self.config.recipe.synchronized,
             classifier_activation=None,
         )
+        return heads.joined(network)
 
     def compile(
         self, network: keras.Model, optimizer: keras.optimizers.Optimizer, replicas: int
@@ -88,11 +89,15 @@ class Classification(Job):
             loss = keras.losses.CategoricalCrossentropy(
                 from_logits=True, label_smoothing=recipe.label_smoothing
             )
+        # Of mixed labels: how often the class with the largest share was found.
+        metric: Any = "accuracy"
+        if heads.are_joined(network):
+            loss = heads.HeadsLoss(loss, recipe.auxiliary_weight)
+            metric = heads.accuracy(bool(self.shares))
         network.compile(
             optimizer=optimizer,
             loss=loss,
-            # Of mixed labels: how often the class with the largest share was found.
-            metrics=["accuracy"],
+            metrics=[metric],
             jit_compile=jit_compile(recipe, network),
             steps_per_execution=recipe.steps_per_execution,
         )
@@ -135,7 +140,8 @@ class Classification(Job):
         if kept is not None:
             network = self.logits()
             kept.load(network)
-        self._final = published(self.config.model, network)
+        self._final = heads.published(self.config.model, network)
+        network = heads.main(network)
         measured = measure_classifier(network, self._test(), from_logits=True)
         write_report(
             measured, self._test(), self.preprocessing, self.source.classes, directory.path
@@ -151,7 +157,7 @@ class Classification(Job):
         return hub.Card(
             name=self.config.name,
             architecture=self.config.model.name,
-            arguments=self.config.model.arguments,
+            arguments=heads.shared(self.config.model).arguments,
             task="image-classification",
             preprocessing=self.preprocessing,
             labels=list(self.source.classes),

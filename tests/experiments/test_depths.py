@@ -111,6 +111,23 @@ def test_it_goes_on_where_it_was_and_leaves_finished_nets(done, tmp_path):
     assert tables[0] == tables[1]
 
 
+def test_depths_can_be_added(done, tmp_path, monkeypatch):
+    grown = tmp_path / "grown"
+    shutil.copytree(done.directory, grown)
+    asked = []
+
+    def stopped(checked, out, **how):
+        asked.append(checked.name)
+        raise Interrupted("stopped by SIGTERM", 15)
+
+    monkeypatch.setattr(runs, "train", stopped)
+    with pytest.raises(Interrupted):
+        experiments.degradation(2, out=grown, resume=True, **(SMALL | {"depths": [14, 8]}))
+    # The two of depth 8 are finished; the first of depth 14 is begun.
+    assert asked == ["plain14"]
+    assert json.loads((grown / "experiment.json").read_text())["depths"] == [8, 14]
+
+
 def test_a_stop_says_how_to_go_on(tmp_path, monkeypatch):
     def stopped(checked, out, **how):
         raise Interrupted("stopped by SIGTERM after epoch 1, step 2", 15)
@@ -143,6 +160,8 @@ def test_mistakes(done, tmp_path):
         start(out=done.directory)
     with pytest.raises(RunError, match="was begun with budget 2, not 1"):
         start(out=done.directory, resume=True)
+    with pytest.raises(RunError, match=r"was begun with depths \[8\], not \[14\]"):
+        start(2, out=done.directory, resume=True, depths=[14])
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/chapter.txt").write_text("mine")
     with pytest.raises(RunError, match="files of something else"):
