@@ -1,11 +1,11 @@
 """Every architecture with the PyTorch sources that are known of it."""
 
-from keras_arch.convert import classifiers, generators, resnets
+from keras_arch.convert import classifiers, generators, resnets, segmenters
 from keras_arch.convert.family import Family, Shapes
 
 _ONE_SOURCE = {name: (family,) for name, family in generators.FAMILIES.items()}
 FAMILIES: dict[str, tuple[Family, ...]] = dict(
-    sorted((classifiers.FAMILIES | resnets.FAMILIES | _ONE_SOURCE).items())
+    sorted((classifiers.FAMILIES | resnets.FAMILIES | segmenters.FAMILIES | _ONE_SOURCE).items())
 )
 
 

@@ -43,7 +43,8 @@ def from_torch(
     without batch norm, `AlexNet`, `GoogLeNet`), timm (its `resnet` and `vgg`), the transformers
     library (its `resnet`, which is how Facebook's and Microsoft's are published),
     pytorch_resnet_cifar10 (`CIFARResNet`), pytorch-CycleGAN-and-pix2pix (`Pix2PixGenerator`,
-    `PatchDiscriminator`, `CycleGANGenerator`) and the DCGAN of the PyTorch examples. Which network
+    `PatchDiscriminator`, `CycleGANGenerator`), the DCGAN of the PyTorch examples, pytorch-fcn
+    (`FCN32s`, `FCN16s`, `FCN8s`) and Pytorch-UNet (`UNet` with deconvolutions). Which network
     it is (depth, widths, channels, classes) is read from the names and shapes. What a checkpoint
     holds beside the state dict is left out, and so are a prefix `module.` of all names, counts of
     batches, and tensors that PyTorch does not use in `eval()`: GoogLeNet's auxiliary heads (unless
