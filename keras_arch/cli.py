@@ -376,6 +376,9 @@ def predict(
         str | None,
         typer.Option(help="Explain this class, by number or name.", show_default="the predicted"),
     ] = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Draw classes of pixels: NAME_overlay.png.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -383,10 +386,15 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Classify image files."""
-    if not explain and (label is not None or out is not None):
-        raise ArgumentError("--label and --out are for --explain; add it")
-    predictions = _runs().predict(ref, images, top, explain=explain, label=label, out=out)
+    """Classify image files, or their pixels (NAME_mask.png)."""
+    if not explain and label is not None:
+        raise ArgumentError("--label is for --explain; add it")
+    predictions = _runs().predict(
+        ref, images, top, explain=explain, label=label, overlay=overlay, out=out
+    )
+    if predictions and hasattr(predictions[0], "mask"):
+        _segmented(predictions)
+        return
     rows = [
         (str(prediction.path), label, f"{probability:.4f}")
         for prediction in predictions
@@ -396,6 +404,20 @@ def predict(
     for prediction in predictions:
         if prediction.explanation is not None:
             print(f"explained: {prediction.explanation}")
+
+
+def _segmented(results: list[Any]) -> None:
+    """The share of each class in each image, and what was written."""
+    rows = [
+        (str(result.path), label, f"{share:.4f}")
+        for result in results
+        for label, share in result.shares.items()
+    ]
+    _table(("image", "label", "share"), rows)
+    for result in results:
+        print(f"mask: {result.mask}")
+        if result.overlay is not None:
+            print(f"overlay: {result.overlay}")
 
 
 @app.command()

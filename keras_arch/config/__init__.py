@@ -10,7 +10,6 @@ from keras_arch.config.sections import (
     ClassifierRecipe,
     Common,
     ConditionalGANConfig,
-    Config,
     Cosine,
     CycleGANConfig,
     CycleGANRecipe,
@@ -37,6 +36,12 @@ from keras_arch.config.sections import (
     RMSprop,
     Samples,
     Schedule,
+)
+from keras_arch.config.segmentation import (
+    Config,
+    SegmentationConfig,
+    SegmentationData,
+    SegmentationRecipe,
 )
 
 __all__ = [
@@ -75,6 +80,9 @@ __all__ = [
     "Recipe",
     "Samples",
     "Schedule",
+    "SegmentationConfig",
+    "SegmentationData",
+    "SegmentationRecipe",
     "dump",
     "load",
     "parse",

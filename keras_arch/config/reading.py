@@ -19,7 +19,6 @@ from keras_arch.config.sections import (
     Adam,
     AdamW,
     ClassifierConfig,
-    Config,
     Cosine,
     Decay,
     LinearDecay,
@@ -28,6 +27,7 @@ from keras_arch.config.sections import (
     Schedule,
     Section,
 )
+from keras_arch.config.segmentation import Config
 from keras_arch.errors import ArgumentError, ConfigError
 
 _CONFIG = pydantic.TypeAdapter(Annotated[Config, pydantic.Field(discriminator="task")])

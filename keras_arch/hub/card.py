@@ -15,6 +15,7 @@ from keras_arch.registry import LATENTS, TASKS, entry
 # those without a condition.
 _PIPELINES = {
     "image-classification": "image-classification",
+    "image-segmentation": "image-segmentation",
     "unconditional-image-generation": "unconditional-image-generation",
     "conditional-image-generation": "unconditional-image-generation",
     "image-to-image": "image-to-image",
@@ -37,11 +38,13 @@ class Card:
         name: What the model is called, in one line.
         architecture: Name of the builder, for example `"CIFARResNet"`.
         arguments: The builder's arguments; values that JSON can hold.
-        task: `"image-classification"`, `"unconditional-image-generation"`,
-            `"conditional-image-generation"` (with labels and latent), `"image-to-image"` (with
-            neither) or `"discriminator"`.
+        task: `"image-classification"`, `"image-segmentation"` (with labels),
+            `"unconditional-image-generation"`, `"conditional-image-generation"` (with labels and
+            latent), `"image-to-image"` (with neither) or `"discriminator"`.
         preprocessing: How pixels become the input (or, for a generator, how its output becomes
             pixels: `card.preprocessing.to_pixels(images)`).
+        colors: For `"image-segmentation"`, red, green and blue of each class in pictures, or
+            `None` for those of PASCAL VOC.
         labels: Names of the classes in the order of the outputs, or of the labels that a
             conditional generator takes, or `None`.
         latent: For a generator `{"size": 100, "distribution": "normal", "uniform" or "unit"}`.
@@ -83,6 +86,7 @@ class Card:
     paper: str = ""
     repository: str | None = None
     target_preprocessing: Preprocessing | None = None
+    colors: list[tuple[int, int, int]] | None = None
     base: str | None = None
 
     def __post_init__(self) -> None:
@@ -109,6 +113,7 @@ class Card:
             object.__setattr__(self, field, list(value))
         self._check_latent()
         self._check_task()
+        self._check_colors()
         metrics = {name: _figure(name, value) for name, value in self.metrics.items()}
         object.__setattr__(self, "metrics", metrics)
         for field in ("arguments", "recipe"):
@@ -151,6 +156,25 @@ class Card:
                 f"a card's target_preprocessing must be a Preprocessing, got {target!r}"
             )
 
+    def _check_colors(self) -> None:
+        """A segmentation network has a name for each class, and a colour for each or for none."""
+        if self.task == "image-segmentation" and not self.labels:
+            raise ArgumentError("a card of a segmentation network needs labels")
+        if self.colors is None:
+            return
+        if self.task != "image-segmentation":
+            raise ArgumentError(f"a card's colors are of image-segmentation, not of {self.task}")
+        colors = [tuple(color) for color in self.colors]
+        if len(colors) != len(self.labels) or any(
+            len(color) != 3 or any(type(part) is not int or not 0 <= part <= 255 for part in color)
+            for color in colors
+        ):
+            raise ArgumentError(
+                f"a card's colors must be red, green and blue in 0 to 255 for each of "
+                f"{len(self.labels)} classes, got {self.colors!r}"
+            )
+        object.__setattr__(self, "colors", colors)
+
     @property
     def output_preprocessing(self) -> Preprocessing:
         """What turns made images into pixels: `card.output_preprocessing.to_pixels(images)`."""
@@ -163,6 +187,8 @@ class Card:
         # Left out where they are not needed: versions that do not know them read the card all the
         # same.
         target, base = fields.pop("target_preprocessing"), fields.pop("base")
+        colors = fields.pop("colors")
+        fields |= {} if colors is None else {"colors": [list(color) for color in colors]}
         fields |= {} if target is None else {"target_preprocessing": target.to_dict()}
         return fields if base is None else fields | {"base": base}
 
@@ -326,7 +352,9 @@ def _usage(card: Card) -> str:
             ]
         else:
             lines.append("outputs = opened.model(opened.card.preprocessing(images))")
-        if card.labels:
+        if card.task == "image-segmentation":
+            lines.append("classes = keras.ops.argmax(outputs, -1)  # numbers of opened.card.labels")
+        elif card.labels:
             lines.append("labels = [opened.card.labels[i] for i in keras.ops.argmax(outputs, -1)]")
     return "```python\n" + "\n".join(lines) + "\n```"
 
@@ -379,11 +407,23 @@ def _argument(card: Card, name: str) -> Any:
 
 
 def _classes(card: Card) -> str:
+    if card.task == "image-segmentation":
+        return _painted_classes(card)
     if card.task != "conditional-image-generation":
         return ""
     listed = [f"{i} {label}" for i, label in enumerate(card.labels[:_LISTED_CLASSES])]
     more = len(card.labels) - len(listed)
     return f"Labels: {', '.join(listed)}{f' and {more} more' if more else ''}."
+
+
+def _painted_classes(card: Card) -> str:
+    """A table of the classes of pixels and their colours."""
+    colors = card.colors or [None] * len(card.labels)
+    rows = [
+        f"| {number} | {label} | {'#{:02x}{:02x}{:02x}'.format(*color) if color else ''} |"
+        for number, (label, color) in enumerate(zip(card.labels, colors, strict=True))
+    ]
+    return "| Class | Name | Colour |\n|---|---|---|\n" + "\n".join(rows)
 
 
 def _pixels(card: Card) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_arch import hub
+from keras_arch import data, hub
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.runs.directory import RunDirectory
 
@@ -38,6 +38,20 @@ class Job:
 
     def enter(self, model: keras.Model, epoch: int) -> None:
         """Bring the model into the phase of an epoch."""
+
+    def batches(self, images: Any, epoch: int, step: int) -> "data.Batches":
+        """Training batches without end, from a step of an epoch on."""
+        return data.training(
+            images,
+            self.preprocessing,
+            self.images_per_step,
+            seed=self.config.recipe.seed,
+            augment=self.config.data.augment,
+            classes=self.shares,
+            start_epoch=epoch,
+            start_step=step,
+            cache=self.config.data.cache,
+        )
 
     def callbacks(self, directory: RunDirectory) -> list[keras.callbacks.Callback]:
         """What to show and keep while it trains."""

@@ -12,6 +12,7 @@ import numpy as np
 from keras_arch import diagnosis
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.runs.opening import opened_with_card
+from keras_arch.runs.segmenting import Segmentation, segment_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +39,11 @@ def predict(
     *,
     explain: bool = False,
     label: int | str | None = None,
+    overlay: bool = False,
     out: str | Path | None = None,
     token: str | None = None,
-) -> list[Prediction]:
-    """Classify image files.
+) -> "list[Prediction] | list[Segmentation]":
+    """Classify image files, or their pixels.
 
     Args:
         ref: As in `model_address`.
@@ -50,11 +52,13 @@ def predict(
         explain: Whether to draw, for each image, what speaks for a class (`diagnosis.grad_cam`)
             over the image as the network sees it: `NAME_explained.png`.
         label: The class to explain, by number or name. Default: the most probable one.
+        overlay: Of a segmentation network: whether to draw the classes over the image,
+            `NAME_overlay.png`, besides `NAME_mask.png`.
         out: Folder of those pictures. Default: where each image is.
         token: For a private repository.
 
     Returns:
-        One `Prediction` an image.
+        One `Prediction` an image, or of a segmentation network one `Segmentation`.
 
     Raises:
         ArgumentError: If the model is no classifier, there is no such class, or two pictures would
@@ -63,6 +67,14 @@ def predict(
     """
     opened = opened_with_card(ref, token=token)
     card = opened.card
+    if card.task == "image-segmentation":
+        if explain or label is not None:
+            raise ArgumentError(f"{ref} classifies pixels; explain and label are for classifiers")
+        return segment_files(opened, list(map(Path, images)), read_image, out, overlay)
+    if overlay:
+        raise ArgumentError(f"{ref} is {card.architecture}, which has no masks to lay over images")
+    if out is not None and not explain:
+        raise ArgumentError(f"out is for the pictures of explain; {ref} writes none without")
     if card.task != "image-classification":
         raise ArgumentError(f"{ref} is {card.architecture}, which does not classify images")
     labels = card.labels or [str(i) for i in range(opened.model.output_shape[-1])]

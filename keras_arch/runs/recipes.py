@@ -8,11 +8,13 @@ from keras_arch.runs.classification import Classification
 from keras_arch.runs.finetuning import Finetuning
 from keras_arch.runs.generation import Generation
 from keras_arch.runs.job import Job
+from keras_arch.runs.segmentation import Segmentation
 from keras_arch.runs.translation import Translation
 
 JOBS: dict[str, Any] = {
     "image-classification": Classification,
     "fine-tuning": Finetuning,
+    "image-segmentation": Segmentation,
     "unconditional-image-generation": Generation,
     "conditional-image-generation": Generation,
     "laplacian-pyramid-generation": Generation,

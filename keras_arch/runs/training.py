@@ -91,7 +91,7 @@ def train(
                 f"recipe.batch_size {checked.recipe.batch_size} is the batch over all replicas "
                 f"and must divide by their number, {replicas}"
             )
-        images = data.load(checked.data.source, checked.data.train, data_dir=checked.data.data_dir)
+        images = data.load(checked.data.address, checked.data.train, data_dir=checked.data.data_dir)
         resolved, preprocessing = _resolve(checked, images)
         job = job_for(resolved, preprocessing)
         job.check()
@@ -150,6 +150,7 @@ def _in_updates(checked: config.Config, images: Any) -> config.Config:
             continue
         domains = [images.image, images.other] if isinstance(images, data.Unpaired) else [images]
         examples = max(int(domain.cardinality()) for domain in domains)
+        examples *= getattr(checked.data, "tiles_per_image", 1)
         per_step = recipe.batch_size * getattr(recipe, "n_critic", 1)
         try:
             resolved = rate.resolved(
@@ -203,17 +204,7 @@ def _fit(
                 break
             step = start.step if first == start.epoch else 0
             job.enter(model, first)
-            batches = data.training(
-                images,
-                job.preprocessing,
-                job.images_per_step,
-                seed=recipe.seed,
-                augment=job.config.data.augment,
-                classes=job.shares,
-                start_epoch=first,
-                start_step=step,
-                cache=job.config.data.cache,
-            )
+            batches = job.batches(images, first, step)
             model.fit(
                 batches.dataset,
                 initial_epoch=first,

@@ -14,6 +14,7 @@ from keras_arch.runs.classification import measure_classifier, write_report
 from keras_arch.runs.judging import sample_sheet
 from keras_arch.runs.opening import model_address, opened_with_card, trained_on
 from keras_arch.runs.predicting import read_image
+from keras_arch.runs.segmenting import evaluate_segmentation
 
 
 def evaluate(
@@ -33,14 +34,16 @@ def evaluate(
         split: Default: the recipe's test split (for a generator, its training split).
         data_dir: As in `data.load`.
         out: Folder for `metrics.json`, and of a classifier `confusion_matrix.png`,
-            `per_class.png`, `per_class.json` and `mistakes.png` (those it was surest of), or
-            `None`.
+            `per_class.png`, `per_class.json` and `mistakes.png` (those it was surest of); of a
+            segmentation network `confusion_matrix.png`, `per_class.json`, `overlays.png` and
+            `close_ups.png`; or `None`.
         token: For a private repository.
 
     Returns:
-        For a classifier accuracy, error and loss; for a generator the means of its game against
-        the discriminator that was saved with it; for a translator of pairs its L1 error in
-        [-1, 1].
+        For a classifier accuracy, error and loss; for a segmentation network the figures of pixels
+        and boundaries of whole images at their own resolution; for a generator the means of its
+        game against the discriminator that was saved with it; for a translator of pairs its L1
+        error in [-1, 1].
 
     Raises:
         DataError: If the data is missing or does not fit the model.
@@ -50,6 +53,8 @@ def evaluate(
     opened = opened_with_card(ref, token=token, training=True)
     card = opened.card
     settings = trained_on(ref, card)
+    if card.task == "image-segmentation":
+        return evaluate_segmentation(opened, settings, source, split, data_dir, out)
     classifier = card.task == "image-classification"
     if not classifier and card.latent is None and card.task != "image-to-image":
         raise ArgumentError(
@@ -178,6 +183,8 @@ def export_model(
 ) -> Path:
     """Write a model for TF Serving; see `export.saved_model`.
 
+    A classifier whose classes have no names, as converted ones may be, gives their numbers.
+
     Args:
         ref: As in `model_address`.
         directory: Where the model's own folder goes.
@@ -189,12 +196,15 @@ def export_model(
     """
     opened = opened_with_card(ref, token=token)
     card = opened.card
+    labels = card.labels
+    if labels is None and card.task == "image-classification":
+        labels = [str(number) for number in range(opened.model.output_shape[-1])]
     return export.saved_model(
         opened.model,
         directory,
         name=card.name,
         preprocessing=card.preprocessing,
-        labels=card.labels,
+        labels=labels,
         latent=card.latent,
         task=card.task,
         target_preprocessing=card.target_preprocessing,
