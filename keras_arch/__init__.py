@@ -41,6 +41,7 @@ _SUBMODULES = (
     "registry",
     "runs",
     "schedules",
+    "tiling",
     "trainers",
     "weights",
 )

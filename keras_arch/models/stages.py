@@ -1,6 +1,7 @@
 """The maps inside a backbone by name: the ends of its stages, and any layer's output."""
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from fractions import Fraction
@@ -75,6 +76,29 @@ def levels(model: keras.Model) -> dict[str, str]:
         {'P0': 'stage1', 'P1': 'stage2', 'P2': 'stage3'}
     """
     return _levels(_stages(model))
+
+
+def coarsest_stride(model: keras.Model) -> int:
+    """How many pixels an image may be moved by so that all maps are moved by whole pixels.
+
+    Args:
+        model: A functional model.
+
+    Returns:
+        The least common multiple of the strides of its maps.
+
+    Example:
+        >>> from keras_arch import models
+        >>> coarsest_stride(models.CIFARResNet(depth=20))
+        4
+    """
+    strides = [
+        _stride(output).numerator
+        for layer in model.layers
+        for output in keras.tree.flatten(layer.output)
+        if len(output.shape) == 4
+    ]
+    return math.lcm(*strides)
 
 
 def keras_cv_backbone(model: keras.Model) -> keras.Model:
