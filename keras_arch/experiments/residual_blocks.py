@@ -289,23 +289,26 @@ def draw(
     upper, lower = figure.subplots(2, 1, sharex=True)
     style = {"color": colours, "hatch": hatches, "edgecolor": "white", "linewidth": 0}
     upper.bar(places, [block.change for block in found], **style)
+    # Room for the legend.
+    upper.set_ylim(0, 1.25 * max(max(block.change for block in found), 1e-3))
     upper.set_ylabel("change of the input\n||F(x)|| / ||x||")
     lower.bar(places, [100 * block.accuracy for block in found], **style)
     lower.set_ylabel("test accuracy without\nthe block (%)")
-    lower.axhline(100 * accuracy, color="black", linestyle="--", linewidth=1)
-    lower.set_ylim(0, min(100, 130 * accuracy) if accuracy else 100)
-    lines = f"whole net {100 * accuracy:.1f} %"
-    lower.text(
-        0.995,
-        100 * accuracy + 1,
-        lines,
-        transform=lower.get_yaxis_transform(),
-        ha="right",
-        va="bottom",
-        fontsize="small",
-    )
+    lower.set_ylim(0, min(100, 125 * max(accuracy, *(block.accuracy for block in found), 0.04)))
+    levels = {f"whole net {100 * accuracy:.1f} %": (accuracy, "--")}
     if chance is not None:
-        lower.axhline(100 * chance, color="black", linestyle=":", linewidth=1)
+        levels[f"chance {100 * chance:.3g} %"] = (chance, ":")
+    for text, (level, line) in levels.items():
+        lower.axhline(100 * level, color="black", linestyle=line, linewidth=1)
+        lower.annotate(
+            text,
+            (1, 100 * level),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize="small",
+        )
     short = [re.sub(r"stage(\d+)_block(\d+)", r"\1.\2", block.name) for block in found]
     lower.set_xticks(places, short, rotation=90 if len(found) > 12 else 0, fontsize="small")
     lower.set_xlabel("block (stage.number), in order")
@@ -320,7 +323,8 @@ def draw(
         kinds = sorted({block.shortcut for block in found} - {"identity"})
         label = f"shortcut is no identity ({' or '.join(kinds)})"
         named.append(Patch(facecolor="lightgrey", hatch="///", edgecolor="white", label=label))
-    upper.legend(handles=named, fontsize="small", ncols=len(named), loc="upper right")
+    upper.legend(handles=named, fontsize="small", ncols=len(named), loc="upper center")
+    lower.set_xlim(-0.8, len(found) - 0.2)
     figure.suptitle(title, fontsize="medium", wrap=True)
     return pictures.save_figure(figure, path)
 
