@@ -61,7 +61,7 @@ def test_unpadded_tiles_are_the_whole(unpadded, height, width, batch_size):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("limit", [48, 750])
+@pytest.mark.parametrize("limit", [48, 960])
 def test_unpadded_tiles_that_the_image_chose(unpadded, limit, monkeypatch):
     monkeypatch.setattr(choosing, "UNPADDED", limit)
     image = noise(33, 41, 1)

@@ -8,7 +8,7 @@ from keras_arch.tiling.windows import side_by_side
 
 # Tiles where both leave them open. Unpadded, larger ones are computed less twice, and take more
 # memory.
-UNPADDED = 750
+UNPADDED = 960
 PADDED = 512
 
 

@@ -58,7 +58,7 @@ def predict(
             memmap, or anything that is sliced like one. Values as the model takes them, unless
             `preprocessing` makes them so.
         tile: Height and width of the tiles in pixels, one number for squares. Default: those of the
-            model; where it leaves them open, as large as they need to be, up to about 750 pixels
+            model; where it leaves them open, as large as they need to be, up to about 960 pixels
             (unpadded) and 512 (padded).
         batch_size: Tiles that the model sees at once.
         overlap: Part of a padded network's tile that lies on its neighbour, in [0, 1). Default

@@ -8,7 +8,7 @@ import pytest
 from keras_arch import models
 from keras_arch.errors import ArgumentError
 from keras_arch.models.surgery import bilinear_kernel
-from tests.models.tester import Case, ModelTester, forward, unallocated
+from tests.models.tester import Case, ModelTester, forward, modules_of, unallocated
 
 
 def draw_scores(model):
@@ -258,10 +258,14 @@ def test_a_residual_backbone_with_the_weights_of_its_classifier():
 @pytest.mark.parametrize(
     "arguments", [{"backbone": "VGG11", "units": 2}, {"backbone": "ResNet18"}], ids=str
 )
-def test_open_sizes_give_what_fixed_sizes_do(arguments):
+def test_open_sizes_give_what_fixed_sizes_do(arguments, tmp_path):
     arguments = arguments | {"classes": 2, "classifier_activation": None}
     open_size = draw_scores(models.FCN8s((None, None, 3), **arguments))
     assert open_size.output_shape == (None, None, None, 2)
+    modules, _ = modules_of(open_size)
+    assert all(module.startswith("keras.") for module in modules - {"keras"})
+    open_size.save(tmp_path / "open.keras")
+    open_size = keras.saving.load_model(tmp_path / "open.keras")
     rng = np.random.default_rng(0)
     for height, width in ((33, 40), (47, 32), (50, 63)):
         x = rng.normal(size=(1, height, width, 3)).astype("float32")
