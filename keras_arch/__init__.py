@@ -13,6 +13,7 @@ Example:
 import importlib
 from typing import Any
 
+from keras_arch import registry
 from keras_arch._version import __version__
 
 _SUBMODULES = (
@@ -27,21 +28,38 @@ _SUBMODULES = (
     "diff_augment",
     "distribute",
     "errors",
+    "experiments",
     "export",
     "hub",
     "losses",
     "metrics",
     "models",
+    "optimizers",
     "pictures",
     "preprocessing",
     "presets",
     "registry",
     "runs",
     "schedules",
+    "tiling",
     "trainers",
+    "weights",
 )
 
 __all__ = ["__version__", *_SUBMODULES]
+
+
+def _open_model(reference: Any) -> tuple[Any, str | None, dict[str, Any]]:
+    """How builders get at the weights of a published model: by a floor above theirs."""
+    from keras_arch import hub
+
+    opened = hub.open(reference)
+    if opened.card is None:
+        return opened.model, None, {}
+    return opened.model, opened.card.architecture, opened.card.arguments
+
+
+registry.set_opener(_open_model)
 
 
 def __getattr__(name: str) -> Any:

@@ -22,6 +22,7 @@ def batch_norm(
     *,
     synchronized: bool = False,
     gamma_initializer: keras.initializers.Initializer | str = "ones",
+    epsilon: float = BATCH_NORM_EPSILON,
 ) -> layers.Layer:
     """Batch normalisation with the epsilon and momentum of the reference implementations.
 
@@ -30,6 +31,7 @@ def batch_norm(
         synchronized: Take the statistics over all replicas of a distribution strategy instead of
             each replica's own part of the batch.
         gamma_initializer: How the gain starts.
+        epsilon: Added to the variance.
 
     Returns:
         A `keras.layers.BatchNormalization`.
@@ -39,7 +41,7 @@ def batch_norm(
         1e-05
     """
     return layers.BatchNormalization(
-        epsilon=BATCH_NORM_EPSILON,
+        epsilon=epsilon,
         momentum=BATCH_NORM_MOMENTUM,
         gamma_initializer=gamma_initializer,
         synchronized=synchronized,
@@ -78,6 +80,80 @@ def instance_norm(
         gamma_initializer=gamma_initializer,
         name=name,
     )
+
+
+def local_response_norm(
+    x: keras.KerasTensor,
+    name: str,
+    *,
+    size: int = 5,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 2.0,
+) -> keras.KerasTensor:
+    """Local response normalisation across neighbouring channels.
+
+    `x_i / (k + alpha * sum of x_j^2) ** beta`, the sum over the `size` channels j around i that
+    there are. Alpha multiplies the sum: Caffe and PyTorch divide it by `size` first, so that their
+    alpha is five times the one here.
+
+    Source: Krizhevsky et al. 2012, section 3.3, whose constants are the defaults.
+
+    Args:
+        x: Map with channels last.
+        name: Name of the layer.
+        size: Channels in the sum (n).
+        alpha: Weight of the sum.
+        beta: Exponent.
+        k: What the sum is added to.
+
+    Returns:
+        A map of the same shape.
+
+    Raises:
+        ArgumentError: If `size` is not a positive whole number.
+
+    Example:
+        >>> local_response_norm(keras.Input((55, 55, 96)), "norm1").shape
+        (None, 55, 55, 96)
+    """
+    check_positive(size=size)
+    channels = x.shape[-1]
+    squares = ops.square(x if output_dtype() is None else ops.cast(x, "float32"))
+    before = (size - 1) // 2
+    squares = ops.pad(squares, ((0, 0), (0, 0), (0, 0), (before, size - 1 - before)))
+    total = squares[..., :channels]
+    for offset in range(1, size):
+        total = total + squares[..., offset : offset + channels]
+    return layers.Multiply(name=name)([x, ops.power(total * alpha + k, -beta)])
+
+
+def ceil_max_pool(x: keras.KerasTensor, size: int, stride: int, name: str) -> keras.KerasTensor:
+    """Max-pooling that rounds the size of its output up: Caffe's and cuda-convnet's.
+
+    A window that sticks out below or on the right counts what is inside. The map must not be
+    negative: the pixels outside are zeros.
+
+    Args:
+        x: Map with channels last, after ReLU.
+        size: Side of the windows in pixels.
+        stride: Between windows, at most `size`.
+        name: Name of the layer.
+
+    Returns:
+        A map of `ceil((side - size) / stride) + 1` pixels a side.
+
+    Example:
+        >>> ceil_max_pool(keras.Input((112, 112, 64)), 3, 2, "pool1").shape
+        (None, 56, 56, 64)
+    """
+    # Where a side is not known, zeros that no window reaches do no harm.
+    outside = [0 if side and (side - size) % stride == 0 else stride - 1 for side in x.shape[1:3]]
+    if any(outside):
+        x = layers.ZeroPadding2D(
+            ((0, outside[0]), (0, outside[1])), data_format="channels_last", name=f"{name}_pad"
+        )(x)
+    return layers.MaxPooling2D(size, strides=stride, data_format="channels_last", name=name)(x)
 
 
 def reflect_pad(x: keras.KerasTensor, padding: int, name: str) -> keras.KerasTensor:
@@ -245,30 +321,6 @@ def output_dtype() -> str | None:
     """
     mixed = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
     return "float32" if mixed else None
-
-
-def load_weights(model: keras.Model, weights: str | None) -> keras.Model:
-    """Load a `.weights.h5` file into a freshly built model, or nothing when it is `None`.
-
-    Raises:
-        ArgumentError: If the file is missing or does not fit the model.
-
-    Example:
-        >>> model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
-        >>> load_weights(model, None) is model
-        True
-    """
-    if weights is None:
-        return model
-    try:
-        model.load_weights(weights)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ArgumentError(
-            f"weights must be None or a .weights.h5 file made for {model.name!r}, "
-            f"got {str(weights)!r}: {reason}"
-        ) from error
-    return model
 
 
 @contextlib.contextmanager

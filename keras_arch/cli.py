@@ -21,6 +21,18 @@ from keras_arch import __version__, presets
 from keras_arch.errors import ArgumentError, Interrupted, KerasArchError
 
 MISTAKE, INTERRUPTED = 2, 130
+# How the columns of tables begin that hold numbers.
+_NUMERIC = (
+    "parameters",
+    "weights",
+    "probability",
+    "value",
+    "training",
+    "test",
+    "change",
+    "cosine",
+    "accuracy",
+)
 
 app = typer.Typer(
     name="keras-arch",
@@ -29,6 +41,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+experiment = typer.Typer(
+    help="Repeat experiments of the papers: measured, drawn and written down.",
+    no_args_is_help=True,
+)
+app.add_typer(experiment, name="experiment")
 
 _REF = (
     r"A run directory, a model directory, the name of a config, hf://user/repo\[@revision] or "
@@ -205,6 +223,47 @@ def train(
 
 
 @app.command()
+def finetune(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=_REF, show_default=False)],
+    images: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="folder:PATH (a sub-folder a class), npz:PATH, digits, or a TFDS name.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run directory.", show_default="runs/NAME")
+    ] = None,
+    settings: Settings = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where the data is kept.")] = None,
+    strategy: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, none, mirrored, multi_worker or tpu.")
+    ] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR.")] = False,
+) -> None:
+    """Teach a trained classifier other classes: keras-arch finetune resnet20-cifar10 --data digits.
+
+    The head is replaced and learns alone first, then all layers do, those near the image slowest.
+    The weights that are best on a validation part are kept.
+    """
+    run = _runs().finetune(
+        source,
+        images,
+        out,
+        data_dir=data_dir,
+        overrides=settings or (),
+        strategy=strategy,
+        resume=resume,
+    )
+    _figures(run.metrics)
+    print(f"run: {run.directory}")
+    print(f"model: {run.model}")
+
+
+@app.command()
 def evaluate(
     ref: Ref,
     source: Annotated[
@@ -310,15 +369,55 @@ def predict(
     ref: Ref,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")],
     top: Annotated[int, typer.Option(min=1, help="How many classes to tell.")] = 5,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Draw where it looks (Grad-CAM): NAME_explained.png.")
+    ] = False,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Explain this class, by number or name.", show_default="the predicted"),
+    ] = None,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Draw classes of pixels: NAME_overlay.png.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of the pictures.", show_default="where each image is"
+        ),
+    ] = None,
 ) -> None:
-    """Classify image files."""
-    predictions = _runs().predict(ref, images, top)
+    """Classify image files, or their pixels (NAME_mask.png)."""
+    if not explain and label is not None:
+        raise ArgumentError("--label is for --explain; add it")
+    predictions = _runs().predict(
+        ref, images, top, explain=explain, label=label, overlay=overlay, out=out
+    )
+    if predictions and hasattr(predictions[0], "mask"):
+        _segmented(predictions)
+        return
     rows = [
         (str(prediction.path), label, f"{probability:.4f}")
         for prediction in predictions
         for label, probability in zip(prediction.labels, prediction.probabilities, strict=True)
     ]
     _table(("image", "label", "probability"), rows)
+    for prediction in predictions:
+        if prediction.explanation is not None:
+            print(f"explained: {prediction.explanation}")
+
+
+def _segmented(results: list[Any]) -> None:
+    """The share of each class in each image, and what was written."""
+    rows = [
+        (str(result.path), label, f"{share:.4f}")
+        for result in results
+        for label, share in result.shares.items()
+    ]
+    _table(("image", "label", "share"), rows)
+    for result in results:
+        print(f"mask: {result.mask}")
+        if result.overlay is not None:
+            print(f"overlay: {result.overlay}")
 
 
 @app.command()
@@ -367,6 +466,111 @@ def demo(
     with _quiet_loading():
         from keras_arch import demo as demonstration
     demonstration.run(out)
+
+
+@experiment.command()
+def degradation(
+    budget: Annotated[
+        int, typer.Option(metavar="EPOCHS", min=1, help="Epochs for each net; the paper's is 164.")
+    ],
+    source: Annotated[str, typer.Option("--data", metavar="SOURCE", help="Data source.")] = (
+        "cifar10"
+    ),
+    depths: Annotated[str, typer.Option(metavar="NUMBERS", help="Weighted layers, 6n+2.")] = (
+        "20,56"
+    ),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Gets a run for each net, the figure and a table.")
+    ] = Path("degradation"),
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Train on so many images.", show_default="all")
+    ] = None,
+    test_limit: Annotated[
+        int | None, typer.Option(min=1, help="Test on so many images.", show_default="all")
+    ] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where the data is kept.")] = None,
+    settings: Settings = None,
+    strategy: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, none, mirrored, multi_worker or tpu.")
+    ] = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the experiment in DIR.")
+    ] = False,
+) -> None:
+    """Train plain and residual nets of several depths, and draw their errors in one figure."""
+    try:
+        numbers = [int(depth) for depth in depths.split(",")]
+    except ValueError:
+        raise ArgumentError(f"--depths takes numbers such as 20,56, got {depths!r}") from None
+    done = _experiments().degradation(
+        budget,
+        source=source,
+        depths=numbers,
+        out=out,
+        limit=limit,
+        test_limit=test_limit,
+        data_dir=data_dir,
+        overrides=settings or (),
+        strategy=strategy,
+        resume=resume,
+    )
+    rows = [
+        (
+            net.name,
+            f"{net.parameters:,}",
+            f"{100 * net.training_error[-1]:.2f}",
+            f"{100 * net.test_error[-1]:.2f}",
+        )
+        for net in done.nets
+    ]
+    _table(("net", "parameters", "training error %", "test error %"), rows)
+    print(f"figure: {done.figure}")
+    print(f"table: {done.table}")
+
+
+@experiment.command()
+def blocks(
+    ref: Ref,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="SOURCE", help="Data.", show_default="what it was trained on"
+        ),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Part of the data, such as test.")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Where the data is kept.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Measure on so many images.", show_default="all")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Gets the figure and a table.")] = Path(
+        "residual_blocks"
+    ),
+) -> None:
+    """Measure how much each block of a residual net changes its input, and the net without it."""
+    done = _experiments().blocks(
+        ref, source=source, split=split, data_dir=data_dir, limit=limit, out=out
+    )
+    rows = [
+        (
+            block.name,
+            block.shortcut,
+            f"{block.change:.3f}",
+            f"{block.cosine:.3f}",
+            f"{block.accuracy:.4f}",
+        )
+        for block in done.blocks
+    ]
+    rows.append(("(whole net)", "", "", "", f"{done.accuracy:.4f}"))
+    columns = ("block", "shortcut", "change", "cosine", "accuracy without it")
+    _table(columns, rows)
+    print(f"figure: {done.figure}")
+    print(f"table: {done.table}")
+
+
+def _experiments() -> Any:
+    with _quiet_loading():
+        from keras_arch import experiments
+    return experiments
 
 
 def _runs() -> Any:
@@ -442,7 +646,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=any(columns))
     for column in columns:
-        numeric = column.startswith(("parameters", "weights", "probability", "value"))
+        numeric = column.startswith(_NUMERIC)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)

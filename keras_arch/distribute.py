@@ -74,3 +74,24 @@ def _mirrored(devices: tuple[str, ...] | None) -> Any:
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(devices)
+
+
+def sum_over_replicas(value: Any) -> Any:
+    """The sum of a number over all replicas, inside a step; outside of one the number itself.
+
+    Args:
+        value: A tensor that has a value on each replica.
+
+    Returns:
+        A tensor.
+
+    Example:
+        >>> float(sum_over_replicas(3.0))
+        3.0
+    """
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)

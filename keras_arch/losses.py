@@ -93,8 +93,8 @@ def gradient_penalty(gradient: Any) -> Any:
     return ops.square(norm - 1.0)
 
 
-def add_weight_decay(model: keras.Model, rate: float) -> None:
-    """Add `rate / 2 * |w|^2` over all trainable weights to a model's loss.
+def add_weight_decay(model: keras.Model, rate: float, on: str = "all") -> None:
+    """Add `rate / 2 * |w|^2` over the trainable weights to a model's loss.
 
     This is the weight decay of the classic recipes: its gradient passes through the momentum.
     (`weight_decay` of a Keras optimizer is the decoupled kind, which with momentum 0.9 is ten
@@ -104,9 +104,11 @@ def add_weight_decay(model: keras.Model, rate: float) -> None:
     Args:
         model: A built model.
         rate: The decay, for example 1e-4.
+        on: `"all"` trainable weights, as the classic recipes have it, or `"kernels"`: without
+            biases and without the gains and shifts of norms.
 
     Raises:
-        ArgumentError: If the rate is negative.
+        ArgumentError: If the rate is negative, or `on` is neither.
 
     Example:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
@@ -117,8 +119,11 @@ def add_weight_decay(model: keras.Model, rate: float) -> None:
     """
     if rate < 0:
         raise ArgumentError(f"weight decay must not be negative, got {rate!r}")
+    if on not in ("all", "kernels"):
+        raise ArgumentError(f"weight decay is on 'all' weights or on 'kernels', got {on!r}")
     for variable in model.trainable_variables:
-        variable.regularizer = keras.regularizers.L2(rate / 2) if rate else None
+        decays = rate and (on == "all" or len(variable.shape) > 1)
+        variable.regularizer = keras.regularizers.L2(rate / 2) if decays else None
 
 
 def _float32(values: Any) -> Any:

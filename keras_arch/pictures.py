@@ -141,7 +141,7 @@ def history(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> 
         raise ArgumentError("a history needs at least one row with a metric, got none")
     epochs = [float(row.get("epoch", position)) for position, row in enumerate(rows)]
 
-    figure = _figure(width=4.8 * len(panels), height=3.6)
+    figure = blank(width=4.8 * len(panels), height=3.6)
     for position, (title, names) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(1, len(panels), position)
         for name in names:
@@ -157,7 +157,7 @@ def history(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> 
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def confusion_matrix(matrix: Any, labels: Sequence[str], path: str | os.PathLike[str]) -> Path:
@@ -191,7 +191,7 @@ def confusion_matrix(matrix: Any, labels: Sequence[str], path: str | os.PathLike
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
 
     side = float(np.clip(0.5 * classes + 2, 4, 16))
-    figure = _figure(width=side + 1, height=side)
+    figure = blank(width=side + 1, height=side)
     axes = figure.add_subplot()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(picture, ax=axes, label="share of the true class")
@@ -199,15 +199,16 @@ def confusion_matrix(matrix: Any, labels: Sequence[str], path: str | os.PathLike
     axes.set_ylabel("true")
     # Beyond this, names and counts would lie on top of each other.
     if classes <= 40:
-        axes.set_xticks(range(classes), labels, rotation=90)
-        axes.set_yticks(range(classes), labels)
+        names = [shortened(label, 28) for label in labels]
+        axes.set_xticks(range(classes), names, rotation=90)
+        axes.set_yticks(range(classes), names)
     if classes <= 20:
         for row, column in np.ndindex(classes, classes):
             shade = "white" if shares[row, column] > 0.5 else "black"
             axes.text(
                 column, row, f"{counts[row, column]:g}", ha="center", va="center", color=shade
             )
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def bars(
@@ -245,7 +246,7 @@ def bars(
             f"bars need one label each, got {len(labels)} labels for values of shape "
             f"{heights.shape}"
         )
-    figure = _figure(width=float(np.clip(0.5 * len(heights) + 2, 4, 16)), height=3.6)
+    figure = blank(width=float(np.clip(0.5 * len(heights) + 2, 4, 16)), height=3.6)
     axes = figure.add_subplot()
     drawn = axes.bar(range(len(heights)), heights)
     if level is not None:
@@ -256,7 +257,7 @@ def bars(
     if len(heights) <= 20:
         axes.bar_label(drawn, fmt="{:g}")
     axes.set_title(title, fontsize="medium", wrap=True)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def table(
@@ -313,7 +314,7 @@ def table(
     titles = [textwrap.fill(title, max(8, across // 7)) for title in arrays]
     head = 18 * max(title.count("\n") + 1 for title in titles)
     height, width = sheet.shape[0] + head, sheet.shape[1]
-    figure = _figure(width / _DOTS, height / _DOTS)
+    figure = blank(width / _DOTS, height / _DOTS)
     figure.set_layout_engine("none")
     figure.figimage(sheet, 0, 0)
     for column, title in enumerate(titles):
@@ -322,7 +323,26 @@ def table(
         for row, text in enumerate(captions[column] if captions is not None else ()):
             below = 1 - (head + (row + 1) * down + 1) / height
             figure.text(middle, below, text, ha="center", va="top", fontsize=8)
-    return _save(figure, path)
+    return save_figure(figure, path)
+
+
+def shortened(name: str, longest: int) -> str:
+    """A name that fits: of several with commas between the first, and of a long one its start.
+
+    Args:
+        name: Of a class.
+        longest: Letters that there is room for.
+
+    Returns:
+        At most so many letters.
+
+    Example:
+        >>> shortened("great white shark, man-eater", 20), shortened("electric ray", 9)
+        ('great white shark', 'electric…')
+    """
+    if len(name) > longest:
+        name = name.partition(", ")[0]
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def _panel(name: str) -> str:
@@ -347,8 +367,20 @@ def _number(value: Any) -> float:
     return number if np.isfinite(number) else np.nan
 
 
-def _figure(width: float, height: float) -> Any:
-    """A figure that belongs to no window and no global state."""
+def blank(width: float, height: float) -> Any:
+    """A Matplotlib figure that belongs to no window and no global state.
+
+    Args:
+        width: In inches; a picture has 100 pixels an inch.
+        height: Likewise.
+
+    Returns:
+        A `matplotlib.figure.Figure` that lays itself out.
+
+    Example:
+        >>> blank(4.8, 3.6).add_subplot().get_title()
+        ''
+    """
     # Matplotlib takes half a second; only who draws pays.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -358,8 +390,22 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _save(figure: Any, path: str | os.PathLike[str]) -> Path:
-    """Write a figure whole or not at all."""
+def save_figure(figure: Any, path: str | os.PathLike[str]) -> Path:
+    """Write a figure as a PNG file, whole or not at all.
+
+    Args:
+        figure: As `blank` gives it.
+        path: Where to; folders are made as needed.
+
+    Returns:
+        The path.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_figure(blank(1, 1), f"{folder}/white.png").name
+        'white.png'
+    """
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=_DOTS)
     return atomic_write(path, content.getvalue())

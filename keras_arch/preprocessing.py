@@ -4,6 +4,7 @@ One description travels with the weights and is used by training, prediction and
 """
 
 import dataclasses
+import math
 import numbers
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +27,10 @@ class Preprocessing:
         resize: How the size is reached. `"pad"` keeps every pixel: it centres the image on a
             black canvas, or crops its centre when it is larger. The other names are those of
             `tf.image.resize`; all of them smooth when they shrink (antialias).
+        crop: `None` stretches images to the size. A number in (0, 1] keeps their aspect, as
+            published ImageNet weights are measured: the shorter side is brought to
+            `floor(size / crop)` (256 for 224 pixels and 0.875), and the size is cut out of the
+            centre. It is timm's `crop_pct`, and `Resize` and `CenterCrop` of torchvision.
         scale: Factor on pixel values in [0, 255]. Default 1/255.
         mean: Subtracted after scaling. One number, one a channel, or a whole image
             `(height, width, channels)` (the per-pixel mean of the ResNet paper's CIFAR recipe).
@@ -51,6 +56,7 @@ class Preprocessing:
     mean: Any = 0.0
     std: Any = 1.0
     channel_order: str = "rgb"
+    crop: float | None = None
 
     def __post_init__(self) -> None:
         size = self.size
@@ -71,6 +77,7 @@ class Preprocessing:
             raise ArgumentError(
                 f"preprocessing channel_order must be rgb or bgr, got {self.channel_order!r}"
             )
+        self._check_crop()
         if not isinstance(self.scale, numbers.Real) or not 0 < self.scale < float("inf"):
             raise ArgumentError(
                 f"preprocessing scale must be a positive number, got {self.scale!r}"
@@ -99,6 +106,22 @@ class Preprocessing:
                 )
             object.__setattr__(self, name, _as_plain(value))
 
+    def _check_crop(self) -> None:
+        if self.crop is None:
+            return
+        number = isinstance(self.crop, numbers.Real) and not isinstance(self.crop, bool)
+        if not number or not 0 < self.crop <= 1:
+            raise ArgumentError(
+                "preprocessing crop must be a number in (0, 1], the part of the shorter side that "
+                f"is kept, or None, got {self.crop!r}"
+            )
+        if self.resize == "pad":
+            raise ArgumentError(
+                f"preprocessing resize 'pad' keeps every pixel; leave crop={self.crop!r} out or "
+                "resize by another method"
+            )
+        object.__setattr__(self, "crop", float(self.crop))
+
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """The shape `(height, width, channels)` of what comes out."""
@@ -124,15 +147,13 @@ class Preprocessing:
         import tensorflow as tf
 
         images = self._fit_channels(tf.convert_to_tensor(images))
+        if self.crop is not None:
+            return self._fit_centre(images)
         if tuple(images.shape[-3:-1]) == self.size:
             return images
         if self.resize == "pad":
             return tf.image.resize_with_crop_or_pad(images, *self.size)
-        if self.resize == "nearest":
-            return tf.image.resize(images, self.size, method="nearest")
-        resized = tf.image.resize(images, self.size, method=self.resize, antialias=True)
-        # Bicubic and Lanczos overshoot at edges; pixels do not.
-        return tf.clip_by_value(resized, 0.0, 255.0)
+        return self._resized(images, self.size)
 
     def normalize(self, images: Any) -> Any:
         """Scale, centre and order the channels of images of the right size."""
@@ -167,7 +188,11 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able description; `from_dict` reads it back."""
-        return dataclasses.asdict(self) | {"size": list(self.size)}
+        description = dataclasses.asdict(self) | {"size": list(self.size)}
+        # Left out where it is not used: versions that do not know it read the rest all the same.
+        if self.crop is None:
+            del description["crop"]
+        return description
 
     @classmethod
     def from_dict(cls, description: dict[str, Any]) -> "Preprocessing":
@@ -181,6 +206,49 @@ class Preprocessing:
         if "size" not in description:
             raise ArgumentError("preprocessing needs the key 'size', (height, width) in pixels")
         return cls(**description)
+
+    def _resized(self, images: Any, size: Any) -> Any:
+        import tensorflow as tf
+
+        if self.resize == "nearest":
+            return tf.image.resize(images, size, method="nearest")
+        resized = tf.image.resize(images, size, method=self.resize, antialias=True)
+        # Bicubic and Lanczos overshoot at edges; pixels do not.
+        return tf.clip_by_value(resized, 0.0, 255.0)
+
+    def _fit_centre(self, images: Any) -> Any:
+        """The window in the middle of images whose shorter side was brought to its length."""
+        import tensorflow as tf
+
+        dynamic = tf.shape(images)
+        sides = [
+            dynamic[axis] if images.shape[axis] is None else images.shape[axis] for axis in (-3, -2)
+        ]
+        scaled = self._scaled(*sides)
+        if not all(isinstance(a, int) and a == b for a, b in zip(scaled, sides, strict=True)):
+            images = self._resized(images, scaled)
+        # Half a pixel goes to the even side, as Python rounds for torchvision.
+        top, left = (
+            (side - kept) // 2 + (side - kept) % 2 * ((side - kept) // 2 % 2)
+            for side, kept in zip(scaled, self.size, strict=True)
+        )
+        height, width = self.size
+        window = images[..., top : top + height, left : left + width, :]
+        return tf.ensure_shape(window, (*images.shape[:-3], *self.input_shape))
+
+    def _scaled(self, height: Any, width: Any) -> tuple[Any, Any]:
+        """The size that a whole image is brought to: numbers for numbers, tensors for tensors."""
+        least = [math.floor(side / self.crop) for side in self.size]
+        # torchvision, which resizes to squares, cuts the fraction of a pixel off; timm rounds it.
+        square = least[0] == least[1]
+        by_height = least[0], (width * least[0] + (0 if square else height // 2)) // height
+        by_width = (height * least[1] + (0 if square else width // 2)) // width, least[1]
+        is_narrow = height * least[1] > width * least[0]
+        if isinstance(is_narrow, bool):
+            return by_width if is_narrow else by_height
+        import tensorflow as tf
+
+        return tuple(tf.where(is_narrow, *each) for each in zip(by_width, by_height, strict=True))
 
     def _fit_channels(self, images: Any) -> Any:
         import tensorflow as tf

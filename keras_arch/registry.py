@@ -7,6 +7,7 @@ config and run through the shared model tester.
 import dataclasses
 import difflib
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from keras_arch.errors import ArgumentError
 
 TASKS = (
     "image-classification",
+    "image-segmentation",
     "unconditional-image-generation",
     "conditional-image-generation",
     "image-to-image",
@@ -101,6 +103,39 @@ def register(
     return decorate
 
 
+# How a model is opened by its name. The floor that knows hubs is above this one, so that the
+# package puts it here when it is imported.
+_opener: Callable[[Any], tuple[Any, str | None, dict[str, Any]]] | None = None
+
+
+def set_opener(opener: Callable[[Any], tuple[Any, str | None, dict[str, Any]]]) -> None:
+    """Say how `open_model` opens a model.
+
+    Args:
+        opener: From a reference to the model, the name of its architecture (`None` where it is not
+            known) and the arguments that it was built with.
+    """
+    global _opener
+    _opener = opener
+
+
+def open_model(reference: Any) -> tuple[Any, str | None, dict[str, Any]]:
+    """Open a model directory, a repository or a preset, for builders that take its weights.
+
+    Args:
+        reference: What `keras_arch.hub.load` takes.
+
+    Returns:
+        The `keras.Model`, the name of its architecture or `None`, and its builder's arguments.
+
+    Raises:
+        KerasArchError: As `keras_arch.hub.load` does.
+    """
+    if _opener is None:
+        raise ArgumentError(f"nothing is there that opens {reference!r}; import keras_arch first")
+    return _opener(reference)
+
+
 def entries() -> tuple[Entry, ...]:
     """All registered architectures, by name."""
     return tuple(_ENTRIES[name] for name in sorted(_ENTRIES))
@@ -115,6 +150,10 @@ def entry(name: str) -> Entry:
     if name not in _ENTRIES:
         by_lower = {known.lower(): known for known in _ENTRIES}
         close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
+        # A depth that there is not: all depths of the family, and its kin.
+        family = re.sub(r"\d+\w*$", "", name.lower())
+        if family and family != name.lower():
+            close = [known for known in by_lower if family in known] or close
         known = [by_lower[match] for match in close] or sorted(_ENTRIES)
         raise ArgumentError(
             f"no architecture named {name!r}; {'did you mean' if close else 'there are'} "

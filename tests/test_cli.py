@@ -117,7 +117,9 @@ def test_version_and_help(keras_arch_says):
     assert keras_arch_says("--version") == (0, f"keras-arch {keras_arch.__version__}\n", "")
     code, listed, _ = keras_arch_says("--help")
     assert code == 0
-    commands = "models show configs train evaluate generate judge diagnose translate predict push"
+    commands = (
+        "models show configs train finetune evaluate generate judge diagnose translate predict push"
+    )
     for known in commands.split():
         assert re.search(rf"^\W*{known} ", listed, re.MULTILINE)
     assert keras_arch_says() == (0, listed, "")
@@ -188,6 +190,34 @@ def test_predict_names_the_best_classes(keras_arch_says, trained):
     assert {row[1] for row in rows} <= set("0123456789")
     probabilities = [float(row[2]) for row in rows[:3]]
     assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_predict_explains_what_it_sees(keras_arch_says, trained):
+    draw("photos", 2, (8, 8, 3))
+    run = trained / "resnet20-digits"
+    code, out, _ = keras_arch_says("predict", run, "photos/0.png", "--top", 1, "--explain")
+    assert code == 0
+    assert out.splitlines()[1] == "explained: photos/0_explained.png"
+    as_seven = ("--explain", "--label", 7, "--out", "seen")
+    out = keras_arch_says("predict", run, "photos/0.png", "photos/1.png", *as_seven)[1]
+    assert out.splitlines()[-2:] == [f"explained: seen/{n}_explained.png" for n in (0, 1)]
+    assert Path("seen/0_explained.png").read_bytes() != Path("photos/0_explained.png").read_bytes()
+
+
+def test_finetune_to_a_folder_of_photos(keras_arch_says, trained):
+    for kind in ("cat", "dog"):
+        draw(f"photos/{kind}", 20, (12, 9, 3))
+    values = settings(["recipe.epochs=2", "recipe.batch_size=14"])
+    arguments = ("--data", "folder:photos", "--out", "tuned", *values)
+    code, out, err = keras_arch_says("finetune", trained / "resnet20-digits", *arguments)
+    assert code == 0, err
+    assert out.splitlines()[-2:] == ["run: tuned", f"model: {Path('tuned/model')}"]
+    assert "is replaced by one for 2: cat, dog" in err
+    assert {
+        row.split("\t")[1]
+        for row in keras_arch_says("predict", "tuned", "photos/cat/0.png")[1].splitlines()
+    } == {"cat", "dog"}
+    assert keras_arch_says("train", "tuned/config.yaml", "--out", "tuned", "--resume")[0] == 0
 
 
 def test_classes_are_drawn_on_request(keras_arch_says, saved):
@@ -283,6 +313,10 @@ def test_a_finished_run_can_go_on_for_more_epochs(keras_arch_says):
         (["evaluate", "nowhere"], r"nowhere"),
         (["generate", "nowhere"], r"nowhere"),
         (["predict", "nowhere"], r"IMAGE"),
+        (["predict", "nowhere", "a.png", "--label", "cat"], r"--label and --out are for --explain"),
+        (["finetune"], r"SOURCE.*finetune --help"),
+        (["finetune", "nowhere"], r"--data.*finetune --help"),
+        (["finetune", "nowhere", "--data", "digits"], r"nowhere"),
         (["push", "nowhere", "someone/model"], r"nowhere"),
         (["pull", "hf://someone/../model", "copy"], r"'hf://someone/\.\./model'"),
         (["pull", "hf://someone/model@no..revision", "copy"], r"no\.\.revision"),
@@ -302,6 +336,9 @@ def test_the_wrong_kind_of_model_is_told(mistake, trained):
     assert "nothere.png" in mistake("predict", classifier, "nothere.png")
     Path("text.png").write_text("no picture")
     assert "text.png" in mistake("predict", classifier, "text.png")
+    explained = mistake("predict", classifier, "black.png", "--explain", "--label", "eleven")
+    assert "no class 'eleven'; it has 0, 1, 2" in explained
+    assert "does not classify" in mistake("finetune", generator, "--data", "digits")
     assert "count" in mistake("generate", generator, "--count", 0)
     assert "--set" in mistake("show", classifier, "--set", "depth=8")
 

@@ -71,11 +71,25 @@ def test_cifar_recipe_is_the_papers():
         ("task=segmentation", ["task", "'segmentation'", "image-classification"]),
         ("preprocessing.size=[0,3]", ["preprocessing.size", "0"]),
         ("preprocessing.resize=cubic", ["preprocessing.resize", "'cubic'", "bicubic"]),
+        ("preprocessing.crop=1.5", ["preprocessing.crop", "1.5"]),
         ("preprocessing.mean=[1,2]", ["mean", "(2,)"]),
         ("data=digits", ["data", "'digits'"]),
         ("nonsense", ["key=value", "'nonsense'"]),
         ("name.more=1", ["name"]),
         ("recipe.epochs=[1", ["YAML"]),
+        ("recipe.keep=best", ["recipe.keep needs data.validation", "'best'"]),
+        ("recipe.patience=3", ["recipe.patience needs data.validation", "3"]),
+        ("recipe.label_smoothing=1", ["recipe.label_smoothing", "less than 1"]),
+        ("recipe.synchronized=maybe", ["recipe.synchronized", "'maybe'"]),
+        ("data.augment=[flip, randaugment:2,9]", ["data.augment", "write randaugment:2:9"]),
+        ("recipe.weight_decay_on=norms", ["weight_decay_on", "'norms'", "'kernels'"]),
+        ("recipe.optimizer.weight_decay=-1", ["optimizer.weight_decay", "-1"]),
+        ("recipe.optimizer.learning_rate={peek: 1}", ["learning_rate.peek", "did you mean peak"]),
+        ("recipe.optimizer.learning_rate={peak: 1, floor: 2}", ["at most peak, 1.0, got 2.0"]),
+        (
+            "recipe.optimizer.learning_rate={peak: 1, warmup_steps: 3, warmup_epochs: 2}",
+            ["leave one out", "3"],
+        ),
     ],
 )
 def test_mistakes_are_told_in_one_line(override, words):
@@ -125,6 +139,9 @@ def test_recipes_of_the_translators_are_the_papers(name):
         ({"initial": 0.1, "factor": 1.1}, config.Decay),
         ({"initial": 0.1, "constant_steps": 0, "decay_steps": 5}, config.LinearDecay),
         ({"boundaries": [5], "values": [1, 0.1]}, config.Schedule),
+        ({"peak": 0.1}, config.Cosine),
+        ({"peak": 0.1, "warmup_epochs": 5, "floor": 0.01}, config.Cosine),
+        ({"peak": 0.1, "decay_steps": 5}, config.Cosine),
     ],
 )
 def test_kinds_of_learning_rates(rate, kind):
@@ -194,6 +211,55 @@ def test_kinds_of_learning_rates(rate, kind):
 def test_mistakes_of_games_are_told_in_one_line(name, override, words):
     with pytest.raises(ConfigError) as caught:
         config.load(name, [override])
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def test_lengths_of_a_cosine_follow_from_the_run():
+    rate = config.Cosine(peak=0.1, warmup_epochs=2, floor=0.01)
+    resolved = config.Cosine(peak=0.1, warmup_steps=20, decay_steps=80, floor=0.01)
+    assert rate.resolved(10, 10) == resolved
+    assert resolved.resolved(10, 10) == resolved
+    # A warm-up in epochs is cut to half of a short run, one in updates is meant.
+    assert rate.resolved(10, 2).warmup_steps == 10
+    with pytest.raises(ValueError, match="20 updates is as long as the run of 20"):
+        config.Cosine(peak=0.1, warmup_steps=20).resolved(10, 2)
+
+
+FINETUNING = {
+    "name": "tuned",
+    "task": "fine-tuning",
+    "weights": "hf://someone/net",
+    "model": {"name": "CIFARResNet", "arguments": {"classes": 3}},
+    "data": {"source": "folder:photos", "validation": "train[85%:]"},
+    "preprocessing": {"size": [32, 32]},
+}
+
+
+@pytest.mark.parametrize(("epochs", "head"), [(30, 5), (15, 5), (10, 3), (3, 1), (1, 0)])
+def test_fine_tuning_needs_no_recipe(epochs, head):
+    checked = config.parse(FINETUNING, overrides=[f"recipe.epochs={epochs}"])
+    assert checked.recipe.head_epochs == head
+    assert checked.recipe.optimizer.weight_decay_on == "kernels"
+    assert config.parse(yaml.safe_load(config.dump(checked))) == checked
+    assert config.parse(FINETUNING).recipe.epochs == 30
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("recipe.head_epochs=31", ["head_epochs", "30, got 31"]),
+        ("recipe.head_epoch=3", ["recipe.head_epoch", "did you mean head_epochs"]),
+        ("recipe.stage_decay=1.5", ["recipe.stage_decay", "1.5"]),
+        ("data.validation=null", ["recipe.keep needs data.validation"]),
+        ("weight=x", ["unknown key 'weight'", "did you mean weights"]),
+    ],
+)
+def test_mistakes_of_fine_tuning_are_told_in_one_line(override, words):
+    with pytest.raises(ConfigError) as caught:
+        config.parse(FINETUNING, overrides=[override])
     message = str(caught.value)
     assert "\n" not in message
     for word in words:

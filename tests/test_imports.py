@@ -12,22 +12,26 @@ import keras_arch
 PACKAGE = Path(keras_arch.__file__).parent
 FLOORS = (
     {"cli"},
-    {"demo", "diagram"},
+    {"demo", "diagram", "experiments"},
     {"runs"},
     {"config"},
-    {"hub", "export", "convert"},
-    {"distribute", "callbacks", "diagnosis"},
-    {"trainers", "data"},
+    {"hub", "export"},
+    {"convert", "distribute", "callbacks", "diagnosis"},
+    {"trainers", "data", "tiling"},
     {"models"},
     {
         "blocks",
         "diff_augment",
         "losses",
+        "overlays",
+        "pixel_losses",
         "metrics",
         "pictures",
         "preprocessing",
         "registry",
         "schedules",
+        "optimizers",
+        "weights",
         "presets",
         "files",
         "errors",
@@ -36,7 +40,18 @@ FLOORS = (
 )
 # On the ground floor modules may use each other; on the others, rooms do not know each other.
 GROUND = FLOORS[-2]
-BACKEND_NEUTRAL = ("models", "blocks", "losses", "metrics", "registry", "schedules", "diff_augment")
+BACKEND_NEUTRAL = (
+    "models",
+    "blocks",
+    "losses",
+    "pixel_losses",
+    "metrics",
+    "registry",
+    "schedules",
+    "optimizers",
+    "diff_augment",
+    "weights",
+)
 
 
 def room_of(module: str) -> str:

@@ -94,6 +94,20 @@ def test_weight_decay_is_the_classic_kind():
     assert keras.Sequential.from_config(model.get_config()).losses == []
 
 
-def test_negative_weight_decay_is_refused():
+def test_weight_decay_of_kernels_leaves_norms_and_biases_out():
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((4, 4, 1)), layers.Conv2D(2, 3), layers.BatchNormalization(), layers.Dense(1)]
+    )
+    model.set_weights([np.full(w.shape, 2.0, "float32") for w in model.weights])
+    kernels, all_of_them = 2 * 9 + 2, 2 * 9 + 2 + (2 + 1) + (2 + 2)
+    for on, count in (("kernels", kernels), ("all", all_of_them)):
+        losses.add_weight_decay(model, 0.1, on)
+        np.testing.assert_allclose(float(sum(model.losses)), 0.1 / 2 * 4 * count, rtol=1e-5)
+
+
+def test_wrong_weight_decay_is_refused():
     with pytest.raises(ArgumentError, match="-1"):
         losses.add_weight_decay(keras.Sequential([keras.Input((1,))]), -1)
+    with pytest.raises(ArgumentError, match="'norms'"):
+        losses.add_weight_decay(keras.Sequential([keras.Input((1,))]), 1, "norms")

@@ -1,13 +1,16 @@
 """The description that travels with the weights, against Pillow, closed forms and its inverse."""
 
 import json
+import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
+from sklearn.datasets import load_sample_image
 
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import RESIZE_METHODS, Preprocessing
@@ -56,6 +59,104 @@ def test_shrinking_agrees_with_pillow(method, pillow, photo):
         axis=-1,
     )
     np.testing.assert_allclose(ours, np.clip(theirs, 0, 255), atol=0.02)
+
+
+@pytest.fixture(scope="module")
+def photograph() -> np.ndarray:
+    """A photograph of 427x640 pixels, which scikit-learn ships."""
+    return load_sample_image("china.jpg")
+
+
+def cropped_by_pillow(image, size, crop, method):
+    """What timm and torchvision do to a Pillow image before it becomes numbers."""
+    least = math.floor(size / crop)
+    height, width = image.shape[:2]
+    scaled = (
+        (least, int(least * width / height))
+        if height <= width
+        else (int(least * height / width), least)
+    )
+    resized = np.asarray(Image.fromarray(image).resize(scaled[::-1], method), np.float32)
+    top, left = (round((side - size) / 2.0) for side in scaled)
+    return resized[top : top + size, left : left + size]
+
+
+@pytest.mark.parametrize(
+    ("method", "pillow", "most", "mean"),
+    [
+        # Pillow rounds to bytes, and cuts what overshoots, after each of its two passes.
+        ("bilinear", Image.Resampling.BILINEAR, 1.0, 0.28),
+        ("bicubic", Image.Resampling.BICUBIC, 3.6, 0.28),
+        ("lanczos3", Image.Resampling.LANCZOS, 7.7, 0.29),
+    ],
+)
+@pytest.mark.parametrize(("size", "crop"), [(224, 0.95), (160, 0.875)])
+def test_the_centre_of_a_photograph_is_pillows(photograph, method, pillow, most, mean, size, crop):
+    ours = Preprocessing(size, 3, method, scale=1.0, crop=crop)(photograph).numpy()
+    difference = np.abs(ours - cropped_by_pillow(photograph, size, crop, pillow))
+    assert ours.shape == (size, size, 3)
+    assert difference.max() <= most
+    assert difference.mean() <= mean
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    height=st.integers(5, 60),
+    width=st.integers(5, 60),
+    size=st.integers(5, 24),
+    crop=st.sampled_from([0.8, 0.875, 0.9, 0.95, 1.0]),
+)
+def test_the_centre_is_where_pillow_has_it_for_every_shape(height, width, size, crop):
+    """Of a ramp, whose every pixel says where it is from."""
+    y, x = np.mgrid[:height, :width]
+    ramp = np.stack([x * 4, y * 4, x + y], axis=-1).astype(np.uint8)
+    ours = Preprocessing(size, 3, "bilinear", scale=1.0, crop=crop)(ramp).numpy()
+    theirs = cropped_by_pillow(ramp, size, crop, Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(ours, theirs, atol=1.01)
+
+
+def test_the_centre_of_a_window_that_is_no_square():
+    """Which side is brought to its length depends on both shapes; timm rounds the other one."""
+    to_wide = Preprocessing((16, 20), 1, "nearest", crop=0.8)
+    assert to_wide._scaled(40, 60) == (20, 30)
+    assert to_wide._scaled(60, 40) == (38, 25)  # 37.5
+    assert to_wide._scaled(33, 41) == (20, 25)  # 24.8
+    assert to_wide._scaled(33, 42) == (20, 25)  # 25.45
+
+
+def test_a_crop_is_the_same_in_a_graph_for_images_and_batches_of_any_size(photograph):
+    to_input = Preprocessing(64, 3, "bicubic", crop=0.9, mean=[0.5] * 3, std=[0.25] * 3)
+    in_graph = tf.function(
+        to_input.__call__, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)]
+    )
+    for image in (
+        photograph,
+        photograph.swapaxes(0, 1),
+        photograph[:64, :64],
+        photograph[:71, :90],
+    ):
+        batch = np.stack([image, image[::-1]])
+        found = in_graph(batch)
+        np.testing.assert_allclose(found, to_input(batch), atol=2e-5)
+        np.testing.assert_array_equal(to_input(batch)[0], to_input(image))
+        assert found.shape == (2, 64, 64, 3)
+
+
+def test_a_crop_without_interpolation_stays_bytes(photograph):
+    whole = Preprocessing(427, crop=1.0).fit(photograph)
+    assert whole.dtype == "uint8"
+    np.testing.assert_array_equal(whole, photograph[:, 106 : 106 + 427])
+    kept = Preprocessing((224, 224), crop=0.875)
+    # Of an image of the size itself the border goes: that is how the weights were measured.
+    assert not np.array_equal(kept.fit(photograph[:224, :224]), photograph[:224, :224])
+
+
+def test_descriptions_from_before_there_was_a_crop_are_read():
+    old = {"size": [8, 8], "channels": 3, "resize": "bilinear", "scale": 1 / 255}
+    assert Preprocessing.from_dict(old).crop is None
+    assert "crop" not in Preprocessing(8).to_dict()
+    new = Preprocessing(8, crop=0.875)
+    assert Preprocessing.from_dict(json.loads(json.dumps(new.to_dict()))) == new
 
 
 def test_nearest_takes_pixels_that_are_there(photo):
@@ -162,6 +263,14 @@ def test_to_pixels_clips_what_a_generator_overshoots():
         ({"mean": None}, "mean must be finite"),
         ({"std": 0.0}, "std must be finite and positive"),
         ({"std": [1, 1, float("nan")]}, "std must be finite and positive"),
+        ({"crop": 0}, r"crop must be a number in \(0, 1\].*got 0"),
+        ({"crop": 1.01}, "crop must be"),
+        ({"crop": "0.9"}, "crop must be .*'0.9'"),
+        ({"crop": float("nan")}, "crop must be"),
+        ({"crop": 0.9, "resize": "pad"}, "'pad' keeps every pixel; leave crop=0.9 out"),
+        ({"channels": 1, "mean": [0.5, 0.4, 0.3]}, r"mean of shape \(3,\) .* with 1 channels"),
+        ({"channels": 1, "std": [0.5, 0.4, 0.3]}, r"std of shape \(3,\) .* with 1 channels"),
+        ({"std": [0.2] * 4}, r"std of shape \(4,\) does not fit an image of 8x8 with 3 channels"),
         ({"channel_order": "grb"}, "channel_order must be rgb or bgr, got 'grb'"),
     ],
 )

@@ -68,13 +68,15 @@ class BestModel(keras.callbacks.Callback):
     Args:
         directory: Where the kept weights go. It is this callback's alone.
         measure: From the model to figures by name. It must leave the model's state, its random
-            state too, as it finds it.
+            state too, as it finds it. `None` takes the logs of the epoch for figures.
         network: From the model to the network to keep, or to several by name, with the weights
             that count (averaged ones, say).
         monitor: The figure that decides. One that is not a finite number is never the best.
         mode: `"min"` where lower is better, `"max"`, or `"auto"` for what is usual: lower for `fid`
             and `kid`; higher for `inception_score`, `precision`, `recall`, `density`, `coverage`
             and `read_as`.
+        ties: A figure that decides, the lower one, between equals; of equals in both the earliest
+            is kept.
         every: Epochs between measurements.
         keep: How many checkpoints are kept, as for `Checkpoint`: the oldest of them is what a run
             may be resumed from.
@@ -99,11 +101,12 @@ class BestModel(keras.callbacks.Callback):
     def __init__(
         self,
         directory: Path,
-        measure: Callable[[Any], dict[str, float]],
+        measure: Callable[[Any], dict[str, float]] | None,
         network: Callable[[Any], keras.Model | dict[str, keras.Model]],
         *,
         monitor: str = "fid",
         mode: str = "auto",
+        ties: str | None = None,
         every: int = 1,
         keep: int = 2,
     ) -> None:
@@ -122,6 +125,7 @@ class BestModel(keras.callbacks.Callback):
         self.network = network
         self.monitor = monitor
         self.lower = mode == "min" or (mode == "auto" and monitor in LOWER)
+        self.ties = ties
         self.every = every
         self.keep = keep
         self._done: int | None = None
@@ -136,22 +140,23 @@ class BestModel(keras.callbacks.Callback):
         self._done = epoch + 1
         if self._done % self.every:
             return
-        figures = {name: float(value) for name, value in self.measure(self.model).items()}
-        if self.monitor not in figures:
-            raise ArgumentError(
-                f"what decides is {self.monitor!r}, which was not measured; there are "
-                f"{', '.join(figures)}"
-            )
-        if logs is not None:
+        measured = (logs or {}) if self.measure is None else self.measure(self.model)
+        figures = {name: float(value) for name, value in measured.items()}
+        for name in (self.monitor, self.ties):
+            if name is not None and name not in figures:
+                raise ArgumentError(
+                    f"what decides is {name!r}, which was not measured; there are "
+                    f"{', '.join(figures)}"
+                )
+        if logs is not None and self.measure is not None:
             if taken := [name for name in figures if name in logs]:
                 raise ArgumentError(
                     f"a figure must not have the name of a training log, {taken[0]!r} has"
                 )
             logs.update(figures)
-        value = figures[self.monitor]
         before = self.best()
-        better = before is None or self._rank(value) < self._rank(before.value)
-        if math.isfinite(value) and better:
+        better = before is None or self._rank(figures) < self._rank(before.figures)
+        if math.isfinite(figures[self.monitor]) and better:
             self._write(figures)
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -166,10 +171,11 @@ class BestModel(keras.callbacks.Callback):
         """
         kept = [one for one in self._all() if epoch is None or one.epoch <= epoch]
         # Of equals the earliest.
-        return min(kept, key=lambda one: (self._rank(one.value), one.epoch), default=None)
+        return min(kept, key=lambda one: (*self._rank(one.figures), one.epoch), default=None)
 
-    def _rank(self, value: float) -> float:
-        return value if self.lower else -value
+    def _rank(self, figures: dict[str, float]) -> tuple[float, float]:
+        value = figures[self.monitor]
+        return value if self.lower else -value, figures[self.ties] if self.ties else 0.0
 
     def _write(self, figures: dict[str, float]) -> None:
         with files.atomic_directory(self.directory / f"epoch-{self._done:05d}") as folder:

@@ -154,3 +154,24 @@ class StopOnSignal(keras.callbacks.Callback):
             f"{position.step}; everything is saved. {self.how_to_resume}",
             self.received,
         )
+
+
+class StopWhen(keras.callbacks.Callback):
+    """Ends training after an epoch, as soon as a condition holds.
+
+    Args:
+        condition: Asked after each epoch. Put this after what it looks at.
+
+    Example:
+        >>> StopWhen(lambda: True).condition()
+        True
+    """
+
+    def __init__(self, condition: Callable[[], bool]) -> None:
+        super().__init__()
+        self.condition = condition
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Ask."""
+        if self.condition():
+            self.model.stop_training = True

@@ -17,8 +17,9 @@ from keras_arch import presets
 from keras_arch.config.sections import (
     SGD,
     Adam,
+    AdamW,
     ClassifierConfig,
-    Config,
+    Cosine,
     Decay,
     LinearDecay,
     Ramp,
@@ -26,6 +27,7 @@ from keras_arch.config.sections import (
     Schedule,
     Section,
 )
+from keras_arch.config.segmentation import Config
 from keras_arch.errors import ArgumentError, ConfigError
 
 _CONFIG = pydantic.TypeAdapter(Annotated[Config, pydantic.Field(discriminator="task")])
@@ -166,6 +168,8 @@ def _explain(error: pydantic.ValidationError, content: dict[str, Any]) -> str:
     message = _IN_YAML.get(problem["type"], message[0].lower() + message[1:])
     # Our own messages name the one value of a section that is wrong.
     said = problem["type"] == "value_error" and ", got " in message
+    if said and not path:
+        return message
     return f"{key}: {message}" + ("" if said else f", got {_short(value)}")
 
 
@@ -216,10 +220,12 @@ _IN_YAML = {
 _MEMBERS = {
     "sgd": SGD,
     "adam": Adam,
+    "adamw": AdamW,
     "rmsprop": RMSprop,
     "schedule": Schedule,
     "decay": Decay,
     "linear": LinearDecay,
+    "cosine": Cosine,
     "ramp": Ramp,
 }
 

@@ -10,6 +10,7 @@ from keras_arch.preprocessing import Preprocessing
 Positive = Annotated[int, pydantic.Field(ge=1)]
 Rate = Annotated[float, pydantic.Field(gt=0)]
 Fraction = Annotated[float, pydantic.Field(ge=0, lt=1)]
+NotNegative = Annotated[float, pydantic.Field(ge=0)]
 
 
 class Section(pydantic.BaseModel):
@@ -31,15 +32,34 @@ class Data(Section):
     """Where images come from and how they are varied.
 
     `source`, `train`, `test` and `data_dir` are as in `keras_arch.data.load`; `augment` is as in
-    `keras_arch.data.training`. `cache` holds the images in memory.
+    `keras_arch.data.training`. `cache` holds the images in memory. A classifier is measured after
+    every epoch on `validation`, and on `test` at the end; without `validation` on `test` both
+    times.
     """
 
     source: str
     train: str = "train"
+    validation: str | None = None
     test: str = "test"
     data_dir: str | None = None
     augment: tuple[str, ...] = ()
     cache: bool = True
+
+    @property
+    def address(self) -> str:
+        """The source as `keras_arch.data.load` takes it."""
+        return self.source
+
+    @pydantic.field_validator("augment", mode="before")
+    @classmethod
+    def _whole_names(cls, names: Any) -> Any:
+        """YAML takes the comma of `[randaugment:2,9]` for the end of the name."""
+        if isinstance(names, list) and any(isinstance(each, int | float) for each in names):
+            raise ValueError(
+                "names with a comma need quotes in a list; write randaugment:2:9 or "
+                f"'randaugment:2,9', got {names!r}"
+            )
+        return names
 
 
 class PreprocessingConfig(Section):
@@ -56,6 +76,7 @@ class PreprocessingConfig(Section):
     mean: Literal["per_pixel", "per_channel"] | float | list[Any] = 0.0
     std: float | list[Any] = 1.0
     channel_order: Literal["rgb", "bgr"] = "rgb"
+    crop: Annotated[float, pydantic.Field(gt=0, le=1)] | None = None
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> "PreprocessingConfig":
@@ -107,7 +128,53 @@ class LinearDecay(Section):
     decay_steps: Positive
 
 
-_RATES = {"schedule": Schedule, "decay": Decay, "linear": LinearDecay}
+class Cosine(Section):
+    """A learning rate that rises to `peak` along a line and falls to `floor` along a cosine.
+
+    It rises for `warmup_steps` updates, or for `warmup_epochs` (at most half of the run), and falls
+    for `decay_steps`; without `decay_steps` for what is left of the run. A run writes the numbers
+    of updates into its resolved config. (Loshchilov and Hutter 2016, without restarts; warm-up as
+    Goyal et al. 2017.)
+    """
+
+    peak: Rate
+    warmup_steps: Annotated[int, pydantic.Field(ge=0)] | None = None
+    warmup_epochs: NotNegative = 0.0
+    decay_steps: Positive | None = None
+    floor: NotNegative = 0.0
+
+    @pydantic.model_validator(mode="after")
+    def _falls(self) -> "Cosine":
+        if self.floor > self.peak:
+            raise ValueError(f"floor must be at most peak, {self.peak}, got {self.floor}")
+        if self.warmup_steps is not None and self.warmup_epochs:
+            raise ValueError(
+                f"warmup_epochs and warmup_steps say the same; leave one out, got "
+                f"{self.warmup_epochs} and {self.warmup_steps}"
+            )
+        return self
+
+    def resolved(self, steps_per_epoch: int, epochs: int) -> "Cosine":
+        """The same in numbers of updates, for a run of so many.
+
+        Raises:
+            ValueError: If the warm-up is longer than the run.
+        """
+        warmup = self.warmup_steps
+        whole = steps_per_epoch * epochs
+        if warmup is None:
+            warmup = min(round(self.warmup_epochs * steps_per_epoch), whole // 2)
+        if self.decay_steps is None and warmup >= whole:
+            raise ValueError(f"the warm-up of {warmup} updates is as long as the run of {whole}")
+        return Cosine(
+            peak=self.peak,
+            warmup_steps=warmup,
+            decay_steps=self.decay_steps or whole - warmup,
+            floor=self.floor,
+        )
+
+
+_RATES = {"schedule": Schedule, "decay": Decay, "linear": LinearDecay, "cosine": Cosine}
 
 
 def _kind_of_rate(value: Any) -> str:
@@ -131,7 +198,8 @@ LearningRate = Annotated[
     Annotated[Rate, pydantic.Tag("number")]
     | Annotated[Schedule, pydantic.Tag("schedule")]
     | Annotated[Decay, pydantic.Tag("decay")]
-    | Annotated[LinearDecay, pydantic.Tag("linear")],
+    | Annotated[LinearDecay, pydantic.Tag("linear")]
+    | Annotated[Cosine, pydantic.Tag("cosine")],
     pydantic.Discriminator(_kind_of_rate),
 ]
 
@@ -165,12 +233,22 @@ class OptimizerSection(Section):
     average: Fraction | None = None
 
 
+# Norms and biases are left out of weight decay, or nothing is.
+Decayed = Literal["all", "kernels"]
+
+
 class SGD(OptimizerSection):
-    """Stochastic gradient descent, with the momentum of Keras or one that moves."""
+    """Stochastic gradient descent, with the momentum of Keras or one that moves.
+
+    `weight_decay` is the decoupled kind (Loshchilov and Hutter 2017), on `kernels` or on `all`
+    weights, norms and biases too.
+    """
 
     name: Literal["sgd"]
     momentum: Momentum = 0.0
     nesterov: bool = False
+    weight_decay: NotNegative = 0.0
+    weight_decay_on: Decayed = "kernels"
 
 
 class Adam(OptimizerSection):
@@ -182,6 +260,14 @@ class Adam(OptimizerSection):
     epsilon: Rate = 1e-7
 
 
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2017), as for `SGD`."""
+
+    name: Literal["adamw"]
+    weight_decay: NotNegative = 0.004
+    weight_decay_on: Decayed = "kernels"
+
+
 class RMSprop(OptimizerSection):
     """RMSprop, as the first Wasserstein GANs used it."""
 
@@ -190,7 +276,7 @@ class RMSprop(OptimizerSection):
     momentum: Fraction = 0.0
 
 
-Optimizer = Annotated[SGD | Adam | RMSprop, pydantic.Field(discriminator="name")]
+Optimizer = Annotated[SGD | Adam | AdamW | RMSprop, pydantic.Field(discriminator="name")]
 
 
 class Recipe(Section):
@@ -212,10 +298,24 @@ class Recipe(Section):
 
 
 class ClassifierRecipe(Recipe):
-    """How a classifier is trained: `weight_decay` is the L2 kind of the classic recipes."""
+    """How a classifier is trained.
+
+    `weight_decay` is the L2 kind of the classic recipes, on `all` weights or on `kernels` only.
+    `label_smoothing` shares so much of a label among all classes. `synchronized` batch norm looks
+    at the images of all replicas: where there are several, unless it is false.
+    `keep` publishes the `last` weights, or those that were `best` on `data.validation` (by
+    accuracy, and by loss among equals); with `patience` training ends after so many epochs without
+    better ones. The loss of each auxiliary head (GoogLeNet's) counts `auxiliary_weight` times.
+    """
 
     optimizer: Optimizer
-    weight_decay: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    weight_decay: NotNegative = 0.0
+    weight_decay_on: Decayed = "all"
+    auxiliary_weight: NotNegative = 0.3
+    label_smoothing: Fraction = 0.0
+    synchronized: bool | Literal["auto"] = "auto"
+    keep: Literal["last", "best"] = "last"
+    patience: Positive | None = None
 
     @pydantic.field_validator("optimizer")
     @classmethod
@@ -223,6 +323,38 @@ class ClassifierRecipe(Recipe):
         if optimizer.average is not None:
             raise ValueError("average is for generators; leave it out of a classifier's optimizer")
         return optimizer
+
+
+class FinetuneRecipe(ClassifierRecipe):
+    """How a trained classifier learns other classes.
+
+    For the first `head_epochs` of the `epochs` (a third of them, at most 5, unless it is said) only
+    the new classifier learns, at `head_learning_rate`, in front of a network that stays as it is.
+    Then all layers learn by the `optimizer`: the classifier at its learning rate, and each stage
+    before it at `stage_decay` times the rate of the one after it.
+    """
+
+    epochs: Positive = 30
+    batch_size: Positive = 32
+    optimizer: Optimizer = AdamW(
+        name="adamw", learning_rate=Cosine(peak=1e-3, warmup_epochs=1.0), weight_decay=0.01
+    )
+    head_epochs: Annotated[int, pydantic.Field(ge=0)] | None = None
+    head_learning_rate: Rate = 3e-3
+    stage_decay: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.5
+    keep: Literal["last", "best"] = "best"
+    patience: Positive | None = 10
+
+    @pydantic.model_validator(mode="after")
+    def _head_first(self) -> "FinetuneRecipe":
+        if self.head_epochs is None:
+            # The one way to set a field of what cannot be changed.
+            self.__dict__["head_epochs"] = min(5, self.epochs // 3)
+        if self.head_epochs > self.epochs:
+            raise ValueError(
+                f"head_epochs are the first of the epochs, {self.epochs}, got {self.head_epochs}"
+            )
+        return self
 
 
 Unpenalized = Literal["non_saturating", "minimax", "lsgan", "hinge"]
@@ -325,6 +457,28 @@ class ClassifierConfig(Common):
     model: Builder
     recipe: ClassifierRecipe
 
+    @pydantic.model_validator(mode="after")
+    def _has_validation(self) -> "ClassifierConfig":
+        recipe = self.recipe
+        if self.data.validation is None and (recipe.keep == "best" or recipe.patience):
+            key = "keep" if recipe.keep == "best" else "patience"
+            raise ValueError(
+                f"recipe.{key} needs data.validation, a part of the data that is neither trained "
+                f"on nor tested on, such as train[90%:], got {getattr(recipe, key)!r}"
+            )
+        return self
+
+
+class FinetuneConfig(ClassifierConfig):
+    """A classifier that begins with the `weights` of another one (a REF, as on the command line).
+
+    `preprocessing` and the arguments of the `model` are those of the weights, `classes` apart.
+    """
+
+    task: Literal["fine-tuning"]
+    weights: str
+    recipe: FinetuneRecipe = FinetuneRecipe()
+
 
 class GeneratorConfig(Common):
     """What the configs of all games have in common."""
@@ -377,6 +531,7 @@ class CycleGANConfig(GeneratorConfig):
 
 Config = (
     ClassifierConfig
+    | FinetuneConfig
     | GANConfig
     | ConditionalGANConfig
     | LAPGANConfig

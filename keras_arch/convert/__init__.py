@@ -1,5 +1,6 @@
-"""Weights of PyTorch models in the networks of this package, without PyTorch."""
+"""Published weights in the networks of this package: PyTorch's, without PyTorch, and Keras'."""
 
+from keras_arch.convert.keras_models import from_keras_applications, from_keras_hub
 from keras_arch.convert.loading import convertible, from_torch
 
-__all__ = ["convertible", "from_torch"]
+__all__ = ["convertible", "from_keras_applications", "from_keras_hub", "from_torch"]

@@ -11,11 +11,15 @@ import numpy as np
 from keras import layers
 
 from keras_arch import models, registry
-from keras_arch.convert import safetensors
-from keras_arch.convert.families import CONVOLUTION, FAMILIES, VECTOR, Family, Layout, Shapes
+from keras_arch.convert import checkpoint, safetensors
+from keras_arch.convert.families import FAMILIES, family_of
+from keras_arch.convert.family import CONVOLUTION, VECTOR, Arguments, Family, Layout, Shapes
+from keras_arch.convert.states import unwrapped, without_prefix
 from keras_arch.errors import ConvertError
 
 _NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
+# More names than these of one kind say no more.
+_LISTED = 20
 
 
 def convertible() -> tuple[str, ...]:
@@ -35,28 +39,40 @@ def from_torch(
 ) -> keras.Model:
     """A network with the weights of a PyTorch model; PyTorch itself is not needed.
 
-    Sources of the names: the networks of pytorch-CycleGAN-and-pix2pix (`Pix2PixGenerator`,
-    `PatchDiscriminator`, `CycleGANGenerator`), the DCGAN of the PyTorch examples, and the ResNets
-    of pytorch_resnet_cifar10. Which network it is (depth, widths, channels, classes) is read from
-    the names and shapes. A prefix `module.` of all names is dropped, and so are counts of batches
-    and the running statistics of norms without gain and bias, which PyTorch does not use where it
-    normalises by the instance.
+    Sources of the names: torchvision (`ResNet18` to `ResNet152`, `VGG11` to `VGG19` with and
+    without batch norm, `AlexNet`, `GoogLeNet`), timm (its `resnet` and `vgg`), the transformers
+    library (its `resnet`, which is how Facebook's and Microsoft's are published),
+    pytorch_resnet_cifar10 (`CIFARResNet`), pytorch-CycleGAN-and-pix2pix (`Pix2PixGenerator`,
+    `PatchDiscriminator`, `CycleGANGenerator`), the DCGAN of the PyTorch examples, pytorch-fcn
+    (`FCN32s`, `FCN16s`, `FCN8s`) and Pytorch-UNet (`UNet` with deconvolutions). Which network
+    it is (depth, widths, channels, classes) is read from the names and shapes. What a checkpoint
+    holds beside the state dict is left out, and so are a prefix `module.` of all names, counts of
+    batches, and tensors that PyTorch does not use in `eval()`: GoogLeNet's auxiliary heads (unless
+    `auxiliary=True` asks for them), and the running statistics of norms without gain and bias.
 
     Args:
         name: A registered architecture, one of `convertible()`.
-        state_dict: Tensors by name, as NumPy arrays; or the path of a `.safetensors` file.
+        state_dict: Tensors by name, as NumPy arrays; or the path of a `.safetensors` file, or of
+            one that `torch.save` wrote (`.pth`, `.pt`, `.bin`), which is read without unpickling
+            anything but tensors.
         **arguments: Arguments of the builder, before what the state dict says: for example
-            `image_shape`, which it cannot know. `Pix2PixGenerator` is built with
-            `inference_norm="moving"` and without dropout at inference unless asked otherwise,
-            which is PyTorch's `eval()`. A `PatchDiscriminator` that sees more than three channels
-            is taken for one with a target of three.
+            `image_shape`, which it cannot know, or `include_top=False`. Without a head in the
+            state there is none in the network. ResNets are built with `variant="v1.5"`, as all
+            PyTorch sources have them. `Pix2PixGenerator` is built with `inference_norm="moving"`
+            and without dropout at inference unless asked otherwise, which is PyTorch's `eval()`. A
+            `PatchDiscriminator` that sees more than three channels is taken for one with a target
+            of three.
 
     Returns:
-        The built `keras.Model` with the weights in.
+        The built `keras.Model` with the weights in. Its images are to be prepared as the source
+        does: torchvision's with mean [0.485, 0.456, 0.406] and std [0.229, 0.224, 0.225] of pixels
+        in [0, 1]; those of torchvision's published GoogLeNet, which has `transform_input=True`,
+        with mean and std 0.5.
 
     Raises:
         ConvertError: If the architecture has no PyTorch source that is known, or the state dict
             is not one of it; the message lists what is missing, unexpected and misshaped.
+        UnsafeContentError: If a file holds pickled classes or functions.
         ArgumentError: If an argument is not one of the builder's.
 
     Example:
@@ -74,12 +90,13 @@ def from_torch(
         raise ConvertError(
             f"weights come from the state dict; leave weights={arguments['weights']!r} out"
         )
-    family = FAMILIES[name]
     state = _read(state_dict)
     shapes = {tensor: values.shape for tensor, values in state.items()}
-    model = models.create(name, **(family.arguments(shapes, arguments) | arguments))
+    family = family_of(name, shapes)
+    arguments = family.arguments(shapes, arguments) | arguments
+    model = models.create(name, **arguments)
     wanted = _wanted(model, family, shapes)
-    _check(name, family, model, wanted, state)
+    _check(name, family, model, wanted, state, arguments)
     for layer, parts in wanted.items():
         values = [layout.values(state[tensor]) for tensor, _, layout in parts]
         model.get_layer(layer).set_weights(values)
@@ -89,22 +106,14 @@ def from_torch(
 def _read(state_dict: Mapping[str, Any] | str | os.PathLike) -> dict[str, np.ndarray]:
     """The tensors as float32 arrays, without what no network needs."""
     if isinstance(state_dict, str | os.PathLike):
-        path = Path(state_dict)
-        if path.suffix != ".safetensors":
-            raise ConvertError(
-                f"state_dict must be arrays by name or the path of a .safetensors file, got "
-                f"{str(path)!r}; a PyTorch checkpoint is a pickle, which can run code: load it in "
-                "PyTorch with weights_only=True and save it as safetensors"
-            )
-        state_dict = safetensors.read(path)
+        state_dict = _read_file(Path(state_dict))
     if not isinstance(state_dict, Mapping) or not state_dict:
         raise ConvertError(
-            "state_dict must be arrays by name or the path of a .safetensors file, got "
+            "state_dict must be arrays by name or the path of a .safetensors or .pth file, got "
             f"{'nothing' if isinstance(state_dict, Mapping) else type(state_dict).__name__}"
         )
-    prefix = "module."
-    if not all(isinstance(name, str) and name.startswith(prefix) for name in state_dict):
-        prefix = ""
+    state_dict = unwrapped(state_dict)
+    short = without_prefix(list(map(str, state_dict)))
     state = {}
     for name, tensor in state_dict.items():
         if str(name).endswith("num_batches_tracked"):
@@ -114,15 +123,26 @@ def _read(state_dict: Mapping[str, Any] | str | os.PathLike) -> dict[str, np.nda
             raise ConvertError(
                 f"state_dict[{name!r}] must be an array of numbers, got {type(tensor).__name__}"
             )
-        state[str(name)[len(prefix) :]] = values.astype(np.float32, copy=False)
+        state[short[str(name)]] = values.astype(np.float32, copy=False)
     return state
+
+
+def _read_file(path: Path) -> dict[str, np.ndarray]:
+    if path.suffix == ".safetensors":
+        return safetensors.read(path)
+    if checkpoint.is_checkpoint(path):
+        return checkpoint.read(path)
+    raise ConvertError(
+        f"state_dict must be arrays by name or the path of a .safetensors or .pth file, got "
+        f"{str(path)!r}"
+    )
 
 
 def _wanted(
     model: keras.Model, family: Family, shapes: Shapes
 ) -> dict[str, list[tuple[str, tuple[int, ...], Layout]]]:
     """For each layer with weights: the PyTorch tensors of its weights, in Keras' order."""
-    prefixes = family.prefixes(model, shapes)
+    prefixes, layouts = family.prefixes(model, shapes), family.layouts(model)
     wanted = {}
     for layer in model.layers:
         if not layer.weights:
@@ -130,8 +150,8 @@ def _wanted(
         if isinstance(layer, layers.BatchNormalization | layers.GroupNormalization):
             parts = [(part, VECTOR) for part in _NORM_PARTS]
         else:
-            kernel = family.dense if isinstance(layer, layers.Dense) else CONVOLUTION
-            parts = [("weight", kernel), ("bias", VECTOR)]
+            usual = family.dense if isinstance(layer, layers.Dense) else CONVOLUTION
+            parts = [("weight", layouts.get(layer.name, usual)), ("bias", VECTOR)]
         wanted[layer.name] = [
             (f"{prefixes[layer.name]}.{part}", layout.shape(tuple(weight.shape)), layout)
             for (part, layout), weight in zip(parts, layer.weights, strict=False)
@@ -145,6 +165,7 @@ def _check(
     model: keras.Model,
     wanted: dict[str, list[tuple[str, tuple[int, ...], Layout]]],
     state: dict[str, np.ndarray],
+    arguments: Arguments,
 ) -> None:
     """Refuse a state dict that is not exactly what the network needs."""
     expected = {tensor: shape for parts in wanted.values() for tensor, shape, _ in parts}
@@ -155,12 +176,15 @@ def _check(
         )
     # An instance norm takes the statistics of batch norm's state and leaves the running ones.
     modules = {tensor.rpartition(".")[0] for tensor in expected}
+    optional = family.optional(arguments)
     problems = {
         "missing": [tensor for tensor in expected if tensor not in state],
         "unexpected": [
             tensor
             for tensor in state
-            if tensor not in expected and not _is_unused(tensor, state, modules)
+            if tensor not in expected
+            and not _is_unused(tensor, state, modules)
+            and not (optional and re.match(optional, tensor))
         ],
         "misshaped": [
             f"{tensor} {state[tensor].shape} for {shape}"
@@ -169,8 +193,13 @@ def _check(
         ],
     }
     if any(problems.values()):
-        listed = "; ".join(f"{kind}: {', '.join(p)}" for kind, p in problems.items() if p)
+        listed = "; ".join(f"{kind}: {_some(names)}" for kind, names in problems.items() if names)
         raise ConvertError(f"the state dict does not fit {name} ({model.name}); {listed}")
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_unused(tensor: str, state: dict[str, np.ndarray], modules: set[str]) -> bool:

@@ -10,6 +10,10 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
+from keras_arch.data.colours import ColorJitter, RandomLighting
+from keras_arch.data.crops import RandomResizedCrop, RandomScaleCrop
+from keras_arch.data.mixing import CutMix, MixUp
+from keras_arch.data.rand_augment import RandAugment
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
 
@@ -84,10 +88,15 @@ class RandomJitter:
             )
 
     def enlarged(self, preprocessing: Preprocessing) -> Preprocessing:
-        """The same preprocessing to the enlarged size; its mean and std are left out."""
+        """The same preprocessing to the enlarged size; its mean and std are left out.
+
+        Where it crops, the shorter side is brought to the enlarged size and all of it is kept: with
+        227 pixels and a jitter of 29, the 256x256 images that AlexNet cuts its windows from.
+        """
         height, width = preprocessing.size
         size = (height + self.pixels, width + self.pixels)
-        return dataclasses.replace(preprocessing, size=size, mean=0.0, std=1.0)
+        crop = None if preprocessing.crop is None else 1.0
+        return dataclasses.replace(preprocessing, size=size, mean=0.0, std=1.0, crop=crop)
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Cut windows out of `(batch, height, width, channels)` images by draws from a seed."""
@@ -132,46 +141,96 @@ def _windows(images: Any, offsets: Any, height: int, width: int) -> Any:
     return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
 
 
-_BY_NAME: dict[str, Callable[..., Any]] = {
-    "crop": RandomCrop,
-    "flip": RandomFlip,
-    "jitter": RandomJitter,
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    """How an augmentation is written in a config."""
+
+    build: Callable[..., Any]
+    example: str
+    numbers: tuple[type, ...] = ()
+
+    def read(self, text: str) -> Any:
+        """The augmentation with the numbers of `"2,9"`; `None` where they cannot be read.
+
+        `"2:9"` says the same, for in a list of YAML the comma ends a name without quotes.
+        """
+        parts = text.replace(":", ",").split(",")
+        if not 1 <= len(parts) <= len(self.numbers):
+            return None
+        try:
+            values = [number(part) for number, part in zip(self.numbers, parts, strict=False)]
+        except ValueError:
+            return None
+        return self.build(*values)
+
+
+_BY_NAME: dict[str, _Named] = {
+    "crop": _Named(RandomCrop, "crop:4", (int,)),
+    "flip": _Named(RandomFlip, "flip"),
+    "jitter": _Named(RandomJitter, "jitter:30", (int,)),
+    "scale_crop": _Named(RandomScaleCrop, "scale_crop:256,480", (int, int)),
+    "resized_crop": _Named(RandomResizedCrop, "resized_crop:0.08,1", (float, float, float)),
+    "lighting": _Named(RandomLighting, "lighting:0.1", (float,)),
+    "color_jitter": _Named(ColorJitter, "color_jitter:0.5", (float,)),
+    "randaugment": _Named(RandAugment, "randaugment:2,9", (int, float)),
+    "mixup": _Named(MixUp, "mixup:0.2", (float,)),
+    "cutmix": _Named(CutMix, "cutmix:1.0", (float,)),
 }
-_NAMES = "crop:PIXELS, jitter:PIXELS and flip"
 
 
-def augmentations(names: Any) -> tuple[Callable[[Any, Any], Any], ...]:
+def augmentations(names: Any) -> tuple[Callable[..., Any], ...]:
     """Look augmentations up by name.
 
     Args:
-        names: Names such as `"flip"`, or `"crop:4"` with a whole-number argument after the colon.
-            Callables `(images, seed) -> images` are taken as they are.
+        names: Names such as `"flip"`, or `"crop:4"` and `"randaugment:2,9"` with numbers after the
+            colon. Callables `(images, seed) -> images` are taken as they are.
 
     Returns:
         One callable for each, in the same order.
 
     Raises:
-        ArgumentError: If a name is unknown or its argument is wrong.
+        ArgumentError: If a name is unknown or its numbers are wrong.
 
     Example:
-        >>> augmentations(["crop:4", "flip"])
-        (RandomCrop(padding=4), RandomFlip())
+        >>> augmentations(["crop:4", "flip", "mixup:0.2"])
+        (RandomCrop(padding=4), RandomFlip(), MixUp(alpha=0.2))
     """
     if isinstance(names, str):
         raise ArgumentError(f"augment must be a list of names, got {names!r}; write [{names!r}]")
     return tuple(name if callable(name) else _by_name(name) for name in names)
 
 
-def _by_name(text: Any) -> Callable[[Any, Any], Any]:
-    name, colon, argument = str(text).partition(":")
+def _by_name(text: Any) -> Callable[..., Any]:
+    name, colon, numbers = str(text).partition(":")
     if name not in _BY_NAME:
         close = difflib.get_close_matches(name, _BY_NAME, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise ArgumentError(f"no augmentation named {text!r}; there are {_NAMES}{hint}")
+        raise ArgumentError(f"no augmentation named {text!r}; there are {_names()}{hint}")
+    named = _BY_NAME[name]
     if not colon:
-        return _BY_NAME[name]()
-    if name == "flip" or not argument.strip().isdecimal():
-        raise ArgumentError(
-            f"augmentation {text!r} cannot be read; write crop:4, jitter:30 or flip"
-        )
-    return _BY_NAME[name](int(argument))
+        return named.build()
+    found = named.read(numbers)
+    if found is None:
+        raise ArgumentError(f"augmentation {text!r} cannot be read; write {named.example}")
+    return found
+
+
+def _names() -> str:
+    *first, last = (named.example for named in _BY_NAME.values())
+    return f"{', '.join(first)} and {last}"
+
+
+def mixes_labels(names: Any) -> bool:
+    """Whether some of these augmentations mix the labels of a batch.
+
+    Args:
+        names: As for `augmentations`.
+
+    Raises:
+        ArgumentError: As `augmentations` does.
+
+    Example:
+        >>> mixes_labels(["flip"]), mixes_labels(["flip", "cutmix"])
+        (False, True)
+    """
+    return any(isinstance(change, MixUp | CutMix) for change in augmentations(names))

@@ -6,6 +6,7 @@ import re
 import socket
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,9 @@ class Catalog:
                 )
             _prepare(self._builder, name)
         info = self._builder.info
-        self._image, self._label = _columns(info, name)
-        image = info.features[self._image]
+        self.set_name, self.features = self._builder.name, info.features
+        self.image, self._label = _columns(info, name)
+        image = info.features[self.image]
         classes = tuple(info.features[self._label].names) if self._label else None
         redistribution = getattr(info.redistribution_info, "license", "") or ""
         self.source = Source(
@@ -47,21 +49,26 @@ class Catalog:
     def part(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop` in the order of the files, with their labels."""
         import tensorflow as tf
+
+        dataset = self.examples(split, start, stop, list(filter(None, (self.image, self._label))))
+        if self._label is None:
+            return dataset.map(lambda example: example[self.image])
+        return dataset.map(
+            lambda example: (example[self.image], tf.cast(example[self._label], tf.int64))
+        )
+
+    def examples(self, split: str, start: int, stop: int, keys: Sequence[str]) -> Any:
+        """Examples `start` to `stop` in the order of the files, with what is asked for."""
         import tensorflow_datasets as tfds
 
-        wanted = {key: True for key in (self._image, self._label) if key}
+        wanted = dict.fromkeys(keys, True)
         partial = len(wanted) < len(self._builder.info.features)
-        dataset = self._builder.as_dataset(
+        return self._builder.as_dataset(
             split=f"{split}[{start}:{stop}]",
             shuffle_files=False,
             # The pipelines cache for themselves, after the images were brought to size.
             read_config=tfds.ReadConfig(try_autocache=False),
             decoders=tfds.decode.PartialDecoding(wanted) if partial else None,
-        )
-        if self._label is None:
-            return dataset.map(lambda example: example[self._image])
-        return dataset.map(
-            lambda example: (example[self._image], tf.cast(example[self._label], tf.int64))
         )
 
 

@@ -93,8 +93,17 @@ def _pairs(folder: Path) -> list[tuple[Path, ...]]:
         raise DataError(
             f"{folder} holds both folders A and B and images such as {files[0].name}; keep one"
         )
-    first, second = _by_name(inner["A"]), _by_name(inner["B"])
-    for here, there, where in ((first, second, inner["B"]), (second, first, inner["A"])):
+    return matched(inner["A"], inner["B"])
+
+
+def matched(one: Path, other: Path) -> list[tuple[Path, Path]]:
+    """The images of two folders that are named alike.
+
+    Raises:
+        DataError: If some have no counterpart.
+    """
+    first, second = _by_name(one), _by_name(other)
+    for here, there, where in ((first, second, other), (second, first, one)):
         alone = [file for name, file in here.items() if name not in there]
         if alone:
             shown = ", ".join(map(str, alone[:3])) + (", ..." if len(alone) > 3 else "")

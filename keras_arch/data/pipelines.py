@@ -13,13 +13,15 @@ import numpy as np
 
 from keras_arch.data import counting, reading
 from keras_arch.data.augmentations import RandomJitter, augmentations
+from keras_arch.data.crops import WindowCrop
+from keras_arch.data.mixing import CutMix, MixUp, mix
 from keras_arch.data.unpaired import Unpaired
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.preprocessing import Preprocessing
 
 # Streams of random numbers, so that the order of a data set and what happens to its images are
 # drawn independently, and so are the two domains of unpaired images.
-_ORDER, _AUGMENT = (0, 2), (1, 3)
+_ORDER, _AUGMENT, _CROP = (0, 2), (1, 3), 4
 # Enough of a data set to mix it well without caching it; 10,000 CIFAR images are 30 MB. As many
 # large images would be the cache that was declined.
 _SHUFFLE_BUFFER, _SHUFFLE_BYTES = 10_000, 2**30
@@ -32,7 +34,8 @@ class Batches:
 
     Attributes:
         dataset: `tf.data.Dataset` of `(images, labels)` or `images`: `float32`
-            `(batch, height, width, channels)` and `int64` `(batch,)`; or of two batches of images.
+            `(batch, height, width, channels)` and `int64` `(batch,)`, or with `classes` `float32`
+            `(batch, classes)`; or of two batches of images.
         steps_per_epoch: Batches in one epoch.
         examples: Examples in the underlying data set; of unpaired images, in the larger domain.
     """
@@ -49,6 +52,7 @@ def training(
     *,
     seed: int,
     augment: Any = (),
+    classes: int | None = None,
     target_preprocessing: Preprocessing | None = None,
     start_epoch: int = 0,
     start_step: int = 0,
@@ -75,9 +79,14 @@ def training(
             epoch; other images are left out in the next one.
         seed: Non-negative whole number that decides every draw.
         augment: Names of augmentations such as `["crop:4", "flip"]`, applied in that order to
-            normalised batches; or callables `(images, seed) -> images`. `"jitter:30"` comes first:
-            images are brought to a size larger by 30 pixels (and rounded to `uint8`), once, and a
-            window of the right size is cut out in every batch.
+            normalised batches; or callables `(images, seed) -> images`. Those that work on pixels
+            (`"randaugment:2,9"`) come before the others. `"mixup:0.2"` and `"cutmix:1.0"` come
+            last and mix labels too, which needs `classes`; of several, each batch draws one.
+            `"jitter:30"` comes first: images are brought to a size larger by 30 pixels (and rounded
+            to `uint8`), once, and a window of the right size is cut out in every batch.
+            `"scale_crop:256,480"` and `"resized_crop:0.08,1"` come first too: they cut each image
+            out of the whole one in every epoch, which needs `cache=False`.
+        classes: Give labels as `float32` `(batch, classes)`, 1 at the class, instead of numbers.
         target_preprocessing: As `preprocessing`, for the target of a pair or the second domain.
             Default: the same.
         start_epoch: The epoch to begin with.
@@ -111,8 +120,15 @@ def training(
     jitter = changes[0] if changes and isinstance(changes[0], RandomJitter) else None
     if any(isinstance(change, RandomJitter) for change in changes[1:]):
         raise ArgumentError("augment must begin with jitter, which cuts images before all else")
-    parts, columns = reading.fitted(dataset, preprocessing, target_preprocessing, jitter)
+    stages = _stages(changes)
+    crop = _crop(changes, cache)
+    parts, columns = reading.fitted(
+        dataset, preprocessing, target_preprocessing, jitter, whole=crop is not None
+    )
+    if crop is not None:
+        _check_crop(crop, columns, preprocessing)
     _check_sizes(columns, changes)
+    _check_labels(columns, stages["labels"], classes)
     counts = [counting.count(part) for part in parts]
     if not all(counts):
         raise DataError("the data set holds no image" + " in one domain" * (len(counts) > 1))
@@ -145,13 +161,15 @@ def training(
 
     def vary(images: Any, how: Preprocessing, draws: list[Any]) -> Any:
         """Images as the network takes them, each changed by draws of this step."""
-        first = 0
         if jitter:
-            images, first = jitter(images, draws[0]), 1
+            images = jitter(images, draws[0])
+        images.set_shape([batch_size, *how.input_shape])
+        for number in stages["pixels"]:
+            images = changes[number](images, draws[number])
         images = how.normalize(images)
         images.set_shape([batch_size, *how.input_shape])
-        for change, draw in zip(changes[first:], draws[first:], strict=True):
-            images = change(images, draw)
+        for number in stages["normalized"]:
+            images = changes[number](images, draws[number])
         return images
 
     def finish(epoch: Any, step: Any, *batch: Any) -> Any:
@@ -162,6 +180,11 @@ def training(
             else values
             for values, column in zip(batch, columns, strict=True)
         ]
+        if classes is not None:
+            done[1] = tf.one_hot(done[1], classes)
+        if stages["labels"]:
+            mixers = tuple(changes[number] for number in stages["labels"])
+            done = mix(mixers, *done, draws[0][stages["labels"][0]])
         return tuple(done) if len(done) > 1 else done[0]
 
     # An epoch is a permutation of the larger domain, and as many as are needed of the smaller.
@@ -227,7 +250,23 @@ def training(
             streams = tf.data.Dataset.zip(
                 tuple(stream_of(domain, epoch) for domain in range(len(parts)))
             ).map(lambda *rows: tuple(itertools.chain(*rows)))
-            batches = streams.skip(first * batch_size).batch(batch_size, drop_remainder=True)
+            if crop is None:
+                streams = streams.skip(first * batch_size)
+            else:
+                # What is skipped is not cut; the place of an image decides its draws.
+                streams = (
+                    streams.enumerate()
+                    .skip(first * batch_size)
+                    .map(
+                        lambda place, row: (
+                            crop(row[0], preprocessing, key(_CROP, epoch, place)),
+                            *row[1:],
+                        ),
+                        num_parallel_calls=tf.data.AUTOTUNE,
+                        deterministic=True,
+                    )
+                )
+            batches = streams.batch(batch_size, drop_remainder=True)
             return batches.enumerate(first).map(lambda step, columns: (epoch, step, *columns))
 
         batch = finish
@@ -239,7 +278,7 @@ def training(
             .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         )
-        return Batches(_ready(batches), steps, examples)
+        return Batches(ready(batches), steps, examples)
 
 
 def evaluation(
@@ -248,6 +287,7 @@ def evaluation(
     batch_size: int,
     cache: bool = True,
     *,
+    classes: int | None = None,
     target_preprocessing: Preprocessing | None = None,
 ) -> Any:
     """Normalise and batch a data set once, in its own order, the last partial batch included.
@@ -258,12 +298,14 @@ def evaluation(
         preprocessing: What the network expects.
         batch_size: Images in a batch, over all replicas.
         cache: Whether to read the images once, here, and keep them in memory.
+        classes: As for `training`.
         target_preprocessing: As `preprocessing`, for the target of a pair or the second domain.
             Default: the same.
 
     Returns:
         A finite `tf.data.Dataset` of `(images, labels)` or `images`: `float32`
-        `(batch, height, width, channels)` and `int64` `(batch,)`; or of two batches of images.
+        `(batch, height, width, channels)` and `int64` `(batch,)`, or with `classes` `float32`
+        `(batch, classes)`; or of two batches of images.
 
     Raises:
         DataError: If the data set cannot be decoded, or is cached and larger than the memory.
@@ -284,6 +326,7 @@ def evaluation(
     if isinstance(dataset, Unpaired):
         dataset = dataset.zipped()
     (part,), columns = reading.fitted(dataset, preprocessing, target_preprocessing)
+    _check_labels(columns, [], classes)
     examples = counting.count(part)
 
     def normalize(values: Any, column: reading.Column) -> Any:
@@ -295,6 +338,8 @@ def evaluation(
 
     def finish(*batch: Any) -> Any:
         done = tuple(map(normalize, batch, columns))
+        if classes is not None:
+            done = (done[0], tf.one_hot(done[1], classes))
         return done if len(done) > 1 else done[0]
 
     with tf.device("CPU"):
@@ -308,7 +353,7 @@ def evaluation(
         else:
             batches = part.batch(batch_size)
             batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return _ready(batches)
+        return ready(batches)
 
 
 def mean_image(dataset: Any, preprocessing: Preprocessing, per_pixel: bool) -> np.ndarray:
@@ -357,6 +402,57 @@ def _check_sizes(columns: list[reading.Column], changes: tuple[Any, ...]) -> Non
         )
 
 
+def _stages(changes: tuple[Any, ...]) -> dict[str, list[int]]:
+    """Which changes meet pixels, which normalised images, and which labels too."""
+    stages: dict[str, list[int]] = {"first": [], "pixels": [], "normalized": [], "labels": []}
+    for number, change in enumerate(changes):
+        if isinstance(change, RandomJitter | WindowCrop):
+            stage = "first"
+        elif isinstance(change, MixUp | CutMix):
+            stage = "labels"
+        else:
+            stage = "pixels" if getattr(change, "on_pixels", False) else "normalized"
+        stages[stage].append(number)
+    return stages
+
+
+def _crop(changes: tuple[Any, ...], cache: bool) -> WindowCrop | None:
+    """What cuts whole images, where there is such a change."""
+    if any(isinstance(change, WindowCrop) for change in changes[1:]):
+        raise ArgumentError(
+            "augment must begin with scale_crop or resized_crop, which cut whole images before all "
+            "else"
+        )
+    crop = changes[0] if changes and isinstance(changes[0], WindowCrop) else None
+    if crop is not None and cache:
+        raise ArgumentError(
+            "scale_crop and resized_crop cut every image out of the whole one in every epoch; set "
+            "cache to false, and they are read each time"
+        )
+    return crop
+
+
+def _check_crop(crop: WindowCrop, columns: list[reading.Column], how: Preprocessing) -> None:
+    """Whole images are cut where there is one in each element."""
+    if sum(column.preprocessing is not None for column in columns) > 1:
+        raise ArgumentError(
+            "scale_crop and resized_crop are for images with labels or alone; for pairs and "
+            "unpaired images there is jitter:30"
+        )
+    crop.check(how)
+
+
+def _check_labels(columns: list[reading.Column], mixers: list[int], classes: int | None) -> None:
+    """Labels can be written as shares of classes, and mixed, where there are some."""
+    labelled = len(columns) == 2 and columns[1].preprocessing is None
+    if classes is not None and not labelled:
+        raise ArgumentError("classes is for images with labels; the data set has none")
+    if mixers and not labelled:
+        raise ArgumentError("mixup and cutmix mix labels; the data set has none")
+    if mixers and classes is None:
+        raise ArgumentError("mixup and cutmix mix labels as shares of classes; give classes")
+
+
 def _folded(seed: Any, data: Any) -> Any:
     """The seed of one draw out of many."""
     import tensorflow as tf
@@ -364,7 +460,7 @@ def _folded(seed: Any, data: Any) -> Any:
     return tf.random.experimental.stateless_fold_in(seed, data, alg="philox")
 
 
-def _ready(batches: Any) -> Any:
+def ready(batches: Any) -> Any:
     """Batches drawn ahead of their use, and shared out among hosts as they are."""
     import tensorflow as tf
 

@@ -13,6 +13,9 @@ from keras_arch.data.unpaired import Unpaired
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.preprocessing import Preprocessing
 
+# Of a photograph whose size is not known; ImageNet's are 400x350 in the mean.
+_TYPICAL_SIDE = 400
+
 
 @dataclasses.dataclass(frozen=True)
 class Column:
@@ -32,6 +35,7 @@ def fitted(
     preprocessing: Preprocessing,
     target_preprocessing: Preprocessing | None = None,
     jitter: RandomJitter | None = None,
+    whole: bool = False,
 ) -> tuple[list[Any], list[Column]]:
     """Data sets of tuples with their images brought to size, and what the columns of all are.
 
@@ -43,6 +47,7 @@ def fitted(
         preprocessing: What images are brought to.
         target_preprocessing: The same for a target or a second domain. Default: the first.
         jitter: Enlarges the images, and rounds them as image libraries do.
+        whole: Leave the images as they are.
 
     Raises:
         DataError: If the elements are something else.
@@ -60,6 +65,8 @@ def fitted(
             "target_preprocessing is for pairs and unpaired images; the data set has one image in "
             "each element"
         )
+    if whole:
+        return [part.map(lambda *row: row) for part, _ in parts], columns
     return [_fit(part, row, jitter) for part, row in parts], columns
 
 
@@ -120,9 +127,12 @@ def hold(datasets: Sequence[Any], counts: Sequence[int]) -> list[tuple[Any, ...]
 
 
 def example_bytes(dataset: Any) -> int:
-    """What the images of one element of a fitted data set take."""
+    """What the images of one element of a data set take, about, where they differ in size."""
     images = [column for column in dataset.element_spec if column.shape.rank == 3]
-    return sum(image.dtype.size * int(np.prod(image.shape)) for image in images)
+    return sum(
+        image.dtype.size * int(np.prod([side or _TYPICAL_SIDE for side in image.shape]))
+        for image in images
+    )
 
 
 def _columns(dataset: Any, count: int) -> tuple[Any, ...]:

@@ -9,7 +9,10 @@ from typing import Any, Protocol
 from keras_arch.data import splits
 from keras_arch.errors import DataError
 
-SCHEMES = "a TensorFlow Datasets name, digits, folder:PATH, npz:PATH, pairs:PATH or unpaired:PATH"
+SCHEMES = (
+    "a TensorFlow Datasets name, digits, cells, folder:PATH, npz:PATH, pairs:PATH, unpaired:PATH "
+    "or masks:PATH"
+)
 _DIRECTIONS = ("AtoB", "BtoA")
 
 
@@ -23,9 +26,10 @@ class Source:
         splits: Number of images in each split; of unpaired images, in the larger domain.
         image_shape: `(height, width, channels)`; `None` where images differ.
         license: SPDX identifier where there is one, else what the source states.
-        kind: `"images"` (with labels or without), `"pairs"` or `"unpaired"`.
+        kind: `"images"` (with labels or without), `"pairs"`, `"unpaired"` or `"masks"`.
         other_shape: As `image_shape`, of the target of a pair or of the other domain; `None` where
             there is no second image.
+        colors: Red, green and blue of each class of masks, where the source tells.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Source:
     license: str
     kind: str = "images"
     other_shape: tuple[int | None, int | None, int] | None = None
+    colors: tuple[tuple[int, int, int], ...] | None = None
 
 
 class Reader(Protocol):
@@ -46,12 +51,16 @@ class Reader(Protocol):
         """Images `start` to `stop` of a split, in their order, as a `tf.data.Dataset`."""
 
 
-def describe(source: str, *, data_dir: str | os.PathLike[str] | None = None) -> Source:
+def describe(
+    source: str, *, data_dir: str | os.PathLike[str] | None = None, download: bool = False
+) -> Source:
     """Tell a source's classes, splits and image shape, without reading its images.
 
     Args:
         source: As for `load`.
         data_dir: As for `load`.
+        download: Whether to download a set of TensorFlow Datasets that is not there yet, as `load`
+            does.
 
     Returns:
         A `Source`.
@@ -65,7 +74,7 @@ def describe(source: str, *, data_dir: str | os.PathLike[str] | None = None) -> 
         >>> digits.splits, digits.image_shape
         ({'train': 1438, 'test': 359}, (8, 8, 1))
     """
-    return _open(source, data_dir, download=False).source
+    return _open(source, data_dir, download=download).source
 
 
 def load(
@@ -95,7 +104,17 @@ def load(
               PATH/testA and PATH/testB, as the CycleGAN authors keep them; or, as
               `"unpaired:pairs:PATH"`, the two sides of pairs taken apart; or, as
               `"unpaired:tfds:NAME"`, a TensorFlow Datasets set with such splits
-              (`"unpaired:tfds:cycle_gan/horse2zebra"`). `?direction=BtoA` as above.
+              (`"unpaired:tfds:cycle_gan/horse2zebra"`). `?direction=BtoA` as above;
+            - `"masks:PATH"`: images and masks of equal names and sizes in folders `images` and
+              `masks`, in PATH or in PATH/train, PATH/test and PATH/val. Masks are PNG files: 0 and
+              255 (background and foreground), a class a pixel, or a palette, with 255 where nothing
+              is known; or any values or colours that are named,
+              `"masks:PATH?classes=background:0,cell:128"` or
+              `?classes=road:#804080,ignore:#000000`. `?images=image&masks=label` names other
+              folders (joined by `&`);
+            - `"masks:tfds:NAME"`: a segmentation set of TensorFlow Datasets, `oxford_iiit_pet` or
+              one with a LabeledImage;
+            - `"cells"`: 96 drawn pictures of cells that touch, 128x128 pixels, no network needed.
         split: A split's name, or a slice such as `"train[:90%]"` or `"train[100:200]"`, or a sum
             of these. Of unpaired images, a slice is one of each domain.
         data_dir: Where TensorFlow Datasets keeps its sets. Default: `TFDS_DATA_DIR`, or
@@ -104,8 +123,10 @@ def load(
     Returns:
         A `tf.data.Dataset` of `(image, label)`, or of `image` where there are no labels: `uint8`
         `(height, width, channels)` and `int64`, always in the same order. Pairs give
-        `(image, target)`, both `uint8`. Unpaired images give a `keras_arch.data.Unpaired`, which
-        iterates over `(image, other)` and which `training` shuffles each domain of.
+        `(image, target)`, both `uint8`. Masks give `(image, mask)`, the mask `uint8` `(height,
+        width)` with classes from 0 and 255 where nothing is known. Unpaired images give a
+        `keras_arch.data.Unpaired`, which iterates over `(image, other)` and which `training`
+        shuffles each domain of.
 
     Raises:
         DataError: If the source or the split is not there or is malformed.
@@ -144,6 +165,12 @@ def _open(source: str, data_dir: str | os.PathLike[str] | None, *, download: boo
         from keras_arch.data.digits import Digits
 
         return Digits()
+    if source == "cells":
+        from keras_arch.data.cells import Cells
+
+        return Cells()
+    if colon and kind == "masks":
+        return _open_masks(source, path, data_dir, download=download)
     if colon and kind == "npz":
         from keras_arch.data.archives import open_archive
 
@@ -162,6 +189,24 @@ def _open(source: str, data_dir: str | os.PathLike[str] | None, *, download: boo
     from keras_arch.data.catalog import Catalog
 
     return Catalog(source, data_dir, download=download)
+
+
+def _open_masks(
+    source: str, path: str, data_dir: str | os.PathLike[str] | None, *, download: bool
+) -> Any:
+    """The reader of a `masks:` source."""
+    from keras_arch.data import masks
+
+    if path.startswith("tfds:"):
+        from keras_arch.data.catalog import Catalog
+
+        catalog = Catalog(path.removeprefix("tfds:"), data_dir, download=download)
+        return masks.CatalogMasks(source, catalog)
+    options = ""
+    if "?" in path and not Path(path).expanduser().exists():
+        path, _, options = path.rpartition("?")
+    layout = masks.layout_of(source, options)
+    return masks.Masks(source, _existing(source, path), layout)
 
 
 def _open_domains(

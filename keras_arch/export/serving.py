@@ -15,6 +15,7 @@ from keras_arch.registry import LATENTS
 # What a model comes with, by what it does.
 NEEDED = {
     "image-classification": ("labels",),
+    "image-segmentation": ("labels",),
     "unconditional-image-generation": ("latent",),
     "conditional-image-generation": ("labels", "latent"),
     "image-to-image": (),
@@ -46,6 +47,10 @@ def saved_model(
       of any height and width.
     - `serving_bytes`: `image_bytes` `(batch,)` string, each an encoded JPEG or PNG, grey or
       colour, each of its own size.
+
+    A segmentation network (`task="image-segmentation"`) has the same two signatures, with the
+    outputs `probabilities` `(batch, height, width, classes)` float32 and `classes` `(batch, height,
+    width)` uint8, numbers of the lines of `labels.txt`. The size is that of the model's output.
 
     The others make images: `image` uint8 pixels and `image_float` float32 in the model's own
     range, `(batch, height, width, channels)`.
@@ -82,7 +87,7 @@ def saved_model(
         latent: `{"size": 100, "distribution": "normal"}`, or `"uniform"` for U(-1, 1), or
             `"unit"` for U(0, 1).
         version: A number from 1. Default the first above those there are.
-        task: `"image-classification"`, `"unconditional-image-generation"`,
+        task: `"image-classification"`, `"image-segmentation"`, `"unconditional-image-generation"`,
             `"conditional-image-generation"` or `"image-to-image"`. Default: what `labels` and
             `latent` say.
         target_preprocessing: For a translator, the preprocessing of the images that it makes.
@@ -119,13 +124,16 @@ def saved_model(
     task = _task(model, task, labels, latent)
     _check_model(model, task)
     target = _check_card(model, task, preprocessing, labels, latent, target_preprocessing)
-    from_logits = task == "image-classification" and _ends_in_logits(model)
+    told = ("image-classification", "image-segmentation")
+    from_logits = task in told and _ends_in_logits(model)
 
     from keras_arch.export import signatures  # It imports TensorFlow.
 
     def make(labels_file: Path) -> Any:
         if task == "image-classification":
             return signatures.classifier(model, preprocessing, labels_file, from_logits)
+        if task == "image-segmentation":
+            return signatures.segmenter(model, preprocessing, labels_file, from_logits)
         if task == "image-to-image":
             return signatures.translator(model, preprocessing, target)
         drawn = latent["size"], latent["distribution"]
@@ -266,6 +274,15 @@ def _check_card(
                 "one number a class"
             )
         _check_labels(model, labels, outputs[0])
+        return target
+    if task == "image-segmentation":
+        outputs = tuple(model.output_shape[1:])
+        if len(outputs) != 3 or outputs[-1] < 2:
+            raise ArgumentError(
+                f"model {model.name!r} has outputs of shape {outputs}; those of a segmentation "
+                "network are maps of two or more classes"
+            )
+        _check_labels(model, labels, outputs[-1])
         return target
     if task == "conditional-image-generation":
         _check_labels(model, labels, _told_classes(model))

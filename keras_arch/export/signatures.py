@@ -83,6 +83,47 @@ def classifier(
     )
 
 
+def segmenter(
+    model: keras.Model, preprocessing: Preprocessing, labels_file: Path, from_logits: bool
+) -> Servable:
+    """Pixels or encoded images to the classes of their pixels.
+
+    Args:
+        model: From preprocessed images to probabilities or logits `(batch, height, width,
+            classes)`.
+        preprocessing: What pixels go through first.
+        labels_file: One label a line, in the order of the classes. It becomes an asset.
+        from_logits: Whether the softmax is still to be taken.
+
+    Returns:
+        The signatures `serving_default` (input `image`) and `serving_bytes` (`image_bytes`).
+    """
+    module = _module_of(model)
+    module.labels = tf.saved_model.Asset(str(labels_file))
+
+    def segment(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = tf.cast(model(images, training=False), tf.float32)
+        probabilities = tf.nn.softmax(outputs) if from_logits else outputs
+        classes = tf.cast(tf.argmax(probabilities, axis=-1, output_type=tf.int32), tf.uint8)
+        return {"probabilities": probabilities, "classes": classes}
+
+    shape = (None, None, None, preprocessing.channels)
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, "image")])
+    def on_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return segment(preprocessing(image))
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")])
+    def on_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return segment(_from_files(image_bytes, preprocessing))
+
+    return Servable(
+        module,
+        {"serving_default": on_pixels, "serving_bytes": on_bytes},
+        _black_images(preprocessing),
+    )
+
+
 def generator(
     model: keras.Model, preprocessing: Preprocessing, size: int, distribution: str
 ) -> Servable:

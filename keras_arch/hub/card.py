@@ -15,6 +15,7 @@ from keras_arch.registry import LATENTS, TASKS, entry
 # those without a condition.
 _PIPELINES = {
     "image-classification": "image-classification",
+    "image-segmentation": "image-segmentation",
     "unconditional-image-generation": "unconditional-image-generation",
     "conditional-image-generation": "unconditional-image-generation",
     "image-to-image": "image-to-image",
@@ -37,11 +38,13 @@ class Card:
         name: What the model is called, in one line.
         architecture: Name of the builder, for example `"CIFARResNet"`.
         arguments: The builder's arguments; values that JSON can hold.
-        task: `"image-classification"`, `"unconditional-image-generation"`,
-            `"conditional-image-generation"` (with labels and latent), `"image-to-image"` (with
-            neither) or `"discriminator"`.
+        task: `"image-classification"`, `"image-segmentation"` (with labels),
+            `"unconditional-image-generation"`, `"conditional-image-generation"` (with labels and
+            latent), `"image-to-image"` (with neither) or `"discriminator"`.
         preprocessing: How pixels become the input (or, for a generator, how its output becomes
             pixels: `card.preprocessing.to_pixels(images)`).
+        colors: For `"image-segmentation"`, red, green and blue of each class in pictures, or
+            `None` for those of PASCAL VOC.
         labels: Names of the classes in the order of the outputs, or of the labels that a
             conditional generator takes, or `None`.
         latent: For a generator `{"size": 100, "distribution": "normal", "uniform" or "unit"}`.
@@ -54,6 +57,7 @@ class Card:
         repository: `"user/repo"` where it is published, or `None`.
         target_preprocessing: For `"image-to-image"`, how the output becomes pixels. Default: as
             the input comes from them.
+        base: What it was fine-tuned from: `"hf://user/repo"` or the name of a model; else `None`.
 
     Raises:
         ArgumentError: If a value cannot be right; the message names it.
@@ -82,10 +86,16 @@ class Card:
     paper: str = ""
     repository: str | None = None
     target_preprocessing: Preprocessing | None = None
+    colors: list[tuple[int, int, int]] | None = None
+    base: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip() or "\n" in self.name:
             raise ArgumentError(f"a card's name must be one line of text, got {self.name!r}")
+        if self.base is not None and (not isinstance(self.base, str) or not self.base.strip()):
+            raise ArgumentError(
+                f"a card's base must be hf://user/repo or a name, got {self.base!r}"
+            )
         if self.task not in TASKS:
             raise ArgumentError(
                 f"a card's task must be one of {', '.join(TASKS)}, got {self.task!r}"
@@ -103,6 +113,7 @@ class Card:
             object.__setattr__(self, field, list(value))
         self._check_latent()
         self._check_task()
+        self._check_colors()
         metrics = {name: _figure(name, value) for name, value in self.metrics.items()}
         object.__setattr__(self, "metrics", metrics)
         for field in ("arguments", "recipe"):
@@ -145,6 +156,25 @@ class Card:
                 f"a card's target_preprocessing must be a Preprocessing, got {target!r}"
             )
 
+    def _check_colors(self) -> None:
+        """A segmentation network has a name for each class, and a colour for each or for none."""
+        if self.task == "image-segmentation" and not self.labels:
+            raise ArgumentError("a card of a segmentation network needs labels")
+        if self.colors is None:
+            return
+        if self.task != "image-segmentation":
+            raise ArgumentError(f"a card's colors are of image-segmentation, not of {self.task}")
+        colors = [tuple(color) for color in self.colors]
+        if len(colors) != len(self.labels) or any(
+            len(color) != 3 or any(type(part) is not int or not 0 <= part <= 255 for part in color)
+            for color in colors
+        ):
+            raise ArgumentError(
+                f"a card's colors must be red, green and blue in 0 to 255 for each of "
+                f"{len(self.labels)} classes, got {self.colors!r}"
+            )
+        object.__setattr__(self, "colors", colors)
+
     @property
     def output_preprocessing(self) -> Preprocessing:
         """What turns made images into pixels: `card.output_preprocessing.to_pixels(images)`."""
@@ -154,9 +184,13 @@ class Card:
         """A description that JSON can hold; `from_dict` reads it back."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["preprocessing"] = self.preprocessing.to_dict()
-        # Left out where it is not needed: versions that do not know it read the card all the same.
-        target = fields.pop("target_preprocessing")
-        return fields if target is None else fields | {"target_preprocessing": target.to_dict()}
+        # Left out where they are not needed: versions that do not know them read the card all the
+        # same.
+        target, base = fields.pop("target_preprocessing"), fields.pop("base")
+        colors = fields.pop("colors")
+        fields |= {} if colors is None else {"colors": [list(color) for color in colors]}
+        fields |= {} if target is None else {"target_preprocessing": target.to_dict()}
+        return fields if base is None else fields | {"base": base}
 
     @classmethod
     def from_dict(cls, description: dict[str, Any]) -> "Card":
@@ -229,6 +263,7 @@ def readme(card: Card, *, samples: bool = False) -> str:
         f"# {card.name}",
         "![Samples](samples.png)" if samples else "",
         card.description.strip(),
+        f"Fine-tuned from `{card.base}`." if card.base else "",
         f"`{card.architecture}({_arguments(card.arguments)})`, saved with keras_arch. "
         "It is made of stock Keras layers and opens in plain Keras too.",
         "## Use",
@@ -269,9 +304,17 @@ def _metadata(card: Card) -> str:
         datasets=datasets or None,
         tags=["keras_arch", card.architecture, *more],
         model_name=card.name,
+        base_model=_repository(card.base),
         eval_results=results or None,
     )
     return data.to_yaml()
+
+
+def _repository(base: str | None) -> str | None:
+    """The Hub's name of what a model was fine-tuned from, if it is there."""
+    if base is None or not base.startswith("hf://"):
+        return None
+    return base.removeprefix("hf://").partition("@")[0]
 
 
 def _usage(card: Card) -> str:
@@ -309,7 +352,9 @@ def _usage(card: Card) -> str:
             ]
         else:
             lines.append("outputs = opened.model(opened.card.preprocessing(images))")
-        if card.labels:
+        if card.task == "image-segmentation":
+            lines.append("classes = keras.ops.argmax(outputs, -1)  # numbers of opened.card.labels")
+        elif card.labels:
             lines.append("labels = [opened.card.labels[i] for i in keras.ops.argmax(outputs, -1)]")
     return "```python\n" + "\n".join(lines) + "\n```"
 
@@ -362,11 +407,23 @@ def _argument(card: Card, name: str) -> Any:
 
 
 def _classes(card: Card) -> str:
+    if card.task == "image-segmentation":
+        return _painted_classes(card)
     if card.task != "conditional-image-generation":
         return ""
     listed = [f"{i} {label}" for i, label in enumerate(card.labels[:_LISTED_CLASSES])]
     more = len(card.labels) - len(listed)
     return f"Labels: {', '.join(listed)}{f' and {more} more' if more else ''}."
+
+
+def _painted_classes(card: Card) -> str:
+    """A table of the classes of pixels and their colours."""
+    colors = card.colors or [None] * len(card.labels)
+    rows = [
+        f"| {number} | {label} | {'#{:02x}{:02x}{:02x}'.format(*color) if color else ''} |"
+        for number, (label, color) in enumerate(zip(card.labels, colors, strict=True))
+    ]
+    return "| Class | Name | Colour |\n|---|---|---|\n" + "\n".join(rows)
 
 
 def _pixels(card: Card) -> str:
@@ -376,7 +433,12 @@ def _pixels(card: Card) -> str:
             f"The model makes {_images(card.preprocessing)} y: {_formula('y', card.preprocessing)}."
         )
     p = card.preprocessing
-    seen = f"The model sees {_images(p)} (`{p.resize}` brings others there): "
+    way = f"`{p.resize}` brings others there"
+    if p.crop is not None:
+        sides = sorted({math.floor(side / p.crop) for side in p.size})
+        way = f"the centre of others, whose shorter side `{p.resize}` brings to "
+        way += " or ".join(map(str, sides))
+    seen = f"The model sees {_images(p)} ({way}): "
     seen += f"{_formula('input', p)}."
     if card.task != "image-to-image":
         return seen

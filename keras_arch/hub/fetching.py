@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from keras_arch.errors import ArgumentError, HubError, IntegrityError
 from keras_arch.files import atomic_directory
-from keras_arch.hub import layout, remote
+from keras_arch.hub import converting, foreign, layout, remote
 from keras_arch.hub.card import Card
 from keras_arch.hub.layout import CORE, README, RECORD, TRAINING, Record
 from keras_arch.hub.references import Repository, parse
@@ -26,7 +26,8 @@ class Opened:
 
     Attributes:
         model: Not compiled.
-        card: `None` for a model that keras_arch did not save.
+        card: What is known of it, also of a converted one; `None` for another Keras model that
+            keras_arch did not save.
         directory: Where its files are; read only, it may be a cache.
         training: The folder `training/` if it is there and was asked for, else `None`.
     """
@@ -44,6 +45,10 @@ def load(reference: str | os.PathLike[str], *, token: str | None = None) -> "ker
     nothing that comes with a model is ever run: pickled data, Lambda layers and classes that are
     not Keras' own are refused. A Keras model that keras_arch did not save has no record of
     hashes; it is loaded with the same refusals and a warning.
+
+    Repositories of timm (`hf://timm/resnet50.a1_in1k`: its `resnet` and `vgg`) and of ResNets of
+    the transformers library (`hf://microsoft/resnet-50`) are recognised by their `config.json`,
+    and converted. The converted model is kept beside the Hub's cache, by commit.
 
     Args:
         reference: A model directory, `"hf://user/repo"` or `"hf://user/repo@revision"`,
@@ -102,8 +107,7 @@ def open(
         ...     hub.open(hub.save(model, f"{folder}/flat", card)).card.preprocessing.size
         (8, 8)
     """
-    source = _source(reference, token)
-    record = read_record(source)
+    source, record = _source_and_record(reference, token)
     names = _needed(source, record)
     with_training = training and record is not None and bool(record.training)
     if with_training:
@@ -154,6 +158,9 @@ def read_card(reference: str | os.PathLike[str], *, token: str | None = None) ->
     source = _source(reference, token)
     record = read_record(source)
     if record is None:
+        theirs = foreign.recognise(source.fetch, source.where)
+        if theirs is not None:
+            return theirs.card(converting.name_of(source), source.where)
         _needed(source, record)
         raise HubError(no_record(source.where))
     return record.card
@@ -201,8 +208,7 @@ def pull(
     """
     directory = Path(directory).expanduser()
     before = layout.before_replacing(directory)
-    source = _source(reference, token)
-    record = read_record(source)
+    source, record = _source_and_record(reference, token)
     names = _needed(source, record)
     if record:
         names = [name for name in record.sha256 if training or name not in record.training]
@@ -253,6 +259,19 @@ def _source(reference: str | os.PathLike[str], token: str | None) -> Source:
     if not place.path.is_dir():
         raise HubError(f"there is no model at {place}; check the address")
     return FolderSource(place.path, str(place))
+
+
+def _source_and_record(
+    reference: str | os.PathLike[str], token: str | None
+) -> tuple[Source, Record | None]:
+    """Where a model is and its record; of another library's, those of the converted copy."""
+    source = _source(reference, token)
+    record = read_record(source)
+    if record is None and (theirs := foreign.recognise(source.fetch, source.where)) is not None:
+        directory = converting.converted(source, theirs)
+        source = FolderSource(directory, source.where, source.remedy)
+        record = read_record(source)
+    return source, record
 
 
 def read_record(source: Source) -> Record | None:

@@ -1,10 +1,15 @@
-"""Figures of what generators make: NumPy arrays in, numbers out, on any Keras backend.
+"""Figures of what networks make, on any Keras backend.
 
 Distances between features (`frechet_distance`, `kernel_distance`), figures of samples
 (`inception_score`, `precision_recall`, `density_coverage`), the Parzen log-likelihood of the first
 GANs, and sharpness. `evaluate` takes several of them from images through a `FeatureNetwork`.
+
+Of segmentations: the figures of a confusion matrix of pixels (`pixel_scores`, or `MeanIU` and its
+kin in `model.fit`), of boundaries (`boundary_f_score`), and those of ISBI-2012 (`pixel_error`,
+`rand_error`, `warping_error`).
 """
 
+from keras_arch.metrics.boundaries import boundary_f_score, boundary_of
 from keras_arch.metrics.distances import (
     FeatureStatistics,
     KernelDistance,
@@ -19,6 +24,13 @@ from keras_arch.metrics.evaluation import (
     evaluate,
 )
 from keras_arch.metrics.likelihood import ParzenEstimate, parzen_log_likelihood
+from keras_arch.metrics.membranes import (
+    pixel_error,
+    rand_error,
+    thinned,
+    warped,
+    warping_error,
+)
 from keras_arch.metrics.neighbours import nearest
 from keras_arch.metrics.networks import Activations, FeatureNetwork, classifier, inception
 from keras_arch.metrics.scores import (
@@ -29,6 +41,17 @@ from keras_arch.metrics.scores import (
     inception_score,
     precision_recall,
 )
+from keras_arch.metrics.segmentation import (
+    Dice,
+    FrequencyWeightedIU,
+    MeanAccuracy,
+    MeanIU,
+    PixelAccuracy,
+    PixelMetric,
+    per_class,
+    pixel_confusion,
+    pixel_scores,
+)
 from keras_arch.metrics.sharpness import mean_gradient_magnitude
 
 __all__ = [
@@ -36,14 +59,22 @@ __all__ = [
     "LOWER_IS_BETTER",
     "Activations",
     "DensityCoverage",
+    "Dice",
     "Evaluation",
     "FeatureNetwork",
     "FeatureStatistics",
+    "FrequencyWeightedIU",
     "GenerativeFigures",
     "InceptionScore",
     "KernelDistance",
+    "MeanAccuracy",
+    "MeanIU",
     "ParzenEstimate",
+    "PixelAccuracy",
+    "PixelMetric",
     "PrecisionRecall",
+    "boundary_f_score",
+    "boundary_of",
     "classifier",
     "density_coverage",
     "evaluate",
@@ -54,5 +85,13 @@ __all__ = [
     "mean_gradient_magnitude",
     "nearest",
     "parzen_log_likelihood",
+    "per_class",
+    "pixel_confusion",
+    "pixel_error",
+    "pixel_scores",
     "precision_recall",
+    "rand_error",
+    "thinned",
+    "warped",
+    "warping_error",
 ]

@@ -367,7 +367,9 @@ def _describe_resize(preprocessing: Any) -> str:
         return f"by {getattr(preprocessing, '__name__', type(preprocessing).__name__)}"
     method = preprocessing.resize
     smooth = "" if method in ("nearest", "pad") else " with antialias"
-    return f"{size[0]}x{size[1]}x{preprocessing.channels} px {method}{smooth}"
+    crop = preprocessing.crop
+    cut = "" if crop is None else f", the centre {crop:.6g} of the shorter side"
+    return f"{size[0]}x{size[1]}x{preprocessing.channels} px {method}{smooth}{cut}"
 
 
 def _digest(model: keras.Model) -> str:

@@ -4,41 +4,65 @@ Every builder uses stock Keras layers only, so that a saved model opens without 
 """
 
 import fnmatch
-import re
 from typing import Any
 
 import keras
 
 from keras_arch import registry
-from keras_arch.blocks import room_for_deep_graphs, trainable_parameters
+from keras_arch.blocks import trainable_parameters
 from keras_arch.errors import ArgumentError
+from keras_arch.models.alexnet import AlexNet
 from keras_arch.models.cgan import CGANDiscriminator, CGANGenerator
 from keras_arch.models.cifar_resnet import CIFARResNet
 from keras_arch.models.cyclegan import CycleGANGenerator
 from keras_arch.models.dcgan import DCGANDiscriminator, DCGANGenerator
+from keras_arch.models.fcn import FCN8s, FCN16s, FCN32s
 from keras_arch.models.gan import GANDiscriminator, GANGenerator
+from keras_arch.models.googlenet import GoogLeNet
 from keras_arch.models.lapgan import LAPGANDiscriminator, LAPGANGenerator
 from keras_arch.models.patch_discriminator import PatchDiscriminator, receptive_field
 from keras_arch.models.pix2pix import Pix2PixGenerator, with_inference
+from keras_arch.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101, ResNet152
+from keras_arch.models.stages import features, keras_cv_backbone
+from keras_arch.models.unet import UNet, unet_output_size, unet_sizes
+from keras_arch.models.vgg import VGG11, VGG13, VGG16, VGG19
 
 __all__ = [
+    "VGG11",
+    "VGG13",
+    "VGG16",
+    "VGG19",
+    "AlexNet",
     "CGANDiscriminator",
     "CGANGenerator",
     "CIFARResNet",
     "CycleGANGenerator",
     "DCGANDiscriminator",
     "DCGANGenerator",
+    "FCN8s",
+    "FCN16s",
+    "FCN32s",
     "GANDiscriminator",
     "GANGenerator",
+    "GoogLeNet",
     "LAPGANDiscriminator",
     "LAPGANGenerator",
     "PatchDiscriminator",
     "Pix2PixGenerator",
+    "ResNet18",
+    "ResNet34",
+    "ResNet50",
+    "ResNet101",
+    "ResNet152",
+    "UNet",
     "create",
     "features",
+    "keras_cv_backbone",
     "list_models",
     "receptive_field",
     "trainable_parameters",
+    "unet_output_size",
+    "unet_sizes",
     "with_inference",
 ]
 
@@ -89,33 +113,3 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
             f"{name} has no argument {unknown[0]!r}; it has {', '.join(sorted(known))}"
         )
     return entry.builder(**arguments)
-
-
-def features(model: keras.Model) -> keras.Model:
-    """A backbone's feature maps by name, for any model whose stages are named.
-
-    Args:
-        model: A model with layers named `stage1`, `stage2`, ...
-
-    Returns:
-        A `keras.Model` on the same input with the outputs `{"stage1": map, ...}`; it shares the
-        weights of the model.
-
-    Raises:
-        ArgumentError: If no layer is named as a stage.
-
-    Example:
-        >>> pyramid = features(CIFARResNet(depth=20))
-        >>> {name: tuple(map.shape[1:]) for name, map in pyramid.output.items()}
-        {'stage1': (32, 32, 16), 'stage2': (16, 16, 32), 'stage3': (8, 8, 64)}
-    """
-    stages = {
-        layer.name: layer.output for layer in model.layers if re.fullmatch(r"stage\d+", layer.name)
-    }
-    if not stages:
-        raise ArgumentError(
-            f"model {model.name!r} has no layer named stage1, stage2, ...: nothing to take "
-            "features from"
-        )
-    with room_for_deep_graphs():
-        return keras.Model(model.input, stages, name=f"{model.name}_features")

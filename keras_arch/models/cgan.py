@@ -18,6 +18,7 @@ from keras_arch import blocks
 from keras_arch.errors import ArgumentError
 from keras_arch.models.gan import DISCRIMINATOR_RANGE, GENERATOR_RANGE
 from keras_arch.registry import register
+from keras_arch.weights import Weights, load_weights
 
 PAPER = "Mirza, Osindero: Conditional Generative Adversarial Nets (2014)"
 URL = "https://arxiv.org/abs/1411.1784"
@@ -40,7 +41,7 @@ def CGANGenerator(
     label_units: int = 1000,
     joint_units: int = 1200,
     dropout: float = DROPOUT,
-    weights: str | None = None,
+    weights: Weights = None,
     name: str | None = None,
 ) -> keras.Model:
     """The conditional GAN's generator: latent and label, each with a hidden layer, then joined.
@@ -56,7 +57,7 @@ def CGANGenerator(
         label_units: Width of the label's hidden layer.
         joint_units: Width of the joint hidden layer.
         dropout: Part of each hidden layer that is dropped in training. Default the paper's .5.
-        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
         name: Name of the model.
 
     Returns:
@@ -100,7 +101,7 @@ def CGANGenerator(
     x = layers.Reshape(image_shape, name="pixels_map")(x)
     x = layers.Activation("sigmoid", dtype=blocks.output_dtype(), name="output")(x)
     model = keras.Model([latent, label], x, name=name or "cgan_generator")
-    return blocks.load_weights(model, weights)
+    return load_weights(model, weights, "CGANGenerator")
 
 
 @register(
@@ -116,7 +117,7 @@ def CGANDiscriminator(
     image_units: int = 240,
     label_units: int = 50,
     joint_units: int = 240,
-    weights: str | None = None,
+    weights: Weights = None,
     name: str | None = None,
 ) -> keras.Model:
     """The conditional GAN's discriminator: maxout of image and of label, then of both.
@@ -130,7 +131,7 @@ def CGANDiscriminator(
         image_units: Maxout units of the image's hidden layer.
         label_units: Maxout units of the label's hidden layer.
         joint_units: Maxout units of the joint hidden layer.
-        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
         name: Name of the model.
 
     Returns:
@@ -166,7 +167,7 @@ def CGANDiscriminator(
         name="logits",
     )(x)
     model = keras.Model([image, label], x, name=name or "cgan_discriminator")
-    return blocks.load_weights(model, weights)
+    return load_weights(model, weights, "CGANDiscriminator")
 
 
 def _hidden(x, units, dropout, name):

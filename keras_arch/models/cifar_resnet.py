@@ -4,12 +4,15 @@ K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition.
 """
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from keras_arch import blocks
 from keras_arch.errors import ArgumentError
-from keras_arch.models.head import add_classifier, check_input_shape
+from keras_arch.models.head import add_classifier, check_input_shape, check_top
+from keras_arch.models.residual import convolution
+from keras_arch.models.residual import shortcut as residual_shortcut
 from keras_arch.registry import register
+from keras_arch.weights import Weights, load_weights
 
 STAGE_FILTERS = (16, 32, 64)
 
@@ -37,7 +40,7 @@ def CIFARResNet(
     residual: bool = True,
     shortcut: str = "A",
     include_top: bool = True,
-    weights: str | None = None,
+    weights: Weights = None,
     input_shape: tuple[int, int, int] | None = None,
     pooling: str | None = None,
     classes: int = 10,
@@ -56,7 +59,7 @@ def CIFARResNet(
             paper's choice on CIFAR; no parameters), `"B"` projects with a 1x1 convolution and
             batch norm.
         include_top: End in global average pooling and the classifier.
-        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
         input_shape: `(height, width, channels)` in pixels. Default (32, 32, 3).
         pooling: Without top: `"avg"` or `"max"` over the last map, or `None` for the map itself.
         classes: Number of classes.
@@ -89,10 +92,11 @@ def CIFARResNet(
         raise ArgumentError(
             f"shortcut must be 'A' (zero padding) or 'B' (projection), got {shortcut!r}"
         )
+    check_top(include_top, pooling, classes, classifier_activation)
     input_shape = check_input_shape(input_shape, default=(32, 32, 3), minimum=4)
 
     image = keras.Input(input_shape, name="image")
-    x = _convolution(image, STAGE_FILTERS[0], 1, "stem", synchronized)
+    x = convolution(image, STAGE_FILTERS[0], 3, 1, "stem", synchronized=synchronized)
     x = layers.Activation("relu", name="stem")(x)
     blocks_per_stage = (depth - 2) // 6
     for stage, filters in enumerate(STAGE_FILTERS, start=1):
@@ -121,61 +125,21 @@ def CIFARResNet(
         model = keras.Model(
             image, output, name=name or f"{'resnet' if residual else 'plain'}{depth}"
         )
-    return blocks.load_weights(model, weights)
+    return load_weights(model, weights, "CIFARResNet", residual=residual)
 
 
 def _block(x, filters, *, stride, residual, shortcut, synchronized, prefix, name):
     """Two 3x3 convolutions, with the identity added where the network is residual."""
     identity = x
-    x = _convolution(x, filters, stride, f"{prefix}_1", synchronized)
+    x = convolution(x, filters, 3, stride, f"{prefix}_1", synchronized=synchronized)
     x = layers.Activation("relu", name=f"{prefix}_1")(x)
-    x = _convolution(x, filters, 1, f"{prefix}_2", synchronized)
+    x = convolution(x, filters, 3, 1, f"{prefix}_2", synchronized=synchronized)
     if residual:
-        if stride > 1 or identity.shape[-1] != filters:
-            identity = _shortcut(identity, filters, stride, shortcut, synchronized, prefix)
+        identity = residual_shortcut(
+            identity, filters, stride, shortcut, prefix, synchronized=synchronized
+        )
         x = layers.Add(name=f"{prefix}_add")([x, identity])
     return layers.Activation("relu", name=name)(x)
-
-
-def _convolution(x, filters, stride, name, synchronized):
-    """A 3x3 convolution with one pixel of zeros on every side, and batch norm."""
-    if stride > 1:
-        # Keras' "same" pads only below and right when it strides over an even size; the
-        # reference pads every side.
-        x = layers.ZeroPadding2D(1, data_format="channels_last", name=f"{name}_pad")(x)
-    x = layers.Conv2D(
-        filters,
-        3,
-        strides=stride,
-        padding="valid" if stride > 1 else "same",
-        use_bias=False,
-        kernel_initializer=blocks.he_normal(),
-        data_format="channels_last",
-        name=f"{name}_conv",
-    )(x)
-    return blocks.batch_norm(f"{name}_norm", synchronized=synchronized)(x)
-
-
-def _shortcut(x, filters, stride, option, synchronized, prefix):
-    """Bring the identity to the block's output shape by option A or B."""
-    if option == "B":
-        x = layers.Conv2D(
-            filters,
-            1,
-            strides=stride,
-            use_bias=False,
-            kernel_initializer=blocks.he_normal(),
-            data_format="channels_last",
-            name=f"{prefix}_shortcut_conv",
-        )(x)
-        return blocks.batch_norm(f"{prefix}_shortcut_norm", synchronized=synchronized)(x)
-    if stride > 1:
-        # Pooling over one pixel is the stock way to say "every second pixel".
-        x = layers.MaxPooling2D(
-            1, strides=stride, data_format="channels_last", name=f"{prefix}_shortcut_subsample"
-        )(x)
-    missing = filters - x.shape[-1]
-    return ops.pad(x, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)))
 
 
 def _nearest_depths(depth):

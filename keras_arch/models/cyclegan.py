@@ -9,9 +9,10 @@ norm: two halvings, residual blocks at a quarter of the size, two doublings. Its
 import keras
 from keras import layers, ops
 
-from keras_arch.blocks import instance_norm, load_weights, output_dtype, reflect_pad
+from keras_arch.blocks import instance_norm, output_dtype, reflect_pad
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import register
+from keras_arch.weights import Weights, load_weights
 
 # The image is halved and doubled twice.
 MULTIPLE = 4
@@ -34,7 +35,7 @@ def CycleGANGenerator(
     image_shape: tuple[int, int, int] = (256, 256, 3),
     output_channels: int = 3,
     filters: int = 64,
-    weights: str | None = None,
+    weights: Weights = None,
     name: str | None = None,
 ) -> keras.Model:
     """CycleGAN's generator: residual blocks between two halvings and two doublings.
@@ -49,7 +50,7 @@ def CycleGANGenerator(
             at least 8.
         output_channels: Channels of the image that comes out.
         filters: Filters of the first layer, doubled at each of the two halvings.
-        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
         name: Name of the model.
 
     Returns:
@@ -88,7 +89,7 @@ def CycleGANGenerator(
     x = _same(x, output_channels, 7, "output")
     x = layers.Activation("tanh", dtype=output_dtype(), name="output")(x)
     model = keras.Model(image, x, name=name or f"cyclegan_generator_{blocks}_blocks")
-    return load_weights(model, weights)
+    return load_weights(model, weights, "CycleGANGenerator")
 
 
 def _check(blocks, image_shape, output_channels, filters):

@@ -22,6 +22,7 @@ from keras import layers
 from keras_arch import blocks
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import register
+from keras_arch.weights import Weights, load_weights
 
 PAPER = (
     "Radford, Metz, Chintala: Unsupervised Representation Learning with Deep Convolutional "
@@ -55,7 +56,7 @@ def DCGANGenerator(
     latent_size: int = 100,
     variant: str = "port",
     filters: int | None = None,
-    weights: str | None = None,
+    weights: Weights = None,
     synchronized: bool = False,
     classes: int | None = None,
     name: str | None = None,
@@ -72,7 +73,7 @@ def DCGANGenerator(
         variant: `"port"` or `"paper"`.
         filters: Filters of the last hidden layer, doubled at each halving of the map up to 1024.
             Default 64 (port) or 128 (paper).
-        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
         synchronized: Batch norm statistics over all replicas of a distribution strategy.
         classes: `None`, or a number of classes for a generator of the class that it is asked for:
             the label, as zeros and a one, is joined to the latent (3,658,624 parameters for ten
@@ -121,7 +122,7 @@ def DCGANGenerator(
     x = _upsample(x, channels, variant, "output_conv")
     x = layers.Activation("tanh", dtype=blocks.output_dtype(), name="output")(x)
     model = keras.Model(inputs, x, name=name or "dcgan_generator")
-    return blocks.load_weights(model, weights)
+    return load_weights(model, weights, "DCGANGenerator")
 
 
 @register(
@@ -141,7 +142,7 @@ def DCGANDiscriminator(
     variant: str = "port",
     filters: int | None = None,
     batch_norm: bool = True,
-    weights: str | None = None,
+    weights: Weights = None,
     synchronized: bool = False,
     classes: int | None = None,
     name: str | None = None,
@@ -160,7 +161,7 @@ def DCGANDiscriminator(
         batch_norm: `False` leaves batch norm out, for losses with a gradient penalty: the penalty
             is about one image at a time, and batch norm mixes them (Gulrajani et al. 2017,
             section 4).
-        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
         synchronized: Batch norm statistics over all replicas of a distribution strategy.
         classes: `None`, or a number of classes for a discriminator that is told the class: each
             has a learned plane of pixels, which is joined to the image as one more channel
@@ -202,7 +203,7 @@ def DCGANDiscriminator(
         name="logits",
     )(x)
     model = keras.Model(inputs, x, name=name or "dcgan_discriminator")
-    return blocks.load_weights(model, weights)
+    return load_weights(model, weights, "DCGANDiscriminator")
 
 
 def _widths(image_size, channels, variant, filters):

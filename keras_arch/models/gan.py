@@ -18,6 +18,7 @@ from keras import layers
 from keras_arch import blocks
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import register
+from keras_arch.weights import Weights, load_weights
 
 PAPER = (
     "Goodfellow, Pouget-Abadie, Mirza, Xu, Warde-Farley, Ozair, Courville, Bengio: Generative "
@@ -115,7 +116,7 @@ def GANGenerator(
     latent_size: int = 100,
     units: int | None = None,
     output_activation: str | None = None,
-    weights: str | None = None,
+    weights: Weights = None,
     name: str | None = None,
 ) -> keras.Model:
     """Goodfellow's generator: a multi-layer perceptron from a latent to an image.
@@ -141,7 +142,7 @@ def GANGenerator(
         units: Width of the hidden layers. Default 1200 (mnist) or 8000.
         output_activation: `"sigmoid"`, `"linear"` or `"tanh"`. Default by variant: `"linear"` for
             `"cifar10"`, `"sigmoid"` for the others.
-        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
         name: Name of the model.
 
     Returns:
@@ -189,7 +190,7 @@ def GANGenerator(
     x = layers.Reshape(image_shape, name="pixels_map")(x)
     x = layers.Activation(activation, dtype=blocks.output_dtype(), name="output")(x)
     model = keras.Model(latent, x, name=name or "gan_generator")
-    return blocks.load_weights(model, weights)
+    return load_weights(model, weights, "GANGenerator")
 
 
 @register(
@@ -208,7 +209,7 @@ def GANDiscriminator(
     image_shape: tuple[int, int, int] | None = None,
     units: int | None = None,
     pieces: int = MAXOUT_PIECES,
-    weights: str | None = None,
+    weights: Weights = None,
     name: str | None = None,
 ) -> keras.Model:
     """Goodfellow's discriminator: two layers of maxout units, then one logit.
@@ -225,7 +226,7 @@ def GANDiscriminator(
             `GANGenerator`.
         units: Maxout units of both layers. Default 240, 1600 or 1200, by variant.
         pieces: Affine maps of each unit.
-        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
         name: Name of the model.
 
     Returns:
@@ -264,7 +265,7 @@ def GANDiscriminator(
         name="logits",
     )(x)
     model = keras.Model(image, x, name=name or "gan_discriminator")
-    return blocks.load_weights(model, weights)
+    return load_weights(model, weights, "GANDiscriminator")
 
 
 def _checked(variant, image_shape):

@@ -17,6 +17,7 @@ from keras import layers, ops
 from keras_arch import blocks
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import register
+from keras_arch.weights import Weights, load_weights
 
 PAPER = (
     "Denton, Chintala, Szlam, Fergus: Deep Generative Image Models using a Laplacian Pyramid of "
@@ -44,7 +45,7 @@ def LAPGANGenerator(
     latent_size: int = 100,
     filters: int = 64,
     units: int = 1200,
-    weights: str | None = None,
+    weights: Weights = None,
     name: str | None = None,
 ) -> keras.Model:
     """LAPGAN's generators, from the coarsest to the finest, as one model.
@@ -69,7 +70,7 @@ def LAPGANGenerator(
         latent_size: Length of the coarsest level's latent.
         filters: Filters of the hidden convolutions.
         units: Width of the coarsest level's hidden layers.
-        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
         name: Name of the model.
 
     Returns:
@@ -115,7 +116,7 @@ def LAPGANGenerator(
     x = layers.Activation("hard_tanh", dtype=blocks.output_dtype(), name="output")(x)
     inputs = [latent, *label] if label else latent
     model = keras.Model(inputs, x, name=name or "lapgan_generator")
-    return blocks.load_weights(model, weights)
+    return load_weights(model, weights, "LAPGANGenerator")
 
 
 @register(
@@ -139,7 +140,7 @@ def LAPGANDiscriminator(
     classes: int | None = 10,
     filters: int = 64,
     units: int = 600,
-    weights: str | None = None,
+    weights: Weights = None,
     name: str | None = None,
 ) -> keras.Model:
     """LAPGAN's discriminator of one level.
@@ -158,7 +159,7 @@ def LAPGANDiscriminator(
         classes: Number of classes, or `None` for a discriminator without labels.
         filters: Filters of the convolutions.
         units: Width of the coarsest level's hidden layers.
-        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
         name: Name of the model.
 
     Returns:
@@ -205,7 +206,7 @@ def LAPGANDiscriminator(
     model = keras.Model(
         inputs if inputs[1:] else image, x, name=name or f"lapgan_discriminator{size}"
     )
-    return blocks.load_weights(model, weights)
+    return load_weights(model, weights, "LAPGANDiscriminator")
 
 
 def _checked(sizes, channels, classes):

@@ -13,6 +13,7 @@ from keras import layers
 from keras_arch import blocks
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import register
+from keras_arch.weights import Weights, load_weights
 
 # Layers of stride 2 that give a receptive field; 1 is the network of 1x1 convolutions.
 STRIDED_LAYERS = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
@@ -45,7 +46,7 @@ def PatchDiscriminator(
     norm: str = "batch",
     filters: int = 64,
     synchronized: bool = False,
-    weights: str | None = None,
+    weights: Weights = None,
     name: str | None = None,
 ) -> keras.Model:
     """PatchGAN: a map of logits, each of which judges one patch of the image.
@@ -63,7 +64,7 @@ def PatchDiscriminator(
         norm: `"batch"` (pix2pix), or `"instance"` without gain and bias (CycleGAN).
         filters: Filters of the first layer, doubled a layer up to eight times as many.
         synchronized: Batch norm statistics over all replicas of a distribution strategy.
-        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
         name: Name of the model.
 
     Returns:
@@ -108,7 +109,7 @@ def PatchDiscriminator(
         x, 1, 1 if pixel else 4, stride=1, bias=not pixel or norm == "instance", name="logits"
     )
     model = keras.Model(inputs, x, name=name or f"patch_discriminator_{receptive_field}")
-    return blocks.load_weights(model, weights)
+    return load_weights(model, weights, "PatchDiscriminator")
 
 
 def receptive_field(model: keras.Model) -> int:

@@ -17,6 +17,7 @@ from keras import layers, ops
 from keras_arch import blocks
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import register
+from keras_arch.weights import Weights, load_weights
 
 # Halvings of the image, and whether maps of one size are joined.
 VARIANTS = {"unet_256": (8, True), "unet_128": (7, True), "encoder_decoder": (8, False)}
@@ -48,7 +49,7 @@ def Pix2PixGenerator(
     inference_norm: str = "batch",
     inference_dropout: bool = True,
     synchronized: bool = False,
-    weights: str | None = None,
+    weights: Weights = None,
     name: str | None = None,
 ) -> keras.Model:
     """Pix2pix's generator: a U-Net, or an encoder-decoder, from an image to an image.
@@ -78,7 +79,7 @@ def Pix2PixGenerator(
         inference_dropout: Keep dropout at inference, as the paper does.
         synchronized: Statistics over all replicas of a distribution strategy, where they are
             gathered (`"moving"`); with `"batch"` each replica has its own batch.
-        weights: `None` for random weights, or the path of a `.weights.h5` file.
+        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
         name: Name of the model.
 
     Returns:
@@ -132,7 +133,7 @@ def Pix2PixGenerator(
     x = layers.Conv2DTranspose(output_channels, name="output_conv", **_halving())(x)
     x = layers.Activation("tanh", dtype=blocks.output_dtype(), name="output")(x)
     model = keras.Model(image, x, name=name or f"pix2pix_{variant}")
-    return blocks.load_weights(model, weights)
+    return load_weights(model, weights, "Pix2PixGenerator")
 
 
 def with_inference(

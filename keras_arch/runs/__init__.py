@@ -3,13 +3,14 @@
 from keras_arch.runs.directory import RunDirectory, environment
 from keras_arch.runs.judging import diagnose, judge
 from keras_arch.runs.opening import model_address, open_model
+from keras_arch.runs.predicting import Prediction, predict
+from keras_arch.runs.segmenting import Segmentation
 from keras_arch.runs.training import Run, train
+from keras_arch.runs.transfer import finetune
 from keras_arch.runs.using import (
-    Prediction,
     evaluate,
     export_model,
     generate,
-    predict,
     push,
     translate,
 )
@@ -18,10 +19,12 @@ __all__ = [
     "Prediction",
     "Run",
     "RunDirectory",
+    "Segmentation",
     "diagnose",
     "environment",
     "evaluate",
     "export_model",
+    "finetune",
     "generate",
     "judge",
     "model_address",

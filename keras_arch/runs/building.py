@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_arch import config, models, registry, schedules, trainers
+from keras_arch import config, models, optimizers, registry, schedules, trainers
 from keras_arch.errors import ConfigError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.trainers.engine_tensorflow import compiles_faster
@@ -21,13 +21,16 @@ def make_optimizer(settings: config.Optimizer) -> keras.optimizers.Optimizer:
         >>> make_optimizer(config.Adam(name="adam", learning_rate=2e-4, beta_1=0.5)).beta_1
         0.5
     """
-    arguments = settings.model_dump(exclude={"name", "learning_rate", "average"})
+    arguments = settings.model_dump(
+        exclude={"name", "learning_rate", "average", "weight_decay", "weight_decay_on"}
+    )
     if settings.average is not None:
         # Kept beside the weights and never written over them.
         arguments |= {"use_ema": True, "ema_momentum": settings.average}
     classes = {
         "sgd": keras.optimizers.SGD,
         "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
         "rmsprop": keras.optimizers.RMSprop,
     }
     chosen = classes[settings.name]
@@ -35,7 +38,13 @@ def make_optimizer(settings: config.Optimizer) -> keras.optimizers.Optimizer:
         ramp = settings.momentum
         chosen = schedules.ScheduledSGD
         arguments["momentum"] = schedules.LinearRamp(ramp.start, ramp.end, ramp.steps)
-    return chosen(learning_rate=_learning_rate(settings.learning_rate), **arguments)
+    decay = getattr(settings, "weight_decay", 0.0)
+    if decay or settings.name == "adamw":
+        # Keras refuses an AdamW without, and has others count zero as a decay.
+        arguments["weight_decay"] = decay
+    made = chosen(learning_rate=_learning_rate(settings.learning_rate), **arguments)
+    kernels_only = decay and settings.weight_decay_on == "kernels"
+    return optimizers.decay_kernels_only(made) if kernels_only else made
 
 
 def _learning_rate(rate: Any) -> Any:
@@ -45,29 +54,47 @@ def _learning_rate(rate: Any) -> Any:
         return schedules.FlooredDecay(rate.initial, rate.factor, rate.floor)
     if isinstance(rate, config.LinearDecay):
         return schedules.ConstantThenLinear(rate.initial, rate.constant_steps, rate.decay_steps)
+    if isinstance(rate, config.Cosine):
+        return keras.optimizers.schedules.CosineDecay(
+            0.0 if rate.warmup_steps else rate.peak,
+            rate.decay_steps,
+            alpha=rate.floor / rate.peak,
+            warmup_target=rate.peak if rate.warmup_steps else None,
+            warmup_steps=rate.warmup_steps,
+        )
     return rate
 
 
-def build_network(builder: config.Builder, replicas: int = 1, **more: Any) -> keras.Model:
+def build_network(
+    builder: config.Builder,
+    replicas: int = 1,
+    synchronized: bool | str = "auto",
+    **more: Any,
+) -> keras.Model:
     """A network of a config; batch norm looks at all replicas where there are several."""
     known = registry.entry(builder.name).arguments
-    if replicas > 1 and "synchronized" in known:
-        more["synchronized"] = True
+    if "synchronized" in known and "synchronized" not in builder.arguments:
+        more["synchronized"] = replicas > 1 if synchronized == "auto" else synchronized
     return models.create(builder.name, **(builder.arguments | more))
 
 
 def published(builder: config.Builder, trained: keras.Model) -> keras.Model:
     """A trained network as it is shared: single precision, without a trace of the replicas."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        network = build_network(builder)
-    finally:
-        keras.config.set_dtype_policy(before)
+    network = in_single_precision(builder)
     # All variables: those of dropout's seeds decide what a network that keeps dropout gives.
     for own, other in zip(network.variables, trained.variables, strict=True):
         own.assign(keras.ops.convert_to_tensor(other))
     return network
+
+
+def in_single_precision(builder: config.Builder) -> keras.Model:
+    """A new network whatever the policy of the run."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        return build_network(builder)
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def jit_compile(recipe: config.Recipe, model: keras.Model) -> bool:

@@ -23,6 +23,7 @@ from keras_arch.runs.building import (
     published,
 )
 from keras_arch.runs.directory import RunDirectory
+from keras_arch.runs.job import Job
 from keras_arch.runs.judging import COUNTED, draw, judge_network, real_images
 
 _TASKS = {
@@ -39,7 +40,7 @@ _LEAST_JUDGED = 4
 _log = logging.getLogger("keras_arch")
 
 
-class Generation:
+class Generation(Job):
     """A generator, trained against one discriminator or one a level."""
 
     def __init__(self, checked: config.GeneratorConfig, preprocessing: Preprocessing) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import sys
 import tempfile
@@ -15,7 +16,8 @@ from keras_arch import callbacks, config, data, distribute, files, hub
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.runs.directory import RunDirectory
-from keras_arch.runs.recipes import Job, job_for
+from keras_arch.runs.job import Job
+from keras_arch.runs.recipes import job_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +91,7 @@ def train(
                 f"recipe.batch_size {checked.recipe.batch_size} is the batch over all replicas "
                 f"and must divide by their number, {replicas}"
             )
-        images = data.load(checked.data.source, checked.data.train, data_dir=checked.data.data_dir)
+        images = data.load(checked.data.address, checked.data.train, data_dir=checked.data.data_dir)
         resolved, preprocessing = _resolve(checked, images)
         job = job_for(resolved, preprocessing)
         job.check()
@@ -125,6 +127,7 @@ def _settings(recipe: config.Recipe) -> Iterator[None]:
 
 def _resolve(checked: config.Config, images: Any) -> tuple[config.Config, Preprocessing]:
     """Put measured values in place of their names."""
+    checked = _in_updates(checked, images)
     settings = checked.preprocessing
     if not isinstance(settings.mean, str):
         return checked, settings.build()
@@ -138,6 +141,30 @@ def _resolve(checked: config.Config, images: Any) -> tuple[config.Config, Prepro
     return resolved, settings.build(mean=rounded)
 
 
+def _in_updates(checked: config.Config, images: Any) -> config.Config:
+    """Say the lengths of cosine schedules in updates."""
+    recipe, changed = checked.recipe, {}
+    for name, value in recipe:
+        rate = getattr(value, "learning_rate", None)
+        if not isinstance(rate, config.Cosine):
+            continue
+        domains = [images.image, images.other] if isinstance(images, data.Unpaired) else [images]
+        examples = max(int(domain.cardinality()) for domain in domains)
+        examples *= getattr(checked.data, "tiles_per_image", 1)
+        per_step = recipe.batch_size * getattr(recipe, "n_critic", 1)
+        try:
+            resolved = rate.resolved(
+                # What is smaller than a batch is told when it is read.
+                max(1, examples // per_step),
+                # The schedule of fine-tuning begins where all layers learn.
+                max(1, recipe.epochs - getattr(recipe, "head_epochs", 0)),
+            )
+        except ValueError as error:
+            raise ConfigError(f"recipe.{name}.learning_rate: {error}") from None
+        changed[name] = value.model_copy(update={"learning_rate": resolved})
+    return checked.model_copy(update={"recipe": recipe.model_copy(update=changed)})
+
+
 def _fit(
     model: keras.Model,
     job: Job,
@@ -149,7 +176,7 @@ def _fit(
     """Train to the last epoch, from wherever the run is."""
     recipe = job.config.recipe
     start = saved.position if saved else callbacks.Position()
-    if start.epoch >= recipe.epochs:
+    if start.epoch >= recipe.epochs or job.has_enough(start.rows):
         saved.restore(model)
         return
     checkpoint = callbacks.Checkpoint(
@@ -163,26 +190,21 @@ def _fit(
         keras.callbacks.TensorBoard(str(directory.logs), write_graph=False),
         checkpoint,
         callbacks.LogTable(directory.table, directory.history, lambda: checkpoint.position.rows),
+        callbacks.StopWhen(lambda: job.has_enough(checkpoint.position.rows)),
         stop,
     ]
-    stretches = [(start.epoch + bool(start.step), recipe.epochs, 0)]
-    if start.step:
-        # An epoch that was begun is finished by a `fit` of its own, shorter than the others.
-        stretches.insert(0, (start.epoch, start.epoch + 1, start.step))
+    # An epoch that was begun is finished by a `fit` of its own, shorter than the others, and
+    # another phase has one of its own.
+    ends = {epoch for epoch in (*job.phases, recipe.epochs) if start.epoch < epoch}
+    ends |= {start.epoch + 1} if start.step else set()
+    ends = sorted(end for end in ends if end <= recipe.epochs)
     with stop:
-        for first, last, step in stretches:
-            if first == last:
-                continue
-            batches = data.training(
-                images,
-                job.preprocessing,
-                job.images_per_step,
-                seed=recipe.seed,
-                augment=job.config.data.augment,
-                start_epoch=first,
-                start_step=step,
-                cache=job.config.data.cache,
-            )
+        for first, last in itertools.pairwise((start.epoch, *ends)):
+            if job.has_enough(checkpoint.position.rows):
+                break
+            step = start.step if first == start.epoch else 0
+            job.enter(model, first)
+            batches = job.batches(images, first, step)
             model.fit(
                 batches.dataset,
                 initial_epoch=first,

@@ -19,9 +19,10 @@ from keras_arch.runs.building import (
     published,
 )
 from keras_arch.runs.directory import RunDirectory
+from keras_arch.runs.job import Job
 
 
-class Translation:
+class Translation(Job):
     """A generator from images to images, or two of them, one each way."""
 
     def __init__(self, checked: config.GeneratorConfig, preprocessing: Preprocessing) -> None:

@@ -1,35 +1,20 @@
 """What can be done with a trained model, wherever it is: in a run, a folder or on the Hub."""
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_arch import data, export, files, hub, pictures, trainers
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.runs.building import EVALUATION_BATCH
-from keras_arch.runs.classification import classification_figures
+from keras_arch.runs.classification import measure_classifier, write_report
 from keras_arch.runs.judging import sample_sheet
 from keras_arch.runs.opening import model_address, opened_with_card, trained_on
-
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """What a classifier says of one image.
-
-    Attributes:
-        path: The image file.
-        labels: The most probable classes, best first.
-        probabilities: Their probabilities.
-    """
-
-    path: Path
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
+from keras_arch.runs.predicting import read_image
+from keras_arch.runs.segmenting import evaluate_segmentation
 
 
 def evaluate(
@@ -48,13 +33,17 @@ def evaluate(
         source: As in `data.load`. Default: what the model was trained on.
         split: Default: the recipe's test split (for a generator, its training split).
         data_dir: As in `data.load`.
-        out: Folder for `metrics.json` and `confusion_matrix.png`, or `None`.
+        out: Folder for `metrics.json`, and of a classifier `confusion_matrix.png`,
+            `per_class.png`, `per_class.json` and `mistakes.png` (those it was surest of); of a
+            segmentation network `confusion_matrix.png`, `per_class.json`, `overlays.png` and
+            `close_ups.png`; or `None`.
         token: For a private repository.
 
     Returns:
-        For a classifier accuracy, error and loss; for a generator the means of its game against
-        the discriminator that was saved with it; for a translator of pairs its L1 error in
-        [-1, 1].
+        For a classifier accuracy, error and loss; for a segmentation network the figures of pixels
+        and boundaries of whole images at their own resolution; for a generator the means of its
+        game against the discriminator that was saved with it; for a translator of pairs its L1
+        error in [-1, 1].
 
     Raises:
         DataError: If the data is missing or does not fit the model.
@@ -64,6 +53,8 @@ def evaluate(
     opened = opened_with_card(ref, token=token, training=True)
     card = opened.card
     settings = trained_on(ref, card)
+    if card.task == "image-segmentation":
+        return evaluate_segmentation(opened, settings, source, split, data_dir, out)
     classifier = card.task == "image-classification"
     if not classifier and card.latent is None and card.task != "image-to-image":
         raise ArgumentError(
@@ -88,10 +79,11 @@ def evaluate(
             raise DataError(
                 f"{source} has {len(classes) if classes else 'no'} classes, the model {outputs}"
             )
-        figures, matrix = classification_figures(opened.model, batches, from_logits=False)
+        measured = measure_classifier(opened.model, batches, from_logits=False)
+        figures = measured.figures
         if out is not None:
             labels = card.labels or classes
-            pictures.confusion_matrix(matrix, labels, Path(out) / "confusion_matrix.png")
+            write_report(measured, batches, card.preprocessing, labels, Path(out))
     elif generator:
         figures = _evaluate_game(opened, batches)
     else:
@@ -176,52 +168,10 @@ def translate(
             raise ArgumentError(f"the result would replace {path}; give another folder")
     written = []
     for path, result in zip(paths, results, strict=True):
-        inputs = np.asarray(card.preprocessing(_read_image(path)[None]))
+        inputs = np.asarray(card.preprocessing(read_image(path)[None]))
         pixels = made.to_pixels(trainers.translate(opened.model, inputs)[0])
         written.append(pictures.save_png(pixels, result))
     return written
-
-
-def predict(
-    ref: str | Path,
-    images: Sequence[str | Path],
-    top: int = 5,
-    *,
-    token: str | None = None,
-) -> list[Prediction]:
-    """Classify image files.
-
-    Args:
-        ref: As in `model_address`.
-        images: JPEG, PNG or other files that Pillow reads.
-        top: How many classes to tell.
-        token: For a private repository.
-
-    Returns:
-        One `Prediction` an image.
-
-    Raises:
-        ArgumentError: If the model is no classifier.
-        DataError: If a file is missing or is no image.
-    """
-    opened = opened_with_card(ref, token=token)
-    card = opened.card
-    if card.task != "image-classification":
-        raise ArgumentError(f"{ref} is {card.architecture}, which does not classify images")
-    labels = card.labels or [str(i) for i in range(opened.model.output_shape[-1])]
-    predictions = []
-    for path in map(Path, images):
-        pixels = card.preprocessing(_read_image(path)[None])
-        probabilities = keras.ops.convert_to_numpy(opened.model(pixels, training=False))[0]
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        predictions.append(
-            Prediction(
-                path,
-                tuple(labels[i] for i in best),
-                tuple(float(probabilities[i]) for i in best),
-            )
-        )
-    return predictions
 
 
 def export_model(
@@ -232,6 +182,8 @@ def export_model(
     token: str | None = None,
 ) -> Path:
     """Write a model for TF Serving; see `export.saved_model`.
+
+    A classifier whose classes have no names, as converted ones may be, gives their numbers.
 
     Args:
         ref: As in `model_address`.
@@ -244,12 +196,15 @@ def export_model(
     """
     opened = opened_with_card(ref, token=token)
     card = opened.card
+    labels = card.labels
+    if labels is None and card.task == "image-classification":
+        labels = [str(number) for number in range(opened.model.output_shape[-1])]
     return export.saved_model(
         opened.model,
         directory,
         name=card.name,
         preprocessing=card.preprocessing,
-        labels=card.labels,
+        labels=labels,
         latent=card.latent,
         task=card.task,
         target_preprocessing=card.target_preprocessing,
@@ -321,19 +276,3 @@ def _class_number(label: int | str, labels: Sequence[str] | None, ref: Any) -> i
     if str(label).isdecimal() and int(label) < len(labels):
         return int(label)
     raise ArgumentError(f"{ref} draws {', '.join(labels)}; there is no class {label!r}")
-
-
-def _read_image(path: Path) -> np.ndarray:
-    """An image file as `uint8` `(height, width, 1 or 3)`."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            grey = image.mode in ("1", "L", "I", "I;16")
-            pixels = np.asarray(image.convert("L" if grey else "RGB"))
-    except FileNotFoundError:
-        raise DataError(f"image {path} does not exist") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"image {path} cannot be read: {reason}") from None
-    return pixels[..., None] if grey else pixels

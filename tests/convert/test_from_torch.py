@@ -14,7 +14,6 @@ from tests.models import golden
 GOLDENS = {
     "dcgan_netG": ("DCGANGenerator", {}),
     "dcgan_netD": ("DCGANDiscriminator", {}),
-    "akamaster_resnet20": ("CIFARResNet", {"classifier_activation": None}),
     "junyanz_nlayer_d_n3": ("PatchDiscriminator", {}),
 }
 
@@ -247,13 +246,19 @@ GOOD = {"model.0.weight": np.zeros((2, 3, 4, 4))}
     ("name", "state", "arguments", "word"),
     [
         ("GoogLeNetwork", GOOD, {}, "no architecture named 'GoogLeNetwork'"),
-        ("GANGenerator", GOOD, {}, "no converter; there is one for CIFARResNet, CycleGANGenerator"),
+        (
+            "GANGenerator",
+            GOOD,
+            {},
+            "no converter; there is one for AlexNet, CIFARResNet, CycleGANGenerator",
+        ),
         ("DCGANGenerator", GOOD, {}, "such as 'main.0.weight'; it begins with 'model.0.weight'"),
         ("DCGANGenerator", {}, {}, "got nothing"),
         ("DCGANGenerator", [1], {}, "got list"),
-        ("DCGANGenerator", {"state_dict": GOOD}, {}, "state_dict['state_dict'] must be an array"),
+        ("DCGANGenerator", {"other": GOOD}, {}, "state_dict['other'] must be an array"),
         ("DCGANGenerator", {"main.0.weight": "text"}, {}, "got str"),
-        ("DCGANGenerator", "model.pth", {}, "weights_only=True"),
+        ("DCGANGenerator", "absent.pth", {}, "No such file"),
+        ("DCGANGenerator", "model.onnx", {}, "or the path of a .safetensors or .pth file, got"),
         ("DCGANGenerator", "absent.safetensors", {}, "No such file"),
         ("DCGANGenerator", GOOD, {"weights": "a.weights.h5"}, "'a.weights.h5'"),
         ("DCGANGenerator", GOOD, {"colour": 1}, "no argument 'colour'"),

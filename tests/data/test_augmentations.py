@@ -73,6 +73,10 @@ def test_the_seed_alone_decides(change):
 def test_names():
     assert data.augmentations(["crop:4", "flip"]) == (data.RandomCrop(4), data.RandomFlip())
     assert data.augmentations(("crop",)) == (data.RandomCrop(4),)
+    assert data.augmentations(["randaugment:3,5.5"]) == (data.RandAugment(3, 5.5),)
+    assert data.augmentations(["randaugment:2:9"]) == data.augmentations(["randaugment:2,9"])
+    assert data.augmentations(["randaugment:1"]) == (data.RandAugment(1, 9),)
+    assert data.augmentations(["mixup:1", "cutmix"]) == (data.MixUp(1.0), data.CutMix(1.0))
     assert data.augmentations(()) == ()
     assert data.augmentations([abs]) == (abs,)
 
@@ -80,10 +84,17 @@ def test_names():
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (["flipp"], "'flipp'; there are crop:PIXELS, jitter:PIXELS and flip; did you mean flip?"),
-        (["crop:x"], "'crop:x' cannot be read; write crop:4, jitter:30 or flip"),
+        (["flipp"], "no augmentation named 'flipp'; there are crop:4, flip, jitter:30,"),
+        (["flipp"], "; did you mean flip?"),
+        (["crop:x"], "'crop:x' cannot be read; write crop:4"),
+        (["randaugment:2;9"], "'randaugment:2;9' cannot be read; write randaugment:2,9"),
+        (["randaugment:2,9,1"], "cannot be read"),
+        (["randaugment:0"], "number of changes from 1, got 0"),
+        (["randaugment:2,11"], "from 0 to 10, got 11"),
+        (["mixup:0"], "positive number for its beta distribution, got 0"),
+        (["cutmix:nan"], "positive number for its beta distribution, got nan"),
         (["crop:"], "cannot be read"),
-        (["crop:-1"], "cannot be read"),
+        (["crop:-1"], "from 1, got -1"),
         (["flip:2"], "cannot be read"),
         (["crop:0"], "padding must be a whole number of pixels from 1, got 0"),
         ([3], "no augmentation named 3"),

@@ -78,12 +78,16 @@ def test_saved_model_cli_runs_encoded_images(exported_classifier, classifier, ph
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("resize", RESIZE_METHODS)
-def test_preprocessing_inside_the_graph(resize, channels, photos, tmp_path):
+@pytest.mark.parametrize(
+    ("resize", "crop"),
+    [*((method, None) for method in RESIZE_METHODS), ("bicubic", 0.875), ("nearest", 0.7)],
+)
+def test_preprocessing_inside_the_graph(resize, crop, channels, photos, tmp_path):
     preprocessing = Preprocessing(
         size=(9, 12),
         channels=channels,
         resize=resize,
+        crop=crop,
         scale=1 / 100,
         mean=0.7,
         std=1.3,

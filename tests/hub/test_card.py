@@ -36,6 +36,25 @@ def test_the_text_tells_what_plain_keras_does_not_know(card):
     assert "folder:pictures" in text
 
 
+def test_the_text_tells_how_the_centre_is_cut_out(card):
+    cut = Preprocessing(size=(224, 224), resize="bicubic", crop=0.95)
+    text = readme(dataclasses.replace(card, preprocessing=cut))
+    assert "(the centre of others, whose shorter side `bicubic` brings to 235)" in text
+
+
+@pytest.mark.parametrize(
+    ("base", "known"), [("hf://someone/net@v1", "someone/net"), ("net-of-mine", None)]
+)
+def test_what_a_model_was_fine_tuned_from_is_told(card, base, known):
+    tuned = dataclasses.replace(card, base=base)
+    assert Card.from_dict(json.loads(json.dumps(tuned.to_dict()))) == tuned
+    assert "base" not in card.to_dict()
+    read = ModelCard(readme(tuned))
+    assert read.data.base_model == known
+    assert f"Fine-tuned from `{base}`." in read.text
+    assert ModelCard(readme(card)).data.base_model is None
+
+
 def test_a_generator_s_text_is_about_what_it_makes():
     card = Card(
         "faces",

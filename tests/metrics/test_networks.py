@@ -75,6 +75,8 @@ def test_description_says_network_layer_weights_and_resize():
     model.layers[-2].bias.assign_add(np.full(10, 1e-3, "float32"))
     changed = metrics.classifier(model, Preprocessing(size=(32, 32)), "resnet8 on CIFAR-10")
     assert changed.weights != network.weights
+    cut = metrics.classifier(model, Preprocessing(size=(32, 32), crop=0.875))
+    assert cut.describe().endswith("bilinear with antialias, the centre 0.875 of the shorter side")
     plain = metrics.classifier(small(pool(), layers.Dense(3)), lambda images: images / 255.0)
     assert plain.describe().endswith("resize by <lambda>")
 

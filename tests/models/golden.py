@@ -77,3 +77,13 @@ def assert_probe(meta, arrays, name, ours):
     positions = (np.arange(count) * (flat.size - 1)) // max(count - 1, 1)
     atol = next(f["atol"] for f in meta["features"] if f["name"] == name)
     np.testing.assert_allclose(flat[positions], arrays[f"feat__{name}"], rtol=0, atol=atol)
+
+
+def assert_statistics(meta, name, ours):
+    """Compare a whole feature map with the stored mean, deviation, least and largest value."""
+    facts = next(f for f in meta["features"] if f["name"] == name)
+    ours = np.asarray(ours, np.float64)
+    assert ours.size == math.prod(facts["shape"])
+    found = {"mean": ours.mean(), "std": ours.std(), "min": ours.min(), "max": ours.max()}
+    for statistic, value in found.items():
+        assert abs(value - facts[statistic]) <= facts["atol"], f"{statistic} of {name}"

@@ -4,30 +4,45 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from keras_arch import models, registry
 from tests.models import (
+    test_alexnet,
     test_cgan,
     test_cifar_resnet,
     test_cyclegan,
     test_dcgan,
+    test_fcn,
     test_gan,
+    test_googlenet,
     test_lapgan,
     test_patch_discriminator,
     test_pix2pix,
+    test_resnet,
+    test_unet,
+    test_vgg,
 )
-from tests.models.tester import forward
+from tests.models.tester import forward, modules_of, unallocated
 
 CASES = [
+    *test_alexnet.CASES,
     *test_cgan.CASES,
     *test_cifar_resnet.CASES,
     *test_cyclegan.CASES,
     *test_dcgan.CASES,
+    *test_fcn.CASES,
     *test_gan.CASES,
+    *test_googlenet.CASES,
     *test_lapgan.CASES,
     *test_patch_discriminator.CASES,
     *test_pix2pix.CASES,
+    *test_resnet.CASES,
+    *test_unet.CASES,
+    *test_vgg.CASES,
 ]
+# Of the same function as one of the cases, and differ from it in their numbers of layers.
+SIBLINGS = ("ResNet34", "ResNet50", "ResNet101", "ResNet152", "VGG13", "VGG16", "VGG19")
 STOCK = """
 import pathlib, sys
 class Blocker:
@@ -44,7 +59,7 @@ for file in pathlib.Path(sys.argv[1]).glob("*.keras"):
 
 
 def test_every_architecture(tmp_path):
-    assert {case.name for case in CASES} == {entry.name for entry in registry.entries()}
+    assert {case.name for case in CASES} | {*SIBLINGS} == {e.name for e in registry.entries()}
     expected = {}
     for number, case in enumerate(CASES):
         model = models.create(case.name, **case.arguments)
@@ -59,3 +74,14 @@ def test_every_architecture(tmp_path):
     for number, output in expected.items():
         stock = np.load(tmp_path / f"{number}.out.npy")
         np.testing.assert_allclose(stock, output, atol=1e-6, err_msg=str(CASES[number]))
+
+
+@pytest.mark.parametrize("name", SIBLINGS)
+def test_siblings_are_of_the_same_layers(name):
+    with unallocated():
+        model = models.create(name)
+    modules, config = modules_of(model)
+    assert all(module == "keras" or module.startswith("keras.") for module in modules)
+    assert "Lambda" not in config
+    case = next(case for case in CASES if case.name[:3] == name[:3])
+    assert {type(layer) for layer in model.layers} == {type(x) for x in case.shared().layers}

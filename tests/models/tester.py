@@ -9,6 +9,7 @@ A new family's test file gives one `Case` an architecture and inherits all check
         pass
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -44,6 +45,12 @@ class Case:
         keras.utils.set_random_seed(0)
         return models.create(self.name, **self.arguments)
 
+    def shared(self):
+        """One build for all tests that change nothing in it."""
+        if str(self) not in _SHARED:
+            _SHARED[str(self)] = self.build()
+        return _SHARED[str(self)]
+
     def input(self, model, batch=2):
         """What the model takes: an array, or a list of them where it has several inputs."""
         rng = np.random.default_rng(0)
@@ -56,6 +63,26 @@ class Case:
             else:
                 arrays.append(rng.uniform(-1, 1, shape).astype("float32"))
         return arrays[0] if len(arrays) == 1 else arrays
+
+
+_SHARED = {}
+
+
+@contextlib.contextmanager
+def unallocated():
+    """Build models whose variables have shapes and no values: of any size, in no time."""
+    from keras.src.backend.common import global_state
+
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+    # Or Keras would draw their values at the end of the next such scope.
+    global_state.set_global_attribute("uninitialized_variables", [])
+
+
+def modules_of(model):
+    """The Python modules that opening a saved model asks for."""
+    config = json.dumps(keras.saving.serialize_keras_object(model))
+    return {part.split('"')[0] for part in config.split('"module": "')[1:]}, config
 
 
 def forward(model, x):
@@ -72,19 +99,19 @@ class ModelTester:
     """Inherit, and parametrize the class with `case`."""
 
     def test_output_shape(self, case):
-        model = case.build()
+        model = case.shared()
         assert forward(model, case.input(model)).shape == (2, *case.output)
         assert model.output_shape[1:] == case.output
 
     def test_names_say_what_the_tensors_are(self, case):
-        model = case.build()
+        model = case.shared()
         names = [part.name for part in model.inputs]
         assert set(names) <= set(INPUTS)
         assert len(set(names)) == len(names)
         assert len({layer.name for layer in model.layers}) == len(model.layers)
 
     def test_two_builds_with_one_seed_are_equal_and_layers_differ(self, case):
-        first, second = case.build(), case.build()
+        first, second = case.shared(), case.build()
         for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
         kernels = [w for w in first.get_weights() if w.ndim in (2, 4)]
@@ -93,20 +120,19 @@ class ModelTester:
             assert a.shape != b.shape or not np.array_equal(a, b)
 
     def test_only_stock_layers(self, case):
-        config = json.dumps(keras.saving.serialize_keras_object(case.build()))
-        modules = {part.split('"')[0] for part in config.split('"module": "')[1:]}
+        modules, config = modules_of(case.shared())
         assert all(module == "keras" or module.startswith("keras.") for module in modules)
         assert "Lambda" not in config
 
     def test_weights_file(self, case, tmp_path):
-        model = case.build()
+        model = case.shared()
         model.save_weights(tmp_path / "w.weights.h5")
         again = models.create(case.name, **case.arguments, weights=str(tmp_path / "w.weights.h5"))
         x = case.input(model)
         np.testing.assert_array_equal(forward(model, x), forward(again, x))
 
     def test_mixed_precision_gives_float32_outputs(self, case):
-        full = case.build()
+        full = case.shared()
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy("mixed_bfloat16")
         try:
@@ -134,5 +160,5 @@ class ModelTester:
         assert entry.url.startswith("https://")
         assert entry.parameters
         assert set(entry.latent.values()) <= set(registry.LATENTS)
-        assert bool(entry.latent) == any("latent" in part.name for part in case.build().inputs)
+        assert bool(entry.latent) == any("latent" in part.name for part in case.shared().inputs)
         assert entry.summary.endswith(".") or entry.summary.endswith(")")

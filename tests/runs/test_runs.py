@@ -10,6 +10,7 @@ from PIL import Image
 
 from keras_arch import config, data, hub, runs, trainers
 from keras_arch.errors import ArgumentError, ConfigError, DataError, NonFiniteError, RunError
+from keras_arch.runs.building import make_optimizer
 
 GAN = [
     "generator.arguments.filters=4",
@@ -85,6 +86,14 @@ class TestWhatARunLeaves:
         np.testing.assert_allclose(mean, [enlarged.mean() / 255], atol=1e-4)
         assert resolved.recipe.epochs == 2
 
+    def test_report_of_a_classifier(self, classifier_run):
+        report = json.loads((classifier_run.directory / "per_class.json").read_text())
+        assert set(report) == {*map(str, range(10)), "macro avg", "weighted avg"}
+        recall = report["weighted avg"]["recall"]
+        assert recall == pytest.approx(classifier_run.metrics["accuracy"], abs=1e-4)
+        for name in ("per_class.png", "mistakes.png"):
+            assert Image.open(classifier_run.directory / name).width > 300
+
     def test_classifier_card(self, classifier_run):
         card = hub.read_card(classifier_run.model)
         assert card.labels == [str(digit) for digit in range(10)]
@@ -129,11 +138,51 @@ class TestWhatARunLeaves:
             assert "mine.npz" in text
 
 
+class TestRecipes:
+    def test_mixed_and_smoothed_labels_in_a_cosine_schedule(self, tmp_path):
+        more = [
+            "recipe.epochs=1",
+            "data.augment=[randaugment:1:5, mixup:0.4, cutmix:1.0]",
+            "data.validation=train[256:356]",
+            "recipe.label_smoothing=0.2",
+            "recipe.keep=best",
+            "recipe.synchronized=true",
+            "recipe.optimizer={name: adamw, learning_rate: {peak: 0.01, warmup_epochs: 0.25}}",
+        ]
+        run = train("resnet20-digits", [*CLASSIFIER, *more], tmp_path / "r")
+        rate = config.load(run.directory / "config.yaml").recipe.optimizer.learning_rate
+        # Four steps.
+        assert (rate.warmup_steps, rate.decay_steps) == (1, 3)
+        assert run.metrics["best_epoch"] == 1
+        # Measured on whole labels: the loss that the published model has.
+        figures = runs.evaluate(run.directory)
+        assert figures["loss"] == pytest.approx(run.metrics["loss"], rel=1e-3)
+        header, row = (run.directory / "log.csv").read_text().split()
+        logged = dict(zip(header.split(","), map(float, row.split(",")), strict=True))
+        assert 0 <= logged["accuracy"] <= 1
+        # Cross-entropy with a label smoothed over ten classes is at least its entropy.
+        shares = np.array([0.82] + [0.02] * 9)
+        assert logged["val_loss"] > -(shares * np.log(shares)).sum()
+
+    def test_a_cosine_with_warm_up_by_hand(self):
+        rate = config.Cosine(peak=0.2, warmup_steps=10, decay_steps=40, floor=0.02)
+        made = make_optimizer(config.SGD(name="sgd", learning_rate=rate))._learning_rate
+        found = [float(made(step)) for step in (0, 5, 10, 30, 50, 90)]
+        assert found == pytest.approx([0, 0.1, 0.2, 0.11, 0.02, 0.02], abs=1e-7)
+        flat = config.SGD(name="sgd", learning_rate=config.Cosine(peak=0.2, decay_steps=40))
+        rate = flat.learning_rate.resolved(1, 40)
+        made = make_optimizer(flat.model_copy(update={"learning_rate": rate}))._learning_rate
+        assert [float(made(s)) for s in (0, 20, 40)] == pytest.approx([0.2, 0.1, 0.0], abs=1e-7)
+
+
 class TestUsing:
     def test_evaluate_classifier(self, classifier_run, tmp_path):
         figures = runs.evaluate(classifier_run.directory, out=tmp_path)
         assert figures == pytest.approx(classifier_run.metrics, rel=1e-4)
-        assert (tmp_path / "confusion_matrix.png").exists()
+        assert {path.name for path in tmp_path.iterdir()} == {
+            "metrics.json", "confusion_matrix.png", "per_class.png", "per_class.json",
+            "mistakes.png",
+        }  # fmt: skip
         other = runs.evaluate(classifier_run.model, source="digits", split="test[100:150]")
         assert set(other) == set(figures)
 

@@ -1,0 +1,211 @@
+"""Where the tensors of published AlexNets, VGGs and GoogLeNets belong in ours."""
+
+import functools
+import re
+
+import keras
+
+from keras_arch.convert.family import (
+    LINEAR,
+    POINTWISE,
+    Arguments,
+    Family,
+    Layout,
+    Shapes,
+    from_map,
+    known,
+    length,
+    unless_top,
+)
+from keras_arch.errors import ConvertError
+from keras_arch.models.vgg import CONFIGURATIONS
+
+# VGG and AlexNet: a row of numbered modules, then dense layers.
+
+_COLUMNS = {11: "A", 13: "B", 16: "D", 19: "E"}
+
+
+def _vgg_arguments(
+    depth: int, hidden: str, head: str, shapes: Shapes, given: Arguments
+) -> Arguments:
+    convolutions = [
+        name
+        for name, shape in shapes.items()
+        if re.fullmatch(r"features\.\d+\.weight", name) and len(shape) == 4
+    ]
+    if not convolutions:
+        return {}
+    if len(convolutions) != depth - 3:
+        other = next((d for d in _COLUMNS if d - 3 == len(convolutions)), None)
+        raise ConvertError(
+            f"the state dict has {len(convolutions)} convolutions, VGG{depth} has {depth - 3}; "
+            + (f"convert it as VGG{other}" if other else "no VGG here has as many")
+        )
+    channels = length(shapes, "features.0.weight", 1)
+    has_head = head in shapes
+    return known(
+        batch_norm=True if "features.1.running_mean" in shapes else None,
+        input_shape=(224, 224, channels) if channels else None,
+        units=shapes.get(hidden, (None,))[0] if has_head else None,
+        classes=length(shapes, head, 0, rank=2),
+        include_top=None if has_head else False,
+    )
+
+
+def _vgg_prefixes(
+    depth: int, dense: tuple[str, str, str], model: keras.Model, shapes: Shapes
+) -> dict[str, str]:
+    prefixes = dict(zip(("fc6", "fc7", "logits"), dense, strict=True))
+    names = {layer.name for layer in model.layers}
+    module = 0
+    for stage, row in enumerate(CONFIGURATIONS[_COLUMNS[depth]], start=1):
+        for number in range(1, len(row) + 1):
+            layer = f"conv{stage}_{number}"
+            prefixes[layer] = f"features.{module}"
+            if f"{layer}_norm" in names:
+                module += 1
+                prefixes[f"{layer}_norm"] = f"features.{module}"
+            # The ReLU, and then the next convolution or the pooling.
+            module += 2
+        module += 1
+    return prefixes
+
+
+def _first_dense(model: keras.Model, *, convolution: bool = False) -> dict[str, Layout]:
+    """The layout of `fc6`, which sees a flattened map."""
+    if "flatten" not in {layer.name for layer in model.layers}:
+        return {}
+    height, width, channels = model.get_layer("flatten").input.shape[1:]
+    return {"fc6": from_map(height, width, channels, convolution=convolution)}
+
+
+def _vgg_families(depth: int) -> tuple[Family, ...]:
+    torchvision = ("classifier.0", "classifier.3", "classifier.6")
+    timm = ("pre_logits.fc1", "pre_logits.fc2", "head.fc")
+    return (
+        Family(
+            "torchvision",
+            functools.partial(_vgg_arguments, depth, "classifier.0.weight", "classifier.6.weight"),
+            functools.partial(_vgg_prefixes, depth, torchvision),
+            layouts=_first_dense,
+            optional=lambda arguments: unless_top(arguments, r"classifier\."),
+        ),
+        Family(
+            "timm",
+            functools.partial(_vgg_arguments, depth, "pre_logits.fc1.weight", "head.fc.weight"),
+            functools.partial(_vgg_prefixes, depth, timm),
+            layouts=lambda model: (
+                _first_dense(model, convolution=True) | {"fc7": POINTWISE, "logits": LINEAR}
+            ),
+            optional=lambda arguments: unless_top(arguments, r"(pre_logits|head)\."),
+            recognises=lambda shapes: any(name.startswith("pre_logits.") for name in shapes),
+        ),
+    )
+
+
+_ALEXNET_HEAD = ("classifier.1", "classifier.4", "classifier.6")
+
+
+def _alexnet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
+    channels = length(shapes, "features.0.weight", 1)
+    if channels is None:
+        return {}
+    return known(
+        variant="torchvision",
+        input_shape=(224, 224, channels),
+        units=length(shapes, "classifier.1.weight", 0, rank=2),
+        classes=length(shapes, "classifier.6.weight", 0, rank=2),
+        include_top=None if "classifier.6.weight" in shapes else False,
+    )
+
+
+def _alexnet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
+    numbers = (0, 3, 6, 8, 10)
+    prefixes = {f"conv{i}": f"features.{number}" for i, number in enumerate(numbers, start=1)}
+    return prefixes | dict(zip(("fc6", "fc7", "logits"), _ALEXNET_HEAD, strict=True))
+
+
+# GoogLeNet.
+
+_BRANCHES = {
+    "1x1": "branch1",
+    "3x3_reduce": "branch2.0",
+    "3x3": "branch2.1",
+    "5x5_reduce": "branch3.0",
+    "5x5": "branch3.1",
+    "pool_proj": "branch4.1",
+}
+_GOOGLENET_DENSE = {"auxiliary{}_fc": "aux{}.fc1", "auxiliary{}_logits": "aux{}.fc2"}
+
+
+def _googlenet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
+    channels = length(shapes, "conv1.conv.weight", 1)
+    if channels is None:
+        return {}
+    return known(
+        variant="torchvision",
+        input_shape=(224, 224, channels),
+        classes=length(shapes, "fc.weight", 0, rank=2),
+        include_top=None if "fc.weight" in shapes else False,
+    )
+
+
+def _googlenet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
+    prefixes = {"logits": "fc"}
+    for number in (1, 2):
+        for layer, module in _GOOGLENET_DENSE.items():
+            prefixes[layer.format(number)] = module.format(number)
+    modules = {"conv1": "conv1", "conv2_reduce": "conv2", "conv2": "conv3"}
+    for layer in model.layers:
+        name, _, kind = layer.name.rpartition("_")
+        if kind not in ("conv", "norm"):
+            continue
+        if match := re.fullmatch(r"inception_(\d[a-e])_(.+)", name):
+            module = f"inception{match[1]}.{_BRANCHES[match[2]]}"
+        elif match := re.fullmatch(r"auxiliary(\d)_reduce", name):
+            module = f"aux{match[1]}.conv"
+        else:
+            module = modules[name]
+        prefixes[layer.name] = f"{module}.{'conv' if kind == 'conv' else 'bn'}"
+    return prefixes
+
+
+def _googlenet_layouts(model: keras.Model) -> dict[str, Layout]:
+    names = {layer.name for layer in model.layers}
+    layouts = {}
+    for number in (1, 2):
+        if f"auxiliary{number}_flatten" in names:
+            shape = model.get_layer(f"auxiliary{number}_flatten").input.shape[1:]
+            layouts[f"auxiliary{number}_fc"] = from_map(*shape)
+    return layouts
+
+
+def _googlenet_optional(arguments: Arguments) -> str | None:
+    """The auxiliary heads too, which PyTorch does not use in `eval()` either."""
+    heads = [] if arguments.get("auxiliary") else [r"aux[12]\."]
+    if arguments.get("include_top") is False:
+        heads.append(r"fc\.")
+    return "|".join(heads) or None
+
+
+FAMILIES: dict[str, tuple[Family, ...]] = {
+    "AlexNet": (
+        Family(
+            "torchvision",
+            _alexnet_arguments,
+            _alexnet_prefixes,
+            layouts=_first_dense,
+            optional=lambda arguments: unless_top(arguments, r"classifier\."),
+        ),
+    ),
+    "GoogLeNet": (
+        Family(
+            "torchvision",
+            _googlenet_arguments,
+            _googlenet_prefixes,
+            layouts=_googlenet_layouts,
+            optional=_googlenet_optional,
+        ),
+    ),
+}
+FAMILIES |= {f"VGG{depth}": _vgg_families(depth) for depth in _COLUMNS}

@@ -1,0 +1,298 @@
+"""What PyTorch pickles of a state dict, read without running anything that the pickle names.
+
+A pickle is a small program: it names callables and has them called. Here it may name the handful
+that a state dict is made of, and each of those is a stand-in that only takes note: tables, tensors
+as places in a storage, types of numbers. Everything else is refused by name before it is looked
+up. The instructions are read over first, so that none runs that a state dict does not need.
+"""
+
+import io
+import pickle
+import pickletools
+from collections.abc import Callable
+from typing import Any, BinaryIO, NamedTuple
+
+from keras_arch.errors import ConvertError, UnsafeContentError
+
+# PyTorch's names of the types of numbers, and NumPy's; bfloat16 is the upper half of a float32.
+DTYPES = {
+    "float64": "f8",
+    "float32": "f4",
+    "float16": "f2",
+    "bfloat16": "u2",
+    "int64": "i8",
+    "int32": "i4",
+    "int16": "i2",
+    "int8": "i1",
+    "uint8": "u1",
+    "bool": "?",
+}
+_STORAGES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+}
+# What protocols 2 to 5 write for tables, lists, numbers and texts; no instruction makes an object
+# in another way than by calling one of the names below.
+_NEEDED = (
+    "PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE "
+    "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT "
+    "BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES "
+    "BINBYTES8 EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT "
+    "DICT SETITEM SETITEMS EMPTY_SET ADDITEMS FROZENSET BINPUT LONG_BINPUT MEMOIZE BINGET "
+    "LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID"
+)
+_INSTRUCTIONS = frozenset(_NEEDED.split())
+
+
+class Storage(NamedTuple):
+    """Numbers in a row that tensors are cut from.
+
+    Attributes:
+        key: Its name in the file.
+        dtype: Type of its numbers, one of `DTYPES`; `"bytes"` where only the tensor says it.
+        count: How many there are.
+        start: Number that it begins at, where it is part of a larger one of that key.
+        whole: How many there are in that larger one.
+    """
+
+    key: str
+    dtype: str
+    count: int
+    start: int
+    whole: int
+
+
+class Tensor(NamedTuple):
+    """A place in a storage.
+
+    Attributes:
+        storage: Where its numbers are.
+        dtype: Their type.
+        offset: The first one.
+        size: Length of each axis.
+        stride: Numbers from one element of an axis to the next.
+    """
+
+    storage: Storage
+    dtype: str
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+class Table(dict):
+    """An ordered table; what is said of it beside its content is dropped."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _Type:
+    """A type of numbers by its name in PyTorch."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("a type is changed")
+
+
+class _Call:
+    """A function that can be called by a pickle and not be changed by it."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("a function is changed")
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor:
+    return _checked(storage, storage.dtype, offset, size, stride)
+
+
+def _tensor_of_bytes(
+    storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *rest: Any
+) -> Tensor:
+    return _checked(storage, dtype.name, offset, size, stride)
+
+
+def _checked(storage: Any, dtype: Any, offset: Any, size: Any, stride: Any) -> Tensor:
+    numbers = (offset, *size, *stride)
+    if not isinstance(storage, Storage) or dtype not in DTYPES or len(size) != len(stride):
+        raise pickle.UnpicklingError("a tensor is no place in a storage")
+    if any(type(number) is not int or number < 0 for number in numbers):
+        raise pickle.UnpicklingError("a tensor's size is no row of numbers")
+    return Tensor(storage, dtype, offset, tuple(size), tuple(stride))
+
+
+def _parameter(data: Any, *rest: Any) -> Tensor:
+    if not isinstance(data, Tensor):
+        raise pickle.UnpicklingError("a parameter is no tensor")
+    return data
+
+
+_NAMES: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): Table,
+    ("torch", "Size"): _Call(tuple),
+    ("torch._utils", "_rebuild_tensor"): _Call(_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): _Call(_tensor),
+    ("torch._utils", "_rebuild_tensor_v3"): _Call(_tensor_of_bytes),
+    ("torch._utils", "_rebuild_parameter"): _Call(_parameter),
+    ("torch", "UntypedStorage"): _Type("bytes"),
+    ("torch.storage", "UntypedStorage"): _Type("bytes"),
+}
+_NAMES |= {("torch", name): _Type(dtype) for name, dtype in _STORAGES.items()}
+_NAMES |= {("torch", dtype): _Type(dtype) for dtype in DTYPES}
+# Tensors of other kinds, which no network here has, and types of numbers that NumPy lacks.
+_OTHER_KINDS = {
+    "_rebuild_sparse_tensor": "a sparse tensor",
+    "_rebuild_qtensor": "a quantised tensor",
+    "_rebuild_nested_tensor": "a nested tensor",
+    "_rebuild_meta_tensor_no_storage": "a tensor without numbers (meta)",
+    "_rebuild_device_tensor_from_numpy": "a tensor of another device",
+    "_rebuild_wrapper_subclass": "a tensor of a class of its own",
+    "_rebuild_from_type_v2": "a tensor of a class of its own",
+    "_rebuild_parameter_with_state": "a parameter with attributes of its own",
+}
+
+
+def _found(module: str, name: str, where: str) -> Any:
+    """The stand-in of a name.
+
+    Raises:
+        UnsafeContentError: If a state dict has no use for it.
+        ConvertError: If it is a kind of tensor that is not read.
+    """
+    found = _NAMES.get((module, name))
+    if found is not None:
+        return found
+    if module == "torch._utils" and name in _OTHER_KINDS:
+        raise ConvertError(
+            f"{where} holds {_OTHER_KINDS[name]}; only dense tensors are read: convert it in "
+            "PyTorch and save the state dict again"
+        )
+    if module == "torch" and name.endswith("Storage"):
+        raise ConvertError(
+            f"{where} holds tensors of type {name}; readable are {', '.join(DTYPES)}"
+        )
+    raise UnsafeContentError(
+        f"{where} holds a pickled {module}.{name}, which may run code, and is refused; save the "
+        "weights alone: torch.save(model.state_dict(), ...), or as safetensors"
+    )
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds stand-ins only.
+
+    Args:
+        file: What is read.
+        where: What to call it in messages.
+    """
+
+    def __init__(self, file: BinaryIO, where: str) -> None:
+        super().__init__(file, encoding="utf-8")
+        self._where = where
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The stand-in of a name."""
+        return _found(module, name, self._where)
+
+    def persistent_load(self, reference: Any) -> Storage:
+        """A storage that the pickle refers to."""
+        if not isinstance(reference, tuple) or reference[:1] != ("storage",):
+            # Early PyTorch kept the source code of a module's class in this way.
+            raise UnsafeContentError(
+                f"{self._where} refers to something else than tensors, which may run code, and is "
+                "refused; save the weights alone: torch.save(model.state_dict(), ...)"
+            )
+        kind, key, _, count, *view = reference[1:]
+        if not isinstance(kind, _Type) or not isinstance(key, str) or type(count) is not int:
+            raise pickle.UnpicklingError("a storage is not described")
+        if not view or view[0] is None:
+            return Storage(key, kind.name, count, 0, count)
+        _, start, length = view[0]
+        if not all(type(number) is int for number in (start, length)):
+            raise pickle.UnpicklingError("a storage's part is not described")
+        return Storage(key, kind.name, length, start, count)
+
+
+def load(file: BinaryIO, where: str) -> Any:
+    """One pickle from an open file, which is left behind its end.
+
+    Args:
+        file: Can be sought in.
+        where: What to call it in messages.
+
+    Returns:
+        Tables, lists, numbers and texts, with a `Tensor` where there was one.
+
+    Raises:
+        UnsafeContentError: If it names anything that a state dict is not made of.
+        ConvertError: If it is damaged, or holds tensors of another kind.
+
+    Example:
+        >>> import io, pickle
+        >>> load(io.BytesIO(pickle.dumps({"epoch": 3}, 2)), "a checkpoint")
+        {'epoch': 3}
+        >>> load(io.BytesIO(pickle.dumps(print, 2)), "a checkpoint")
+        Traceback (most recent call last):
+        keras_arch.errors.UnsafeContentError: a checkpoint holds a pickled __builtin__.print, ...
+    """
+    begin = file.tell()
+    try:
+        _read_over(file, where)
+        file.seek(begin)
+        return _Unpickler(file, where).load()
+    except (ConvertError, UnsafeContentError, OSError):
+        raise
+    # A damaged pickle can end in about any error of the stand-ins or of the machine.
+    except Exception as error:
+        raise ConvertError(
+            f"{where} is damaged or cut short: {type(error).__name__}, "
+            f"{str(error).partition(chr(10))[0][:100]}"
+        ) from None
+
+
+def _read_over(file: BinaryIO, where: str) -> None:
+    """Refuse names and instructions that no state dict needs, without running any.
+
+    Names come first, as they say most. (Those that are put together otherwise than protocols 2 to
+    5 do it are found when they are looked up.)
+    """
+    begin = file.tell()
+    size = file.seek(0, io.SEEK_END) - begin
+    file.seek(begin)
+    texts = [""] * 2
+    for instruction, argument, _ in pickletools.genops(file):
+        if instruction.name == "GLOBAL":
+            _found(*argument.split(" ", 1), where)
+        elif instruction.name == "STACK_GLOBAL" and all(texts):
+            _found(*texts, where)
+        elif isinstance(argument, str):
+            texts = [texts[1], argument]
+        if instruction.name not in _INSTRUCTIONS:
+            raise UnsafeContentError(
+                f"{where} is pickled with the instruction {instruction.name}, which no state dict "
+                "needs, and is refused; save the weights alone: torch.save(model.state_dict(), ...)"
+            )
+        # The machine makes a table as long as the largest of these numbers.
+        if instruction.name == "LONG_BINPUT" and argument > size:
+            raise ConvertError(f"{where} is damaged: it remembers more than it holds")

@@ -1,0 +1,209 @@
+"""Where the tensors of published residual networks belong in ours."""
+
+import functools
+import re
+
+import keras
+
+from keras_arch.convert.family import (
+    Arguments,
+    Family,
+    Shapes,
+    known,
+    length,
+    numbers_in,
+    unless_top,
+)
+from keras_arch.errors import ConvertError
+from keras_arch.models.resnet import BLOCKS, BOTTLENECK_FROM
+
+# ResNets for CIFAR.
+
+
+def _cifar_resnet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
+    blocks = numbers_in(shapes, r"layer1\.(\d+)\.")
+    channels = length(shapes, "conv1.weight", 1)
+    return known(
+        depth=6 * len(blocks) + 2 if blocks else None,
+        shortcut="B" if "layer2.0.shortcut.0.weight" in shapes else None,
+        input_shape=(32, 32, channels) if channels else None,
+        classes=length(shapes, "linear.weight", 0, rank=2),
+        include_top=False if blocks and "linear.weight" not in shapes else None,
+    )
+
+
+def _cifar_resnet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
+    prefixes = {"stem_conv": "conv1", "stem_norm": "bn1", "logits": "linear"}
+    for name, (stage, block, part, kind) in _block_layers(model).items():
+        module = f"layer{stage}.{block - 1}"
+        if part == "shortcut":
+            prefixes[name] = f"{module}.shortcut.{0 if kind == 'conv' else 1}"
+        else:
+            prefixes[name] = f"{module}.{'conv' if kind == 'conv' else 'bn'}{part}"
+    return prefixes
+
+
+def _block_layers(model: keras.Model) -> dict[str, tuple[str, int, str, str]]:
+    """Stage, block, part and kind of every convolution and norm of a residual network."""
+    found = {}
+    for layer in model.layers:
+        match = re.fullmatch(r"stage(\d)_block(\d+)_(\d|shortcut)_(conv|norm)", layer.name)
+        if match:
+            stage, block, part, kind = match.groups()
+            found[layer.name] = stage, int(block), part, kind
+    return found
+
+
+# ResNets for ImageNet, as torchvision and timm name them.
+
+
+def _resnet_arguments(depth: int, shapes: Shapes, given: Arguments) -> Arguments:
+    if "conv1.weight" not in shapes and "conv1.0.weight" not in shapes:
+        return {}
+    _refuse_kin(depth, shapes)
+    counts = tuple(
+        len(numbers_in(shapes, rf"layer{stage}\.(\d+)\.")) for stage in range(1, _stages(shapes))
+    )
+    _check_depth(depth, counts, "layer1.0.conv3.weight" in shapes)
+    projections = [f"layer2.{block}.downsample.0.weight" for block in (0, 1)]
+    return _told_by_resnet(shapes, "conv1.weight", "fc.weight", projections)
+
+
+def _stages(shapes: Shapes) -> int:
+    return max(numbers_in(shapes, r"layer(\d)\.\d+\."), default=0) + 1
+
+
+def _refuse_kin(depth: int, shapes: Shapes) -> None:
+    """Networks that are built from the same names and are others."""
+    reason = None
+    if "conv1.0.weight" in shapes:
+        reason = "a stem of three convolutions ('conv1.0.weight'; timm's resnet...c, d, s and t)"
+    elif any(".se." in name for name in shapes):
+        reason = "squeeze-and-excitation in its blocks ('.se.')"
+    elif "bn1.weight" in shapes and "bn1.running_mean" not in shapes:
+        reason = "no moving statistics, so that its norms are no batch norms"
+    elif "layer1.0.conv3.weight" in shapes:
+        width, seen, *_ = shapes.get("layer1.0.conv2.weight", (64, 64))
+        if width != seen:
+            reason = "grouped convolutions (ResNeXt)"
+        elif width != 64:
+            reason = f"{width} filters in the 3x3 convolutions of its first stage (a wide ResNet)"
+    if reason:
+        raise ConvertError(f"the state dict has {reason}; ResNet{depth} has not")
+
+
+def _check_depth(depth: int, counts: tuple[int, ...], bottleneck: bool) -> None:
+    """Refuse a state of other blocks than the network's, and name the one that it is of."""
+    if counts == BLOCKS[depth] and bottleneck == (depth >= BOTTLENECK_FROM):
+        return
+    kind = "bottleneck" if bottleneck else "basic"
+    other = next(
+        (d for d, c in BLOCKS.items() if c == counts and (d >= BOTTLENECK_FROM) == bottleneck), None
+    )
+    remedy = f"convert it as ResNet{other}" if other else "no ResNet here has these"
+    own = "bottleneck" if depth >= BOTTLENECK_FROM else "basic"
+    raise ConvertError(
+        f"the state dict has {', '.join(map(str, counts))} {kind} blocks, ResNet{depth} has "
+        f"{', '.join(map(str, BLOCKS[depth]))} {own} ones; {remedy}"
+    )
+
+
+def _told_by_resnet(shapes: Shapes, stem: str, head: str, projections: list[str]) -> Arguments:
+    """What a state tells by either kind of names.
+
+    Args:
+        shapes: Of the state.
+        stem: Name of the first convolution's weight.
+        head: Name of the classifier's weight.
+        projections: Names of the shortcuts' weights in the first two blocks of the second stage.
+            The second block changes no shape: only option C projects there.
+    """
+    changing, other = (name in shapes for name in projections)
+    channels = length(shapes, stem, 1)
+    return known(
+        # The only one that PyTorch's sources have; for blocks of two it makes no difference.
+        variant="v1.5",
+        shortcut="C" if other else "B" if changing else "A",
+        input_shape=(224, 224, channels) if channels else None,
+        classes=length(shapes, head, 0, rank=2),
+        include_top=None if head in shapes else False,
+    )
+
+
+def _resnet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
+    prefixes = {"stem_conv": "conv1", "stem_norm": "bn1", "logits": "fc"}
+    for name, (stage, block, part, kind) in _block_layers(model).items():
+        module = f"layer{stage}.{block - 1}"
+        if part == "shortcut":
+            prefixes[name] = f"{module}.downsample.{0 if kind == 'conv' else 1}"
+        else:
+            prefixes[name] = f"{module}.{'conv' if kind == 'conv' else 'bn'}{part}"
+    return prefixes
+
+
+# The same as the transformers library names them: Facebook's and Microsoft's are published so.
+
+_EMBEDDER = "embedder.embedder.convolution.weight"
+
+
+def _transformers_base(shapes: Shapes) -> str:
+    """What comes before the names; a model without head has nothing there."""
+    return "resnet." if f"resnet.{_EMBEDDER}" in shapes else ""
+
+
+def _transformers_arguments(depth: int, shapes: Shapes, given: Arguments) -> Arguments:
+    base = _transformers_base(shapes)
+    stages = numbers_in(shapes, rf"{re.escape(base)}encoder\.stages\.(\d+)\.")
+    counts = tuple(
+        len(numbers_in(shapes, rf"{re.escape(base)}encoder\.stages\.{stage}\.layers\.(\d+)\."))
+        for stage in stages
+    )
+    bottleneck = f"{base}encoder.stages.0.layers.0.layer.2.convolution.weight" in shapes
+    _check_depth(depth, counts, bottleneck)
+    projections = [
+        f"{base}encoder.stages.1.layers.{block}.shortcut.convolution.weight" for block in (0, 1)
+    ]
+    return _told_by_resnet(shapes, f"{base}{_EMBEDDER}", "classifier.1.weight", projections)
+
+
+def _transformers_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
+    base = _transformers_base(shapes)
+    kinds = {"conv": "convolution", "norm": "normalization"}
+    prefixes = {f"stem_{short}": f"{base}embedder.embedder.{long}" for short, long in kinds.items()}
+    prefixes["logits"] = "classifier.1"
+    for name, (stage, block, part, kind) in _block_layers(model).items():
+        module = f"{base}encoder.stages.{int(stage) - 1}.layers.{block - 1}"
+        inner = "shortcut" if part == "shortcut" else f"layer.{int(part) - 1}"
+        prefixes[name] = f"{module}.{inner}.{kinds[kind]}"
+    return prefixes
+
+
+def _resnet_families(depth: int) -> tuple[Family, ...]:
+    return (
+        Family(
+            "torchvision and timm",
+            functools.partial(_resnet_arguments, depth),
+            _resnet_prefixes,
+            optional=lambda arguments: unless_top(arguments, r"fc\."),
+        ),
+        Family(
+            "transformers",
+            functools.partial(_transformers_arguments, depth),
+            _transformers_prefixes,
+            optional=lambda arguments: unless_top(arguments, r"classifier\."),
+            recognises=lambda shapes: any(name.endswith(_EMBEDDER) for name in shapes),
+        ),
+    )
+
+
+FAMILIES: dict[str, tuple[Family, ...]] = {
+    "CIFARResNet": (
+        Family(
+            "pytorch_resnet_cifar10",
+            _cifar_resnet_arguments,
+            _cifar_resnet_prefixes,
+            optional=lambda arguments: unless_top(arguments, r"linear\."),
+        ),
+    ),
+}
+FAMILIES |= {f"ResNet{depth}": _resnet_families(depth) for depth in BLOCKS}

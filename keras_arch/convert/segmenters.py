@@ -1,0 +1,71 @@
+"""Where the tensors of published networks that classify pixels belong in ours."""
+
+import re
+
+import keras
+
+from keras_arch.convert.family import Arguments, Family, Shapes, known, length, numbers_in
+from keras_arch.errors import ConvertError
+
+# FCN: the port kept the authors' names, as ours does.
+
+
+def _fcn_arguments(shapes: Shapes, given: Arguments) -> Arguments:
+    channels = length(shapes, "conv1_1.weight", 1)
+    return known(
+        input_shape=(None, None, channels) if channels else None,
+        classes=length(shapes, "score_fr.weight", 0),
+        units=length(shapes, "fc6.weight", 0),
+    )
+
+
+def _fcn_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
+    return {layer.name: layer.name for layer in model.layers if layer.weights}
+
+
+# U-Net with padding and batch norm.
+
+
+def _unet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
+    first, last = "inc.double_conv.0.weight", "outc.conv.weight"
+    depth = len(numbers_in(shapes, r"down(\d+)\.maxpool_conv\."))
+    if depth and "up1.up.weight" not in shapes:
+        raise ConvertError(
+            "the state dict is of a U-Net that interpolates with its corners aligned "
+            "(bilinear=True), which no layer of Keras does; there is a converter for those with "
+            "deconvolutions (bilinear=False)"
+        )
+    channels, classes = length(shapes, first, 1), length(shapes, last, 0)
+    return known(
+        padding="same",
+        input_shape=(None, None, channels) if channels else None,
+        classes=classes,
+        depth=depth or None,
+        filters=length(shapes, first, 0),
+        batch_norm=True,
+        dropout=0.0,
+        classifier_activation="sigmoid" if classes == 1 else "softmax",
+    )
+
+
+def _unet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
+    depth = sum(re.fullmatch(r"stage\d+_pool", layer.name) is not None for layer in model.layers)
+    blocks = {"stage1": "inc"}
+    prefixes = {"logits": "outc.conv"}
+    for number in range(1, depth + 1):
+        blocks[f"stage{number + 1}"] = f"down{number}.maxpool_conv.1"
+        blocks[f"up{number}"] = f"up{depth + 1 - number}.conv"
+        prefixes[f"up{number}"] = f"up{depth + 1 - number}.up"
+    for block, module in blocks.items():
+        for part, index in {"conv1": 0, "norm1": 1, "conv2": 3, "norm2": 4}.items():
+            prefixes[f"{block}_{part}"] = f"{module}.double_conv.{index}"
+    return prefixes
+
+
+_WKENTARO = Family("pytorch-fcn", _fcn_arguments, _fcn_prefixes)
+FAMILIES = {
+    "FCN8s": (_WKENTARO,),
+    "FCN16s": (_WKENTARO,),
+    "FCN32s": (_WKENTARO,),
+    "UNet": (Family("Pytorch-UNet", _unet_arguments, _unet_prefixes),),
+}

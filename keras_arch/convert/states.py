@@ -1,0 +1,49 @@
+"""State dicts: finding one inside of a checkpoint, and its names as the network's own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+# Where training scripts put the weights beside epochs and optimizers.
+_INSIDE = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
+# What wrappers of a network put before every name: DataParallel, torch.compile.
+_PREFIXES = ("module.", "_orig_mod.")
+
+
+def unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The state dict of a checkpoint.
+
+    Args:
+        content: The state dict itself, or a table that has it under `"state_dict"`, `"model"` or
+            another usual name.
+
+    Example:
+        >>> unwrapped({"epoch": 90, "state_dict": {"fc.bias": 0.0}})
+        {'fc.bias': 0.0}
+    """
+    for _ in range(3):
+        inner = next((content[key] for key in _INSIDE if _is_table(content.get(key))), None)
+        if inner is None:
+            break
+        content = inner
+    return content
+
+
+def without_prefix(names: list[str]) -> dict[str, str]:
+    """Each name as the network itself has it.
+
+    Example:
+        >>> without_prefix(["module.fc.weight", "module.fc.bias"])
+        {'module.fc.weight': 'fc.weight', 'module.fc.bias': 'fc.bias'}
+    """
+    short = {name: name for name in names}
+    while short:
+        values = list(short.values())
+        prefix = next((p for p in _PREFIXES if all(v.startswith(p) for v in values)), None)
+        if prefix is None:
+            break
+        short = {name: value[len(prefix) :] for name, value in short.items()}
+    return short
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) and len(value) > 0

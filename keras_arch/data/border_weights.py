@@ -1,0 +1,179 @@
+"""A weight for every pixel: more for rare classes, and for the gaps between cells that touch."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_arch.errors import ArgumentError
+
+IGNORE = 255
+# What the border's term may be without being there.
+_NOTHING = 1e-7
+
+
+def instances_of(mask: Any) -> np.ndarray:
+    """Number the connected regions of a mask.
+
+    Args:
+        mask: `(height, width)` classes; 0 is what lies between, 255 is ignored. Pixels are
+            connected across their sides, so that cells that touch at a corner are two.
+
+    Returns:
+        `int32` `(height, width)`: 0, or a region's number from 1.
+
+    Raises:
+        ArgumentError: If the mask has not two dimensions.
+
+    Example:
+        >>> instances_of([[1, 0, 1], [1, 0, 1]]).tolist()
+        [[1, 0, 2], [1, 0, 2]]
+    """
+    from scipy import ndimage
+
+    mask = _two_dimensional(mask, "mask")
+    numbered, count = np.zeros(mask.shape, np.int32), 0
+    for value in np.unique(mask):
+        if value not in (0, IGNORE):
+            regions, found = ndimage.label(mask == value)
+            numbered = np.where(regions > 0, regions + count, numbered)
+            count += found
+    return numbered.astype(np.int32)
+
+
+def class_balance(masks: Any, classes: int) -> tuple[float, ...]:
+    """Weights under which all classes of a set of masks count alike.
+
+    Args:
+        masks: An iterable of arrays of classes; 255 is ignored.
+        classes: How many classes there are.
+
+    Returns:
+        `pixels / (classes that occur * pixels of the class)`, of which the mean over all pixels is
+        1; 0 for a class that does not occur.
+
+    Raises:
+        ArgumentError: If no pixel counts.
+
+    Example:
+        >>> class_balance([[[0, 0, 0, 1]]], 2)
+        (0.6666666666666666, 2.0)
+    """
+    counts = np.zeros(classes, np.int64)
+    for mask in masks:
+        counts += np.bincount(np.asarray(mask).ravel(), minlength=256)[:classes]
+    if not counts.any():
+        raise ArgumentError("the masks hold no pixel that counts, so that no class has a weight")
+    occurring = int((counts > 0).sum())
+    weights = counts.sum() / (occurring * np.maximum(counts, 1))
+    return tuple(float(weight) for weight in np.where(counts > 0, weights, 0.0))
+
+
+def border_weights(
+    instances: Any,
+    w0: float = 10.0,
+    sigma: float = 5.0,
+    balance: bool | Sequence[float] = True,
+    mask: Any = None,
+) -> np.ndarray:
+    """The weight map of U-Net: class balance, and more for the gaps between cells.
+
+    Ronneberger et al. 2015, equation 2: `w(x) = w_c(x) + w0 * exp(-(d1(x) + d2(x))^2 /
+    (2 sigma^2))`, with the distances in pixels from x to the nearest and to the second nearest
+    cell. The second term is that of pixels between cells; inside them it is 0. It is computed cell
+    by cell, as far out as it matters (less than 1e-7 further on).
+
+    Args:
+        instances: `(height, width)` whole numbers: 0 between cells, the same number all over a
+            cell, as `instances_of` gives.
+        w0: How much the border's term weighs.
+        sigma: How far it reaches, in pixels.
+        balance: `True` weighs the classes of this map so that they count alike (`class_balance`),
+            `False` weighs each pixel by 1, and a sequence gives a weight for each class.
+        mask: `(height, width)` classes where there are others than between cells (0) and inside of
+            them (1). Pixels of 255 weigh nothing.
+
+    Returns:
+        `float32` `(height, width)`.
+
+    Raises:
+        ArgumentError: If shapes or numbers do not fit.
+
+    Example:
+        >>> cells = np.zeros((1, 5), int)
+        >>> cells[0, 0], cells[0, 4] = 1, 2
+        >>> weights = border_weights(cells, w0=10, sigma=5, balance=False)
+        >>> weights.astype(float).round(2).tolist()
+        [[1.0, 8.26, 8.26, 8.26, 1.0]]
+    """
+    instances = _two_dimensional(instances, "instances")
+    if not np.issubdtype(instances.dtype, np.integer):
+        raise ArgumentError(f"instances must be whole numbers, got {instances.dtype}")
+    if not (math.isfinite(w0) and w0 >= 0 and math.isfinite(sigma) and sigma > 0):
+        raise ArgumentError(
+            f"w0 must be at least 0 and sigma a number of pixels above 0, got {w0!r} and {sigma!r}"
+        )
+    classes = (instances > 0).astype(np.uint8) if mask is None else _two_dimensional(mask, "mask")
+    if classes.shape != instances.shape:
+        raise ArgumentError(
+            f"mask of {classes.shape} pixels and instances of {instances.shape} must be of one size"
+        )
+    weights = _by_class(classes, balance)
+    if w0:
+        weights += _between(instances, w0, sigma)
+    weights[classes == IGNORE] = 0.0
+    return weights
+
+
+def _by_class(classes: np.ndarray, balance: bool | Sequence[float]) -> np.ndarray:
+    known = classes[classes != IGNORE]
+    most = int(known.max(initial=0)) + 1
+    if balance is False:
+        given = np.ones(most)
+    elif balance is True:
+        given = np.asarray(class_balance([known], most)) if known.size else np.zeros(most)
+    else:
+        given = np.asarray(balance, np.float64)
+        if given.ndim != 1 or len(given) < most or not (given >= 0).all():
+            raise ArgumentError(
+                f"balance must have a weight of at least 0 for each of {most} classes, got "
+                f"{balance!r}"
+            )
+    table = np.zeros(256, np.float32)
+    table[: len(given)] = given
+    return table[classes.astype(np.uint8)]
+
+
+def _between(instances: np.ndarray, w0: float, sigma: float) -> np.ndarray:
+    """The border's term of the pixels between cells."""
+    from scipy import ndimage
+
+    if w0 <= _NOTHING:
+        return np.zeros(instances.shape, np.float32)
+    reach = math.ceil(sigma * math.sqrt(2 * math.log(w0 / _NOTHING)))
+    # Numbers without gaps: `find_objects` goes through all up to the largest.
+    _, numbered = np.unique(np.maximum(instances, 0), return_inverse=True)
+    numbered = numbered.reshape(instances.shape).astype(np.int32)
+    if instances.min() > 0:
+        return np.zeros(instances.shape, np.float32)
+    nearest = np.full(instances.shape, np.inf, np.float32)
+    second = nearest.copy()
+    for number, box in enumerate(ndimage.find_objects(numbered), start=1):
+        grown = tuple(slice(max(0, side.start - reach), side.stop + reach) for side in box)
+        distance = ndimage.distance_transform_edt(numbered[grown] != number)
+        distance = distance.astype(np.float32)
+        first, other = nearest[grown], second[grown]
+        np.minimum(other, np.maximum(first, distance), out=other)
+        np.minimum(first, distance, out=first)
+    term = w0 * np.exp(-np.square(nearest + second) / (2 * sigma**2))
+    return np.where(numbered == 0, term, 0.0).astype(np.float32)
+
+
+def _two_dimensional(values: Any, what: str) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim != 2 or 0 in array.shape:
+        raise ArgumentError(f"{what} must be of shape (height, width), got {array.shape}")
+    return array

@@ -1,0 +1,206 @@
+"""Crops out of whole images of any size: how the ImageNet networks were trained.
+
+They meet each image as it was decoded, before it is brought to the network's size, because what
+they cut out is larger or smaller than that. The draws of an image follow from the seed, the epoch
+and its place in the epoch alone, as those of a batch do.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+from keras_arch.errors import ArgumentError
+from keras_arch.preprocessing import Preprocessing
+
+# As often a window is drawn before the middle of the image is taken; that of torchvision.
+TRIES = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowCrop:
+    """What cuts a window out of a whole image and brings it to a network's size."""
+
+    def check(self, preprocessing: Preprocessing) -> None:
+        """Refuse a preprocessing that this cannot work with.
+
+        Raises:
+            ArgumentError: If it resizes by padding, or its size is out of the crop's range.
+        """
+        if preprocessing.resize == "pad":
+            raise ArgumentError(
+                f"{self} resizes what it cuts out; set preprocessing.resize to another method than "
+                "'pad'"
+            )
+
+    def window(self, height: Any, width: Any, size: tuple[int, int], seed: Any) -> Any:
+        """Top, left, height and width of a window, `int32`, by draws from a seed."""
+        raise NotImplementedError
+
+    def __call__(self, image: Any, preprocessing: Preprocessing, seed: Any) -> Any:
+        """Cut and resize one image.
+
+        Args:
+            image: `uint8` or float `(height, width, 1 or 3)` pixels, of any size.
+            preprocessing: Whose size, channels and resize method count; its `crop` is for
+                evaluation and does not.
+            seed: Two integers.
+
+        Returns:
+            `float32` pixels in [0, 255] of the preprocessing's input shape.
+        """
+        import tensorflow as tf
+
+        shape = tf.shape(image)
+        top, left, height, width = tf.unstack(
+            self.window(shape[0], shape[1], preprocessing.size, seed)
+        )
+        cut = image[top : top + height, left : left + width]
+        whole = dataclasses.replace(preprocessing, crop=None, mean=0.0, std=1.0)
+        return tf.ensure_shape(tf.cast(whole.fit(cut), tf.float32), preprocessing.input_shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomScaleCrop(WindowCrop):
+    """Bring the shorter side to a random length and cut a window at a random place.
+
+    VGG (Simonyan and Zisserman 2014, section 3.1, "scale jittering") draws the length from 256 to
+    512 pixels, ResNet (He et al. 2015, section 3.4) from 256 to 480; both cut 224x224. The aspect
+    of the image stays. The window is cut out first and then resized, which gives the same pixels
+    except for the filter's reach over the window's border, at a fraction of the work.
+
+    Args:
+        shortest: The least length of the shorter side in pixels; not less than the network's size.
+        longest: The greatest; whole numbers between them are equally likely.
+
+    Raises:
+        ArgumentError: If they are not whole numbers, the second not less than the first.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> crop = RandomScaleCrop(256, 480)
+        >>> crop(tf.zeros([300, 400, 3], tf.uint8), Preprocessing((224, 224)), seed=[0, 1]).shape
+        TensorShape([224, 224, 3])
+    """
+
+    shortest: int = 256
+    longest: int = 480
+
+    def __post_init__(self) -> None:
+        sides = (self.shortest, self.longest)
+        if any(type(side) is not int for side in sides) or not 1 <= self.shortest <= self.longest:
+            raise ArgumentError(
+                "scale_crop takes the least and the greatest length of the shorter side in pixels, "
+                f"such as 256,480, got {self.shortest},{self.longest}"
+            )
+
+    def check(self, preprocessing: Preprocessing) -> None:
+        """Also refuse a size that the shortest side does not hold."""
+        super().check(preprocessing)
+        if self.shortest < max(preprocessing.size):
+            raise ArgumentError(
+                f"scale_crop:{self.shortest},{self.longest} brings the shorter side to less than "
+                f"preprocessing.size {list(preprocessing.size)}; begin at {max(preprocessing.size)}"
+            )
+
+    def window(self, height: Any, width: Any, size: tuple[int, int], seed: Any) -> Any:
+        """A window of the size that becomes the network's when the side has its length."""
+        import tensorflow as tf
+
+        draws = _branches(seed, 2)
+        length = tf.random.stateless_uniform(
+            [], draws[0], self.shortest, self.longest + 1, tf.int32, alg="philox"
+        )
+        scale = tf.cast(tf.minimum(height, width), tf.float32) / tf.cast(length, tf.float32)
+        sides = tf.cast(tf.round(tf.constant(size, tf.float32) * scale), tf.int32)
+        sides = tf.clip_by_value(sides, 1, tf.stack([height, width]))
+        return _placed(sides, height, width, draws[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomResizedCrop(WindowCrop):
+    """Stretch a window of random area and aspect to the network's size.
+
+    GoogLeNet (Szegedy et al. 2014, section 6): areas evenly between 8 % and 100 % of the image,
+    aspects (width to height) between 3/4 and 4/3. The aspect is drawn evenly on a logarithmic
+    scale, so that upright and lying windows are alike. A window that does not fit is drawn again;
+    after ten of them the largest window in the middle whose aspect is allowed is taken (both as
+    torchvision has it).
+
+    Args:
+        least: The least part of the image's area, in (0, 1].
+        most: The greatest.
+        aspect: The greatest aspect, from 1; its inverse is the least.
+
+    Raises:
+        ArgumentError: If a number is out of range.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> crop = RandomResizedCrop()
+        >>> crop(tf.zeros([300, 400, 3], tf.uint8), Preprocessing((224, 224)), seed=[0, 1]).shape
+        TensorShape([224, 224, 3])
+    """
+
+    least: float = 0.08
+    most: float = 1.0
+    aspect: float = 4 / 3
+
+    def __post_init__(self) -> None:
+        numbers = (self.least, self.most, self.aspect)
+        known = all(isinstance(number, int | float) for number in numbers)
+        if not known or not 0 < self.least <= self.most <= 1:
+            raise ArgumentError(
+                "resized_crop takes the least and the greatest part of the area, in (0, 1], such "
+                f"as 0.08,1, got {self.least},{self.most}"
+            )
+        if not 1 <= self.aspect < math.inf:
+            raise ArgumentError(f"resized_crop takes an aspect from 1, got {self.aspect}")
+
+    def window(self, height: Any, width: Any, size: tuple[int, int], seed: Any) -> Any:
+        """The first of ten windows that fits, or the middle."""
+        import tensorflow as tf
+
+        draws = _branches(seed, 3)
+        h, w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
+        area = h * w * _uniform(draws[0], self.least, self.most)
+        bound = math.log(self.aspect)
+        aspect = tf.exp(_uniform(draws[1], -bound, bound))
+        # Columns of heights and widths, and the middle in the last row.
+        tried = tf.stack([tf.sqrt(area / aspect), tf.sqrt(area * aspect)], axis=1)
+        middle = tf.stack([tf.minimum(h, w * self.aspect), tf.minimum(w, h * self.aspect)])
+        tried = tf.cast(tf.round(tf.concat([tried, middle[None]], axis=0)), tf.int32)
+        fits = tf.reduce_all((tried >= 1) & (tried <= tf.stack([height, width])), axis=1)
+        first = tf.argmax(tf.cast(fits, tf.int32), output_type=tf.int32)
+        sides = tf.maximum(tried[first], 1)
+        place = _placed(sides, height, width, draws[2])
+        centre = tf.concat([(tf.stack([height, width]) - sides) // 2, sides], axis=0)
+        return tf.where(first < TRIES, place, centre)
+
+
+def _branches(seed: Any, count: int) -> list[Any]:
+    """Independent seeds out of one."""
+    import tensorflow as tf
+
+    return [
+        tf.random.experimental.stateless_fold_in(seed, number, alg="philox")
+        for number in range(count)
+    ]
+
+
+def _uniform(seed: Any, low: float, high: float) -> Any:
+    import tensorflow as tf
+
+    return tf.random.stateless_uniform([TRIES], seed, low, high, alg="philox")
+
+
+def _placed(sides: Any, height: Any, width: Any, seed: Any) -> Any:
+    """A window of given sides at a random place, all places being equally likely."""
+    import tensorflow as tf
+
+    room = tf.stack([height, width]) - sides + 1
+    # One draw for each axis from its own range.
+    corner = [
+        tf.random.stateless_uniform([], draw, 0, room[axis], tf.int32, alg="philox")
+        for axis, draw in enumerate(_branches(seed, 2))
+    ]
+    return tf.concat([tf.stack(corner), sides], axis=0)

@@ -1,0 +1,355 @@
+"""What single residual blocks do: how much they change their input, and what is lost without them.
+
+A. Veit, M. Wilber, S. Belongie: Residual Networks Behave Like Ensembles of Relatively Shallow
+Networks (2016), section 4.1.
+"""
+
+import contextlib
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_arch import blocks as layouts
+from keras_arch import data, files, pictures
+from keras_arch.errors import ArgumentError, DataError
+from keras_arch.runs.opening import opened_with_card, trained_on
+
+_BATCH = 256
+_STAGES = ("tab:blue", "tab:green", "tab:orange", "tab:red")
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """What was measured of one residual block, relu(F(x) + shortcut(x)).
+
+    Attributes:
+        name: Such as `"stage2_block1"`.
+        stage: Number of its stage, from 1.
+        shortcut: `"identity"`; or, where the width changes, `"padded"` (option A: every second
+            pixel, and channels of zeros) or `"projection"` (options B and C).
+        change: `||F(x)|| / ||shortcut(x)||`, the mean over the images. Of an identity the
+            denominator is the block's input; elsewhere the norm is that of what the shortcut makes
+            of it, since x itself has another shape.
+        cosine: Of `shortcut(x)` and `F(x) + shortcut(x)`, the mean over the images: 1 where the
+            block leaves the direction as it is.
+        accuracy: Of the whole net when this block alone is relu(shortcut(x)).
+    """
+
+    name: str
+    stage: int
+    shortcut: str
+    change: float
+    cosine: float
+    accuracy: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+    """The finished experiment.
+
+    Attributes:
+        figure: A bar for each block: its change, and the accuracy without it.
+        table: `residual_blocks.json`.
+        accuracy: Of the whole net.
+        images: Test images that everything was measured on.
+        blocks: In the order of the net.
+    """
+
+    figure: Path
+    table: Path
+    accuracy: float
+    images: int
+    blocks: tuple[Block, ...]
+
+
+def blocks(
+    ref: str | Path,
+    *,
+    source: str | None = None,
+    split: str | None = None,
+    data_dir: str | None = None,
+    limit: int | None = None,
+    out: str | Path = "residual_blocks",
+    token: str | None = None,
+) -> Blocks:
+    """Measure each block of a trained residual net, and draw it.
+
+    Args:
+        ref: A run directory, a model directory, the name of a config, `hf://user/repo[@revision]`
+            or `file://...`: a `CIFARResNet` or `ResNet18` to `ResNet152`.
+        source: As in `keras_arch.data.load`. Default: what the net was trained on.
+        split: Default: the test split that it was trained with, else `"test"`.
+        data_dir: As in `keras_arch.data.load`.
+        limit: Measure on so many of the first images. Default: all.
+        out: Folder for `residual_blocks.png` and `residual_blocks.json`.
+        token: For a private repository.
+
+    Returns:
+        Figures of all blocks.
+
+    Raises:
+        ArgumentError: If the net has no residual blocks, or does not say what it was trained on
+            and `source` neither.
+        DataError: If the data is missing or has other classes.
+    """
+    opened = opened_with_card(ref, token=token)
+    card = opened.card
+    block_names(opened.model)
+    settings = trained_on(ref, card)
+    # Another source has splits of its own.
+    split = split or (None if source else settings.get("test")) or "test"
+    source = source or settings.get("source")
+    data_dir = data_dir or settings.get("data_dir")
+    if source is None:
+        raise ArgumentError(f"{ref} does not say what it was trained on; give a data source")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise ArgumentError(f"limit must be a positive whole number, got {limit!r}")
+    images = data.load(source, split, data_dir=data_dir)
+    if limit is not None:
+        images = images.take(limit)
+    classes = data.describe(source, data_dir=data_dir).classes
+    outputs = opened.model.output_shape[-1]
+    if classes is None or len(classes) != outputs:
+        raise DataError(
+            f"{source} has {len(classes) if classes else 'no'} classes, the model {outputs}"
+        )
+    batches = data.evaluation(images, card.preprocessing, _BATCH)
+    accuracy, found = measure(opened.model, batches)
+    count = int(images.cardinality())
+    kind, colon, path = source.partition(":")
+    table = {
+        "model": card.name,
+        "data": f"{kind}:{Path(path).name}" if colon else kind,
+        "images": count,
+        "accuracy": accuracy,
+        "blocks": [dataclasses.asdict(block) for block in found],
+    }
+    out = Path(out)
+    written = files.atomic_write(out / "residual_blocks.json", json.dumps(table, indent=1) + "\n")
+    title = f"Residual blocks of {card.name}, measured on {count:,} test images"
+    figure = draw(found, accuracy, out / "residual_blocks.png", title=title, chance=1 / outputs)
+    return Blocks(figure, written, accuracy, count, tuple(found))
+
+
+def measure(model: keras.Model, batches: Any) -> tuple[float, list[Block]]:
+    """Measure each block of a residual classifier.
+
+    Args:
+        model: A `CIFARResNet` or `ResNet18` to `ResNet152`, built here or loaded. It is left as
+            it was.
+        batches: A finite `tf.data.Dataset` of `(images, labels)`, always in one order.
+
+    Returns:
+        The accuracy of the whole model, and what was measured of its blocks in their order.
+
+    Raises:
+        ArgumentError: If the model has no residual blocks.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from keras_arch import models
+        >>> images, labels = tf.random.normal([4, 32, 32, 3]), tf.constant([0, 1, 2, 3])
+        >>> batches = tf.data.Dataset.from_tensors((images, labels))
+        >>> accuracy, found = measure(models.CIFARResNet(depth=8), batches)
+        >>> [(block.name, block.shortcut) for block in found]
+        [('stage1_block1', 'identity'), ('stage2_block1', 'padded'), ('stage3_block1', 'padded')]
+    """
+    names = block_names(model)
+    labels = np.concatenate([np.asarray(batch) for _, batch in batches])
+
+    def accuracy() -> float:
+        read = model.predict(batches, verbose=0).argmax(axis=-1)
+        return float((read == labels).mean())
+
+    sums = _probe(model, names).predict(batches, verbose=0)
+    whole, found = accuracy(), []
+    for name in names:
+        f2, s2, fs = np.asarray(sums[name], np.float64).T
+        # A dead input (all zeros) has no direction; whatever is added to it changes it wholly.
+        tiny = np.finfo(np.float32).tiny
+        change = np.sqrt(f2 / np.maximum(s2, tiny))
+        norms = np.sqrt(s2 * np.maximum(s2 + f2 + 2 * fs, 0))
+        cosine = (s2 + fs) / np.maximum(norms, tiny)
+        with without(model, name):
+            lesioned = accuracy()
+        found.append(
+            Block(
+                name=name,
+                stage=int(re.match(r"stage(\d+)", name)[1]),
+                shortcut=_shortcut_kind(model, name),
+                change=float(change.mean()),
+                cosine=float(np.clip(cosine, -1, 1).mean()),
+                accuracy=lesioned,
+            )
+        )
+    return whole, found
+
+
+def block_names(model: keras.Model) -> list[str]:
+    """The residual blocks of a model, in their order.
+
+    Raises:
+        ArgumentError: If there is none.
+
+    Example:
+        >>> from keras_arch import models
+        >>> block_names(models.CIFARResNet(depth=14))[:3]
+        ['stage1_block1', 'stage1_block2', 'stage2_block1']
+    """
+    names = [
+        layer.name.removesuffix("_add")
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Add)
+        and re.fullmatch(r"stage\d+_block\d+_add", layer.name)
+    ]
+    if not names:
+        raise ArgumentError(
+            f"{model.name} has no residual blocks (layers named stage1_block1_add, ...); give a "
+            "CIFARResNet or ResNet that is not plain"
+        )
+    return names
+
+
+@contextlib.contextmanager
+def without(model: keras.Model, block: str) -> Iterator[keras.Model]:
+    """The model with one block replaced by its shortcut, as long as the context lasts.
+
+    F ends in batch norm, `gain * normalised + offset`. With both at zero F is exactly zero for
+    every input, so that the block is relu(shortcut(x)); no graph is built again.
+
+    Args:
+        model: The model, which is changed and put back.
+        block: One of `block_names(model)`.
+
+    Raises:
+        ArgumentError: If there is no such block.
+
+    Example:
+        >>> from keras_arch import models
+        >>> model = models.CIFARResNet(depth=8)
+        >>> with without(model, "stage1_block1"):
+        ...     float(keras.ops.sum(model.get_layer("stage1_block1_2_norm").gamma))
+        0.0
+    """
+    names = block_names(model)
+    if block not in names:
+        raise ArgumentError(f"{model.name} has no block {block!r}; it has {', '.join(names)}")
+    norm = _branches(model, block)[0]._keras_history.operation
+    weights = [norm.gamma, norm.beta]
+    before = [keras.ops.convert_to_numpy(weight) for weight in weights]
+    try:
+        for weight in weights:
+            weight.assign(keras.ops.zeros_like(weight))
+        yield model
+    finally:
+        for weight, value in zip(weights, before, strict=True):
+            weight.assign(value)
+
+
+def draw(
+    found: Sequence[Block],
+    accuracy: float,
+    path: str | Path,
+    *,
+    title: str = "",
+    chance: float | None = None,
+) -> Path:
+    """Draw a bar for each block: how much it changes its input, and the accuracy without it.
+
+    Args:
+        found: The blocks in their order.
+        accuracy: Of the whole net, a dashed line.
+        path: The PNG file.
+        title: Above the bars.
+        chance: The accuracy of guessing, a dotted line; `None` for none.
+
+    Returns:
+        The path.
+
+    Example:
+        >>> import tempfile
+        >>> found = [Block("stage1_block1", 1, "identity", 0.8, 0.7, 0.6)]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     draw(found, 0.9, folder + "/blocks.png", chance=0.1).name
+        'blocks.png'
+    """
+    from matplotlib.patches import Patch
+
+    places = np.arange(len(found))
+    colours = [_STAGES[(block.stage - 1) % len(_STAGES)] for block in found]
+    hatches = ["" if block.shortcut == "identity" else "///" for block in found]
+    figure = pictures.blank(width=float(np.clip(0.3 * len(found) + 2, 6, 16)), height=5.6)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    style = {"color": colours, "hatch": hatches, "edgecolor": "white", "linewidth": 0}
+    upper.bar(places, [block.change for block in found], **style)
+    # Room for the legend.
+    upper.set_ylim(0, 1.25 * max(max(block.change for block in found), 1e-3))
+    upper.set_ylabel("change of the input\n||F(x)|| / ||x||")
+    lower.bar(places, [100 * block.accuracy for block in found], **style)
+    lower.set_ylabel("test accuracy without\nthe block (%)")
+    lower.set_ylim(0, min(100, 125 * max(accuracy, *(block.accuracy for block in found), 0.04)))
+    levels = {f"whole net {100 * accuracy:.1f} %": (accuracy, "--")}
+    if chance is not None:
+        levels[f"chance {100 * chance:.3g} %"] = (chance, ":")
+    for text, (level, line) in levels.items():
+        lower.axhline(100 * level, color="black", linestyle=line, linewidth=1)
+        lower.annotate(
+            text,
+            (1, 100 * level),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize="small",
+        )
+    short = [re.sub(r"stage(\d+)_block(\d+)", r"\1.\2", block.name) for block in found]
+    lower.set_xticks(places, short, rotation=90 if len(found) > 12 else 0, fontsize="small")
+    lower.set_xlabel("block (stage.number), in order")
+    for axes in (upper, lower):
+        axes.set_axisbelow(True)
+        axes.grid(axis="y", alpha=0.25)
+    stages = sorted({block.stage for block in found})
+    named = [
+        Patch(color=_STAGES[(stage - 1) % len(_STAGES)], label=f"stage {stage}") for stage in stages
+    ]
+    if any(hatches):
+        kinds = sorted({block.shortcut for block in found} - {"identity"})
+        label = f"shortcut is no identity ({' or '.join(kinds)})"
+        named.append(Patch(facecolor="lightgrey", hatch="///", edgecolor="white", label=label))
+    upper.legend(handles=named, fontsize="small", ncols=len(named), loc="upper center")
+    lower.set_xlim(-0.8, len(found) - 0.2)
+    figure.suptitle(title, fontsize="medium", wrap=True)
+    return pictures.save_figure(figure, path)
+
+
+def _branches(model: keras.Model, block: str) -> tuple[Any, Any]:
+    """The two maps that a block adds: F(x) and its shortcut."""
+    residual, shortcut = model.get_layer(f"{block}_add").input
+    return residual, shortcut
+
+
+def _shortcut_kind(model: keras.Model, block: str) -> str:
+    operation = _branches(model, block)[1]._keras_history.operation
+    if isinstance(operation, keras.layers.BatchNormalization):
+        return "projection"
+    # What comes out of the block before, or out of the stem.
+    identity = isinstance(operation, keras.layers.Activation | keras.layers.MaxPooling2D)
+    return "identity" if identity and "shortcut" not in operation.name else "padded"
+
+
+def _probe(model: keras.Model, names: Sequence[str]) -> keras.Model:
+    """From images to F.F, S.S and F.S of each block, S being the shortcut."""
+    sums = {}
+    for name in names:
+        f, s = (ops.cast(branch, "float32") for branch in _branches(model, name))
+        products = [ops.sum(a * b, axis=(1, 2, 3)) for a, b in ((f, f), (s, s), (f, s))]
+        sums[name] = ops.stack(products, axis=-1)
+    with layouts.room_for_deep_graphs():
+        return keras.Model(model.input, sums, name=f"{model.name}_probe")

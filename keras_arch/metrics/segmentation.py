@@ -1,0 +1,345 @@
+"""How well pixels are classified: the four figures of FCN, Dice, and a report class by class.
+
+All come from one confusion matrix. Pixels that the truth ignores (255) are in none of its cells.
+A class that is neither in the truth nor in the predictions says nothing, and is left out of means:
+counted as 1 it would flatter, as 0 it would punish.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_arch.errors import ArgumentError
+from keras_arch.pixel_losses import IGNORE
+
+
+def pixel_confusion(
+    truth: Any, predicted: Any, classes: int, ignore: int | None = IGNORE
+) -> np.ndarray:
+    """Count pixels by their true and their predicted class.
+
+    Args:
+        truth: Classes of any shape, `ignore` where a pixel does not count.
+        predicted: Classes of the same shape.
+        classes: How many there are.
+        ignore: Value of `truth` that does not count; `None` where there is none.
+
+    Returns:
+        `int64` `(classes, classes)` with true classes as rows.
+
+    Raises:
+        ArgumentError: If the shapes differ or a class is out of range.
+
+    Example:
+        >>> pixel_confusion([0, 0, 1, 255], [0, 1, 1, 1], 2).tolist()
+        [[1, 1], [0, 1]]
+    """
+    truth, predicted = np.asarray(truth), np.asarray(predicted)
+    if truth.shape != predicted.shape:
+        raise ArgumentError(
+            f"truth of shape {truth.shape} and predictions of shape {predicted.shape} must agree"
+        )
+    counted = np.ones(truth.shape, bool) if ignore is None else truth != ignore
+    truth, predicted = truth[counted].astype(np.int64), predicted[counted].astype(np.int64)
+    for what, values in (("truth", truth), ("predictions", predicted)):
+        if values.size and not (values.min() >= 0 and values.max() < classes):
+            wrong = sorted(set(values[(values < 0) | (values >= classes)].tolist()))
+            raise ArgumentError(
+                f"the {what} hold {', '.join(map(str, wrong[:10]))}; classes are 0 to {classes - 1}"
+            )
+    return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def pixel_scores(confusion: Any) -> dict[str, float]:
+    """The figures of a confusion matrix of pixels.
+
+    Long et al. 2015 (Fully Convolutional Networks), section 5, with n_ij pixels of class i
+    predicted as j and t_i pixels of class i: pixel accuracy sum n_ii / sum t_i, mean accuracy, mean
+    IU and frequency-weighted IU; and the mean of Dice's coefficient over classes.
+
+    Args:
+        confusion: `(classes, classes)` counts with true classes as rows.
+
+    Returns:
+        `pixel_accuracy`, `mean_accuracy`, `mean_iu`, `frequency_weighted_iu` and `dice`, as
+        fractions; 0 where no pixel counts. A class that the truth has not got has no accuracy; one
+        that is in neither has no IU and no Dice.
+
+    Example:
+        >>> {name: round(value, 3) for name, value in pixel_scores([[1, 1], [0, 2]]).items()}
+        {'pixel_accuracy': 0.75, 'mean_accuracy': 0.75, 'mean_iu': 0.583, \
+'frequency_weighted_iu': 0.583, 'dice': 0.733}
+    """
+    found = np.asarray(confusion, np.float64)
+    right, rows, columns = np.diagonal(found), found.sum(axis=1), found.sum(axis=0)
+    there, seen = rows > 0, rows + columns > 0
+    if not there.any():
+        return dict.fromkeys(SCORES, 0.0)
+    iu = right[seen] / (rows + columns - right)[seen]
+    return {
+        "pixel_accuracy": float(right.sum() / rows.sum()),
+        "mean_accuracy": float((right[there] / rows[there]).mean()),
+        "mean_iu": float(iu.mean()),
+        "frequency_weighted_iu": float((rows[seen] * iu).sum() / rows.sum()),
+        "dice": float((2 * right[seen] / (rows + columns)[seen]).mean()),
+    }
+
+
+def per_class(confusion: Any, labels: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """What a confusion matrix of pixels says of each class.
+
+    Args:
+        confusion: `(classes, classes)` counts with true classes as rows.
+        labels: A name for each class. Default: their numbers.
+
+    Returns:
+        For each class `label`, `pixels` (of the truth), `iu`, `dice`, `precision` and `recall`
+        (the class's accuracy); `None` where a figure has no meaning.
+
+    Raises:
+        ArgumentError: If there are not as many labels as classes.
+
+    Example:
+        >>> rows = per_class([[1, 1, 0], [0, 2, 0], [0, 0, 0]], ["cell", "membrane", "vessel"])
+        >>> rows[0]["recall"], rows[1]["iu"], rows[2]["iu"]
+        (0.5, 0.6666666666666666, None)
+    """
+    found = np.asarray(confusion, np.float64)
+    names = list(labels) if labels is not None else [str(i) for i in range(len(found))]
+    if len(names) != len(found):
+        raise ArgumentError(f"there are {len(found)} classes and {len(names)} labels")
+
+    def share(part: float, whole: float) -> float | None:
+        return float(part / whole) if whole else None
+
+    report = []
+    for number, name in enumerate(names):
+        right, row = found[number, number], found[number].sum()
+        column = found[:, number].sum()
+        report.append(
+            {
+                "label": name,
+                "pixels": int(row),
+                "iu": share(right, row + column - right),
+                "dice": share(2 * right, row + column),
+                "precision": share(right, column),
+                "recall": share(right, row),
+            }
+        )
+    return report
+
+
+class PixelMetric(keras.Metric):
+    """A figure of the confusion matrix of all pixels since the last reset.
+
+    Args:
+        classes: How many classes there are.
+        ignore: The value in masks that counts nowhere.
+        name: Of the metric.
+    """
+
+    def __init__(
+        self, classes: int, ignore: int | None = IGNORE, name: str | None = None, **more: Any
+    ) -> None:
+        super().__init__(name=name, **more)
+        if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
+            raise ArgumentError(f"classes must be a whole number from 2, got {classes!r}")
+        self.classes, self.ignore = classes, ignore
+        # Whole numbers: as float32 the counts of a data set would stop at 16 million pixels.
+        self.confusion = self.add_variable(
+            (classes, classes), keras.initializers.Zeros(), dtype="int64", name="confusion"
+        )
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count a batch.
+
+        Args:
+            y_true: `(batch, height, width)` or `(batch, height, width, 1)` classes.
+            y_pred: `(batch, height, width, classes)` logits or probabilities, of which the largest
+                counts, or classes of the shape of `y_true`.
+            sample_weight: Not used: these figures count pixels, and `ignore` says which.
+        """
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        if len(y_true.shape) == 4 and y_true.shape[-1] == 1:
+            y_true = ops.squeeze(y_true, -1)
+        if len(y_pred.shape) == len(y_true.shape) + 1:
+            if y_pred.shape[-1] != self.classes:
+                raise ArgumentError(
+                    f"{self.name} counts {self.classes} classes, the outputs have "
+                    f"{y_pred.shape[-1]}"
+                )
+            y_pred = ops.argmax(y_pred, axis=-1)
+        truth = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        predicted = ops.reshape(ops.cast(y_pred, "int32"), (-1,))
+        number = self.classes
+        cells = truth * number + predicted
+        # What does not count goes to a cell after the last one.
+        counts = ops.logical_and(truth >= 0, truth < number)
+        if self.ignore is not None:
+            counts = ops.logical_and(counts, truth != self.ignore)
+        cells = ops.where(counts, cells, number**2)
+        found = ops.segment_sum(ops.ones_like(cells), cells, num_segments=number**2 + 1)
+        found = ops.reshape(found[: number**2], (number, number))
+        self.confusion.assign(self.confusion + ops.cast(found, self.confusion.dtype))
+
+    def result(self) -> Any:
+        """The figure, a number."""
+        found = ops.cast(self.confusion, "float32")
+        return self.figure(ops.diagonal(found), ops.sum(found, axis=1), ops.sum(found, axis=0))
+
+    def figure(self, right: Any, rows: Any, columns: Any) -> Any:
+        """The figure from what is right, true and predicted of each class."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for `keras.saving`."""
+        return super().get_config() | {"classes": self.classes, "ignore": self.ignore}
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class PixelAccuracy(PixelMetric):
+    """The share of pixels that are right (Long et al. 2015, section 5).
+
+    Args:
+        classes: How many classes there are.
+        ignore: The value in masks that counts nowhere.
+        name: Of the metric.
+
+    Example:
+        >>> metric = PixelAccuracy(2)
+        >>> metric.update_state([[[0, 1, 255]]], [[[0, 0, 0]]])
+        >>> float(metric.result())
+        0.5
+    """
+
+    def __init__(
+        self, classes: int, ignore: int | None = IGNORE, name: str = "pixel_accuracy", **more: Any
+    ) -> None:
+        super().__init__(classes, ignore, name, **more)
+
+    def figure(self, right: Any, rows: Any, columns: Any) -> Any:
+        """sum n_ii / sum t_i."""
+        return ops.divide_no_nan(ops.sum(right), ops.sum(rows))
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class MeanAccuracy(PixelMetric):
+    """The mean over classes of the share of their pixels that are right (Long et al. 2015).
+
+    Args:
+        classes: How many classes there are.
+        ignore: The value in masks that counts nowhere.
+        name: Of the metric.
+
+    Example:
+        >>> metric = MeanAccuracy(2)
+        >>> metric.update_state([[[0, 0, 0, 1]]], [[[0, 0, 0, 0]]])
+        >>> float(metric.result())
+        0.5
+    """
+
+    def __init__(
+        self, classes: int, ignore: int | None = IGNORE, name: str = "mean_accuracy", **more: Any
+    ) -> None:
+        super().__init__(classes, ignore, name, **more)
+
+    def figure(self, right: Any, rows: Any, columns: Any) -> Any:
+        """The mean of n_ii / t_i over the classes of the truth."""
+        return _mean(ops.divide_no_nan(right, rows), rows > 0)
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class MeanIU(PixelMetric):
+    """The mean over classes of intersection over union (Long et al. 2015, section 5).
+
+    Unlike `keras.metrics.MeanIoU` it takes logits, leaves ignored pixels out whatever their value
+    is, and counts exactly.
+
+    Args:
+        classes: How many classes there are.
+        ignore: The value in masks that counts nowhere.
+        name: Of the metric.
+
+    Example:
+        >>> metric = MeanIU(3)  # class 2 is nowhere and left out
+        >>> metric.update_state([[[0, 0, 1, 1]]], [[[0, 1, 1, 1]]])
+        >>> round(float(metric.result()), 4)  # (1/2 + 2/3) / 2
+        0.5833
+    """
+
+    def __init__(
+        self, classes: int, ignore: int | None = IGNORE, name: str = "mean_iu", **more: Any
+    ) -> None:
+        super().__init__(classes, ignore, name, **more)
+
+    def figure(self, right: Any, rows: Any, columns: Any) -> Any:
+        """The mean of n_ii / (t_i + sum_j n_ji - n_ii) over the classes that are somewhere."""
+        return _mean(ops.divide_no_nan(right, rows + columns - right), rows + columns > 0)
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class FrequencyWeightedIU(PixelMetric):
+    """Intersection over union, weighted by the pixels of each class (Long et al. 2015).
+
+    Args:
+        classes: How many classes there are.
+        ignore: The value in masks that counts nowhere.
+        name: Of the metric.
+
+    Example:
+        >>> metric = FrequencyWeightedIU(2)
+        >>> metric.update_state([[[0, 0, 1, 1]]], [[[0, 1, 1, 1]]])
+        >>> round(float(metric.result()), 4)
+        0.5833
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        ignore: int | None = IGNORE,
+        name: str = "frequency_weighted_iu",
+        **more: Any,
+    ) -> None:
+        super().__init__(classes, ignore, name, **more)
+
+    def figure(self, right: Any, rows: Any, columns: Any) -> Any:
+        """The mean of IU by frequency."""
+        iu = ops.divide_no_nan(right, rows + columns - right)
+        return ops.divide_no_nan(ops.sum(rows * iu), ops.sum(rows))
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class Dice(PixelMetric):
+    """The mean over classes of Dice's coefficient, `2 n_ii / (t_i + sum_j n_ji)`.
+
+    Args:
+        classes: How many classes there are.
+        ignore: The value in masks that counts nowhere.
+        name: Of the metric.
+
+    Example:
+        >>> metric = Dice(2)
+        >>> metric.update_state([[[0, 0, 1, 1]]], [[[0, 1, 1, 1]]])
+        >>> round(float(metric.result()), 4)  # (2/3 + 4/5) / 2
+        0.7333
+    """
+
+    def __init__(
+        self, classes: int, ignore: int | None = IGNORE, name: str = "dice", **more: Any
+    ) -> None:
+        super().__init__(classes, ignore, name, **more)
+
+    def figure(self, right: Any, rows: Any, columns: Any) -> Any:
+        """The mean over the classes that are somewhere."""
+        return _mean(ops.divide_no_nan(2 * right, rows + columns), rows + columns > 0)
+
+
+def _mean(values: Any, there: Any) -> Any:
+    there = ops.cast(there, values.dtype)
+    return ops.divide_no_nan(ops.sum(values * there), ops.sum(there))
+
+
+SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu", "dice")

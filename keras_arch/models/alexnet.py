@@ -1,0 +1,210 @@
+"""AlexNet (Krizhevsky et al. 2012), which won the ImageNet challenge and began the era.
+
+A. Krizhevsky, I. Sutskever, G. E. Hinton: ImageNet Classification with Deep Convolutional Neural
+Networks.
+"""
+
+import dataclasses
+import math
+
+import keras
+from keras import layers, ops
+
+from keras_arch import blocks
+from keras_arch.errors import ArgumentError
+from keras_arch.models.head import check_input_shape, check_top, classify, without_top
+from keras_arch.registry import register
+from keras_arch.weights import Weights, load_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """What the variants differ in.
+
+    Attributes:
+        size: Side of the default input in pixels.
+        least: The least side for which all windows fit.
+        filters: Of the five convolutions.
+        towers: In how many parts convolutions 2, 4 and 5 see their input.
+        norm: `(k, alpha)` of the local response normalisation, alpha times the sum.
+        bias: What the biases of convolutions 2, 4, 5 and of the hidden dense layers start at;
+            `None` for PyTorch's own start of everything.
+        dense_deviation: Standard deviation that the hidden dense layers start with.
+    """
+
+    size: int = 227
+    least: int = 67
+    filters: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)
+    towers: int = 1
+    norm: tuple[float, float] | None = (2.0, 1e-4)
+    bias: float | None = 1.0
+    dense_deviation: float = 0.01
+
+
+VARIANTS = {
+    "paper": Variant(towers=2),
+    # Caffe divides alpha by the five channels of the sum.
+    "bvlc": Variant(towers=2, norm=(1.0, 1e-4 / 5), bias=0.1, dense_deviation=0.005),
+    "one_tower": Variant(),
+    "torchvision": Variant(
+        size=224, least=63, filters=(64, 192, 384, 256, 256), norm=None, bias=None
+    ),
+}
+
+
+@register(
+    task="image-classification",
+    paper=(
+        "Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional Neural "
+        "Networks (2012)"
+    ),
+    url="https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks",
+    default_input=(227, 227, 3),
+    parameters={
+        "": 60_965_224,
+        "variant='bvlc'": 60_965_224,
+        "variant='one_tower'": 62_378_344,
+        "variant='torchvision'": 61_100_840,
+    },
+)
+def AlexNet(
+    include_top: bool = True,
+    weights: Weights = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = "softmax",
+    variant: str = "paper",
+    units: int = 4096,
+    name: str | None = None,
+) -> keras.Model:
+    """AlexNet: five convolutions in two towers, local response normalisation, three dense layers.
+
+    Source: Krizhevsky et al. 2012, sections 3 (architecture) and 5 (initialisation).
+
+    Args:
+        include_top: End in the dense layers. They need a fixed size, and other sizes than the
+            default change the shape of `fc6` (not for `"torchvision"`, which pools to 6x6).
+        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
+        input_shape: `(height, width, channels)` in pixels, at least 67x67 (`"torchvision"`
+            63x63); without top, height and width may be `None`. Default (227, 227, 3), with which
+            the paper's windows fit (it says 224), `"torchvision"` (224, 224, 3).
+        pooling: Without top: `"avg"` or `"max"` over the last map, or `None` for the map itself.
+        classes: Number of classes.
+        classifier_activation: `"softmax"`, or `None` for logits.
+        variant: `"paper"` (default): convolutions 2, 4 and 5 are in two towers that do not see each
+            other. `"bvlc"`: the same with the constants of Caffe's bvlc_alexnet. `"one_tower"`:
+            the paper's without the split. `"torchvision"`: narrower, without normalisation, and
+            with dropout before `fc6` and `fc7` instead of after them.
+        units: Width of `fc6` and `fc7`.
+        name: Name of the model. Default `"alexnet"`.
+
+    Returns:
+        A `keras.Model` from `image` `(batch, height, width, channels)` to probabilities
+        `(batch, classes)`. Layers are named as Caffe's: `conv1`, `relu1`, `norm1`, `pool1`, `fc6`;
+        the parts of a split convolution are `conv2_tower1` and `conv2_tower2`. The three pooled
+        maps are `stage1` to `stage3` (strides 8, 16, 32).
+
+    Raises:
+        ArgumentError: If an argument is not one of the above, or the weights do not fit.
+
+    Example:
+        >>> from keras_arch import models
+        >>> model = models.AlexNet(include_top=False, variant="torchvision")
+        >>> model.output_shape
+        (None, 6, 6, 256)
+    """
+    if variant not in VARIANTS:
+        raise ArgumentError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
+    chosen = VARIANTS[variant]
+    torchvision = variant == "torchvision"
+    check_top(include_top, pooling, classes, classifier_activation)
+    blocks.check_positive(units=units)
+    input_shape = check_input_shape(
+        input_shape,
+        default=(chosen.size, chosen.size, 3),
+        minimum=chosen.least,
+        dynamic=not include_top,
+    )
+
+    x = image = keras.Input(input_shape, name="image")
+    if torchvision:
+        x = layers.ZeroPadding2D(2, data_format="channels_last", name="conv1_pad")(x)
+    for number, (filters, kernel) in enumerate(
+        zip(chosen.filters, (11, 5, 3, 3, 3), strict=True), start=1
+    ):
+        x = _convolution(x, number, filters, kernel, chosen)
+        x = layers.Activation("relu", name=f"relu{number}")(x)
+        if number <= 2 and chosen.norm:
+            k, alpha = chosen.norm
+            x = blocks.local_response_norm(x, f"norm{number}", k=k, alpha=alpha)
+        if number in (1, 2, 5):
+            x = _pool(x, f"pool{number}", torchvision)
+            # The same map under the name that all families give to the end of a stage.
+            x = layers.Identity(name=f"stage{min(number, 3)}")(x)
+    if not include_top:
+        output = without_top(x, pooling)
+    else:
+        if torchvision and x.shape[1:3] != (6, 6):
+            x = layers.AdaptiveAveragePooling2D(6, data_format="channels_last", name="pool6")(x)
+        x = layers.Flatten(data_format="channels_last", name="flatten")(x)
+        for number in (6, 7):
+            x = _dense(x, number, units, chosen, dropout_first=torchvision)
+        start, bias = _start(chosen, x.shape[-1], 0.01, 0.0)
+        output = classify(
+            x, classes, classifier_activation, kernel_initializer=start, bias_initializer=bias
+        )
+    model = keras.Model(image, output, name=name or "alexnet")
+    return load_weights(model, weights, "AlexNet", variant=variant)
+
+
+def _convolution(x, number, filters, kernel, chosen):
+    """A convolution, of which each tower sees and makes its own part of the channels."""
+    split = number in (2, 4, 5)
+    towers = chosen.towers if split else 1
+    # Slices and not `groups`: TensorFlow has grouped convolutions on a CPU only through XLA, which
+    # is slower, and which a served model may not have.
+    parts = ops.split(x, towers, axis=-1) if towers > 1 else [x]
+    maps = []
+    for tower, part in enumerate(parts, start=1):
+        fan_in = kernel * kernel * part.shape[-1]
+        start, bias = _start(chosen, fan_in, 0.01, chosen.bias if split else 0.0)
+        convolve = layers.Conv2D(
+            filters // towers,
+            kernel,
+            strides=4 if number == 1 else 1,
+            padding="valid" if number == 1 else "same",
+            kernel_initializer=start,
+            bias_initializer=bias,
+            data_format="channels_last",
+            name=f"conv{number}_tower{tower}" if towers > 1 else f"conv{number}",
+        )
+        maps.append(convolve(part))
+    return layers.Concatenate(name=f"conv{number}")(maps) if towers > 1 else maps[0]
+
+
+def _pool(x, name, torchvision):
+    """Overlapping windows; those that stick out count, except in PyTorch."""
+    if torchvision:
+        return layers.MaxPooling2D(3, strides=2, data_format="channels_last", name=name)(x)
+    return blocks.ceil_max_pool(x, 3, 2, name)
+
+
+def _dense(x, number, units, chosen, *, dropout_first):
+    """A hidden dense layer with ReLU and dropout."""
+    dropout = layers.Dropout(0.5, name=f"drop{number}")
+    if dropout_first:
+        x = dropout(x)
+    start, bias = _start(chosen, x.shape[-1], chosen.dense_deviation, chosen.bias)
+    x = layers.Dense(units, kernel_initializer=start, bias_initializer=bias, name=f"fc{number}")(x)
+    x = layers.Activation("relu", name=f"relu{number}")(x)
+    return x if dropout_first else dropout(x)
+
+
+def _start(chosen, fan_in, deviation, bias):
+    """Fresh initializers of a kernel and a bias."""
+    if chosen.bias is None:
+        bound = 1 / math.sqrt(fan_in)
+        uniform = keras.initializers.RandomUniform
+        return uniform(-bound, bound), uniform(-bound, bound)
+    return keras.initializers.RandomNormal(0.0, deviation), keras.initializers.Constant(bias)

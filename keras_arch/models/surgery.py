@@ -1,0 +1,142 @@
+"""Net surgery: a classifier's weights in a network that classifies every pixel, and its stages.
+
+Source: Long, Shelhamer and Darrell 2015, sections 3.1 (a dense layer over a map is a convolution
+as large as the map) and 4.2 (a finer network starts from the coarser one, its new layers at zero).
+"""
+
+import logging
+import os
+import re
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_arch import registry
+from keras_arch.errors import ArgumentError
+from keras_arch.weights import Weights, load_weights
+
+# Layers that start fresh where the weights have none that fit, and those that may be left over.
+_SCORES = re.compile(r"(up)?score.*")
+_DENSE = re.compile(r"fc[67]")
+_HEADS = re.compile(r"(up)?score.*|fc\d+|logits|auxiliary\d+_.+")
+
+_log = logging.getLogger(__name__)
+
+
+def bilinear_kernel(size: int, channels: int) -> np.ndarray:
+    """The kernel of a transposed convolution that interpolates each channel by itself.
+
+    Source: Long et al. 2015, section 3.3, and the authors' code.
+
+    Args:
+        size: Of the kernel, twice the stride.
+        channels: That go in and come out.
+
+    Returns:
+        An array `(size, size, channels, channels)`, zero between different channels.
+
+    Example:
+        >>> bilinear_kernel(4, 1)[1, :, 0, 0]
+        array([0.1875, 0.5625, 0.5625, 0.1875], dtype=float32)
+    """
+    stride = (size + 1) // 2
+    centre = stride - 1 if size % 2 else stride - 0.5
+    line = 1 - np.abs(np.arange(size) - centre) / stride
+    kernel = np.zeros((size, size, channels, channels), np.float32)
+    diagonal = np.arange(channels)
+    kernel[:, :, diagonal, diagonal] = np.outer(line, line)[:, :, None]
+    return kernel
+
+
+def start_from(model: keras.Model, weights: Weights, architecture: str) -> keras.Model:
+    """Give a freshly built FCN the weights of a classifier, or of another FCN on its backbone.
+
+    Layers are matched by name, all of the backbone or none. `fc6` and `fc7` of a classifier become
+    convolutions. Scores that the weights do not have, or have for other classes, stay as they are
+    built, and so do `fc6` and `fc7` where the weights are a backbone's without its top; the logger
+    `keras_arch` says so.
+
+    Args:
+        model: The network.
+        weights: `None`, a model, or what `keras_arch.weights.load_weights` takes; a `.weights.h5`
+            file is one of this very network.
+        architecture: Name of its builder.
+
+    Returns:
+        The same network.
+
+    Raises:
+        ArgumentError: If the weights do not fit; nothing was changed then.
+        KerasArchError: If there is no such model, as `keras_arch.hub.load` says it.
+
+    Example:
+        >>> import keras_arch
+        >>> start_from(keras_arch.models.FCN32s(units=2, backbone="VGG11"), None, "FCN32s").name
+        'fcn32s_vgg11'
+    """
+    is_path = isinstance(weights, str | os.PathLike)
+    if isinstance(weights, keras.Model):
+        source, where = weights, f"the model {weights.name!r}"
+    elif is_path and not os.fspath(weights).endswith(".weights.h5"):
+        source, found, _ = registry.open_model(os.fspath(weights))
+        where = f"{os.fspath(weights)!r} ({found or source.name})"
+    else:
+        return load_weights(model, weights, architecture)
+    own = {layer.name: layer for layer in model.layers if layer.weights}
+    given = {layer.name: layer.get_weights() for layer in source.layers if layer.weights}
+    _to_convolutions(given, own, where)
+    fresh = _check(model, own, given, where)
+    for name, layer in own.items():
+        if name not in fresh:
+            layer.set_weights(given[name])
+    if fresh:
+        _log.warning("%s: %s start fresh, %s has none", model.name, ", ".join(fresh), where)
+    return model
+
+
+def _to_convolutions(given: dict[str, list], own: dict[str, Any], where: str) -> None:
+    """Bring kernels of dense layers into the shape of the convolutions that they become."""
+    for name in filter(_DENSE.fullmatch, own):
+        kernel = given.get(name, [np.empty(())])[0]
+        if kernel.ndim != 2:
+            continue
+        height, width, channels = own[name].kernel.shape[:3]
+        # The shape of `fc7` shows what is wrong with it, and that of `fc6` does not.
+        if name == "fc6" and len(kernel) != height * width * channels:
+            raise ArgumentError(
+                f"fc6 of {where} takes {len(kernel)} numbers, and here it looks at "
+                f"{height}x{width} pixels of {channels} channels, which are "
+                f"{height * width * channels}; give a classifier of 224x224 pixels"
+            )
+        given[name][0] = kernel.reshape(height, width, -1, kernel.shape[1])
+
+
+def _check(
+    model: keras.Model, own: dict[str, Any], given: dict[str, list], where: str
+) -> list[str]:
+    """Compare, and say which layers keep what they start with."""
+    fresh, missing, misshaped = [], [], []
+    has_dense = any(_DENSE.fullmatch(name) for name in given)
+    for name, layer in own.items():
+        shapes = [tuple(weight.shape) for weight in layer.weights]
+        theirs = [array.shape for array in given.get(name, ())]
+        if shapes == theirs:
+            continue
+        if _SCORES.fullmatch(name) or (_DENSE.fullmatch(name) and not has_dense):
+            fresh.append(name)
+        elif name not in given:
+            missing.append(name)
+        else:
+            misshaped.append(f"{name} {theirs[0]} for {shapes[0]}")
+    unexpected = [name for name in given if name not in own and not _HEADS.fullmatch(name)]
+    problems = {"missing": missing, "unexpected": unexpected, "misshaped": misshaped}
+    if any(problems.values()):
+        listed = "; ".join(f"{kind}: {_some(names)}" for kind, names in problems.items() if names)
+        raise ArgumentError(f"{where} does not fit {model.name}; {listed}")
+    return fresh
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - 5
+    return ", ".join(names[:5]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,366 @@
+"""Losses of segmentation: Keras losses over pixels, which leave ignored pixels out.
+
+Masks hold a class a pixel, and 255 where nothing is known: the border of objects in PASCAL VOC,
+what lies outside of a padded image. Such pixels count nowhere.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_arch.errors import ArgumentError
+
+IGNORE = 255
+
+
+class PixelLoss(keras.losses.Loss, abc.ABC):
+    """What the losses over pixels have in common.
+
+    Args:
+        from_logits: Whether the network gives logits, as is exact, or probabilities.
+        ignore: The value in masks that counts nowhere.
+        name: Of the loss.
+        total: From a number to its sum over all replicas, such as
+            `keras_arch.distribute.sum_over_replicas`. Means are then over the pixels of the global
+            batch, however the ignored ones are spread; without it they are means of the means of
+            replicas, as those of Keras. It is not part of the saved config.
+    """
+
+    def __init__(
+        self,
+        from_logits: bool = True,
+        ignore: int = IGNORE,
+        name: str | None = None,
+        total: Callable[[Any], Any] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(name=name, **more)
+        self.from_logits = from_logits
+        self.ignore = ignore
+        self._total = total
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The loss of a batch.
+
+        Args:
+            y_true: `(batch, height, width)` or `(batch, height, width, 1)` classes.
+            y_pred: `(batch, height, width, classes)`.
+            sample_weight: `(batch, height, width)`, a weight a pixel, or `(batch,)`; or `None`.
+
+        Returns:
+            A number.
+        """
+        y_pred = _float32(y_pred)
+        y_true = _classes_of(y_true, y_pred)
+        counted = ops.not_equal(y_true, self.ignore)
+        truth = ops.where(counted, y_true, 0)
+        counted = ops.cast(counted, y_pred.dtype)
+        weight = None
+        if sample_weight is not None:
+            weight = ops.cast(ops.convert_to_tensor(sample_weight), y_pred.dtype)
+            if len(weight.shape) == 4:
+                weight = ops.squeeze(weight, -1)
+            weight = ops.reshape(weight, (-1, 1, 1)) if len(weight.shape) == 1 else weight
+        return self.reduced(truth, y_pred, counted, weight)
+
+    @abc.abstractmethod
+    def reduced(self, truth: Any, predicted: Any, counted: Any, weight: Any) -> Any:
+        """The loss of classes with 0 at ignored pixels, where `counted` is 0."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """As `__call__`, without weights."""
+        return self(y_true, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for `keras.saving`."""
+        config = super().get_config()
+        config.pop("reduction", None)
+        return config | {"from_logits": self.from_logits, "ignore": self.ignore}
+
+    def _mean(self, total: Any, count: Any) -> Any:
+        """A sum of this replica, divided by the count of all; replicas are added up later."""
+        if self._total is None:
+            mean = ops.reshape(total / ops.maximum(count, 1.0), (1,))
+            return _SHARE(mean, mean)
+        return total / ops.maximum(ops.stop_gradient(self._total(count)), 1.0)
+
+    def _probabilities(self, predicted: Any) -> Any:
+        return ops.softmax(predicted) if self.from_logits else predicted
+
+
+class _Share(keras.losses.Loss):
+    """A number divided by the number of replicas, as Keras does with its means."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The number itself; the reduction divides it."""
+        return y_pred
+
+
+_SHARE = _Share()
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class PixelCrossEntropy(PixelLoss):
+    """Softmax cross-entropy of every pixel, with a weight for each where there are some.
+
+    U-Net (Ronneberger et al. 2015, equation 1): the weights are its map of class balance and
+    borders, `keras_arch.data.border_weights`. The mean is over the pixels that count, whatever
+    their weights are.
+
+    Args:
+        from_logits: Whether the network gives logits.
+        ignore: The value in masks that counts nowhere.
+        normalize: Whether to take the mean; else the sum over all pixels of the batch, as the
+            authors of FCN trained with a learning rate of 1e-10 (`normalize: false` in their
+            Caffe files).
+        name: Of the loss.
+        total: As for `PixelLoss`.
+
+    Example:
+        >>> import numpy as np
+        >>> truth = np.array([[[0, 255]]])
+        >>> undecided = np.zeros((1, 1, 2, 2), "float32")
+        >>> round(float(PixelCrossEntropy()(truth, undecided)), 4)  # log 2 of one pixel
+        0.6931
+    """
+
+    def __init__(
+        self,
+        from_logits: bool = True,
+        ignore: int = IGNORE,
+        normalize: bool = True,
+        name: str = "pixel_cross_entropy",
+        total: Callable[[Any], Any] | None = None,
+    ) -> None:
+        super().__init__(from_logits, ignore, name, total)
+        self.normalize = normalize
+
+    def reduced(self, truth: Any, predicted: Any, counted: Any, weight: Any) -> Any:
+        """The mean or the sum over pixels."""
+        each = ops.sparse_categorical_crossentropy(
+            truth, predicted, from_logits=self.from_logits, axis=-1
+        )
+        summed = ops.sum(each * (counted if weight is None else counted * weight))
+        return self._mean(summed, ops.sum(counted)) if self.normalize else summed
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for `keras.saving`."""
+        return super().get_config() | {"normalize": self.normalize}
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class PixelFocal(PixelLoss):
+    """Focal loss of every pixel: `keras.losses.categorical_focal_crossentropy`.
+
+    Lin et al. 2017 (Focal Loss for Dense Object Detection), equation 5.
+
+    Args:
+        alpha: The factor on all classes, or one a class.
+        gamma: How little easy pixels count; 0 leaves cross-entropy.
+        from_logits: Whether the network gives logits.
+        ignore: The value in masks that counts nowhere.
+        name: Of the loss.
+        total: As for `PixelLoss`.
+
+    Example:
+        >>> import numpy as np
+        >>> undecided = np.zeros((1, 1, 1, 2), "float32")
+        >>> round(float(PixelFocal(alpha=1.0)(np.zeros((1, 1, 1)), undecided)), 4)  # log 2 / 4
+        0.1733
+    """
+
+    def __init__(
+        self,
+        alpha: float | list[float] = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = True,
+        ignore: int = IGNORE,
+        name: str = "pixel_focal",
+        total: Callable[[Any], Any] | None = None,
+    ) -> None:
+        super().__init__(from_logits, ignore, name, total)
+        if not gamma >= 0:
+            raise ArgumentError(f"gamma of the focal loss must be at least 0, got {gamma!r}")
+        self.alpha, self.gamma = alpha, gamma
+
+    def reduced(self, truth: Any, predicted: Any, counted: Any, weight: Any) -> Any:
+        """The mean over pixels."""
+        each = keras.losses.categorical_focal_crossentropy(
+            ops.one_hot(truth, predicted.shape[-1]),
+            self._probabilities(predicted),
+            alpha=self.alpha,
+            gamma=self.gamma,
+        )
+        summed = ops.sum(each * (counted if weight is None else counted * weight))
+        return self._mean(summed, ops.sum(counted))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for `keras.saving`."""
+        return super().get_config() | {"alpha": self.alpha, "gamma": self.gamma}
+
+
+class _Overlap(PixelLoss):
+    """A loss of the overlap of each class: the mean over the classes in an image, then images."""
+
+    @abc.abstractmethod
+    def overlap(self, truth: Any, predicted: Any) -> Any:
+        """`(batch, classes)` of one-hot truth and probabilities."""
+
+    def reduced(self, truth: Any, predicted: Any, counted: Any, weight: Any) -> Any:
+        """The mean over images; a class that an image has not got is left out of its mean."""
+        # Pixels with neither truth nor probability are in no sum of an overlap.
+        counted = counted[..., None]
+        truth = ops.cast(ops.one_hot(truth, predicted.shape[-1]), predicted.dtype) * counted
+        there = ops.cast(ops.any(truth > 0, axis=(1, 2)), predicted.dtype)
+        each = self.overlap(truth, self._probabilities(predicted) * counted) * there
+        images = ops.sum(each, axis=1) / ops.maximum(ops.sum(there, axis=1), 1.0)
+        if weight is not None:
+            if weight.shape[1] != 1 or weight.shape[2] != 1:
+                raise ArgumentError(
+                    f"{self.name} measures whole images and takes no weight a pixel; leave the "
+                    "weight map out, or train with cross-entropy"
+                )
+            images = images * weight[:, 0, 0]
+        some = ops.any(there > 0, axis=1)
+        return self._mean(ops.sum(images), ops.sum(ops.cast(some, images.dtype)))
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class PixelDice(_Overlap):
+    """Soft Dice loss (Milletari et al. 2016): `keras.losses.dice` of each class and image.
+
+    Args:
+        from_logits: Whether the network gives logits.
+        ignore: The value in masks that counts nowhere.
+        name: Of the loss.
+        total: As for `PixelLoss`.
+
+    Example:
+        >>> import numpy as np
+        >>> truth = np.array([[[0, 1]]])
+        >>> round(float(PixelDice(from_logits=False)(truth, np.eye(2, dtype="float32")[truth])), 4)
+        0.0
+    """
+
+    def __init__(
+        self,
+        from_logits: bool = True,
+        ignore: int = IGNORE,
+        name: str = "pixel_dice",
+        total: Callable[[Any], Any] | None = None,
+    ) -> None:
+        super().__init__(from_logits, ignore, name, total)
+
+    def overlap(self, truth: Any, predicted: Any) -> Any:
+        """One minus Dice's coefficient."""
+        return keras.losses.dice(truth, predicted, axis=(1, 2))
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class PixelTversky(_Overlap):
+    """Tversky loss (Salehi et al. 2017): `keras.losses.tversky` of each class and image.
+
+    Args:
+        alpha: Weight of false positives.
+        beta: Weight of false negatives; both 0.5 are Dice.
+        from_logits: Whether the network gives logits.
+        ignore: The value in masks that counts nowhere.
+        name: Of the loss.
+        total: As for `PixelLoss`.
+
+    Example:
+        >>> import numpy as np
+        >>> truth = np.array([[[0, 1]]])
+        >>> loss = PixelTversky(alpha=0.3, beta=0.7, from_logits=False)
+        >>> round(float(loss(truth, np.eye(2, dtype="float32")[truth])), 4)
+        0.0
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        from_logits: bool = True,
+        ignore: int = IGNORE,
+        name: str = "pixel_tversky",
+        total: Callable[[Any], Any] | None = None,
+    ) -> None:
+        super().__init__(from_logits, ignore, name, total)
+        for key, value in (("alpha", alpha), ("beta", beta)):
+            if not value >= 0:
+                raise ArgumentError(f"{key} of the Tversky loss must be at least 0, got {value!r}")
+        self.alpha, self.beta = alpha, beta
+
+    def overlap(self, truth: Any, predicted: Any) -> Any:
+        """One minus Tversky's index."""
+        # What Keras 3.15 multiplies by alpha are the false negatives, against the paper and its
+        # own documentation.
+        return keras.losses.tversky(truth, predicted, alpha=self.beta, beta=self.alpha, axis=(1, 2))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for `keras.saving`."""
+        return super().get_config() | {"alpha": self.alpha, "beta": self.beta}
+
+
+PIXEL_LOSSES: dict[str, type[PixelLoss]] = {
+    "cross_entropy": PixelCrossEntropy,
+    "dice": PixelDice,
+    "focal": PixelFocal,
+    "tversky": PixelTversky,
+}
+
+
+def pixel_loss(name: str, **arguments: Any) -> PixelLoss:
+    """A loss over pixels by name.
+
+    Args:
+        name: `"cross_entropy"`, `"dice"`, `"focal"` or `"tversky"`.
+        **arguments: Those of its class.
+
+    Returns:
+        The loss.
+
+    Raises:
+        ArgumentError: If there is no such loss.
+
+    Example:
+        >>> pixel_loss("cross_entropy", normalize=False).normalize
+        False
+    """
+    if name not in PIXEL_LOSSES:
+        raise ArgumentError(f"loss must be one of {', '.join(PIXEL_LOSSES)}, got {name!r}")
+    return PIXEL_LOSSES[name](**arguments)
+
+
+def _float32(values: Any) -> Any:
+    """Losses are computed in full precision; doubles stay doubles."""
+    values = ops.convert_to_tensor(values)
+    if keras.backend.standardize_dtype(values.dtype) in ("float16", "bfloat16"):
+        return ops.cast(values, "float32")
+    return values
+
+
+def _classes_of(y_true: Any, y_pred: Any) -> Any:
+    """`(batch, height, width)` whole numbers."""
+    y_true = ops.convert_to_tensor(y_true)
+    if len(y_true.shape) == 4 and y_true.shape[-1] == 1:
+        y_true = ops.squeeze(y_true, -1)
+    if len(y_pred.shape) != 4 or len(y_true.shape) != 3:
+        raise ArgumentError(
+            "a loss over pixels takes masks (batch, height, width) and outputs (batch, height, "
+            f"width, classes), got {tuple(y_true.shape)} and {tuple(y_pred.shape)}"
+        )
+    if y_pred.shape[-1] == 1:
+        raise ArgumentError(
+            "a loss over pixels takes one output a class, got 1; build the network with classes=2"
+        )
+    sizes = zip(y_true.shape[1:], y_pred.shape[1:3], strict=True)
+    if any(None not in pair and pair[0] != pair[1] for pair in sizes):
+        raise ArgumentError(
+            f"masks of {tuple(y_true.shape[1:])} pixels do not fit outputs of "
+            f"{tuple(y_pred.shape[1:3])}"
+        )
+    return ops.cast(y_true, "int32")

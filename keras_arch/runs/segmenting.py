@@ -1,0 +1,367 @@
+"""What a segmentation network says of images of any size, how good that is, and pictures of it."""
+
+import dataclasses
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_arch import config, data, files, hub, metrics, overlays, pictures
+from keras_arch.errors import ArgumentError, DataError
+from keras_arch.pixel_losses import IGNORE
+from keras_arch.preprocessing import Preprocessing
+
+ISBI = ("pixel_error", "rand_error", "warping_error")
+FIGURES = ("boundary_f_score", *ISBI)
+# Distance in pixels within which boundaries match.
+TOLERANCE = 2.0
+
+
+def probabilities_of(
+    model: keras.Model, image: np.ndarray, preprocessing: Preprocessing, cut: str
+) -> np.ndarray:
+    """The probabilities of the classes of every pixel of one image.
+
+    Args:
+        model: From preprocessed images to probabilities or logits.
+        image: `uint8` `(height, width, 1 or 3)`, of any size.
+        preprocessing: What the model was trained with.
+        cut: `"tiles"` works at the image's own resolution, tile by tile with mirrored borders;
+            `"whole"` brings the image to the size of `preprocessing`, and the probabilities back.
+
+    Returns:
+        `float32` `(height, width, classes)`.
+    """
+    height, width = image.shape[:2]
+    if cut == "tiles":
+        native = dataclasses.replace(preprocessing, size=(height, width), crop=None)
+        outputs = _tiled(model, np.asarray(native(image[None]))[0], preprocessing.size)
+    else:
+        outputs = keras.ops.convert_to_numpy(model(preprocessing(image[None]), training=False))[
+            0
+        ].astype(np.float32)
+    if model.layers[-1].name != "probabilities":
+        outputs = keras.ops.convert_to_numpy(keras.ops.softmax(outputs))
+    if cut == "whole":
+        outputs = _brought_back(outputs, (height, width), preprocessing)
+    return outputs
+
+
+def _tiled(model: keras.Model, inputs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The outputs for a whole image from tiles of one size, whose outputs lie side by side."""
+    blank = np.zeros((1, *size, inputs.shape[-1]), np.float32)
+    shape = model.output_shape[1:3]
+    output = tuple(shape) if None not in shape else tuple(model(blank).shape[1:3])
+    margin = [(whole - part) // 2 for whole, part in zip(size, output, strict=True)]
+    height, width = inputs.shape[:2]
+    result = None
+    for top in range(0, height, output[0]):
+        for left in range(0, width, output[1]):
+            rows, columns = (
+                _mirrored(np.arange(side) + at - lack, length)
+                for side, at, lack, length in zip(
+                    size, (top, left), margin, (height, width), strict=True
+                )
+            )
+            tile = inputs[np.ix_(rows, columns)][None]
+            made = keras.ops.convert_to_numpy(model(tile, training=False))[0]
+            if result is None:
+                result = np.empty((height, width, made.shape[-1]), np.float32)
+            part = result[top : top + output[0], left : left + output[1]]
+            part[:] = made[: part.shape[0], : part.shape[1]]
+    return result
+
+
+def _mirrored(places: np.ndarray, size: int) -> np.ndarray:
+    last = max(size - 1, 1)
+    turned = places % (2 * last)
+    return np.minimum(np.minimum(turned, 2 * last - turned), size - 1)
+
+
+def _brought_back(
+    outputs: np.ndarray, size: tuple[int, int], preprocessing: Preprocessing
+) -> np.ndarray:
+    """Probabilities at the size that an image had before it was fitted."""
+    import tensorflow as tf
+
+    if preprocessing.resize == "pad":
+        return np.asarray(tf.image.resize_with_crop_or_pad(outputs, *size))
+    return np.asarray(tf.image.resize(outputs, size, method="bilinear"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmented:
+    """What a network made of a data set with masks.
+
+    Attributes:
+        figures: By name, as fractions.
+        confusion: `(classes, classes)` pixels with true classes as rows.
+        boundaries: Boundary F-score of each class.
+        shown: The first images with their truths and predictions.
+    """
+
+    figures: dict[str, float]
+    confusion: np.ndarray
+    boundaries: list[float | None]
+    shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def measure_segmentation(
+    model: keras.Model,
+    dataset: Any,
+    preprocessing: Preprocessing,
+    cut: str,
+    classes: int,
+    figures: Sequence[str] = ("boundary_f_score",),
+    show: int = 4,
+) -> Segmented:
+    """Predict whole images at their own resolution, and measure.
+
+    Args:
+        model: From preprocessed images to probabilities or logits.
+        dataset: `tf.data.Dataset` of `(image, mask)`.
+        preprocessing: What the model was trained with.
+        cut: As for `probabilities_of`.
+        classes: How many there are.
+        figures: Which of `FIGURES` to take besides those of pixels. Those of ISBI-2012 are of two
+            classes, the second of which is the interior.
+        show: How many images to keep for pictures.
+
+    Returns:
+        The figures, with what they were taken from.
+
+    Raises:
+        ArgumentError: If a figure does not fit the classes.
+    """
+    isbi = [name for name in figures if name in ISBI]
+    if isbi and classes != 2:
+        raise ArgumentError(f"{isbi[0]} is of two classes, membrane and interior, not {classes}")
+    confusion = np.zeros((classes, classes), np.int64)
+    truths, found, shown = [], [], []
+    errors = {name: [] for name in isbi}
+    for image, mask in dataset.as_numpy_iterator():
+        probabilities = probabilities_of(model, image, preprocessing, cut)
+        predicted = probabilities.argmax(axis=-1).astype(np.uint8)
+        confusion += metrics.pixel_confusion(mask, predicted, classes)
+        if len(shown) < show:
+            shown.append((image, mask, predicted))
+        if "boundary_f_score" in figures:
+            truths.append(mask)
+            found.append(predicted)
+        if isbi:
+            truth, interior = mask == 1, np.clip(probabilities[..., 1], 0.0, 1.0)
+            for name in isbi:
+                errors[name].append((truth, interior))
+    scores = metrics.pixel_scores(confusion)
+    boundaries: list[float | None] = [None] * classes
+    if truths:
+        report = metrics.boundary_f_score(truths, found, classes, TOLERANCE)
+        scores["boundary_f_score"], boundaries = report["f_score"], report["per_class"]
+    for name, pairs in errors.items():
+        scores[name] = _isbi(name, pairs)
+    return Segmented(scores, confusion, boundaries, shown)
+
+
+def _isbi(name: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """An error of ISBI-2012 over slices, which are one volume where they are of one size."""
+    figure = getattr(metrics, name)
+    if len({truth.shape for truth, _ in pairs}) == 1:
+        return figure(*map(np.stack, zip(*pairs, strict=True)))
+    return float(np.mean([figure(truth, interior) for truth, interior in pairs]))
+
+
+def write_report(
+    measured: Segmented, labels: Sequence[str], colors: overlays.Colors, folder: Path
+) -> None:
+    """Write `confusion_matrix.png`, `per_class.json`, `overlays.png` and `close_ups.png`.
+
+    Args:
+        measured: What the network made of the data set.
+        labels: A name for each class.
+        colors: A colour for each class.
+        folder: Where to.
+    """
+    pictures.confusion_matrix(measured.confusion, labels, folder / "confusion_matrix.png")
+    rows = metrics.per_class(measured.confusion, labels)
+    for row, boundary in zip(rows, measured.boundaries, strict=True):
+        row["boundary_f_score"] = boundary
+    files.atomic_write(folder / "per_class.json", json.dumps(rows, indent=1) + "\n")
+    sheet = pictures.grid(panels(measured.shown, colors), columns=4, padding=4)
+    pictures.save_png(sheet, folder / "overlays.png")
+    near = _of_one_size([overlays.close_up(*each) for each in measured.shown])
+    pictures.save_png(pictures.grid(near, columns=2, padding=4), folder / "close_ups.png")
+
+
+def panels(
+    shown: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], colors: overlays.Colors
+) -> np.ndarray:
+    """Of each image: itself, the truth and the prediction over it, and where that is wrong."""
+    rows = []
+    for image, truth, predicted in shown:
+        rgb = image.repeat(3, axis=-1) if image.shape[-1] == 1 else image
+        rows += [
+            rgb,
+            overlays.overlay(image, truth, colors),
+            overlays.overlay(image, predicted, colors),
+            overlays.error_map(truth, predicted),
+        ]
+    return _of_one_size(rows)
+
+
+def _of_one_size(images: Sequence[np.ndarray]) -> np.ndarray:
+    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
+    sheet = np.full((len(images), height, width, 3), 255, np.uint8)
+    for place, image in zip(sheet, images, strict=True):
+        place[: image.shape[0], : image.shape[1]] = image
+    return sheet
+
+
+def colors_of(card: "hub.Card") -> list[Sequence[int]]:
+    """The colours of a card's classes."""
+    return list(card.colors or overlays.class_colors(len(card.labels)))
+
+
+def cut_of(card: "hub.Card") -> str:
+    """How images come to a network of a card."""
+    return card.recipe.get("data", {}).get("cut", "tiles")
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """What a segmentation network says of one image.
+
+    Attributes:
+        path: The image file.
+        mask: The PNG file with a class a pixel, in a palette of the classes' colours.
+        overlay: The picture of the classes over the image, or `None`.
+        shares: The share of the pixels of each class, by name.
+    """
+
+    path: Path
+    mask: Path
+    overlay: Path | None
+    shares: dict[str, float]
+
+
+def segment_files(
+    opened: "hub.Opened",
+    paths: Sequence[Path],
+    read: Any,
+    out: str | Path | None,
+    overlay: bool,
+) -> list[Segmentation]:
+    """Write `NAME_mask.png`, and `NAME_overlay.png` where it is asked for, for each image.
+
+    Raises:
+        ArgumentError: If two of them would get one name.
+    """
+    card = opened.card
+    colors, cut = colors_of(card), cut_of(card)
+    stems = [(Path(out) if out else path.parent) / path.stem for path in paths]
+    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    if twice:
+        raise ArgumentError(f"two images would become {twice}_mask.png; segment them one by one")
+    results = []
+    for path, stem in zip(paths, stems, strict=True):
+        image = read(path)
+        probabilities = probabilities_of(opened.model, image, card.preprocessing, cut)
+        mask = probabilities.argmax(axis=-1).astype(np.uint8)
+        file = stem.with_name(f"{stem.name}_mask.png")
+        write_mask(mask, colors, file)
+        picture = None
+        if overlay:
+            picture = stem.with_name(f"{stem.name}_overlay.png")
+            pictures.save_png(overlays.overlay(image, mask, colors), picture)
+        counts = np.bincount(mask.ravel(), minlength=len(card.labels)) / mask.size
+        shares = dict(zip(card.labels, map(float, counts), strict=True))
+        results.append(Segmentation(path, file, picture, shares))
+    return results
+
+
+def write_mask(mask: np.ndarray, colors: overlays.Colors, path: Path) -> Path:
+    """Write a mask as a PNG file with a palette, as PASCAL VOC has them.
+
+    Args:
+        mask: `uint8` `(height, width)` classes.
+        colors: A colour for each class.
+        path: Where to.
+
+    Returns:
+        The path.
+    """
+    from PIL import Image
+
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(colors)] = colors
+    palette[IGNORE] = (224, 224, 192)
+    image = Image.fromarray(mask)
+    image.putpalette(palette.ravel().tolist())
+    content = io.BytesIO()
+    image.save(content, format="PNG")
+    return files.atomic_write(path, content.getvalue())
+
+
+def evaluate_segmentation(
+    opened: "hub.Opened",
+    settings: Mapping[str, Any],
+    source: str | None,
+    split: str | None,
+    data_dir: str | None,
+    out: str | Path | None,
+) -> dict[str, float]:
+    """Measure a segmentation network on a data set, and write the report where it is asked for.
+
+    Args:
+        opened: The network with its card.
+        settings: The data section that it was trained with.
+        source: Another data set, whose masks have the same values, or `None`.
+        split: Default: that of the settings.
+        data_dir: The same.
+        out: Folder of the report, or `None`.
+
+    Returns:
+        The figures.
+
+    Raises:
+        ArgumentError: If nothing says what to measure on.
+        DataError: If the data is of another kind or has other classes.
+    """
+    card = opened.card
+    if source is None and "source" not in settings:
+        raise ArgumentError(f"{card.name} does not say what it was trained on; give a data source")
+    source = _address(settings, source)
+    data_dir = data_dir or settings.get("data_dir")
+    described = data.describe(source, data_dir=data_dir)
+    if described.kind != "masks" or len(described.classes) != len(card.labels):
+        told = len(described.classes) if described.kind == "masks" else "no masks with"
+        raise DataError(f"{source} has {told} classes, the model {len(card.labels)}")
+    dataset = data.load(source, split or settings.get("test", "test"), data_dir=data_dir)
+    wanted = [name for name in FIGURES if name == "boundary_f_score" or name in card.metrics]
+    measured = measure_segmentation(
+        opened.model, dataset, card.preprocessing, cut_of(card), len(card.labels), wanted
+    )
+    if out is not None:
+        write_report(measured, card.labels, colors_of(card), Path(out))
+        files.atomic_write(
+            Path(out) / "metrics.json", json.dumps(measured.figures, indent=1) + "\n"
+        )
+    return measured.figures
+
+
+def _address(settings: Mapping[str, Any], source: str | None) -> str:
+    """A source with the table of classes that the network was trained with, where it needs one."""
+    source = source or settings["source"]
+    known = {"source": source, "classes": settings.get("classes", {})}
+    plain = source.startswith("masks:") and not source.startswith("masks:tfds:")
+    if not plain or "classes=" in source:
+        known["classes"] = {}
+    return config.SegmentationData(**known).address
+
+
+def examples(dataset: Any, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The first images with their masks."""
+    yield from dataset.take(count).as_numpy_iterator()

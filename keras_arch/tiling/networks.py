@@ -1,0 +1,194 @@
+"""What gives scores for a tile: a Keras model, a signature of a SavedModel, or any function."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_arch.errors import ArgumentError
+from keras_arch.models.stages import coarsest_stride
+
+# Outputs of a network with several, in the order in which they are looked for.
+_NAMES = ("probabilities", "logits")
+# Tiles of networks of which nothing is known begin at multiples of so many pixels. It is the
+# coarsest stride of nearly all, and a multiple of that of others.
+_USUAL_MULTIPLE = 32
+
+Size = tuple[int, int]
+
+
+class Network:
+    """A function of a batch of tiles, and what is known of the sizes that it takes.
+
+    Attributes:
+        name: What to call it in messages.
+        size: Height and width of its tiles, `None` where they are open.
+        channels: Of its tiles, `None` where they are not known.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[np.ndarray], Any],
+        name: str,
+        shape: tuple[int | None, ...] = (None, None, None),
+    ) -> None:
+        self._call = call
+        self.name = name
+        *self.size, self.channels = shape
+        self._tried: dict[Size, tuple[int, int, int]] = {}
+
+    def __call__(self, tiles: np.ndarray) -> np.ndarray:
+        """Scores `(batch, height, width, classes)` of tiles `(batch, height, width, channels)`."""
+        return self._map_of(self._call(tiles))
+
+    def output_of(self, tile: Size, channels: int) -> tuple[int, int, int]:
+        """Height, width and classes of what a tile gives; here by trying."""
+        if tile not in self._tried:
+            self._tried[tile] = self(np.zeros((1, *tile, channels), np.float32)).shape[1:]
+        return self._tried[tile]
+
+    def fits(self, tile: Size) -> bool | None:
+        """Whether the network takes a tile; `None` where only trying would tell."""
+        return None
+
+    @property
+    def multiple(self) -> int:
+        """Pixels by which a tile may be moved so that its pooling falls on the same pixels."""
+        return _USUAL_MULTIPLE
+
+    def _map_of(self, outputs: Any) -> np.ndarray:
+        if isinstance(outputs, Mapping):
+            maps = {name: value for name, value in outputs.items() if len(value.shape) == 4}
+            name = next((name for name in _NAMES if name in maps), None)
+            if name is None and len(maps) != 1:
+                raise ArgumentError(
+                    f"{self.name} gives {', '.join(map(str, outputs)) or 'nothing'}, none of them "
+                    f"called {' or '.join(_NAMES)}; give a function that returns the one meant"
+                )
+            outputs = maps[name] if name else next(iter(maps.values()))
+        scores = np.asarray(keras.ops.convert_to_numpy(outputs) if _is_tensor(outputs) else outputs)
+        if scores.ndim != 4:
+            raise ArgumentError(
+                f"{self.name} gives {_shape(scores.shape)} for a batch of tiles, and a class for "
+                "every pixel is (batch, height, width, classes)"
+            )
+        return scores
+
+
+class KerasNetwork(Network):
+    """A functional model, whose graph tells its sizes."""
+
+    def __init__(self, model: keras.Model) -> None:
+        inputs, outputs = model.inputs, model.outputs
+        name = f"model {model.name!r}"
+        if len(inputs) != 1 or len(inputs[0].shape) != 4:
+            raise ArgumentError(f"{name} takes no single image (batch, height, width, channels)")
+        if len(outputs) != 1 or len(outputs[0].shape) != 4:
+            raise ArgumentError(
+                f"{name} gives {', '.join(_shape(output.shape) for output in outputs)}, and a "
+                "class for every pixel is (batch, height, width, classes)"
+            )
+        super().__init__(model.predict_on_batch, name, tuple(inputs[0].shape[1:]))
+        self._model = model
+        self._graph = getattr(model, "_functional", None) or model
+
+    def output_of(self, tile: Size, channels: int) -> tuple[int, int, int]:
+        """From the shapes in the graph."""
+        return tuple(self._walk(tile).shape[1:])
+
+    def fits(self, tile: Size) -> bool:
+        """Whether all maps that are joined in the graph are of one size."""
+        try:
+            return min(self._walk(tile).shape[1:3]) > 0
+        except ValueError:
+            return False
+
+    @functools.cached_property
+    def multiple(self) -> int:
+        """The coarsest stride."""
+        return coarsest_stride(self._model)
+
+    def _walk(self, tile: Size) -> Any:
+        """The output for a tile, as a tensor without values."""
+        image = self._model.inputs[0]
+        tiles = keras.KerasTensor((1, *tile, image.shape[-1]), dtype=image.dtype)
+        outputs = self._graph._run_through_graph(
+            keras.tree.pack_sequence_as(self._graph._inputs_struct, [tiles]),
+            operation_fn=lambda operation: functools.partial(_spec, operation),
+        )
+        (output,) = keras.tree.flatten(outputs)
+        return output
+
+
+def network_of(model: Any) -> Network:
+    """What `predict` was given, as a `Network`.
+
+    Args:
+        model: A Keras model, a loaded SavedModel or one of its signatures, or a function.
+
+    Raises:
+        ArgumentError: If it is none of these, or takes no image.
+
+    Example:
+        >>> network = network_of(lambda tiles: tiles)
+        >>> network.size, network.output_of((8, 8), 3)
+        ([None, None], (8, 8, 3))
+    """
+    if isinstance(model, keras.Model) and getattr(model, "inputs", None):
+        return KerasNetwork(model)
+    signatures = getattr(model, "signatures", None)
+    if isinstance(signatures, Mapping):
+        if "serving_default" not in signatures:
+            raise ArgumentError(
+                f"the SavedModel has no signature serving_default; give one of its "
+                f"{', '.join(signatures) or '(it has none)'}, as loaded.signatures[NAME]"
+            )
+        model = signatures["serving_default"]
+    if hasattr(model, "structured_input_signature"):
+        return _of_signature(model)
+    if not callable(model):
+        raise ArgumentError(
+            "model must be a Keras model, a loaded SavedModel or one of its signatures, or a "
+            f"function of a batch of tiles, got {type(model).__name__}"
+        )
+    return Network(model, getattr(model, "__name__", type(model).__name__))
+
+
+def _of_signature(function: Any) -> Network:
+    """A signature of a SavedModel: a dictionary in, a dictionary out."""
+    _, given = function.structured_input_signature
+    specs = {name: spec for name, spec in given.items() if len(spec.shape or ()) == 4}
+    if len(given) != 1 or not specs:
+        raise ArgumentError(
+            "the signature takes "
+            f"{', '.join(f'{name} {spec.dtype.name}{spec.shape}' for name, spec in given.items())},"
+            " and tiles are one image (batch, height, width, channels); give another signature"
+        )
+    ((name, spec),) = specs.items()
+
+    def call(tiles: np.ndarray) -> Any:
+        import tensorflow as tf
+
+        return function(**{name: tf.constant(tiles.astype(spec.dtype.as_numpy_dtype, copy=False))})
+
+    return Network(call, "the signature", tuple(spec.shape[1:]))
+
+
+def _spec(operation: Any, *arguments: Any, **keywords: Any) -> Any:
+    """What an operation would give, after what Keras checks only for the first sizes."""
+    if isinstance(operation, layers.Concatenate | layers.Add | layers.Multiply | layers.Average):
+        sizes = {tuple(part.shape[1:3]) for part in keras.tree.flatten(arguments)}
+        if len(sizes) > 1:
+            raise ValueError(f"{operation.name} joins maps of {sizes}")
+    return operation.compute_output_spec(*arguments, **keywords)
+
+
+def _is_tensor(value: Any) -> bool:
+    return keras.ops.is_tensor(value)
+
+
+def _shape(shape: Any) -> str:
+    return "(" + ", ".join("batch" if side is None else str(side) for side in shape) + ")"

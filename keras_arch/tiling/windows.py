@@ -1,0 +1,136 @@
+"""Where tiles lie, what of an image they see, and how much each of their pixels counts."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from keras_arch.tiling.networks import Size
+
+# The Gaussian's standard deviation as a part of the tile, and the least that a pixel counts.
+SIGMA = 0.125
+LEAST_WEIGHT = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Upper left corners of tiles, a grid.
+
+    Attributes:
+        rows: Of the tiles' outputs in the image, in order.
+        columns: The same.
+    """
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+    def __iter__(self) -> Iterator[Size]:
+        return itertools.product(self.rows, self.columns)
+
+
+def side_by_side(size: Size, output: Size, multiple: int) -> Places:
+    """Places at which outputs cover an image, each at a multiple of some pixels.
+
+    Args:
+        size: Of the image.
+        output: Of what a tile gives, at least `multiple` a side.
+        multiple: See `keras_arch.tiling.networks.Network.multiple`.
+
+    Example:
+        >>> side_by_side((512, 300), (388, 388), 16)
+        Places(rows=(0, 384), columns=(0,))
+    """
+    return Places(*(_steps(*sides, multiple) for sides in zip(size, output, strict=True)))
+
+
+def _steps(size: int, output: int, multiple: int) -> tuple[int, ...]:
+    step = output // multiple * multiple
+    count = 1 + max(0, -(-(size - output) // step))
+    return tuple(step * number for number in range(count))
+
+
+def overlapping(size: Size, tile: Size, overlap: float) -> Places:
+    """Places of tiles that overlap by a part of their side; the last ones end with the image.
+
+    Source: `sliding_window_inference` of MONAI. An image that is smaller than a tile lies in its
+    middle.
+
+    Args:
+        size: Of the image.
+        tile: Of the tiles.
+        overlap: In [0, 1).
+
+    Example:
+        >>> overlapping((20, 5), (8, 8), 0.25)
+        Places(rows=(0, 6, 12), columns=(-1,))
+    """
+    return Places(*(_shifts(*sides, overlap) for sides in zip(size, tile, strict=True)))
+
+
+def _shifts(size: int, tile: int, overlap: float) -> tuple[int, ...]:
+    if size <= tile:
+        return (-((tile - size) // 2),)
+    step = max(1, int(tile * (1 - overlap)))
+    count = 1 + -(-(size - tile) // step)
+    return tuple(min(step * number, size - tile) for number in range(count))
+
+
+def importance(tile: Size) -> np.ndarray:
+    """How much each pixel of a tile counts where tiles overlap: a Gaussian, 1 in the middle.
+
+    Source: MONAI's `compute_importance_map` in the mode `"gaussian"`.
+
+    Args:
+        tile: Height and width.
+
+    Returns:
+        A float32 array of the tile's size.
+
+    Example:
+        >>> importance((3, 3)).max(), importance((3, 3)).shape
+        (np.float32(1.0), (3, 3))
+    """
+    lines = []
+    for side in tile:
+        away = np.arange(side) - (side - 1) / 2
+        lines.append(np.exp(-(away**2) / (2 * (SIGMA * side) ** 2)))
+    weights = np.outer(*lines)
+    # As there: the least of them where that is more, which it is for the smallest tiles only.
+    return np.maximum(weights, max(weights.min(), LEAST_WEIGHT)).astype(np.float32)
+
+
+def cut(image: Any, top: int, left: int, tile: Size) -> np.ndarray:
+    """A tile of an image, which is mirrored at its border as often as it takes.
+
+    Source: Ronneberger et al. 2015, figure 2. The pixels at the border are not repeated.
+
+    Args:
+        image: `(height, width, channels)`; only the part that is seen is read.
+        top: Row of the tile's first pixel, which may be outside.
+        left: Column of it.
+        tile: Height and width.
+
+    Example:
+        >>> cut(np.arange(4)[None, :, None], 0, -2, (1, 9)).ravel().tolist()
+        [2, 1, 0, 1, 2, 3, 2, 1, 0]
+    """
+    height, width = image.shape[:2]
+    if 0 <= top <= height - tile[0] and 0 <= left <= width - tile[1]:
+        return np.asarray(image[top : top + tile[0], left : left + tile[1]])
+    rows = _mirrored(np.arange(top, top + tile[0]), height)
+    columns = _mirrored(np.arange(left, left + tile[1]), width)
+    part = np.asarray(image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1])
+    return part[np.ix_(rows - rows.min(), columns - columns.min())]
+
+
+def _mirrored(places: np.ndarray, size: int) -> np.ndarray:
+    if size == 1:
+        return np.zeros_like(places)
+    there_and_back = 2 * (size - 1)
+    places = places % there_and_back
+    return np.minimum(places, there_and_back - places)

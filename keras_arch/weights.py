@@ -1,0 +1,288 @@
+"""Weights for a network that was just built: from a file, or by layer names from another model."""
+
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_arch import registry
+from keras_arch.errors import ArgumentError
+
+# What builders take: nothing, a file, the name of a model, or a model.
+Weights = str | os.PathLike[str] | keras.Model | None
+
+# Layers of the classifiers at the ends of backbones: those of the auxiliary heads, the others.
+_HEADS = (re.compile(r"auxiliary\d+_.+"), re.compile(r"logits|fc\d+"))
+_LOGITS = re.compile(r"(auxiliary\d+_)?logits")
+# What layers with equal weights may yet do differently.
+_SETTINGS = ("strides", "dilation_rate", "groups", "epsilon")
+
+_log = logging.getLogger(__name__)
+
+
+def load_weights(
+    model: keras.Model, weights: Weights, architecture: str | None = None, **settings: Any
+) -> keras.Model:
+    """Give weights to a freshly built model, or leave it as it is when there are none.
+
+    Layers are matched by name and every shape is checked before the first value is set. A backbone
+    takes its part of a whole classifier. A classifier of other classes than the weights' keeps its
+    own fresh `logits`, and so does one whose weights have no head; the logger `keras_arch` says so.
+
+    Args:
+        model: The model.
+        weights: `None`; the path of a `.weights.h5` file; what `keras_arch.hub.load` takes (a
+            model directory, `"hf://user/repo"`, the name of a config); or another model.
+        architecture: Name of the builder, to refuse weights that are known to be another one's.
+        **settings: Arguments of the builder that the weights must have been made with, as their
+            shapes do not show it.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ArgumentError: If the weights do not fit; the message lists what is missing, unexpected,
+            misshaped or set differently, and nothing was loaded.
+        KerasArchError: If there is no such model, as `keras_arch.hub.load` says it.
+
+    Example:
+        >>> from keras_arch import models
+        >>> trained = models.CIFARResNet(depth=8)
+        >>> backbone = models.CIFARResNet(depth=8, include_top=False, weights=trained)
+        >>> bool((backbone.get_weights()[-1] == trained.get_weights()[-3]).all())
+        True
+    """
+    if weights is None:
+        return model
+    if isinstance(weights, keras.Model):
+        return transfer(model, weights, f"the model {weights.name!r}")
+    if not isinstance(weights, str | os.PathLike):
+        raise ArgumentError(
+            "weights must be None, a .weights.h5 file, a model directory, hf://user/repo, the name "
+            f"of a config or a model, got {weights!r}"
+        )
+    weights = os.fspath(weights)
+    if weights.endswith(".weights.h5"):
+        return _load_file(model, weights)
+    source, found, arguments = registry.open_model(weights)
+    if architecture is not None and found is not None:
+        if found != architecture:
+            raise ArgumentError(f"{weights!r} holds weights of {found}, and this is {architecture}")
+        _check_settings(weights, architecture, arguments, settings)
+    return transfer(model, source, f"{weights!r} ({found or source.name})")
+
+
+def transfer(model: keras.Model, source: keras.Model, where: str) -> keras.Model:
+    """Copy weights by layer names, all that fit or none.
+
+    Args:
+        model: The model to give weights to.
+        source: The model that has them.
+        where: What to call the source in messages.
+
+    Returns:
+        The model.
+
+    Raises:
+        ArgumentError: As for `load_weights`.
+
+    Example:
+        >>> import keras
+        >>> def model(units):
+        ...     x = keras.Input((3,))
+        ...     return keras.Model(x, keras.layers.Dense(units, name="hidden")(x), name="small")
+        >>> transfer(model(2), model(4), "the other")
+        Traceback (most recent call last):
+        keras_arch.errors.ArgumentError: the other does not fit small; misshaped: hidden/kernel ...
+    """
+    own, given = _layers(model), _layers(source)
+    shapes = {name: _shapes(layer) for name, layer in given.items()}
+    fresh = _check(model, own, shapes, where, lambda name: _differences(own[name], given[name]))
+    for name, layer in own.items():
+        if name not in fresh:
+            layer.set_weights(given[name].get_weights())
+    return model
+
+
+def _load_file(model: keras.Model, path: str) -> keras.Model:
+    """Load a `.weights.h5` file, in which Keras has numbered the layers of each class."""
+    own = _layers(model)
+    try:
+        values = None if _is_nested(model) else _read(model, path)
+        if values is None or {name: _shapes(layer) for name, layer in own.items()} == {
+            name: [array.shape for array in arrays] for name, arrays in values.items()
+        }:
+            # Keras' own loading also restores the state of random layers.
+            model.load_weights(path)
+            return model
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ArgumentError(
+            f"weights must be None or a .weights.h5 file made for {model.name!r}, "
+            f"got {path!r}: {reason}"
+        ) from error
+    if not any(isinstance(layer, keras.layers.Dense) for layer in own.values()):
+        # Dense layers are then those of a head that this model is without.
+        values = {n: arrays for n, arrays in values.items() if not re.fullmatch(r"dense(_\d+)?", n)}
+    shapes = {name: [array.shape for array in arrays] for name, arrays in values.items()}
+    fresh = _check(model, own, shapes, repr(path), lambda name: [])
+    for name, layer in own.items():
+        if name not in fresh:
+            layer.set_weights(values[name])
+    return model
+
+
+def _read(model: keras.Model, path: str) -> dict[str, list[np.ndarray]]:
+    """The arrays of a file by the names that their layers have in the model.
+
+    Layers that only the file has are called after their class and number there.
+    """
+    import h5py
+
+    # The file knows the n-th layer of a class: its key is `conv2d`, `conv2d_1`, ...
+    names, counts = {}, {}
+    for layer in model.layers:
+        kind = _snake_case(type(layer).__name__)
+        number = counts[kind] = counts.get(kind, -1) + 1
+        names[f"{kind}_{number}" if number else kind] = layer.name
+    values = {}
+    with h5py.File(path, "r") as file:
+        for key, group in file.get("layers", {}).items():
+            arrays = group.get("vars", {})
+            if len(arrays):
+                ordered = sorted(arrays, key=int)
+                values[names.get(key, key)] = [_array(arrays[number]) for number in ordered]
+    return values
+
+
+def _array(dataset: Any) -> np.ndarray:
+    if dataset.attrs.get("dtype") == "bfloat16":
+        # Stored as the upper half of a float32.
+        return (np.asarray(dataset).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return np.asarray(dataset)
+
+
+def _check(
+    model: keras.Model,
+    own: Mapping[str, keras.layers.Layer],
+    given: Mapping[str, list[tuple[int, ...]]],
+    where: str,
+    differences: Callable[[str], list[str]],
+) -> set[str]:
+    """Compare, and say which layers keep what they start with.
+
+    Raises:
+        ArgumentError: If there is anything else that does not fit.
+    """
+    # Every classifier has logits.
+    backbone = [name for name in own if not any(head.fullmatch(name) for head in _HEADS)]
+    if not given.keys() & {*backbone}:
+        raise ArgumentError(
+            f"{where} has no layer of {model.name}, such as {backbone[0]!r}; it has "
+            f"{', '.join(list(given)[:3])}"
+        )
+    fresh, dropped, notes = set(), set(), []
+    for head in _HEADS:
+        here = [name for name in own if head.fullmatch(name)]
+        there = [name for name in given if head.fullmatch(name)]
+        if not here:
+            dropped |= {*there}
+        elif not there:
+            fresh |= {*here}
+            notes.append(f"{', '.join(here)} start fresh, {where} has no such head")
+        else:
+            for name in here:
+                if _has_other_classes(name, own[name], given):
+                    fresh.add(name)
+                    ours, theirs = _shapes(own[name])[0][-1], given[name][0][-1]
+                    notes.append(f"{name} starts fresh for {ours} classes, {where} has {theirs}")
+    problems = {
+        "missing": [name for name in own if name not in given and name not in fresh],
+        "unexpected": [name for name in given if name not in own and name not in dropped],
+        "misshaped": [],
+        "set differently": [],
+    }
+    for name, layer in own.items():
+        if name in given and name not in fresh:
+            problems["misshaped"] += _misshaped(name, layer, given[name])
+            problems["set differently"] += differences(name)
+    if any(problems.values()):
+        listed = [f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names]
+        if listed[0].startswith("set differently"):
+            listed.append("it may be of another variant")
+        raise ArgumentError(f"{where} does not fit {model.name}; {'; '.join(listed)}")
+    for note in notes:
+        _log.warning("%s: %s", model.name, note)
+    return fresh
+
+
+def _has_other_classes(
+    name: str, layer: keras.layers.Layer, given: Mapping[str, list[tuple[int, ...]]]
+) -> bool:
+    """Whether a classifier has as many features as the weights' but other classes."""
+    if not _LOGITS.fullmatch(name) or name not in given:
+        return False
+    own, theirs = _shapes(layer), given[name]
+    return own != theirs and own[0][:-1] == theirs[0][:-1]
+
+
+def _misshaped(name: str, layer: keras.layers.Layer, given: list[tuple[int, ...]]) -> list[str]:
+    own = _shapes(layer)
+    if len(own) != len(given):
+        return [f"{name} of {len(given)} arrays for {len(own)}"]
+    return [
+        f"{name}/{weight.name} {theirs} for {ours}"
+        for weight, ours, theirs in zip(layer.weights, own, given, strict=True)
+        if ours != theirs
+    ]
+
+
+def _differences(own: keras.layers.Layer, given: keras.layers.Layer) -> list[str]:
+    pairs = {key: (getattr(own, key, None), getattr(given, key, None)) for key in _SETTINGS}
+    return [
+        f"{own.name} {key} {theirs} for {ours}"
+        for key, (ours, theirs) in pairs.items()
+        if ours != theirs
+    ]
+
+
+def _check_settings(
+    where: str, architecture: str, theirs: dict[str, Any], ours: dict[str, Any]
+) -> None:
+    """Refuse weights that were made with other arguments, which their shapes would not show."""
+    known = registry.entry(architecture).arguments
+    for key, value in ours.items():
+        made = theirs.get(key, known[key].default if key in known else value)
+        if made != value:
+            raise ArgumentError(
+                f"{where!r} holds weights of {architecture} with {key}={made!r}, and this is with "
+                f"{key}={value!r}; give {key}={made!r}"
+            )
+
+
+def _layers(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Layer]:
+    """The layers with weights by name; those of a model inside the model under its name."""
+    found = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found |= _layers(layer, f"{prefix}{layer.name}/")
+        elif layer.weights:
+            found[f"{prefix}{layer.name}"] = layer
+    return found
+
+
+def _shapes(layer: keras.layers.Layer) -> list[tuple[int, ...]]:
+    return [tuple(weight.shape) for weight in layer.weights]
+
+
+def _is_nested(model: keras.Model) -> bool:
+    return any(isinstance(layer, keras.Model | keras.layers.Wrapper) for layer in model.layers)
+
+
+def _snake_case(name: str) -> str:
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()

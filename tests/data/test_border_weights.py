@@ -1,0 +1,101 @@
+import time
+
+import numpy as np
+import pytest
+
+from keras_arch import data
+from keras_arch.errors import ArgumentError
+
+
+def brute_force(instances, w0, sigma):
+    """Equation 2's second term, from the distance of every pixel to every pixel of every cell."""
+    cells = [np.argwhere(instances == n) for n in np.unique(instances) if n > 0]
+    term = np.zeros(instances.shape)
+    for place in np.argwhere(instances == 0):
+        each = sorted(np.sqrt(((cell - place) ** 2).sum(1)).min() for cell in cells)
+        if len(each) > 1:
+            term[tuple(place)] = w0 * np.exp(-((each[0] + each[1]) ** 2) / (2 * sigma**2))
+    return term
+
+
+def discs(size, count, radius, seed):
+    rng = np.random.default_rng(seed)
+    labels, grid = np.zeros((size, size), int), np.mgrid[:size, :size]
+    for number in range(1, count + 1):
+        centre = rng.uniform(0, size, 2)
+        inside = ((grid - centre[:, None, None]) ** 2).sum(0) < radius**2
+        labels[inside & (labels == 0)] = number
+    return labels
+
+
+@pytest.mark.parametrize(("w0", "sigma", "seed"), [(10, 5, 0), (10, 2, 1), (3.5, 1.0, 2)])
+def test_equals_brute_force(w0, sigma, seed):
+    labels = discs(40, 9, 4.5, seed)
+    found = data.border_weights(labels, w0=w0, sigma=sigma, balance=False)
+    np.testing.assert_allclose(found, 1 + brute_force(labels, w0, sigma), rtol=2e-6, atol=1e-6)
+    assert found.max() > 1.4
+
+
+def test_numbers_of_instances_need_no_order():
+    labels = discs(40, 5, 6, 3)
+    other = np.where(labels > 0, 1000 - 7 * labels, 0)
+    np.testing.assert_array_equal(data.border_weights(labels), data.border_weights(other))
+
+
+def test_one_cell_has_no_gap():
+    labels = np.zeros((20, 20), int)
+    labels[5:9, 5:9] = 4
+    np.testing.assert_array_equal(data.border_weights(labels, balance=False), 1.0)
+
+
+def test_balance_makes_classes_count_alike():
+    labels = discs(64, 6, 7, 4)
+    weights = data.border_weights(labels, w0=0)
+    inside, outside = weights[labels > 0].sum(), weights[labels == 0].sum()
+    assert inside == pytest.approx(outside, rel=1e-5)
+    assert weights.mean() == pytest.approx(1, rel=1e-5)
+
+
+def test_ignored_pixels_weigh_nothing():
+    mask = np.array([[0, 1, 255], [0, 1, 255]])
+    weights = data.border_weights(data.instances_of(mask), mask=mask)
+    np.testing.assert_allclose(weights, [[1, 1, 0], [1, 1, 0]])
+    all_ignored = np.full((4, 4), 255)
+    assert not data.border_weights(data.instances_of(all_ignored), mask=all_ignored).any()
+
+
+def test_regions_of_each_class_are_instances():
+    mask = np.array([[1, 2, 0, 1], [1, 2, 0, 1]])
+    found = data.instances_of(mask)
+    assert len(np.unique(found)) == 4
+    assert (found[mask == 0] == 0).all()
+    assert len(np.unique(data.instances_of(np.eye(3, dtype=int)))) == 4  # corners do not connect
+
+
+def test_a_hundred_cells_within_half_a_second():
+    labels = discs(512, 140, 22, 5)
+    assert len(np.unique(labels)) > 100
+    data.border_weights(labels[:64, :64])
+    # The best of some: other processes share the machine.
+    seconds = []
+    for _ in range(4):
+        start = time.process_time()
+        data.border_weights(labels)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 0.5, seconds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([1, 2],), "height, width"),
+        ((np.ones((2, 2)),), "whole numbers"),
+        ((np.ones((2, 2), int), -1), "-1"),
+        ((np.ones((2, 2), int), 1, 0), "sigma"),
+        ((np.ones((2, 2), int), 1, 1, [1.0]), "each of 2 classes"),
+        ((np.ones((2, 2), int), 1, 1, True, np.ones((3, 2))), "one size"),
+    ],
+)
+def test_mistakes(arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        data.border_weights(*arguments)
