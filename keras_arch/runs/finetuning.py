@@ -84,15 +84,9 @@ class Finetuning(Classification):
 
     def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
         """What the weights are, and whose they were."""
+        where = public_name(self.config.weights)
         card = super().card(network, metrics)
-        source, where = self._opened.card, public_name(self.config.weights)
-        said = f"Fine-tuned from {source.name} (`{where}`)"
-        said += f", which was trained on {', '.join(source.datasets)}" if source.datasets else ""
-        return dataclasses.replace(
-            card,
-            description=f"{card.description.strip()}\n\n{said}.".strip(),
-            recipe=card.recipe | {"weights": where},
-        )
+        return dataclasses.replace(card, base=where, recipe=card.recipe | {"weights": where})
 
     def _take_weights(self, network: keras.Model) -> None:
         """All weights but the head's, and those too where the classes are the same."""

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_arch import config, data, files, hub, metrics, overlays, pictures
+from keras_arch import config, data, files, hub, metrics, overlays, pictures, tiling
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.pixel_losses import IGNORE
 from keras_arch.preprocessing import Preprocessing
@@ -22,7 +22,11 @@ TOLERANCE = 2.0
 
 
 def probabilities_of(
-    model: keras.Model, image: np.ndarray, preprocessing: Preprocessing, cut: str
+    model: keras.Model,
+    image: np.ndarray,
+    preprocessing: Preprocessing,
+    cut: str,
+    progress: bool = False,
 ) -> np.ndarray:
     """The probabilities of the classes of every pixel of one image.
 
@@ -30,8 +34,9 @@ def probabilities_of(
         model: From preprocessed images to probabilities or logits.
         image: `uint8` `(height, width, 1 or 3)`, of any size.
         preprocessing: What the model was trained with.
-        cut: `"tiles"` works at the image's own resolution, tile by tile with mirrored borders;
+        cut: `"tiles"` works at the image's own resolution, tile by tile (`tiling.predict`);
             `"whole"` brings the image to the size of `preprocessing`, and the probabilities back.
+        progress: Whether to draw a bar over the tiles.
 
     Returns:
         `float32` `(height, width, classes)`.
@@ -39,7 +44,12 @@ def probabilities_of(
     height, width = image.shape[:2]
     if cut == "tiles":
         native = dataclasses.replace(preprocessing, size=(height, width), crop=None)
-        outputs = _tiled(model, np.asarray(native(image[None]))[0], preprocessing.size)
+        outputs = tiling.predict(
+            model,
+            np.asarray(native(image[None]))[0],
+            tile=preprocessing.size,
+            progress=progress,
+        )
     else:
         outputs = keras.ops.convert_to_numpy(model(preprocessing(image[None]), training=False))[
             0
@@ -49,37 +59,6 @@ def probabilities_of(
     if cut == "whole":
         outputs = _brought_back(outputs, (height, width), preprocessing)
     return outputs
-
-
-def _tiled(model: keras.Model, inputs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The outputs for a whole image from tiles of one size, whose outputs lie side by side."""
-    blank = np.zeros((1, *size, inputs.shape[-1]), np.float32)
-    shape = model.output_shape[1:3]
-    output = tuple(shape) if None not in shape else tuple(model(blank).shape[1:3])
-    margin = [(whole - part) // 2 for whole, part in zip(size, output, strict=True)]
-    height, width = inputs.shape[:2]
-    result = None
-    for top in range(0, height, output[0]):
-        for left in range(0, width, output[1]):
-            rows, columns = (
-                _mirrored(np.arange(side) + at - lack, length)
-                for side, at, lack, length in zip(
-                    size, (top, left), margin, (height, width), strict=True
-                )
-            )
-            tile = inputs[np.ix_(rows, columns)][None]
-            made = keras.ops.convert_to_numpy(model(tile, training=False))[0]
-            if result is None:
-                result = np.empty((height, width, made.shape[-1]), np.float32)
-            part = result[top : top + output[0], left : left + output[1]]
-            part[:] = made[: part.shape[0], : part.shape[1]]
-    return result
-
-
-def _mirrored(places: np.ndarray, size: int) -> np.ndarray:
-    last = max(size - 1, 1)
-    turned = places % (2 * last)
-    return np.minimum(np.minimum(turned, 2 * last - turned), size - 1)
 
 
 def _brought_back(
@@ -268,7 +247,9 @@ def segment_files(
     results = []
     for path, stem in zip(paths, stems, strict=True):
         image = read(path)
-        probabilities = probabilities_of(opened.model, image, card.preprocessing, cut)
+        probabilities = probabilities_of(
+            opened.model, image, card.preprocessing, cut, progress=True
+        )
         mask = probabilities.argmax(axis=-1).astype(np.uint8)
         file = stem.with_name(f"{stem.name}_mask.png")
         write_mask(mask, colors, file)

@@ -13,6 +13,8 @@ from keras_arch.runs.finetuning import opened_classifier, without_auxiliary_head
 from keras_arch.runs.training import Run, train
 
 _VALIDATION = ("validation", "val")
+# Pixels a side from which images are cut at random out of the whole ones.
+_LARGE = 96
 _log = logging.getLogger("keras_arch")
 
 
@@ -112,7 +114,6 @@ def finetune_config(
     recipe = config.FinetuneRecipe()
     # Very few images make one batch.
     recipe = recipe.model_copy(update={"batch_size": min(recipe.batch_size, last - first)})
-    side = min(card.preprocessing.size)
     content: dict[str, Any] = {
         "name": f"{card.name}-{_name(source)}",
         "description": f"{card.architecture} for the {len(described.classes)} classes of "
@@ -126,7 +127,7 @@ def finetune_config(
         "data": {
             "source": source,
             "data_dir": data_dir,
-            "augment": [f"crop:{max(1, side // 8)}", "flip"],
+            **_variation(min(card.preprocessing.size), card.preprocessing.resize),
             **parts,
         },
         "preprocessing": card.preprocessing.to_dict(),
@@ -135,6 +136,14 @@ def finetune_config(
         "license": card.license,
     }
     return config.parse(content, "fine-tuning", overrides)
+
+
+def _variation(side: int, resize: str) -> dict[str, Any]:
+    """How images are varied: large ones as ImageNet's are, though less, small ones as CIFAR's."""
+    if side >= _LARGE and resize != "pad":
+        # Cut out of whole images, which are read in every epoch.
+        return {"augment": ["resized_crop:0.35,1", "flip"], "cache": False}
+    return {"augment": [f"crop:{max(1, side // 8)}", "flip"]}
 
 
 def _parts(sizes: dict[str, int]) -> dict[str, str]:

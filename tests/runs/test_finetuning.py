@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_arch import callbacks, config, hub, models, runs
+from keras_arch import callbacks, config, data, hub, models, runs
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.runs import finetuning, transfer
@@ -66,9 +66,8 @@ def test_what_a_run_leaves(tuned, judge_run, photos):
     assert opened.model.output_shape == (None, 3)
     assert opened.card.arguments["classes"] == 3
     assert opened.card.task == "image-classification"
-    assert "Fine-tuned from resnet20-digits (`run`), which was trained on digits." in (
-        opened.card.description
-    )
+    assert opened.card.base == "run"
+    assert "Fine-tuned from `run`." in (tuned.model / "README.md").read_text()
     source = hub.read_card(runs.model_address(judge_run))
     assert opened.card.preprocessing == source.preprocessing
     resolved = config.load(tuned.directory / "config.yaml")
@@ -190,6 +189,25 @@ def test_it_goes_on_exactly_in_either_phase(steps, tuned, judge_run, photos, tmp
     assert newest == f"epoch-{epoch:05d}-step-{step:07d}.npz"
     tune(judge_run, photos, tmp_path / "broken", every, resume=True)
     assert_same_end(tuned.directory, tmp_path / "broken")
+
+
+def test_large_photos_are_cut_out_of_whole_ones(tmp_path, photos):
+    """And an address of the Hub is told as what the model comes from."""
+    arguments = {"depth": 8, "input_shape": [96, 96, 3], "classes": 3}
+    card = hub.Card("net", "CIFARResNet", arguments, "image-classification",
+                    Preprocessing((96, 96)), license="mit")  # fmt: skip
+    hub.save(models.create("CIFARResNet", **arguments), tmp_path / "net", card)
+    checked = transfer.finetune_config(tmp_path / "net", f"folder:{photos}")
+    assert checked.data.augment == ("resized_crop:0.35,1", "flip")
+    assert not checked.data.cache
+    assert checked.license == "mit"
+    images = data.load(checked.data.source, checked.data.train)
+    batches = data.training(
+        images, card.preprocessing, 8, seed=0, augment=checked.data.augment, cache=False
+    )
+    assert next(iter(batches.dataset))[0].shape == (8, 96, 96, 3)
+    assert finetuning.public_name("hf://someone/net@v1") == "hf://someone/net@v1"
+    assert finetuning.public_name("/home/me/net/") == "net"
 
 
 def test_patience_counts_epochs_without_better_ones(judge_run, photos):
