@@ -144,9 +144,9 @@ def error_map(truth: Any, predicted: Any) -> np.ndarray:
 def close_up(
     image: Any, truth: Any, predicted: Any, size: int = 48, enlarge: int = 6
 ) -> np.ndarray:
-    """The window with the most mistakes near borders, enlarged: true borders green, found ones red.
+    """The window with the most mistakes near true borders, enlarged.
 
-    Where both lie on each other they are yellow.
+    True borders are green and found ones red; where both lie on each other they are yellow.
 
     Args:
         image: `uint8` `(height, width, 1 or 3)`.
@@ -169,9 +169,9 @@ def close_up(
     known = truth != IGNORE
     true, found = borders(truth) & known, borders(predicted) & known
     height, width = (min(size, side) for side in truth.shape)
-    wrong = (truth != predicted) & known & ndimage.binary_dilation(true | found, iterations=3)
+    near = ndimage.binary_dilation(true if true.any() else found, iterations=3)
     # Borders themselves decide where nothing is wrong.
-    score = wrong + 1e-3 * (true | found)
+    score = ((truth != predicted) & known & near) + 1e-3 * (true | found)
     sums = np.pad(score.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     windows = (sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width]) + sums[
         :-height, :-width

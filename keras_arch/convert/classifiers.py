@@ -15,6 +15,7 @@ from keras_arch.convert.family import (
     from_map,
     known,
     length,
+    none_of,
     unless_top,
 )
 from keras_arch.errors import ConvertError
@@ -34,7 +35,7 @@ def _vgg_arguments(
         if re.fullmatch(r"features\.\d+\.weight", name) and len(shape) == 4
     ]
     if not convolutions:
-        return {}
+        raise none_of(f"VGG{depth}", "torchvision and timm", "features.0.weight", shapes)
     if len(convolutions) != depth - 3:
         other = next((d for d in _COLUMNS if d - 3 == len(convolutions)), None)
         raise ConvertError(
@@ -109,7 +110,7 @@ _ALEXNET_HEAD = ("classifier.1", "classifier.4", "classifier.6")
 def _alexnet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
     channels = length(shapes, "features.0.weight", 1)
     if channels is None:
-        return {}
+        raise none_of("AlexNet", "torchvision", "features.0.weight", shapes)
     return known(
         variant="torchvision",
         input_shape=(224, 224, channels),
@@ -141,7 +142,7 @@ _GOOGLENET_DENSE = {"auxiliary{}_fc": "aux{}.fc1", "auxiliary{}_logits": "aux{}.
 def _googlenet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
     channels = length(shapes, "conv1.conv.weight", 1)
     if channels is None:
-        return {}
+        raise none_of("GoogLeNet", "torchvision", "conv1.conv.weight", shapes)
     return known(
         variant="torchvision",
         input_shape=(224, 224, channels),

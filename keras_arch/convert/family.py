@@ -14,6 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_arch.errors import ConvertError
+
 Shapes = dict[str, tuple[int, ...]]
 Arguments = dict[str, Any]
 
@@ -142,3 +144,23 @@ def unless_top(arguments: Arguments, head: str) -> str | None:
         'fc[.]'
     """
     return head if arguments.get("include_top") is False else None
+
+
+def none_of(architecture: str, source: str, tensor: str, shapes: Shapes) -> ConvertError:
+    """What to say of a state that has not even the first tensor of a network.
+
+    Args:
+        architecture: What it was to be.
+        source: Whose names were looked for.
+        tensor: The name of the first one.
+        shapes: Of the state.
+
+    Example:
+        >>> raise none_of("AlexNet", "torchvision", "features.0.weight", {"conv1.weight": ()})
+        Traceback (most recent call last):
+        keras_arch.errors.ConvertError: the state dict holds no tensor of AlexNet by ...
+    """
+    return ConvertError(
+        f"the state dict holds no tensor of {architecture} by the names of {source}, such as "
+        f"{tensor!r}; it begins with {next(iter(shapes), None)!r}"
+    )

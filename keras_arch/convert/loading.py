@@ -13,7 +13,15 @@ from keras import layers
 from keras_arch import models, registry
 from keras_arch.convert import checkpoint, safetensors
 from keras_arch.convert.families import FAMILIES, family_of
-from keras_arch.convert.family import CONVOLUTION, VECTOR, Arguments, Family, Layout, Shapes
+from keras_arch.convert.family import (
+    CONVOLUTION,
+    VECTOR,
+    Arguments,
+    Family,
+    Layout,
+    Shapes,
+    none_of,
+)
 from keras_arch.convert.states import unwrapped, without_prefix
 from keras_arch.errors import ConvertError
 
@@ -170,10 +178,8 @@ def _check(
     """Refuse a state dict that is not exactly what the network needs."""
     expected = {tensor: shape for parts in wanted.values() for tensor, shape, _ in parts}
     if not expected.keys() & state.keys():
-        raise ConvertError(
-            f"the state dict holds no tensor of {name} as {family.source} names them, such as "
-            f"{next(iter(expected))!r}; it begins with {next(iter(state), None)!r}"
-        )
+        shapes = {tensor: values.shape for tensor, values in state.items()}
+        raise none_of(name, family.source, next(iter(expected)), shapes)
     # An instance norm takes the statistics of batch norm's state and leaves the running ones.
     modules = {tensor.rpartition(".")[0] for tensor in expected}
     optional = family.optional(arguments)

@@ -11,6 +11,7 @@ from keras_arch.convert.family import (
     Shapes,
     known,
     length,
+    none_of,
     numbers_in,
     unless_top,
 )
@@ -59,7 +60,7 @@ def _block_layers(model: keras.Model) -> dict[str, tuple[str, int, str, str]]:
 
 def _resnet_arguments(depth: int, shapes: Shapes, given: Arguments) -> Arguments:
     if "conv1.weight" not in shapes and "conv1.0.weight" not in shapes:
-        return {}
+        raise none_of(f"ResNet{depth}", "torchvision and timm", "conv1.weight", shapes)
     _refuse_kin(depth, shapes)
     counts = tuple(
         len(numbers_in(shapes, rf"layer{stage}\.(\d+)\.")) for stage in range(1, _stages(shapes))

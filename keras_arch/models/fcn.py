@@ -7,6 +7,9 @@ scores of finer maps (16s, 8s). On a VGG everything lies as in the authors' netw
 padded by 100 pixels, pooling rounds up, and the map is cut out where its pixels lie on the image's.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -47,6 +50,7 @@ def FCN32s(
     input_shape: tuple[int | None, int | None, int] | None = None,
     classes: int = 21,
     backbone: str = "VGG16",
+    backbone_arguments: Mapping[str, Any] | None = None,
     deconvolutions: str = "frozen",
     units: int | None = None,
     classifier_activation: str | None = "softmax",
@@ -65,6 +69,8 @@ def FCN32s(
         classes: Number of classes. Default 21, those of PASCAL VOC with the background.
         backbone: `"VGG16"` as published (default) or another VGG, or any registered backbone that
             pads its maps and has them at stride 32; its last one is scored as it is.
+        backbone_arguments: Arguments of the backbone's builder, such as `{"variant": "v1.5"}` of a
+            ResNet with PyTorch's weights; not of a VGG.
         deconvolutions: All of them start as bilinear interpolation. `"frozen"` keeps them (the
             authors' code, default), `"learned"` does not, `"last_frozen"` keeps the last one only
             (the paper, section 4.3). Their weights grow with the square of the classes.
@@ -95,6 +101,7 @@ def FCN32s(
         input_shape=input_shape,
         classes=classes,
         backbone=backbone,
+        backbone_arguments=backbone_arguments,
         deconvolutions=deconvolutions,
         all_at_once=False,
         units=units,
@@ -116,6 +123,7 @@ def FCN16s(
     input_shape: tuple[int | None, int | None, int] | None = None,
     classes: int = 21,
     backbone: str = "VGG16",
+    backbone_arguments: Mapping[str, Any] | None = None,
     deconvolutions: str = "frozen",
     units: int | None = None,
     classifier_activation: str | None = "softmax",
@@ -134,6 +142,8 @@ def FCN16s(
         classes: Number of classes. Default 21, those of PASCAL VOC with the background.
         backbone: `"VGG16"` as published (default) or another VGG, or any registered backbone that
             pads its maps and has them at strides 16 and 32; its last one is scored as it is.
+        backbone_arguments: Arguments of the backbone's builder, such as `{"variant": "v1.5"}` of a
+            ResNet with PyTorch's weights; not of a VGG.
         deconvolutions: All of them start as bilinear interpolation. `"frozen"` keeps them (the
             authors' code, default), `"learned"` does not, `"last_frozen"` keeps the last one only
             (the paper, section 4.3). Their weights grow with the square of the classes.
@@ -162,6 +172,7 @@ def FCN16s(
         input_shape=input_shape,
         classes=classes,
         backbone=backbone,
+        backbone_arguments=backbone_arguments,
         deconvolutions=deconvolutions,
         all_at_once=False,
         units=units,
@@ -183,6 +194,7 @@ def FCN8s(
     input_shape: tuple[int | None, int | None, int] | None = None,
     classes: int = 21,
     backbone: str = "VGG16",
+    backbone_arguments: Mapping[str, Any] | None = None,
     deconvolutions: str = "frozen",
     all_at_once: bool = False,
     units: int | None = None,
@@ -202,6 +214,8 @@ def FCN8s(
         classes: Number of classes. Default 21, those of PASCAL VOC with the background.
         backbone: `"VGG16"` as published (default) or another VGG, or any registered backbone that
             pads its maps and has them at strides 8, 16 and 32; its last one is scored as it is.
+        backbone_arguments: Arguments of the backbone's builder, such as `{"variant": "v1.5"}` of a
+            ResNet with PyTorch's weights; not of a VGG.
         deconvolutions: All of them start as bilinear interpolation. `"frozen"` keeps them (the
             authors' code, default), `"learned"` does not, `"last_frozen"` keeps the last one only
             (the paper, section 4.3). Their weights grow with the square of the classes.
@@ -232,6 +246,7 @@ def FCN8s(
         input_shape=input_shape,
         classes=classes,
         backbone=backbone,
+        backbone_arguments=backbone_arguments,
         deconvolutions=deconvolutions,
         all_at_once=all_at_once,
         units=units,
@@ -248,6 +263,7 @@ def _fcn(
     input_shape,
     classes,
     backbone,
+    backbone_arguments,
     deconvolutions,
     all_at_once,
     units,
@@ -267,6 +283,11 @@ def _fcn(
     pixelwise.check_classes(classes, classifier_activation)
     input_shape = check_input_shape(input_shape, default=(500, 500, 3), minimum=5)
     if backbone in VGGS:
+        if backbone_arguments:
+            raise ArgumentError(
+                f"backbone_arguments={backbone_arguments!r} are not for {backbone}, which is built "
+                "as published"
+            )
         units = 4096 if units is None else units
         blocks.check_positive(units=units)
         image, coarse, finer = _vgg(input_shape, CONFIGURATIONS[VGGS[backbone]], units)
@@ -274,7 +295,9 @@ def _fcn(
     else:
         if units is not None:
             raise ArgumentError(f"units are those of a VGG's fc6 and fc7, which {backbone} has not")
-        image, coarse, finer = _padded(input_shape, backbone, stride, synchronized)
+        image, coarse, finer = _padded(
+            input_shape, backbone, backbone_arguments, stride, synchronized
+        )
         # Padded maps begin where the image begins, and end with it or behind it.
         offsets, padding = (0,) * len(OFFSETS[stride]), "same"
 
@@ -363,10 +386,14 @@ def _vgg(input_shape, column, units):
     return image, x, maps
 
 
-def _padded(input_shape, backbone, stride, synchronized):
+def _padded(input_shape, backbone, arguments, stride, synchronized):
     """A backbone's image, its map at stride 32, and the finer ones by stride."""
     model, found = pixelwise.pyramid(
-        backbone, input_shape, argument="backbone", synchronized=synchronized
+        backbone,
+        input_shape,
+        argument="backbone",
+        arguments=arguments,
+        synchronized=synchronized,
     )
     maps = {2**level: x for level, x in found.items()}
     needed = [s for s in (8, 16, 32) if s >= stride]

@@ -1,5 +1,6 @@
 """What networks that classify every pixel share: a backbone's maps, crops, and the end."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -12,6 +13,19 @@ from keras_arch.weights import Weights
 
 # A size at which the maps of every backbone show whether they are whole parts of the image.
 _PROBE = 256
+# Arguments of a backbone that are not its user's.
+_DECIDED = (
+    "include_top",
+    "weights",
+    "input_shape",
+    "pooling",
+    "classes",
+    "classifier_activation",
+    "auxiliary",
+    "synchronized",
+    "units",
+    "name",
+)
 
 
 def check_classes(classes: int, activation: str | None) -> None:
@@ -103,6 +117,7 @@ def pyramid(
     weights: Weights = None,
     *,
     argument: str,
+    arguments: Mapping[str, Any] | None = None,
     synchronized: bool = False,
 ) -> tuple[keras.Model, dict[int, Any]]:
     """A backbone without its top, and its maps by their level of stride.
@@ -112,6 +127,7 @@ def pyramid(
         input_shape: Of the image.
         weights: What the backbone takes.
         argument: What the caller's user calls the backbone, for messages.
+        arguments: More of its builder's, such as `{"variant": "v1.5"}`.
         synchronized: Batch norm statistics over all replicas.
 
     Returns:
@@ -119,7 +135,8 @@ def pyramid(
         pooling that is the map before it, which is finer.
 
     Raises:
-        ArgumentError: If there is no such backbone, or its maps are not whole parts of the image.
+        ArgumentError: If there is no such backbone, it has no such argument, or its maps are not
+            whole parts of the image.
 
     Example:
         >>> _, maps = pyramid("ResNet18", (64, 64, 3), argument="encoder")
@@ -129,10 +146,10 @@ def pyramid(
     if name not in backbones():
         raise ArgumentError(f"{argument} must be one of {', '.join(backbones())}, got {name!r}")
     entry = registry.entry(name)
-    arguments = {"include_top": False, "input_shape": input_shape, "weights": weights}
+    given = _check_arguments(name, argument, arguments)
     if "synchronized" in entry.arguments:
-        arguments["synchronized"] = synchronized
-    model = entry.builder(**arguments)
+        given = {"synchronized": synchronized} | given
+    model = entry.builder(include_top=False, input_shape=input_shape, weights=weights, **given)
     found = levels(model)
     outputs = features(model, found).output
     _check_whole(name, argument, model, found, input_shape)
@@ -144,6 +161,23 @@ def pyramid(
             maps[number - 1] = before
         maps[number] = output
     return model, dict(sorted(maps.items()))
+
+
+def _check_arguments(name, argument, arguments):
+    """What the user has to say about a backbone, without what the network decides."""
+    if arguments is None:
+        return {}
+    if not isinstance(arguments, Mapping):
+        raise ArgumentError(
+            f"{argument}_arguments must be arguments of {name} by name, got {arguments!r}"
+        )
+    free = [known for known in registry.entry(name).arguments if known not in _DECIDED]
+    for given in arguments:
+        if given not in free:
+            raise ArgumentError(
+                f"{argument}_arguments has {given!r}; {name} has {', '.join(free) or 'none'}"
+            )
+    return dict(arguments)
 
 
 def _check_whole(name, argument, model, levels, input_shape):

@@ -84,6 +84,7 @@ def start_from(model: keras.Model, weights: Weights, architecture: str) -> keras
     else:
         return load_weights(model, weights, architecture)
     own = {layer.name: layer for layer in model.layers if layer.weights}
+    _check_settings(model, own, source, where)
     given = {layer.name: layer.get_weights() for layer in source.layers if layer.weights}
     _to_convolutions(given, own, where)
     fresh = _check(model, own, given, where)
@@ -93,6 +94,24 @@ def start_from(model: keras.Model, weights: Weights, architecture: str) -> keras
     if fresh:
         _log.warning("%s: %s start fresh, %s has none", model.name, ", ".join(fresh), where)
     return model
+
+
+def _check_settings(
+    model: keras.Model, own: dict[str, Any], source: keras.Model, where: str
+) -> None:
+    """Refuse weights of a backbone whose layers have the same shapes and do something else."""
+    for layer in source.layers:
+        mine = own.get(layer.name)
+        # Windows of maps: those of dense layers, and of scores, are this network's own.
+        if mine is None or _HEADS.fullmatch(layer.name):
+            continue
+        for key in ("strides", "dilation_rate", "groups", "epsilon"):
+            ours, theirs = getattr(mine, key, None), getattr(layer, key, None)
+            if ours != theirs:
+                raise ArgumentError(
+                    f"{where} does not fit {model.name}: {layer.name} has {key} {theirs} there and "
+                    f"{ours} here; it may be of another variant, see backbone_arguments"
+                )
 
 
 def _to_convolutions(given: dict[str, list], own: dict[str, Any], where: str) -> None:

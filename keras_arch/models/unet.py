@@ -10,6 +10,8 @@ import dataclasses
 import functools
 import itertools
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 from keras import layers
@@ -52,6 +54,7 @@ def UNet(
     up: str = "deconvolution",
     dropout: float = 0.5,
     encoder: str | None = None,
+    encoder_arguments: Mapping[str, Any] | None = None,
     encoder_weights: Weights = None,
     classifier_activation: str | None = "softmax",
     synchronized: bool = False,
@@ -86,6 +89,8 @@ def UNet(
         dropout: Rate.
         encoder: A registered backbone instead of the contracting path, such as `"ResNet18"` or
             `"VGG16"`. Its stages are joined by their strides.
+        encoder_arguments: Arguments of the backbone's builder, such as `{"variant": "v1.5"}` of a
+            ResNet with PyTorch's weights.
         encoder_weights: What the backbone takes as its `weights`, such as a classifier.
         classifier_activation: `"softmax"`, `"sigmoid"`, or `None` for logits.
         synchronized: Batch norm statistics over all replicas of a distribution strategy.
@@ -112,7 +117,7 @@ def UNet(
     """
     if padding is None:
         padding = "valid" if encoder is None else "same"
-    _check(padding, up, dropout, encoder, encoder_weights)
+    _check(padding, up, dropout, encoder, encoder_arguments, encoder_weights)
     pixelwise.check_classes(classes, classifier_activation)
     if depth is not None:
         blocks.check_positive(depth=depth)
@@ -133,7 +138,9 @@ def UNet(
         image = keras.Input(input_shape, name="image")
         x, maps = _contract(image, depth, filters, dropout, style)
     else:
-        image, x, maps = _encoded(encoder, encoder_weights, input_shape, depth, synchronized)
+        image, x, maps = _encoded(
+            encoder, encoder_arguments, encoder_weights, input_shape, depth, synchronized
+        )
         depth = max(maps)
         _check_size(input_shape, padding, depth, up)
         if dropout:
@@ -278,10 +285,15 @@ def _contract(image, depth, filters, dropout, style):
     return maps.pop(depth), maps
 
 
-def _encoded(encoder, weights, input_shape, depth, synchronized):
+def _encoded(encoder, arguments, weights, input_shape, depth, synchronized):
     """A backbone's image, its last map, and those that are handed across by level."""
     backbone, maps = pixelwise.pyramid(
-        encoder, input_shape, weights, argument="encoder", synchronized=synchronized
+        encoder,
+        input_shape,
+        weights,
+        argument="encoder",
+        arguments=arguments,
+        synchronized=synchronized,
     )
     if depth is not None and depth not in maps:
         raise ArgumentError(
@@ -347,7 +359,7 @@ def _check_up(up):
         raise ArgumentError(f"up must be {' or '.join(map(repr, UPS))}, got {up!r}")
 
 
-def _check(padding, up, dropout, encoder, encoder_weights):
+def _check(padding, up, dropout, encoder, encoder_arguments, encoder_weights):
     """Refuse arguments that cannot be, alone or together."""
     if padding not in PADDINGS:
         raise ArgumentError(f"padding must be {' or '.join(map(repr, PADDINGS))}, got {padding!r}")
@@ -355,6 +367,11 @@ def _check(padding, up, dropout, encoder, encoder_weights):
         raise ArgumentError(
             f"an encoder pads its maps, so that a U-Net on {encoder} has padding='same', got "
             f"{padding!r}"
+        )
+    if encoder is None and encoder_arguments is not None:
+        raise ArgumentError(
+            f"encoder_arguments={encoder_arguments!r} are those of an encoder; name one, such as "
+            "encoder='ResNet18'"
         )
     if encoder is None and encoder_weights is not None:
         raise ArgumentError(

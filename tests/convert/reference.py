@@ -91,3 +91,53 @@ def pixel_discriminator(state, x):
     x = convolution(x, state["net.2.weight"], state.get("net.2.bias"))
     x = batch_norm(x, state, "net.3") if "net.3.weight" in state else instance_norm(x)
     return convolution(relu(x, 0.2), state["net.5.weight"], state.get("net.5.bias"))
+
+
+def max_pool(x, size, stride):
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))
+    return windows[:, :, ::stride, ::stride].max((-2, -1))
+
+
+def fast_convolution(x, weight, bias, stride=1, padding=0):
+    """As `convolution`, by one matrix product."""
+    x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], axis=(2, 3))
+    windows = windows[:, :, ::stride, ::stride]
+    return (
+        np.moveaxis(np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3))), -1, 1)
+        + (bias[:, None, None])
+    )
+
+
+def dense(x, state, *modules):
+    """Linear layers on the flattened map, ReLU between them."""
+    x = x.reshape(len(x), -1)
+    for number, module in enumerate(modules):
+        x = relu(x) if number else x
+        x = x @ state[f"{module}.weight"].T + state[f"{module}.bias"]
+    return x
+
+
+def vgg(state, x, column, norm):
+    """torchvision's in `eval()`, without the pooling of other maps to 7x7."""
+    number = 0
+    for width in column:
+        if width == "M":
+            x, number = max_pool(x, 2, 2), number + 1
+            continue
+        module = f"features.{number}"
+        x = fast_convolution(x, state[f"{module}.weight"], state[f"{module}.bias"], padding=1)
+        if norm:
+            x, number = batch_norm(x, state, f"features.{number + 1}"), number + 1
+        x, number = relu(x), number + 2
+    return dense(x, state, "classifier.0", "classifier.3", "classifier.6")
+
+
+def alexnet(state, x):
+    """torchvision's in `eval()`, for 224x224."""
+    for number, stride, padding in ((0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1)):
+        parts = state[f"features.{number}.weight"], state[f"features.{number}.bias"]
+        x = relu(fast_convolution(x, *parts, stride, padding))
+        if number in (0, 3, 10):
+            x = max_pool(x, 3, 2)
+    return dense(x, state, "classifier.1", "classifier.4", "classifier.6")

@@ -31,7 +31,7 @@ def assert_equal_outputs(theirs, ours, size, channels=3):
     images = (images + rng.normal(size=(5, 1, 1, channels))).astype("float32")
     expected = np.asarray(theirs(images, training=False))
     # Outputs of a range of about 1, in which the images are told apart.
-    assert np.ptp(expected, axis=0).max() > 0.02
+    assert np.ptp(expected, axis=0).max() > 0.01
     assert np.abs(expected).max() < 30
     found = np.asarray(ours(images, training=False))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
@@ -39,7 +39,11 @@ def assert_equal_outputs(theirs, ours, size, channels=3):
 
 
 CASES = [
-    ("ResNet50", {"classes": 7, "input_shape": (64, 64, 3)}, 64),
+    (
+        "ResNet50",
+        {"classes": 7, "input_shape": (64, 64, 3), "classifier_activation": None},
+        64,
+    ),
     pytest.param(
         "ResNet101",
         {"include_top": False, "pooling": "avg", "input_shape": (None, None, 1)},

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_arch import config, experiments, runs
+from keras_arch import cli, config, experiments, runs
 from keras_arch.errors import ArgumentError, DataError, Interrupted, RunError
 from keras_arch.experiments import depths
 
@@ -136,6 +136,39 @@ def test_a_stop_says_how_to_go_on(tmp_path, monkeypatch):
     with pytest.raises(Interrupted, match=r"plain8 was stopped by SIGTERM.*--resume") as caught:
         experiments.degradation(2, out=tmp_path / "e", **SMALL)
     assert caught.value.signal == 15
+
+
+def test_the_command_prints_what_a_finished_experiment_found(done, capfd):
+    command = ["experiment", "degradation", "--budget", "2", "--data", "digits", "--depths", "8"]
+    command += ["--limit", "128", "--test-limit", "40", "--out", str(done.directory), "--resume"]
+    for override in SMALL["overrides"]:
+        command += ["--set", override]
+    assert cli.main(command) == 0
+    rows = [line.split("\t") for line in capfd.readouterr().out.splitlines()]
+    for net, (name, parameters, training, test) in zip(done.nets, rows[:2], strict=True):
+        assert (name, parameters) == (net.name, f"{net.parameters:,}")
+        assert float(training) == pytest.approx(100 * net.training_error[-1], abs=0.01)
+        assert float(test) == pytest.approx(100 * net.test_error[-1], abs=0.01)
+    assert rows[2] == [f"figure: {done.figure}"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--budget", "1", "--depths", "20,x"], "--depths takes numbers such as 20,56, got '20,x'"),
+        (["--budget", "1", "--depths", "20,21"], "depths must be 6n+2"),
+        (["--budget", "1", "--data", "nonsense"], "nonsense"),
+        ([], "--budget"),
+    ],
+)
+def test_the_command_tells_mistakes_in_one_line(options, told, capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["experiment", "degradation", *options]) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("error: ")
+    assert told in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_mistakes(done, tmp_path):

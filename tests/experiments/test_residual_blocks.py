@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_arch import experiments, hub, models
+from keras_arch import cli, experiments, hub, models
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.experiments import residual_blocks
 from keras_arch.preprocessing import Preprocessing
@@ -180,6 +180,22 @@ def test_from_a_saved_model_to_a_picture_and_a_table(saved, tmp_path):
     with Image.open(done.figure) as picture:
         assert picture.size[0] > 400
     assert experiments.blocks(saved, out=tmp_path, split="test", limit=7).images == 7
+
+
+def test_the_command_prints_a_line_for_each_block(saved, tmp_path, capfd):
+    out = tmp_path / "out"
+    command = ["experiment", "blocks", str(saved), "--limit", "9", "--out", str(out)]
+    assert cli.main(command) == 0
+    rows = [line.split("\t") for line in capfd.readouterr().out.splitlines()]
+    table = json.loads((out / "residual_blocks.json").read_text())
+    for block, row in zip(table["blocks"], rows[:3], strict=True):
+        assert row[:2] == [block["name"], block["shortcut"]]
+        assert [float(number) for number in row[2:]] == pytest.approx(
+            [block["change"], block["cosine"], block["accuracy"]], abs=1e-3
+        )
+    assert float(rows[3][-1]) == pytest.approx(table["accuracy"], abs=1e-4)
+    assert cli.main(["experiment", "blocks", str(tmp_path / "absent")]) == 2
+    assert capfd.readouterr().err.startswith("error: ")
 
 
 def test_what_cannot_be_measured_is_refused(saved, tmp_path):

@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from keras_arch import convert, hub, runs
@@ -238,6 +239,12 @@ def test_the_commands_take_it(timm, photo, tmp_path):
         Image.fromarray(255 - photo).save(tmp_path / "data" / name / "2.png")
     figures = runs.evaluate(timm, source=f"folder:{tmp_path / 'data'}", split="train")
     assert figures["accuracy"] == pytest.approx(0.2)
+    served = tf.saved_model.load(runs.export_model(timm, tmp_path / "served"))
+    encoded = [(tmp_path / "photo.png").read_bytes()]
+    out = served.signatures["serving_bytes"](image_bytes=tf.constant(encoded))
+    assert out["label"].numpy()[0].decode() == prediction.labels[0]
+    best = float(out["probabilities"].numpy().max())
+    assert best == pytest.approx(prediction.probabilities[0], abs=1e-5)
 
 
 # -- what is refused ------------------------------------------------------------------------------

@@ -5,9 +5,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_arch import models
+from keras_arch import hub, models
 from keras_arch.errors import ArgumentError
 from keras_arch.models.surgery import bilinear_kernel
+from keras_arch.preprocessing import Preprocessing
 from tests.models.tester import Case, ModelTester, forward, modules_of, unallocated
 
 
@@ -47,6 +48,7 @@ CASES = [
             ({"backbone": "AlexNet", "units": None, "input_shape": (227, 227, 3)}, "27 at stride"),
             ({"weights": "none.weights.h5"}, "none.weights.h5"),
             ({"weights": 3}, "weights must be"),
+            ({"backbone_arguments": {"variant": "C"}}, "VGG11, which is built as published"),
         ),
     ),
     ScoringCase("FCN16s", {"backbone": "GoogLeNet", "input_shape": (64, 32, 1)}, (64, 32, 21)),
@@ -240,6 +242,36 @@ def test_weights_that_do_not_fit(classifier):
     other = models.CIFARResNet(8)
     with pytest.raises(ArgumentError, match=r"missing: conv1_1.*unexpected: stem_conv"):
         models.FCN32s(**arguments, units=4, weights=other)
+
+
+def test_weights_of_another_variant():
+    # v1.5 has the stride of a block in its 3x3 convolution, which no shape shows.
+    torch = models.ResNet50(input_shape=(32, 32, 3), classes=2, variant="v1.5")
+    arguments = {"input_shape": (32, 32, 3), "backbone": "ResNet50", "weights": torch}
+    with pytest.raises(ArgumentError, match=r"strides .* see backbone_arguments"):
+        models.FCN32s(**arguments)
+    model = models.FCN32s(**arguments, backbone_arguments={"variant": "v1.5"})
+    name = "stage2_block1_2_conv"
+    assert model.get_layer(name).strides == (2, 2)
+    np.testing.assert_array_equal(model.get_layer(name).kernel, torch.get_layer(name).kernel)
+
+
+def test_weights_of_a_published_network(tmp_path):
+    arguments = {"backbone": "VGG11", "units": 2, "classes": 3}
+    first = draw_scores(models.FCN32s((8, 8, 3), **arguments))
+    card = hub.Card(
+        "small",
+        "FCN32s",
+        {"input_shape": [8, 8, 3], **arguments},
+        "image-segmentation",
+        Preprocessing(size=(8, 8)),
+        labels=list("abc"),
+    )
+    hub.save(first, tmp_path / "first", card)
+    second = models.FCN16s((8, 8, 3), **arguments, weights=tmp_path / "first")
+    np.testing.assert_array_equal(
+        second.get_layer("score_fr").kernel, first.get_layer("score_fr").kernel
+    )
 
 
 def test_a_residual_backbone_with_the_weights_of_its_classifier():

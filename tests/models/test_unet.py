@@ -27,6 +27,7 @@ CASES = [
             ({"encoder": "UNet"}, "encoder must be one of AlexNet"),
             ({"encoder": "ResNet18", "padding": "valid"}, "padding='same'"),
             ({"encoder_weights": "a.weights.h5"}, "encoder='ResNet18'"),
+            ({"encoder_arguments": {"depth": 20}}, "encoder='ResNet18'"),
             ({"input_shape": (1, 60, 60)}, "(60, 60, 1)"),
         ),
     ),
@@ -40,10 +41,18 @@ CASES = [
     ),
     Case(
         "UNet",
-        {"encoder": "CIFARResNet", "input_shape": (16, 8, 3), "filters": 2, "classes": 5},
+        {
+            "encoder": "CIFARResNet",
+            "encoder_arguments": {"depth": 8},
+            "input_shape": (16, 8, 3),
+            "filters": 2,
+            "classes": 5,
+        },
         (16, 8, 5),
         wrong=(
             ({"depth": 3}, "must be one of 1, 2, got 3"),
+            ({"encoder_arguments": {"classes": 3}}, "'classes'; CIFARResNet has depth, residual"),
+            ({"encoder_arguments": 8}, "arguments of CIFARResNet by name, got 8"),
             ({"input_shape": (18, 8, 3)}, "height 18; the next are 16 and 20"),
         ),
     ),
