@@ -136,8 +136,10 @@ def models(
         )
     rows = []
     for entry in map(registry.entry, names):
+        # Of the builder without arguments, or the smallest that is known.
         smallest = min(entry.parameters.values(), default=None)
-        count = "" if smallest is None else f"{smallest:,}"
+        known = entry.parameters.get("", smallest)
+        count = "" if known is None else f"{known:,}"
         rows.append((entry.name, entry.task, count, entry.paper))
     _table(("name", "task", "parameters from", "paper"), rows)
 

@@ -313,7 +313,7 @@ def test_a_finished_run_can_go_on_for_more_epochs(keras_arch_says):
         (["evaluate", "nowhere"], r"nowhere"),
         (["generate", "nowhere"], r"nowhere"),
         (["predict", "nowhere"], r"IMAGE"),
-        (["predict", "nowhere", "a.png", "--label", "cat"], r"--label and --out are for --explain"),
+        (["predict", "nowhere", "a.png", "--label", "cat"], r"--label is for --explain"),
         (["finetune"], r"SOURCE.*finetune --help"),
         (["finetune", "nowhere"], r"--data.*finetune --help"),
         (["finetune", "nowhere", "--data", "digits"], r"nowhere"),

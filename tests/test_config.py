@@ -238,7 +238,7 @@ FINETUNING = {
 }
 
 
-@pytest.mark.parametrize(("epochs", "head"), [(30, 5), (15, 5), (10, 3), (3, 1), (1, 0)])
+@pytest.mark.parametrize(("epochs", "head"), [(30, 3), (15, 3), (10, 2), (5, 1), (4, 0)])
 def test_fine_tuning_needs_no_recipe(epochs, head):
     checked = config.parse(FINETUNING, overrides=[f"recipe.epochs={epochs}"])
     assert checked.recipe.head_epochs == head

@@ -328,7 +328,7 @@ class ClassifierRecipe(Recipe):
 class FinetuneRecipe(ClassifierRecipe):
     """How a trained classifier learns other classes.
 
-    For the first `head_epochs` of the `epochs` (a third of them, at most 5, unless it is said) only
+    For the first `head_epochs` of the `epochs` (a fifth of them, at most 3, unless it is said) only
     the new classifier learns, at `head_learning_rate`, in front of a network that stays as it is.
     Then all layers learn by the `optimizer`: the classifier at its learning rate, and each stage
     before it at `stage_decay` times the rate of the one after it.
@@ -349,7 +349,7 @@ class FinetuneRecipe(ClassifierRecipe):
     def _head_first(self) -> "FinetuneRecipe":
         if self.head_epochs is None:
             # The one way to set a field of what cannot be changed.
-            self.__dict__["head_epochs"] = min(5, self.epochs // 3)
+            self.__dict__["head_epochs"] = min(3, self.epochs // 5)
         if self.head_epochs > self.epochs:
             raise ValueError(
                 f"head_epochs are the first of the epochs, {self.epochs}, got {self.head_epochs}"

@@ -104,9 +104,9 @@ def from_keras_hub(model: keras.Model, **arguments: Any) -> keras.Model:
         ArgumentError: If it is no Keras model, or an argument is not one of the builder's.
 
     Example:
-        >>> from_keras_hub(keras.Sequential([keras.Input((8, 8, 3))]))
+        >>> from_keras_hub(keras.Sequential([keras.Input((8, 8, 3))], name="small"))
         Traceback (most recent call last):
-        keras_arch.errors.ConvertError: sequential is no ResNetBackbone of KerasHub...
+        keras_arch.errors.ConvertError: small is no ResNetBackbone of KerasHub...
     """
     _check_is_model(model)
     backbone = getattr(model, "backbone", model)

@@ -66,7 +66,8 @@ class Classification(Job):
         recipe = self.config.recipe
         network = self.logits(replicas)
         losses.add_weight_decay(network, recipe.weight_decay, recipe.weight_decay_on)
-        self.compile(network, make_optimizer(recipe.optimizer), replicas)
+        self.compile(network, make_optimizer(recipe.optimizer))
+        self.make_metrics(network, replicas)
         return network
 
     def logits(self, replicas: int = 1) -> keras.Model:
@@ -79,10 +80,8 @@ class Classification(Job):
         )
         return heads.joined(network)
 
-    def compile(
-        self, network: keras.Model, optimizer: keras.optimizers.Optimizer, replicas: int
-    ) -> None:
-        """Compile, and make all variables that a step reads or writes."""
+    def compile(self, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+        """Compile, with all variables of the optimizer."""
         recipe = self.config.recipe
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         if self.shares:
@@ -101,9 +100,11 @@ class Classification(Job):
             jit_compile=jit_compile(recipe, network),
             steps_per_execution=recipe.steps_per_execution,
         )
-        # Keras makes an optimizer's and the metrics' variables at the first batch; a run that is
-        # resumed restores them before it.
+        # Keras makes them at the first batch; a run that is resumed restores them before it.
         network.optimizer.build(network.trainable_variables)
+
+    def make_metrics(self, network: keras.Model, replicas: int) -> None:
+        """Make the variables of the metrics, which Keras does at the first batch too."""
         blank = np.zeros((replicas, *self.preprocessing.input_shape), np.float32)
         labels = np.zeros((replicas, self.shares) if self.shares else replicas, np.int64)
         network.test_on_batch(blank, labels)

@@ -29,6 +29,7 @@ class Finetuning(Classification):
         super().__init__(checked, preprocessing)
         self.phases = (checked.recipe.head_epochs,)
         self._opened: Any = None
+        self._head_learns = False
 
     def check(self) -> None:
         """As for every classifier; the weights are there, and are those of the model."""
@@ -57,25 +58,41 @@ class Finetuning(Classification):
         network = self.logits(replicas)
         self._take_weights(network)
         losses.add_weight_decay(network, recipe.weight_decay, recipe.weight_decay_on)
-        optimizer = optimizers.layerwise(
-            make_optimizer(recipe.optimizer), stage_factors(network, recipe.stage_decay)
-        )
-        self.compile(network, optimizer, replicas)
-        optimizer_of_all = network.optimizer
-        rate = {"learning_rate": recipe.head_learning_rate}
-        _freeze(network)
-        self.compile(network, make_optimizer(recipe.optimizer.model_copy(update=rate)), replicas)
-        network.optimizers = {"head": network.optimizer, "all": optimizer_of_all}
+        head_first = recipe.head_epochs > 0
+        made = {}
+        for head in (False, True) if head_first else (True, False):
+            self._let_learn(network, head)
+            self.compile(network, self._optimizer(network, head))
+            made["head" if head else "all"] = network.optimizer
+        # All that the state of a run consists of, in either phase.
+        network.optimizers = dict(sorted(made.items()))
+        self.make_metrics(network, replicas)
         return network
 
     def enter(self, model: keras.Model, epoch: int) -> None:
         """Let the head learn alone, or all layers."""
         head = epoch < self.config.recipe.head_epochs
+        if head == self._head_learns:
+            return
         strategy = model.distribute_strategy
         with strategy.scope():
-            _freeze(model) if head else _thaw(model)
-            optimizer = model.optimizers["head" if head else "all"]
-            self.compile(model, optimizer, strategy.num_replicas_in_sync)
+            self._let_learn(model, head)
+            self.compile(model, model.optimizers["head" if head else "all"])
+            self.make_metrics(model, strategy.num_replicas_in_sync)
+
+    def _let_learn(self, network: keras.Model, head: bool) -> None:
+        """The head alone, batch norms of the rest keeping their statistics too, or all layers."""
+        for layer in network.layers:
+            layer.trainable = not head or layer.name == HEAD
+        self._head_learns = head
+
+    def _optimizer(self, network: keras.Model, head: bool) -> keras.optimizers.Optimizer:
+        recipe = self.config.recipe
+        if head:
+            rate = {"learning_rate": recipe.head_learning_rate}
+            return make_optimizer(recipe.optimizer.model_copy(update=rate))
+        factors = stage_factors(network, recipe.stage_decay)
+        return optimizers.layerwise(make_optimizer(recipe.optimizer), factors)
 
     @property
     def first_that_counts(self) -> int:
@@ -196,17 +213,6 @@ def _operations_before(tensor: Any) -> set[str]:
             names.add(history.operation.name)
             left += history.operation._inbound_nodes[history.node_index].input_tensors
     return names
-
-
-def _freeze(network: keras.Model) -> None:
-    """Let the head learn alone: batch norms of the rest keep their statistics too."""
-    for layer in network.layers:
-        layer.trainable = layer.name == HEAD
-
-
-def _thaw(network: keras.Model) -> None:
-    for layer in network.layers:
-        layer.trainable = True
 
 
 def _listed(classes: list[str]) -> str:

@@ -1,6 +1,7 @@
 """Fine-tuning as one call: the config that trained weights and a data set make."""
 
 import logging
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from keras_arch import config, data
 from keras_arch.data import splits
 from keras_arch.errors import DataError
-from keras_arch.runs.finetuning import opened_classifier, without_auxiliary_heads
+from keras_arch.runs.finetuning import HEAD, opened_classifier, without_auxiliary_heads
 from keras_arch.runs.training import Run, train
 
 _VALIDATION = ("validation", "val")
@@ -33,8 +34,9 @@ def finetune(
 
     Its head is replaced and learns alone first, then all layers learn, those nearer to the image
     more slowly. The weights that are best on a validation part are kept, and training stops when
-    it gets no better. Images are brought to what the network was trained on by its own
-    preprocessing, whatever their size and channels.
+    it gets no better. The learning rates fit the width of the network: 0.003 for a head of 64
+    inputs, 0.00053 for one of 2,048. Images are brought to what the network was trained on by its
+    own preprocessing, whatever their size and channels.
 
     Args:
         ref: The classifier: a run, a model directory, the name of a config, `hf://user/repo`.
@@ -102,7 +104,8 @@ def finetune_config(
     Raises:
         ArgumentError, DataError, ConfigError: As for `finetune`.
     """
-    card = opened_classifier(str(ref)).card
+    opened = opened_classifier(str(ref))
+    card = opened.card
     described = data.describe(source, data_dir=data_dir, download=True)
     if described.classes is None:
         raise DataError(
@@ -114,6 +117,11 @@ def finetune_config(
     recipe = config.FinetuneRecipe()
     # Very few images make one batch.
     recipe = recipe.model_copy(update={"batch_size": min(recipe.batch_size, last - first)})
+    defaults = recipe.model_dump(mode="json")
+    peak, defaults["head_learning_rate"] = _rates(opened.model.get_layer(HEAD).kernel.shape[0])
+    defaults["optimizer"]["learning_rate"]["peak"] = peak
+    # How long the head learns alone follows from the epochs, which may be changed.
+    defaults["head_epochs"] = None
     content: dict[str, Any] = {
         "name": f"{card.name}-{_name(source)}",
         "description": f"{card.architecture} for the {len(described.classes)} classes of "
@@ -131,11 +139,19 @@ def finetune_config(
             **parts,
         },
         "preprocessing": card.preprocessing.to_dict(),
-        # How long the head learns alone follows from the epochs, which may be changed.
-        "recipe": recipe.model_dump(mode="json") | {"head_epochs": None},
+        "recipe": defaults,
         "license": card.license,
     }
     return config.parse(content, "fine-tuning", overrides)
+
+
+def _rates(features: int) -> tuple[float, float]:
+    """Learning rates of all layers and of the head alone, for a head of so many inputs.
+
+    A step of Adam moves every weight alike, and an output by the more the more inputs it has: wide
+    networks take smaller steps.
+    """
+    return tuple(float(f"{rate / math.sqrt(features):.2g}") for rate in (0.024, 0.08))
 
 
 def _variation(side: int, resize: str) -> dict[str, Any]:

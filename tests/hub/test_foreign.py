@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_arch import convert, hub, runs
-from keras_arch.errors import HubError, IntegrityError, UnsafeContentError
+from keras_arch import convert, hub, models, runs
+from keras_arch.errors import ArgumentError, HubError, IntegrityError, UnsafeContentError
 from keras_arch.hub import foreign
 from keras_arch.preprocessing import Preprocessing
 from tests.convert import files, states
@@ -19,6 +19,8 @@ TIMM = {
     "architecture": "resnet18",
     "num_classes": 5,
     "num_features": 512,
+    "global_pool": "avg",
+    "model_args": {"in_chans": 3, "num_classes": 5, "global_pool": "avg"},
     "pretrained_cfg": {
         "tag": "a1_in1k",
         "input_size": [3, 64, 64],
@@ -226,6 +228,15 @@ def test_a_folder_is_converted_too(client, tmp_path, weights):
     assert [copy.parent.name for copy in kept(client)] == ["folders"]
     hub.open(folder)
     assert len(kept(client)) == 1
+
+
+def test_builders_take_it(timm, caplog):
+    theirs = hub.load(timm)
+    ours = models.ResNet18(weights=timm, classes=3, input_shape=(32, 32, 3))
+    np.testing.assert_array_equal(ours.get_weights()[0], theirs.get_weights()[0])
+    assert "logits starts fresh for 3 classes" in caplog.text
+    with pytest.raises(ArgumentError, match="holds weights of ResNet18, and this is ResNet34"):
+        models.ResNet34(weights=timm)
 
 
 def test_the_commands_take_it(timm, photo, tmp_path):

@@ -62,7 +62,7 @@ def test_every_architecture(tmp_path):
     assert {case.name for case in CASES} | {*SIBLINGS} == {e.name for e in registry.entries()}
     expected = {}
     for number, case in enumerate(CASES):
-        model = models.create(case.name, **case.arguments)
+        model = case.shared()
         x = case.input(model)
         model.save(tmp_path / f"{number}.keras")
         np.savez(tmp_path / f"{number}.npz", *(x if isinstance(x, list) else [x]))

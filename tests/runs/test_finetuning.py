@@ -201,6 +201,10 @@ def test_large_photos_are_cut_out_of_whole_ones(tmp_path, photos):
     assert checked.data.augment == ("resized_crop:0.35,1", "flip")
     assert not checked.data.cache
     assert checked.license == "mit"
+    # The head has 64 inputs.
+    assert checked.recipe.optimizer.learning_rate.peak == pytest.approx(3e-3)
+    assert checked.recipe.head_learning_rate == pytest.approx(1e-2)
+    assert transfer._rates(2048) == pytest.approx((5.3e-4, 1.8e-3))
     images = data.load(checked.data.source, checked.data.train)
     batches = data.training(
         images, card.preprocessing, 8, seed=0, augment=checked.data.augment, cache=False
