@@ -252,6 +252,9 @@ def test_the_best_epoch_is_kept_and_training_stops_after_it(judge_run, photos, t
     # A run that ended so and is resumed has nothing left to train.
     again = tune(judge_run, photos, tmp_path / "run", *settings, resume=True)
     assert again.metrics == pytest.approx(run.metrics)
+    where = run.directory / "config.yaml"
+    again = runs.train(where, run.directory, resume=True, verbose=0)
+    assert again.metrics == pytest.approx(run.metrics)
 
 
 @pytest.mark.slow
