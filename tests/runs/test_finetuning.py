@@ -343,3 +343,17 @@ class TestMistakes:
         with pytest.raises(DataError, match="nowhere"):
             tune(judge_run, tmp_path / "nowhere", tmp_path / "run")
         assert not (tmp_path / "run").exists()
+
+    def test_an_archive_in_order_of_its_classes(self, judge_run, tmp_path):
+        images = np.zeros((30, 8, 8, 1), np.uint8)
+        np.savez(tmp_path / "sorted.npz", x_train=images, y_train=np.repeat([0, 1, 2], 10))
+        with pytest.raises(
+            DataError, match=r"'train\[:60%\]' .* has no image of 2; shuffle"
+        ) as told:
+            runs.finetune(
+                judge_run,
+                f"npz:{tmp_path}/sorted.npz",
+                tmp_path / "run",
+                overrides=["data.train=train[:60%]"],
+            )
+        assert "\n" not in str(told.value)
