@@ -204,22 +204,6 @@ def test_predict_explains_what_it_sees(keras_arch_says, trained):
     assert Path("seen/0_explained.png").read_bytes() != Path("photos/0_explained.png").read_bytes()
 
 
-def test_finetune_to_a_folder_of_photos(keras_arch_says, trained):
-    for kind in ("cat", "dog"):
-        draw(f"photos/{kind}", 20, (12, 9, 3))
-    values = settings(["recipe.epochs=2", "recipe.batch_size=14"])
-    arguments = ("--data", "folder:photos", "--out", "tuned", *values)
-    code, out, err = keras_arch_says("finetune", trained / "resnet20-digits", *arguments)
-    assert code == 0, err
-    assert out.splitlines()[-2:] == ["run: tuned", f"model: {Path('tuned/model')}"]
-    assert "is replaced by one for 2: cat, dog" in err
-    assert {
-        row.split("\t")[1]
-        for row in keras_arch_says("predict", "tuned", "photos/cat/0.png")[1].splitlines()
-    } == {"cat", "dog"}
-    assert keras_arch_says("train", "tuned/config.yaml", "--out", "tuned", "--resume")[0] == 0
-
-
 def test_classes_are_drawn_on_request(keras_arch_says, saved):
     run = saved / "conditional"
     sheets = []

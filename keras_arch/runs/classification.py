@@ -178,8 +178,9 @@ class Classification(Job):
         if (split, shares) not in self._batches:
             settings = self.config.data
             images = data.load(settings.source, split, data_dir=settings.data_dir)
+            batch = batch_of_all(int(images.cardinality()), self.replicas)
             self._batches[split, shares] = data.evaluation(
-                images, self.preprocessing, EVALUATION_BATCH, cache=settings.cache, classes=shares
+                images, self.preprocessing, batch, cache=settings.cache, classes=shares
             )
         return self._batches[split, shares]
 
@@ -187,6 +188,28 @@ class Classification(Job):
         return callbacks.BestModel(
             directory.best, None, lambda model: model, monitor=_MONITOR, mode="max", ties=_TIES
         )
+
+
+def batch_of_all(images: int, replicas: int) -> int:
+    """The batch in which a data set is measured on so many replicas.
+
+    Keras (3.15) fails where the first batch does not divide by the replicas, and TensorFlow (2.21)
+    in a convolution of the part of a last one that has no image.
+
+    Args:
+        images: In the data set.
+        replicas: How many share a batch.
+
+    Returns:
+        At most `EVALUATION_BATCH`.
+
+    Example:
+        >>> batch_of_all(359, 1), batch_of_all(1000, 3), batch_of_all(9, 2)
+        (256, 255, 6)
+    """
+    largest = min(EVALUATION_BATCH, images)
+    fitting = range(largest - largest % replicas, 0, -replicas)
+    return next((batch for batch in fitting if not 0 < images % batch < replicas), max(largest, 1))
 
 
 @dataclasses.dataclass(frozen=True)

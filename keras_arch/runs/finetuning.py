@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from keras_arch import config, hub, losses, models, optimizers, registry, weights
-from keras_arch.errors import ArgumentError, ConfigError
+from keras_arch import config, data, hub, losses, models, optimizers, registry, weights
+from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.runs.building import make_optimizer
 from keras_arch.runs.classification import Classification
@@ -34,6 +34,7 @@ class Finetuning(Classification):
     def check(self) -> None:
         """As for every classifier; the weights are there, and are those of the model."""
         super().check()
+        self._check_order()
         self._opened = opened_classifier(self.config.weights)
         card, name = self._opened.card, self.config.model.name
         if card.architecture != name:
@@ -50,6 +51,23 @@ class Finetuning(Classification):
             _log.warning(
                 "preprocessing has another %s than what the weights were trained with",
                 " and ".join(differing),
+            )
+
+    def _check_order(self) -> None:
+        """Archives are sliced as they lie; those in order of their classes would lose some.
+
+        Folders are interleaved, and TensorFlow Datasets shuffles when it prepares a set.
+        """
+        settings = self.config.data
+        if not settings.source.startswith("npz:") or "[" not in settings.train:
+            return
+        images = data.load(settings.source, settings.train)
+        seen = {int(label) for label in images.map(lambda image, label: label)}
+        missing = [name for label, name in enumerate(self.source.classes) if label not in seen]
+        if missing:
+            raise DataError(
+                f"data.train {settings.train!r} of {settings.source} has no image of "
+                f"{_listed(missing)}; shuffle the archive, or set data.train and data.validation"
             )
 
     def build(self, replicas: int) -> keras.Model:

@@ -18,6 +18,7 @@ class Job:
         config: The checked config.
         preprocessing: How images become the network's input.
         images_per_step: Images that a step takes, over all replicas.
+        replicas: How many there are, at training.
         shares: Labels as shares of so many classes, or `None` for labels as numbers.
         phases: Epochs before which `enter` changes the model, besides the first of a process.
     """
@@ -25,6 +26,7 @@ class Job:
     config: Any
     preprocessing: Preprocessing
     images_per_step: int
+    replicas: int = 1
     shares: int | None = None
     phases: tuple[int, ...] = ()
 

@@ -94,6 +94,7 @@ def train(
         images = data.load(checked.data.address, checked.data.train, data_dir=checked.data.data_dir)
         resolved, preprocessing = _resolve(checked, images)
         job = job_for(resolved, preprocessing)
+        job.replicas = replicas
         job.check()
         with chosen.scope():
             model = job.build(replicas)

