@@ -29,9 +29,9 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	$(BIN)/keras-arch demo
 
-# A process a core. A file stays in one process: its tests share what they have trained.
+# A process a core. Each begins with half of the files, whose tests share what they have trained.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

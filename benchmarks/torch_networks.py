@@ -98,6 +98,48 @@ def resnet50(classes: int) -> nn.Module:
     return nn.Sequential(*layers)
 
 
+def unet(padding: int) -> nn.Module:
+    """The U-Net from one channel to two classes: 0 pixels of padding as published, or 1."""
+    return SegmentationUNet(padding)
+
+
+class SegmentationUNet(nn.Module):
+    """Four halvings, four doublings, maps of one stride joined: the middle of them unpadded."""
+
+    def __init__(self, padding: int) -> None:
+        super().__init__()
+        widths = [FILTERS * 2**level for level in range(5)]
+
+        def double(before: int, after: int) -> list[nn.Module]:
+            layers = []
+            for width in (before, after):
+                layers += [nn.Conv2d(width, after, 3, padding=padding), nn.ReLU(inplace=True)]
+            return layers
+
+        down = [double(before, after) for before, after in itertools.pairwise([1, *widths])]
+        # As the authors' network has it.
+        for stage in down[-2:]:
+            stage.append(nn.Dropout(0.5))
+        self.down = nn.ModuleList(nn.Sequential(*stage) for stage in down)
+        steps = list(itertools.pairwise(widths[::-1]))
+        self.enlarge = nn.ModuleList(nn.ConvTranspose2d(*step, 2, 2) for step in steps)
+        self.up = nn.ModuleList(nn.Sequential(*double(*step)) for step in steps)
+        self.logits = nn.Conv2d(FILTERS, 2, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of the classes of every pixel."""
+        x, maps = image, []
+        for level, stage in enumerate(self.down):
+            x = stage(nn.functional.max_pool2d(x, 2) if level else x)
+            maps.append(x)
+        for enlarge, stage, across in zip(self.enlarge, self.up, maps[-2::-1], strict=True):
+            x = enlarge(x)
+            border = (across.shape[-1] - x.shape[-1]) // 2
+            across = nn.functional.pad(across, (-border,) * 4) if border else across
+            x = stage(torch.cat([across, x], 1))
+        return self.logits(x)
+
+
 def dcgan(image_size: int) -> list[nn.Module]:
     """DCGAN with 4x4 kernels: from 1x1 to 4x4 and doubled up; halved down to 4x4 and to 1x1."""
     stages = (image_size // 4).bit_length() - 1

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_arch.runs import generation, translation
+from keras_arch import runs
+from keras_arch.runs import classification, generation, translation
 from tests.runs import games
 
 COMMON = ["recipe.deterministic=true", "recipe.checkpoint_every=3"]
@@ -31,6 +32,8 @@ RUNS = {
         "recipe.optimizer.learning_rate.boundaries=[7,19]",
     ],
 }
+# Stopped by signals in the default suite too; the job of the others is stopped in this process.
+QUICK = "dcgan-digits"
 # More games, each with three processes of its own.
 GAMES = ("gan", "cgan", "lapgan", "pix2pix", "cyclegan")
 
@@ -78,7 +81,9 @@ def assert_same_end(first, second):
         assert (first / file).read_text() == (second / file).read_text()
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name != QUICK else ()) for name in RUNS]
+)
 def test_sigterm_then_sigkill_then_resume(name, tmp_path):
     stop_kill_and_compare(tmp_path, name, epochs=4)
 
@@ -130,27 +135,55 @@ class StopBefore(keras.callbacks.Callback):
         self.left -= 1
 
 
-# The GAN itself is among RUNS.
-@pytest.mark.parametrize("name", GAMES[1:])
-def test_every_game_goes_on_exactly(name, game_run, train_game, tmp_path, monkeypatch):
-    """Stopped in the second epoch, a step after its checkpoint, which is done again."""
-    translates = name in ("pix2pix", "cyclegan")
-    job = translation.Translation if translates else generation.Generation
-    callbacks = job.callbacks
-    stop = StopBefore(games.STEPS + games.CHECKPOINT + 1)
+def goes_on_exactly(job, train, whole, broken, step, newest, monkeypatch):
+    """Stopped before a step of the second epoch, one after its checkpoint, which is done again."""
+    callbacks, stop = job.callbacks, StopBefore(step)
     with monkeypatch.context() as patched:
         patched.setattr(job, "callbacks", lambda *arguments: [*callbacks(*arguments), stop])
         with pytest.raises(Stopped):
-            train_game(name, tmp_path / "broken")
-    newest = sorted((tmp_path / "broken/checkpoints").iterdir())[-1].name
-    assert newest == f"epoch-00001-step-{games.CHECKPOINT:07d}.npz"
-    train_game(name, tmp_path / "broken", resume=True)
-    whole = game_run(name).directory
-    assert_same_end(whole, tmp_path / "broken")
-    kept = [
-        sorted(path.name for path in out.glob("best/*")) for out in (whole, tmp_path / "broken")
-    ]
+            train(broken)
+    assert sorted((broken / "checkpoints").iterdir())[-1].name == newest
+    train(broken, resume=True)
+    assert_same_end(whole, broken)
+    kept = [sorted(path.name for path in out.glob("best/*")) for out in (whole, broken)]
     assert kept[0] == kept[1]
+
+
+# The GAN itself is among RUNS.
+@pytest.mark.parametrize("name", GAMES[1:])
+def test_every_game_goes_on_exactly(name, game_run, train_game, tmp_path, monkeypatch):
+    translates = name in ("pix2pix", "cyclegan")
+    goes_on_exactly(
+        translation.Translation if translates else generation.Generation,
+        lambda out, **arguments: train_game(name, out, **arguments),
+        game_run(name).directory,
+        tmp_path / "broken",
+        games.STEPS + games.CHECKPOINT + 1,
+        f"epoch-00001-step-{games.CHECKPOINT:07d}.npz",
+        monkeypatch,
+    )
+
+
+def test_a_classifier_goes_on_exactly(tmp_path, monkeypatch):
+    name = "resnet20-digits"
+    changed = [*COMMON, *RUNS[name], "recipe.epochs=2"]
+
+    def train(out, **arguments):
+        runs.train(name, out, overrides=changed, verbose=0, **arguments)
+
+    # Ten steps an epoch, and in the second a checkpoint after the third, sixth and ninth.
+    train(tmp_path / "whole")
+    broken = tmp_path / "broken"
+    newest = "epoch-00001-step-0000006.npz"
+    goes_on_exactly(
+        classification.Classification,
+        train,
+        tmp_path / "whole",
+        broken,
+        10 + 7,
+        newest,
+        monkeypatch,
+    )
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ GAMES = [
     {"loss": "lsgan"},
     {"loss": "hinge"},
     {"loss": "wgan-gp"},
-    {"loss": "wgan-gp", "n_critic": 5},
+    {"loss": "wgan-gp", "n_critic": 2},
 ]
 
 

@@ -1,0 +1,223 @@
+"""Time the U-Net's training step and tiled inference against PyTorch, and its memory.
+
+    python benchmarks/segment.py --torch-python /path/to/venv-with-torch-and-monai/bin/python
+    python benchmarks/segment.py --modes memory
+
+Training is a step on one 572-pixel tile of the network as published: a forward, softmax
+cross-entropy with a weight a pixel, its gradient, an update with momentum. Inference is that of a
+whole image by overlapping 512-pixel tiles, blended with Gaussian weights: `keras_arch.tiling` and
+MONAI's `sliding_window_inference`, which takes networks that give as many pixels as they get, so
+both run the padded U-Net, one tile at a time. The variants take turns, each in a process of its own
+(`turns.py`). Memory is the published network's on one large grey image, whose tiles lie side by
+side: the largest resident size, and the time against that of as many forwards alone.
+"""
+
+import argparse
+import functools
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+
+from turns import OURS, Built, report, serve, take_turns, workers
+
+PARAMETERS = 31_030_658
+TILE, OUTPUT = 572, 388
+WINDOW, OVERLAP = 512, 0.25
+LEARNING_RATE, MOMENTUM = 0.001, 0.99
+
+
+def keras_step(mode: str, options: argparse.Namespace) -> Built:
+    """Our network as `fit` trains it and `tiling.predict` runs it."""
+    import numpy as np
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(options.threads)
+    import keras
+
+    from keras_arch import models, pixel_losses, tiling
+
+    if mode == "training":
+        model = models.UNet(input_shape=(TILE, TILE, 1), classifier_activation=None)
+        model.compile(
+            keras.optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM),
+            pixel_losses.pixel_loss("cross_entropy"),
+        )
+        image = tf.random.uniform((1, TILE, TILE, 1), -1.0, 1.0)
+        mask = tf.random.uniform((1, OUTPUT, OUTPUT), 0, 2, tf.int32)
+        weights = tf.random.uniform((1, OUTPUT, OUTPUT), 0.0, 10.0)
+        # One tile again and again: the pipeline's cost is not timed here.
+        batches = iter(tf.data.Dataset.from_tensors((image, mask, weights)).cache().repeat())
+        model.make_train_function()
+
+        def step() -> None:
+            float(model.train_function(batches)["loss"])
+    else:
+        model = models.UNet("same", (WINDOW, WINDOW, 1))
+        image = np.random.default_rng(0).uniform(-1, 1, (options.image,) * 2).astype(np.float32)
+
+        def step() -> None:
+            tiling.predict(model, image, overlap=OVERLAP, progress=False)
+
+    return step, (sum(int(tf.size(weight)) for weight in model.trainable_weights),)
+
+
+def torch_step(
+    mode: str, options: argparse.Namespace, *, compiled: bool, channels_last: bool
+) -> Built:
+    """The same in PyTorch, which is imported in the processes that use it."""
+    import torch
+    import torch_networks
+    from torch import nn
+
+    torch.set_num_threads(options.threads)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    model = torch_networks.unet(padding=0 if mode == "training" else 1)
+    model = model.to(memory_format=layout)
+    forward = torch.compile(model, dynamic=False) if compiled else model
+    if mode == "training":
+        image = (torch.rand(1, 1, TILE, TILE) * 2 - 1).contiguous(memory_format=layout)
+        mask = torch.randint(0, 2, (1, OUTPUT, OUTPUT))
+        weights = torch.rand(1, OUTPUT, OUTPUT) * 10
+        optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, MOMENTUM)
+        cross_entropy = nn.CrossEntropyLoss(reduction="none")
+
+        def step() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            loss = (cross_entropy(forward(image), mask) * weights).sum() / weights.sum()
+            loss.backward()
+            optimizer.step()
+            loss.item()
+    else:
+        from monai.inferers import sliding_window_inference
+
+        model.eval()
+        image = torch.rand(1, 1, options.image, options.image) * 2 - 1
+
+        def probabilities(tiles: torch.Tensor) -> torch.Tensor:
+            return forward(tiles.contiguous(memory_format=layout)).softmax(1)
+
+        def step() -> None:
+            with torch.inference_mode():
+                sliding_window_inference(
+                    image, WINDOW, 1, probabilities, overlap=OVERLAP, mode="gaussian"
+                ).numpy()
+
+    return step, (sum(parameter.numel() for parameter in model.parameters()),)
+
+
+VARIANTS = {OURS: keras_step} | {
+    f"torch-{'compile' if compiled else 'eager'}{'-channels-last' * channels_last}": (
+        functools.partial(torch_step, compiled=compiled, channels_last=channels_last)
+    )
+    for compiled in (False, True)
+    for channels_last in (False, True)
+}
+
+
+def measure(mode: str, options: argparse.Namespace) -> None:
+    """Let the variants take turns, and report."""
+    flags = ["--modes", mode, "--image", str(options.image), "--threads", str(options.threads)]
+    commands = {}
+    for name in options.variants:
+        python = options.torch_python if name.startswith("torch") else sys.executable
+        commands[name] = [python, os.path.abspath(__file__), "--worker", name, *flags]
+    what = (
+        f"one {TILE}x{TILE} tile, unpadded"
+        if mode == "training"
+        else (f"{options.image}x{options.image}, padded, tiles of {WINDOW}")
+    )
+    print(
+        f"\nU-Net {mode}, {what}, {options.threads} threads, {options.steps} steps in "
+        f"{options.rounds} rounds, load average {os.getloadavg()[0]:.2f} before the start",
+        flush=True,
+    )
+    with workers(commands, warmup=options.warmup, threads=options.threads) as running:
+        for worker in running:
+            if worker.parameters != (PARAMETERS,):
+                raise SystemExit(f"{worker.variant} has {worker.parameters}, not {PARAMETERS}")
+        take_turns(running, options.steps, options.rounds)
+    report(running)
+
+
+def measure_memory(options: argparse.Namespace) -> None:
+    """One large image in a memmap, its tiles predicted into another, against bare forwards."""
+    import numpy as np
+
+    from keras_arch import models, tiling
+
+    model = models.UNet(input_shape=(options.tile, options.tile, 1))
+    side = options.large
+    output = model.output_shape[1]
+    step = output // 16 * 16
+    tiles = (1 + max(0, -(-(side - output) // step))) ** 2
+    one = np.random.default_rng(0).uniform(-1, 1, (1, options.tile, options.tile, 1))
+    one = one.astype(np.float32)
+    forwards = []
+    with tempfile.TemporaryDirectory() as folder:
+        image = np.memmap(f"{folder}/image", np.float32, "w+", shape=(side, side))
+        out = np.memmap(f"{folder}/out", np.float32, "w+", shape=(side, side, 2))
+        for row in range(0, side, 512):
+            image[row : row + 512] = np.random.default_rng(row).uniform(
+                -1, 1, (min(512, side - row), side)
+            )
+
+        def time_forwards() -> None:
+            for _ in range(3):
+                started = time.perf_counter()
+                model.predict_on_batch(one)
+                forwards.append(time.perf_counter() - started)
+
+        model.predict_on_batch(one)
+        time_forwards()
+        started = time.perf_counter()
+        tiling.predict(model, image, out=out, batch_size=1)
+        tiled = time.perf_counter() - started
+        time_forwards()
+    bare = statistics.median(forwards)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"\nU-Net on {side}x{side}, unpadded, {tiles} tiles of {options.tile}, batch 1\n"
+        f"tiled {tiled:.1f} s, {tiles} forwards of {bare:.3f} s alone {tiles * bare:.1f} s: "
+        f"{tiled / (tiles * bare):.3f} times\nlargest resident size {peak:.2f} GiB"
+    )
+
+
+def main() -> None:
+    """Parse arguments; be the parent, or one of its workers."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--modes",
+        nargs="+",
+        choices=("training", "inference", "memory"),
+        default=("training", "inference", "memory"),
+    )
+    parser.add_argument("--image", type=int, default=896, help="side of inference's image")
+    parser.add_argument("--large", type=int, default=4096, help="side of memory's image")
+    parser.add_argument("--tile", type=int, default=TILE, help="side of memory's tiles")
+    parser.add_argument("--steps", type=int, default=12, help="timed steps of each variant")
+    parser.add_argument("--rounds", type=int, default=4, help="turns that the steps are split into")
+    parser.add_argument("--warmup", type=int, default=1, help="steps before the first turn")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--variants", nargs="+", choices=[*VARIANTS], default=[*VARIANTS])
+    parser.add_argument(
+        "--torch-python",
+        default=sys.executable,
+        help="interpreter that has torch and monai; default this",
+    )
+    parser.add_argument("--worker", choices=[*VARIANTS], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    for mode in options.modes:
+        if options.worker:
+            serve(options.worker, functools.partial(VARIANTS[options.worker], mode, options))
+        elif mode == "memory":
+            measure_memory(options)
+        else:
+            measure(mode, options)
+
+
+if __name__ == "__main__":
+    main()
