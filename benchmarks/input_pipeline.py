@@ -26,6 +26,9 @@ def main() -> int:
     parser.add_argument("configs", nargs="*", default=CONFIGS, help="names of shipped configs")
     parser.add_argument("--data-dir", help="where TensorFlow Datasets keeps its sets")
     parser.add_argument("--npz", help="archive to take CIFAR-10 from, as npz:PATH of data.load")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configs"
+    )
     parser.add_argument("--turns", type=int, default=5, help="turns of each (default 5)")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn (default 2)")
     options = parser.parse_args()
@@ -45,16 +48,17 @@ def _measure(name: str, options: argparse.Namespace) -> float:
     step = _steps(model, next(iter(batches)))
     draw = iter(batches)
     # The first steps trace, compile and let the pipeline find its number of threads.
-    _rate(draw, options.seconds)
+    _rate(draw, options.seconds, ready=8)
     _rate(step, options.seconds)
     turns = [
-        (_rate(draw, options.seconds), _rate(step, options.seconds)) for _ in range(options.turns)
+        (_rate(draw, options.seconds, ready=8), _rate(step, options.seconds))
+        for _ in range(options.turns)
     ]
     delivered, consumed = (
         batch_size * statistics.median(rates) for rates in zip(*turns, strict=True)
     )
     ratio = delivered / consumed
-    print(f"{name:22}{batch_size:6}{delivered:12,.0f}{consumed:10,.0f}{ratio:8.1f}", flush=True)
+    print(f"{name:22}{batch_size:6}{delivered:12,.1f}{consumed:10,.1f}{ratio:8.1f}", flush=True)
     return ratio
 
 
@@ -63,11 +67,13 @@ def _prepare(name: str, options: argparse.Namespace) -> tuple[Any, Any, int]:
     from keras_arch import config, data
     from keras_arch.runs import recipes
 
-    overrides = [f"data.data_dir={options.data_dir}"] if options.data_dir else []
+    overrides = list(options.set)
+    if options.data_dir:
+        overrides.append(f"data.data_dir={options.data_dir}")
     if options.npz and config.load(name).data.source == "cifar10":
         overrides.append(f"data.source=npz:{options.npz}")
     checked = config.load(name, overrides)
-    images = data.load(checked.data.source, checked.data.train, data_dir=checked.data.data_dir)
+    images = data.load(checked.data.address, checked.data.train, data_dir=checked.data.data_dir)
     settings = checked.preprocessing
     if isinstance(settings.mean, str):
         mean = data.mean_image(images, settings.build(mean=0.0), settings.mean == "per_pixel")
@@ -75,9 +81,8 @@ def _prepare(name: str, options: argparse.Namespace) -> tuple[Any, Any, int]:
     else:
         preprocessing = settings.build()
     job = recipes.job_for(checked, preprocessing)
-    batches = data.training(
-        images, preprocessing, job.images_per_step, seed=0, augment=checked.data.augment
-    )
+    job.check()
+    batches = job.batches(images, 0, 0)
     return batches.dataset, job.build(1), job.images_per_step
 
 
@@ -95,9 +100,9 @@ def _steps(model: Any, batch: Any) -> Iterator[None]:
         yield
 
 
-def _rate(work: Iterator[Any], seconds: float) -> float:
-    """Items that an iterator yields in a second; what lay ready before is not counted."""
-    for _ in range(8):
+def _rate(work: Iterator[Any], seconds: float, ready: int = 1) -> float:
+    """Items that an iterator yields in a second; those that lay ready before are not counted."""
+    for _ in range(ready):
         next(work)
     count, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < seconds:

@@ -237,8 +237,20 @@ def test_table_and_picture_follow_the_rows(tmp_path):
             {"epoch": "1", "loss": "2.0"},
             {"epoch": "2", "loss": "1.0"},
         ]
+    assert not (tmp_path / "h.png").exists()
+    table.on_train_end()
     with Image.open(tmp_path / "h.png") as picture:
         assert min(picture.size) > 100
+
+
+def test_the_picture_is_drawn_while_it_trains_when_it_is_old_enough(tmp_path):
+    rows = [{"epoch": 1, "loss": 2.0}]
+    often = callbacks.LogTable(tmp_path / "log.csv", tmp_path / "h.png", lambda: tuple(rows), 0.0)
+    often.on_epoch_end(0)
+    first = (tmp_path / "h.png").read_bytes()
+    rows.append({"epoch": 2, "loss": 1.0})
+    often.on_epoch_end(1)
+    assert (tmp_path / "h.png").read_bytes() != first
 
 
 def test_sample_grid_every_other_epoch(tmp_path):

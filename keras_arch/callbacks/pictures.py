@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,26 +60,36 @@ class SampleGrid(keras.callbacks.Callback):
 
 
 class LogTable(keras.callbacks.Callback):
-    """Writes `log.csv` and `history.png` anew after each epoch, from all rows of the run.
+    """Writes `log.csv` anew after each epoch and draws `history.png`, from all rows of the run.
 
-    Keras' `CSVLogger` appends, and so repeats the epochs that a killed run had begun.
+    Keras' `CSVLogger` appends, and so repeats the epochs that a killed run had begun. The picture
+    is drawn at the end, and after an epoch where the last one is so many seconds old: drawing takes
+    longer than a small network's epoch.
 
     Args:
         table: The CSV file.
         picture: The PNG of the curves.
         rows: Gives all rows so far, for example those of a `Checkpoint`. Put this after it.
+        seconds: At least so many between two drawings, but for the last.
     """
 
     def __init__(
-        self, table: Path, picture: Path, rows: Callable[[], tuple[dict[str, float], ...]]
+        self,
+        table: Path,
+        picture: Path,
+        rows: Callable[[], tuple[dict[str, float], ...]],
+        seconds: float = 10.0,
     ) -> None:
         super().__init__()
         self.table = Path(table)
         self.picture = Path(picture)
         self.rows = rows
+        self.seconds = seconds
+        self._drawn = time.monotonic()
+        self._stale = False
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Write both."""
+        """Write the table, and draw when it is time."""
         rows = self.rows()
         text = io.StringIO()
         columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -86,4 +97,15 @@ class LogTable(keras.callbacks.Callback):
         writer.writeheader()
         writer.writerows(rows)
         files.atomic_write(self.table, text.getvalue())
-        pictures.history(rows, self.picture)
+        self._stale = True
+        if time.monotonic() - self._drawn >= self.seconds:
+            self._draw()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Draw what is not drawn yet."""
+        if self._stale:
+            self._draw()
+
+    def _draw(self) -> None:
+        pictures.history(self.rows(), self.picture)
+        self._drawn, self._stale = time.monotonic(), False

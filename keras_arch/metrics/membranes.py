@@ -56,16 +56,17 @@ def rand_error(
     prediction. Precision is the share of pairs that the prediction joins which belong together,
     recall the share of pairs that belong together which it joins; the score is their harmonic mean.
     Pixels of the truth's membranes count nowhere; pixels of predicted membranes are cells of one
-    pixel each. This is the adapted Rand error of the challenge (Arganda-Carreras et al. 2015,
-    "Rand F-score"; the same as of SNEMI3D), for each slice by itself; the score is the mean over
-    slices at the threshold that makes it largest.
+    pixel each. The challenge ranked by it at first ("1 - the maximal F-score of the
+    foreground-restricted Rand index", on its evaluation page) and later by the score "after border
+    thinning" (Arganda-Carreras et al. 2015). Here each slice is scored by itself; the score is the
+    mean over slices at the threshold that makes it largest.
 
     Args:
         truth: `(height, width)` or `(n, height, width)` of 0 (membrane) and 1 (interior).
         interior: Of the same shape, probabilities of interior in [0, 1].
         thresholds: Where interior begins; the best one counts, as in the challenge.
-        thin: Whether to thin predicted membranes to lines of one pixel first ("after border
-            thinning"), so that only what they part counts and not how thick they are.
+        thin: Whether to thin predicted membranes to lines of one pixel first, as the later ranking
+            did, so that only what they part counts and not how thick they are.
 
     Returns:
         A number in [0, 1].

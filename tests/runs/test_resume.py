@@ -31,6 +31,18 @@ RUNS = {
         # A schedule whose steps fall inside the run.
         "recipe.optimizer.learning_rate.boundaries=[7,19]",
     ],
+    "unet-cells": [
+        "model.arguments.depth=1",
+        "model.arguments.filters=4",
+        "model.arguments.padding=valid",
+        "model.arguments.input_shape=[64,64,1]",
+        "preprocessing.size=[64,64]",
+        "data.train=train[:40]",
+        "data.validation=val[:2]",
+        "data.test=test[:2]",
+        "recipe.keep=best",
+        "samples={count: 2, every: 100}",
+    ],
 }
 # Stopped by signals in the default suite too; the job of the others is stopped in this process.
 QUICK = "dcgan-digits"

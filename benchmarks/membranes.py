@@ -1,0 +1,130 @@
+"""Train `unet-isbi2012` with and without its paper's two ideas, and a baseline without a network.
+
+    python benchmarks/membranes.py --source "masks:PATH/train?images=image&masks=label" --out DIR
+
+Three arms, each with the same seeds, data and number of updates: the config as it is, without
+elastic deformation, and without the border's weight. By default the network is narrow and its tiles
+are small, for a CPU; `--filters 64 --tile 572` is the paper's. The baseline smooths a slice and
+takes what is brighter than a threshold for interior, both chosen on the slices trained on. Runs are
+kept and resumed, so that it can be stopped at any time and started again.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ARMS = {
+    "both": [],
+    "no_elastic": ["data.augment=[flip, flip_vertical, 'rotate:180', 'shift:20', 'grey:0.1']"],
+    "no_border_weight": ["recipe.weights.w0=0"],
+}
+FIGURES = (
+    "mean_iu",
+    "pixel_accuracy",
+    "pixel_error",
+    "rand_error",
+    "warping_error",
+    "boundary_f_score",
+)
+
+
+def train(arm: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """One run's figures, trained now or before."""
+    from keras_arch import runs
+
+    directory = options.out / f"{arm}-{seed}"
+    metrics = directory / "metrics.json"
+    if metrics.exists():
+        return json.loads(metrics.read_text())
+    overrides = [
+        f"data.source={options.source}",
+        f"model.arguments.filters={options.filters}",
+        f"model.arguments.input_shape=[{options.tile}, {options.tile}, 1]",
+        f"preprocessing.size=[{options.tile}, {options.tile}]",
+        f"recipe.epochs={options.epochs}",
+        "recipe.optimizer={name: adam, learning_rate: 0.001}",
+        f"recipe.seed={seed}",
+        "samples.count=2",
+        f"samples.every={options.epochs}",
+        *ARMS[arm],
+    ]
+    run = runs.train(
+        "unet-isbi2012", directory, overrides=overrides, resume=directory.exists(), verbose=2
+    )
+    return run.metrics
+
+
+def slices(split: str, options: argparse.Namespace) -> list[tuple[Any, Any]]:
+    """Images and masks of a split of the config."""
+    from keras_arch import config, data
+
+    settings = config.load("unet-isbi2012", [f"data.source={options.source}"]).data
+    dataset = data.load(settings.address, getattr(settings, split))
+    return [(image[..., 0] / 255, mask) for image, mask in dataset.as_numpy_iterator()]
+
+
+def baseline(options: argparse.Namespace) -> dict[str, float]:
+    """Figures of the smoothed and thresholded test slices."""
+    from scipy import ndimage
+
+    from keras_arch import metrics
+
+    def confusion_of(pairs, sigma, threshold):
+        return sum(
+            metrics.pixel_confusion(mask, (smooth(image, sigma) >= threshold).astype(np.uint8), 2)
+            for image, mask in pairs
+        )
+
+    def smooth(image, sigma):
+        return ndimage.gaussian_filter(image, sigma, mode="mirror")
+
+    train_slices, test_slices = slices("train", options), slices("test", options)
+    choices = [(s, t / 100) for s in (0.5, 1, 1.5, 2, 3, 4) for t in range(20, 60, 2)]
+    scored = {
+        choice: metrics.pixel_scores(confusion_of(train_slices, *choice))["mean_iu"]
+        for choice in choices
+    }
+    sigma, threshold = max(scored, key=scored.get)
+    print(f"baseline: sigma {sigma} pixels, threshold {threshold}")
+    truths = [mask for _, mask in test_slices]
+    found = [(smooth(image, sigma) >= threshold).astype(np.uint8) for image, _ in test_slices]
+    figures = metrics.pixel_scores(confusion_of(test_slices, sigma, threshold))
+    for name in ("pixel_error", "rand_error", "warping_error"):
+        figures[name] = getattr(metrics, name)(np.stack(truths), np.stack(found))
+    figures["boundary_f_score"] = metrics.boundary_f_score(truths, found, 2, 2.0)["f_score"]
+    return figures
+
+
+def main() -> None:
+    """Parse arguments, train, report."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--source", required=True, help="masks:PATH, as in the config")
+    parser.add_argument("--out", type=Path, default=Path("membranes"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", choices=[*ARMS], default=[*ARMS])
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--filters", type=int, default=8)
+    parser.add_argument("--tile", type=int, default=316)
+    options = parser.parse_args()
+    # Seed by seed, so that all arms are there when it is stopped early.
+    found: dict[str, list[dict[str, float]]] = {arm: [] for arm in options.arms}
+    for seed in options.seeds:
+        for arm in options.arms:
+            found[arm].append(train(arm, seed, options))
+    print(f"\n{'':18}" + "".join(f"{name:>24}" for name in FIGURES))
+    for arm, runs in found.items():
+        cells = (
+            f"{np.mean([run[name] for run in runs]):.4f} "
+            f"({min(run[name] for run in runs):.4f}-{max(run[name] for run in runs):.4f})"
+            for name in FIGURES
+        )
+        print(f"{arm:18}" + "".join(f"{cell:>24}" for cell in cells))
+    print(f"{'threshold, smooth':18}", end="")
+    print("".join(f"{figure:24.4f}" for figure in map(baseline(options).get, FIGURES)))
+
+
+if __name__ == "__main__":
+    main()
