@@ -466,6 +466,7 @@ def test_a_process_ends_with_two_and_says_nothing_but_the_mistake(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_mirrored_on_one_device_works_and_says_so(tmp_path):
     # Here rather than above: the tests' own process has two devices.
     values = settings(TINY["resnet20-digits"])

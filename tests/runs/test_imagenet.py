@@ -131,6 +131,7 @@ def test_recipes_run(name, pictures, tmp_path):
     check(train(name, pictures, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_googlenet_learns_with_its_heads_and_is_shared_without(pictures, tmp_path):
     run = train("googlenet", pictures, tmp_path / "run")
     check(run)
