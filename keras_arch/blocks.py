@@ -12,6 +12,7 @@ import keras
 from keras import layers, ops
 
 from keras_arch.errors import ArgumentError
+from keras_arch.fused_norm import fuse
 
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.9
@@ -40,12 +41,14 @@ def batch_norm(
         >>> batch_norm("norm").epsilon
         1e-05
     """
-    return layers.BatchNormalization(
-        epsilon=epsilon,
-        momentum=BATCH_NORM_MOMENTUM,
-        gamma_initializer=gamma_initializer,
-        synchronized=synchronized,
-        name=name,
+    return fuse(
+        layers.BatchNormalization(
+            epsilon=epsilon,
+            momentum=BATCH_NORM_MOMENTUM,
+            gamma_initializer=gamma_initializer,
+            synchronized=synchronized,
+            name=name,
+        )
     )
 
 

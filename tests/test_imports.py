@@ -21,6 +21,7 @@ FLOORS = (
     {"models"},
     {
         "blocks",
+        "fused_norm",
         "diff_augment",
         "losses",
         "overlays",
