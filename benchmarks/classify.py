@@ -53,7 +53,7 @@ def keras_step(variant: str, mode: str, options: argparse.Namespace) -> Built:
         model.make_predict_function()
 
         def step() -> None:
-            model.predict_function(batches).numpy()
+            model.predict_function([next(batches)]).numpy()
 
     return step, (sum(int(tf.size(weight)) for weight in model.trainable_weights),)
 

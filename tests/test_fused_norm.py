@@ -4,6 +4,7 @@ import copy
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -91,17 +92,31 @@ def test_where_it_is_fused_and_where_not():
     images = (2, 4, 4, 3)
     assert fused_operations(pair(images)[1], images, training=True) == 1
     assert fused_operations(pair(images)[0], images, training=True) == 0
-    assert fused_operations(pair(images)[1], images, training=False) == 0
+    assert fused_operations(pair(images)[1], images, training=False) == 1
     assert fused_operations(pair((2, 3))[1], (2, 3), training=True) == 0
     assert fused_operations(pair(images, axis=1)[1], images, training=True) == 0
     assert fused_operations(pair(images, scale=False)[1], images, training=True) == 0
     assert fused_operations(pair(images, synchronized=True)[1], images, training=True) == 0
-    frozen = pair(images)[1]
-    frozen.trainable = False
-    assert fused_operations(frozen, images, training=True) == 0
     half = fuse(layers.BatchNormalization(dtype="mixed_float16"))
     assert fused_operations(half, images, "float16", training=True) == 0
     assert half(np.ones(images, "float16"), training=True).dtype == "float16"
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_with_statistics_that_stand_still(frozen):
+    shape = (3, 4, 5, 6)
+    stock, fused = pair(shape)
+    if frozen:
+        stock.trainable = fused.trainable = False
+    x = tf.Variable(np.random.default_rng(0).normal(size=shape), dtype="float32")
+    found = []
+    for layer in (stock, fused):
+        with tf.GradientTape() as tape:
+            y = layer(x, training=frozen)
+            loss = tf.reduce_sum(y**3)
+        found.append([y, *tape.gradient(loss, [x, layer.gamma.value, layer.beta.value])])
+    assert_close(*found, rtol=1e-3, atol=1e-4)
+    assert_close(stock.get_weights(), fused.get_weights(), rtol=0)
 
 
 def test_under_a_mask():
