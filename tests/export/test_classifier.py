@@ -147,8 +147,8 @@ def test_any_mixture_of_encoded_images(exported_classifier, classifier, drawn):
         images.append(np.asarray(Image.open(buffer).convert("RGB")))
     signature = _loaded(exported_classifier)["serving_bytes"]
     out = signature(image_bytes=tf.constant(files))
-    # Two JPEG decoders may differ by one level in a pixel.
-    tolerance = 2e-3 if any(kind == "JPEG" for *_, kind, _ in drawn) else 1e-5
+    # Two JPEG decoders may differ by one level in a pixel, and one pixel may be the whole image.
+    tolerance = 1e-2 if any(kind == "JPEG" for *_, kind, _ in drawn) else 1e-5
     expected = in_python(classifier, PER_PIXEL, images)
     np.testing.assert_allclose(out["probabilities"], expected, atol=tolerance)
 
