@@ -121,12 +121,20 @@ def open(
             source.where,
             RECORD,
         )
-    return Opened(
-        layout.load_model(directory, source.where),
-        record.card if record else None,
-        directory,
-        directory / TRAINING if with_training else None,
-    )
+    model = layout.load_model(directory, source.where)
+    card = record.card if record else None
+    if card is not None:
+        _work_as_built(model, card)
+    return Opened(model, card, directory, directory / TRAINING if with_training else None)
+
+
+def _work_as_built(model: "keras.Model", card: Card) -> None:
+    """What our builders made computes again as they made it; other models do as Keras has it."""
+    from keras_arch import models
+    from keras_arch.fused_norm import fuse_all
+
+    if card.architecture in models.list_models():
+        fuse_all(model)
 
 
 def read_card(reference: str | os.PathLike[str], *, token: str | None = None) -> Card:

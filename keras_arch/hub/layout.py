@@ -288,14 +288,12 @@ def load_model(directory: Path, where: str) -> "keras.Model":
     import keras
 
     from keras_arch.blocks import room_for_deep_graphs
-    from keras_arch.fused_norm import fuse_all
 
     check_config(directory / "config.json", where)
     try:
         # A trained model is compiled by whoever trains it on; the optimizer is in training/.
         with room_for_deep_graphs():
-            model = keras.saving.load_model(str(directory), compile=False, safe_mode=True)
-        return fuse_all(model)
+            return keras.saving.load_model(str(directory), compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise IntegrityError(

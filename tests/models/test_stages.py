@@ -104,7 +104,7 @@ def test_image_classifier_of_keras_cv(tmp_path):
     model.save(tmp_path / "task.keras")
     again = keras.saving.load_model(tmp_path / "task.keras")
     assert again.backbone.pyramid_level_inputs == STRIDES["CIFARResNet"]
-    np.testing.assert_array_equal(again(x), model(x))
+    np.testing.assert_allclose(again(x), model(x), rtol=1e-3, atol=1e-5)
 
 
 def test_deep_lab_of_keras_cv(backbone, tmp_path):
@@ -122,4 +122,4 @@ def test_deep_lab_of_keras_cv(backbone, tmp_path):
     assert not np.array_equal(before, backbone.get_layer("stem_conv").get_weights()[0])
     model.save(tmp_path / "task.keras")
     again = keras.saving.load_model(tmp_path / "task.keras")
-    np.testing.assert_array_equal(again(x), model(x))
+    np.testing.assert_allclose(again(x), model(x), rtol=1e-3, atol=1e-5)
