@@ -1,6 +1,7 @@
 """The prediction of a whole image, tile by tile, in constant memory."""
 
 import contextlib
+import importlib.util
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -310,7 +311,9 @@ def _bar(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = ("Tiles", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
+    # In a notebook rich draws by ipywidgets, and warns in the page where there are none.
+    plain = importlib.util.find_spec("ipywidgets") is None
+    console = Console(stderr=True, force_jupyter=False if plain else None)
     with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("tiles", total=total)
         yield lambda count: bar.advance(task, count)
