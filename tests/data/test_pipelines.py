@@ -113,6 +113,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_threads_and_deterministic_ops_change_no_bit():
     processes = [
         subprocess.Popen(

@@ -66,6 +66,7 @@ def test_saved_model_cli_shows_and_runs_it(exported_classifier, classifier, phot
     assert decoded(labels) == [LABELS[best] for best in expected.argmax(-1)]
 
 
+@pytest.mark.slow
 def test_saved_model_cli_runs_encoded_images(exported_classifier, classifier, photos, tmp_path):
     np.save(tmp_path / "x.npy", np.array([encode(photo) for photo in photos]))
     saved_model_cli(

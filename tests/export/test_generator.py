@@ -49,6 +49,7 @@ def test_latents_give_the_same_images(signatures, generator):
     np.testing.assert_array_equal(out["image"], TANH.to_pixels(out["image_float"]))
 
 
+@pytest.mark.slow
 def test_saved_model_cli_generates_from_a_seed(exported_generator, generator, tmp_path):
     saved_model_cli(
         *("run", "--dir", str(exported_generator), "--tag_set", "serve"),

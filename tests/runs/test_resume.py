@@ -44,8 +44,6 @@ RUNS = {
         "samples={count: 2, every: 100}",
     ],
 }
-# Stopped by signals in the default suite too; the job of the others is stopped in this process.
-QUICK = "dcgan-digits"
 # More games, each with three processes of its own.
 GAMES = ("gan", "cgan", "lapgan", "pix2pix", "cyclegan")
 
@@ -93,9 +91,8 @@ def assert_same_end(first, second):
         assert (first / file).read_text() == (second / file).read_text()
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name != QUICK else ()) for name in RUNS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNS)
 def test_sigterm_then_sigkill_then_resume(name, tmp_path):
     stop_kill_and_compare(tmp_path, name, epochs=4)
 
@@ -161,8 +158,7 @@ def goes_on_exactly(job, train, whole, broken, step, newest, monkeypatch):
     assert kept[0] == kept[1]
 
 
-# The GAN itself is among RUNS.
-@pytest.mark.parametrize("name", GAMES[1:])
+@pytest.mark.parametrize("name", GAMES)
 def test_every_game_goes_on_exactly(name, game_run, train_game, tmp_path, monkeypatch):
     translates = name in ("pix2pix", "cyclegan")
     goes_on_exactly(

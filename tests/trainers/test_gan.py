@@ -243,7 +243,7 @@ class TestPrecision:
         yield request.param
         keras.config.set_dtype_policy(before)
 
-    @pytest.mark.parametrize("replicas", [1, 2])
+    @pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
     def test_trains_close_to_single_precision(self, policy, replicas, two_replicas):
         strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
         with strategy.scope():
