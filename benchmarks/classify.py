@@ -12,10 +12,9 @@ which is checked before anything is timed.
 
 import argparse
 import functools
-import os
 import sys
 
-from turns import OURS, Built, Worker, report, serve, take_turns, workers
+from turns import OURS, Built, Worker, commands, compete, serve, torch_variants
 
 APPLICATIONS = "keras-applications"
 PARAMETERS = 25_557_032
@@ -96,13 +95,7 @@ def torch_step(
 VARIANTS = {
     OURS: functools.partial(keras_step, OURS),
     APPLICATIONS: functools.partial(keras_step, APPLICATIONS),
-} | {
-    f"torch-{'compile' if compiled else 'eager'}{'-channels-last' * channels_last}": (
-        functools.partial(torch_step, compiled=compiled, channels_last=channels_last)
-    )
-    for compiled in (False, True)
-    for channels_last in (False, True)
-}
+} | torch_variants(torch_step)
 
 
 def check_parameters(running: list[Worker]) -> None:
@@ -116,20 +109,16 @@ def check_parameters(running: list[Worker]) -> None:
 def measure(mode: str, options: argparse.Namespace) -> None:
     """Let the variants take turns, and report."""
     flags = ["--modes", mode, "--batch", str(options.batch), "--threads", str(options.threads)]
-    commands = {}
-    for name in options.variants:
-        python = options.torch_python if name.startswith("torch") else sys.executable
-        commands[name] = [python, os.path.abspath(__file__), "--worker", name, *flags]
-    print(
-        f"\nResNet-50 {mode}, {SIZE}x{SIZE}x3, batch {options.batch}, {options.threads} threads, "
-        f"{options.steps} steps in {options.rounds} rounds, load average "
-        f"{os.getloadavg()[0]:.2f} before the start",
-        flush=True,
+    compete(
+        f"ResNet-50 {mode}, {SIZE}x{SIZE}x3, batch {options.batch}",
+        commands(__file__, options.variants, options.torch_python, flags),
+        check_parameters,
+        steps=options.steps,
+        rounds=options.rounds,
+        warmup=options.warmup,
+        threads=options.threads,
+        rivals=(APPLICATIONS, "torch"),
     )
-    with workers(commands, warmup=options.warmup, threads=options.threads) as running:
-        check_parameters(running)
-        take_turns(running, options.steps, options.rounds)
-    report(running, rivals=(APPLICATIONS, "torch"))
 
 
 def main() -> None:

@@ -11,13 +11,12 @@ They take turns, each in a process of its own (`turns.py`).
 import argparse
 import dataclasses
 import functools
-import os
 import sys
 from collections.abc import Callable
 
 import keras_steps
 from steps import GAMES, Settings
-from turns import OURS, Built, Worker, report, serve, take_turns, workers
+from turns import OURS, Built, Worker, commands, compete, serve
 
 # ----------------------------------------------------------------------------------- the variants
 
@@ -74,22 +73,16 @@ def measure(settings: Settings, arguments: argparse.Namespace) -> None:
     flags = []
     for field in dataclasses.fields(settings):
         flags += [f"--{field.name.replace('_', '-')}", str(getattr(settings, field.name))]
-    commands = {}
-    for name in VARIANTS[settings.game]:
-        if name in arguments.variants:
-            python = arguments.torch_python if name.startswith("torch") else sys.executable
-            commands[name] = [python, os.path.abspath(__file__), "--worker", name, *flags]
-    count = arguments.steps or GAMES[settings.game].steps
-    print(
-        f"{settings.game}, {settings.image_size}x{settings.image_size}x3, batch {settings.batch}, "
-        f"{settings.threads} threads, {count} steps in {arguments.rounds} rounds, "
-        f"load average {os.getloadavg()[0]:.2f} before the start",
-        flush=True,
+    chosen = [name for name in VARIANTS[settings.game] if name in arguments.variants]
+    compete(
+        f"{settings.game}, {settings.image_size}x{settings.image_size}x3, batch {settings.batch}",
+        commands(__file__, chosen, arguments.torch_python, flags),
+        functools.partial(check_parameters, settings=settings),
+        steps=arguments.steps or GAMES[settings.game].steps,
+        rounds=arguments.rounds,
+        warmup=settings.warmup,
+        threads=settings.threads,
     )
-    with workers(commands, warmup=settings.warmup, threads=settings.threads) as running:
-        check_parameters(running, settings)
-        take_turns(running, count, arguments.rounds)
-    report(running)
 
 
 def main() -> None:

@@ -14,14 +14,13 @@ side: the largest resident size, and the time against that of as many forwards a
 
 import argparse
 import functools
-import os
 import resource
 import statistics
 import sys
 import tempfile
 import time
 
-from turns import OURS, Built, report, serve, take_turns, workers
+from turns import OURS, Built, Worker, commands, compete, serve, torch_variants
 
 PARAMETERS = 31_030_658
 TILE, OUTPUT = 572, 388
@@ -109,38 +108,32 @@ def torch_step(
     return step, (sum(parameter.numel() for parameter in model.parameters()),)
 
 
-VARIANTS = {OURS: keras_step} | {
-    f"torch-{'compile' if compiled else 'eager'}{'-channels-last' * channels_last}": (
-        functools.partial(torch_step, compiled=compiled, channels_last=channels_last)
-    )
-    for compiled in (False, True)
-    for channels_last in (False, True)
-}
+VARIANTS = {OURS: keras_step} | torch_variants(torch_step)
+
+
+def check_parameters(running: list[Worker]) -> None:
+    """Stop if the variants are not the same network."""
+    for worker in running:
+        if worker.parameters != (PARAMETERS,):
+            raise SystemExit(f"{worker.variant} has {worker.parameters}, not {PARAMETERS}")
 
 
 def measure(mode: str, options: argparse.Namespace) -> None:
     """Let the variants take turns, and report."""
     flags = ["--modes", mode, "--image", str(options.image), "--threads", str(options.threads)]
-    commands = {}
-    for name in options.variants:
-        python = options.torch_python if name.startswith("torch") else sys.executable
-        commands[name] = [python, os.path.abspath(__file__), "--worker", name, *flags]
-    what = (
-        f"one {TILE}x{TILE} tile, unpadded"
-        if mode == "training"
-        else (f"{options.image}x{options.image}, padded, tiles of {WINDOW}")
+    what = {
+        "training": f"one {TILE}x{TILE} tile, unpadded",
+        "inference": f"{options.image}x{options.image}, padded, tiles of {WINDOW}",
+    }
+    compete(
+        f"U-Net {mode}, {what[mode]}",
+        commands(__file__, options.variants, options.torch_python, flags),
+        check_parameters,
+        steps=options.steps,
+        rounds=options.rounds,
+        warmup=options.warmup,
+        threads=options.threads,
     )
-    print(
-        f"\nU-Net {mode}, {what}, {options.threads} threads, {options.steps} steps in "
-        f"{options.rounds} rounds, load average {os.getloadavg()[0]:.2f} before the start",
-        flush=True,
-    )
-    with workers(commands, warmup=options.warmup, threads=options.threads) as running:
-        for worker in running:
-            if worker.parameters != (PARAMETERS,):
-                raise SystemExit(f"{worker.variant} has {worker.parameters}, not {PARAMETERS}")
-        take_turns(running, options.steps, options.rounds)
-    report(running)
 
 
 def measure_memory(options: argparse.Namespace) -> None:

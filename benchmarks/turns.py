@@ -5,6 +5,7 @@ alike; steps before the first turn are not counted (tracing, compiling, memory p
 """
 
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -98,6 +99,78 @@ def workers(commands: dict[str, list[str]], *, warmup: int, threads: int) -> Ite
     finally:
         for worker in started:
             worker.close()
+
+
+def torch_variants(step: Callable[..., Built]) -> dict[str, Callable[..., Built]]:
+    """PyTorch's four, eager and compiled in both memory layouts, by name.
+
+    Args:
+        step: Builds one, told by the keywords `compiled` and `channels_last` which.
+    """
+    return {
+        f"torch-{'compile' if compiled else 'eager'}{'-channels-last' * channels_last}": (
+            functools.partial(step, compiled=compiled, channels_last=channels_last)
+        )
+        for compiled in (False, True)
+        for channels_last in (False, True)
+    }
+
+
+def commands(
+    script: str, variants: Iterable[str], torch_python: str, flags: Iterable[str]
+) -> dict[str, list[str]]:
+    """What starts the worker of each variant: the script itself, by the interpreter that it needs.
+
+    Args:
+        script: Its `__file__`, which takes `--worker VARIANT`.
+        variants: Their names; those that begin with torch run under `torch_python`.
+        torch_python: An interpreter that has torch.
+        flags: What all of them are told.
+    """
+    return {
+        name: [
+            torch_python if name.startswith("torch") else sys.executable,
+            os.path.abspath(script),
+            "--worker",
+            name,
+            *flags,
+        ]
+        for name in variants
+    }
+
+
+def compete(
+    title: str,
+    commands: dict[str, list[str]],
+    check: Callable[[list[Worker]], None],
+    *,
+    steps: int,
+    rounds: int,
+    warmup: int,
+    threads: int,
+    rivals: str | Iterable[str] = "torch",
+) -> None:
+    """Let the variants take turns, and report.
+
+    Args:
+        title: What is timed.
+        commands: See `commands`.
+        check: Raises SystemExit if the workers are not what they should be.
+        steps: Timed steps of each variant.
+        rounds: Turns that these are split into.
+        warmup: Steps before the first turn.
+        threads: Of each variant.
+        rivals: See `report`.
+    """
+    print(
+        f"\n{title}, {threads} threads, {steps} steps in {rounds} rounds, "
+        f"load average {os.getloadavg()[0]:.2f} before the start",
+        flush=True,
+    )
+    with workers(commands, warmup=warmup, threads=threads) as running:
+        check(running)
+        take_turns(running, steps, rounds)
+    report(running, rivals)
 
 
 def take_turns(running: list[Worker], steps: int, rounds: int) -> None:

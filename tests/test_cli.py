@@ -255,6 +255,16 @@ def test_push_pull_show_and_export_through_a_hub_in_a_folder(keras_arch_says, tr
     assert keras_arch_says("export", "copy", "serving", "--version", 7)[1].strip().endswith("7")
 
 
+@pytest.mark.slow
+def test_a_finished_run_can_go_on_for_more_epochs(keras_arch_says):
+    values = [value for value in TINY["resnet20-digits"] if "epochs" not in value]
+    out = ("--out", "run", "--set", "recipe.epochs=1")
+    assert keras_arch_says("train", "resnet20-digits", *out, *settings(values))[0] == 0
+    more = ("--out", "run", "--set", "recipe.epochs=2", "--resume")
+    assert keras_arch_says("train", "resnet20-digits", *more, *settings(values))[0] == 0
+    assert len(Path("run/log.csv").read_text().splitlines()) == 3
+
+
 # Mistakes: one line, and exit code 2.
 
 
@@ -489,9 +499,10 @@ def test_a_pipe_that_closes_early_is_no_cause_for_complaint():
     assert process.wait() == 1
 
 
-# By SIGTERM; Ctrl-C is told apart in tests/test_callbacks.py.
-def test_a_run_that_is_told_to_stop_says_how_to_go_on(tmp_path):
-    number = signal.SIGTERM
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
+def test_a_run_that_is_told_to_stop_says_how_to_go_on(number, tmp_path):
     values = [value for value in TINY["resnet20-digits"] if "epochs" not in value]
     arguments = ["train", "resnet20-digits", "--out", "run", *settings(values)]
     process = subprocess.Popen(

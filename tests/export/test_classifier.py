@@ -145,13 +145,17 @@ def test_any_mixture_of_encoded_images(exported_classifier, classifier, drawn):
         else:
             picture.convert(kind).save(buffer, "PNG")
         files.append(buffer.getvalue())
+        decoded = tf.io.decode_image(files[-1], channels=3, expand_animations=False).numpy()
         images.append(np.asarray(Image.open(buffer).convert("RGB")))
+        if kind == "JPEG":
+            # The decoders differ by a few levels, in single pixels of noise by ten: TensorFlow's
+            # transform is a faster one.
+            assert np.abs(images[-1].astype(int) - decoded).mean() <= 8
+            images[-1] = decoded
     signature = _loaded(exported_classifier)["serving_bytes"]
     out = signature(image_bytes=tf.constant(files))
-    # Two JPEG decoders may differ by one level in a pixel, and one pixel may be the whole image.
-    tolerance = 1e-2 if any(kind == "JPEG" for *_, kind, _ in drawn) else 1e-5
     expected = in_python(classifier, PER_PIXEL, images)
-    np.testing.assert_allclose(out["probabilities"], expected, atol=tolerance)
+    np.testing.assert_allclose(out["probabilities"], expected, atol=1e-5)
 
 
 @functools.cache

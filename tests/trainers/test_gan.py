@@ -16,6 +16,7 @@ GAMES = [
     {"loss": "wgan-gp", "n_critic": 2},
 ]
 LOSSES = [{"loss": loss} for loss in ("minimax", "lsgan", "hinge", "wgan-gp")]
+LOSSES += [{"loss": "wgan-gp", "n_critic": 5}]
 
 
 def networks(**arguments):
