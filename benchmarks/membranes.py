@@ -114,6 +114,7 @@ def main() -> None:
     for seed in options.seeds:
         for arm in options.arms:
             found[arm].append(train(arm, seed, options))
+    without = baseline(options)
     print(f"\n{'':18}" + "".join(f"{name:>24}" for name in FIGURES))
     for arm, runs in found.items():
         cells = (
@@ -122,8 +123,7 @@ def main() -> None:
             for name in FIGURES
         )
         print(f"{arm:18}" + "".join(f"{cell:>24}" for cell in cells))
-    print(f"{'threshold, smooth':18}", end="")
-    print("".join(f"{figure:24.4f}" for figure in map(baseline(options).get, FIGURES)))
+    print(f"{'threshold, smooth':18}" + "".join(f"{without[name]:24.4f}" for name in FIGURES))
 
 
 if __name__ == "__main__":
