@@ -7,9 +7,11 @@ Training is a step on one 572-pixel tile of the network as published: a forward,
 cross-entropy with a weight a pixel, its gradient, an update with momentum. Inference is that of a
 whole image by overlapping 512-pixel tiles, blended with Gaussian weights: `keras_arch.tiling` and
 MONAI's `sliding_window_inference`, which takes networks that give as many pixels as they get, so
-both run the padded U-Net, one tile at a time. The variants take turns, each in a process of its own
-(`turns.py`). Memory is the published network's on one large grey image, whose tiles lie side by
-side: the largest resident size, and the time against that of as many forwards alone.
+both run the padded U-Net, one tile at a time. With `chosen-tiles` ours has an open size, and
+`tiling` chooses the tiles by the image, where MONAI is given 512 pixels. The variants take turns,
+each in a process of its own (`turns.py`). Memory is the published network's on one large grey
+image, whose tiles lie side by side: the largest resident size, and the time against that of as many
+forwards alone.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from turns import OURS, Built, Worker, commands, compete, serve, torch_variants
 PARAMETERS = 31_030_658
 TILE, OUTPUT = 572, 388
 WINDOW, OVERLAP = 512, 0.25
+MODES = ("training", "inference", "chosen-tiles", "memory")
 LEARNING_RATE, MOMENTUM = 0.001, 0.99
 
 
@@ -55,7 +58,8 @@ def keras_step(mode: str, options: argparse.Namespace) -> Built:
         def step() -> None:
             float(model.train_function(batches)["loss"])
     else:
-        model = models.UNet("same", (WINDOW, WINDOW, 1))
+        side = WINDOW if mode == "inference" else None
+        model = models.UNet("same", (side, side, 1))
         image = np.random.default_rng(0).uniform(-1, 1, (options.image,) * 2).astype(np.float32)
 
         def step() -> None:
@@ -124,6 +128,7 @@ def measure(mode: str, options: argparse.Namespace) -> None:
     what = {
         "training": f"one {TILE}x{TILE} tile, unpadded",
         "inference": f"{options.image}x{options.image}, padded, tiles of {WINDOW}",
+        "chosen-tiles": f"{options.image}x{options.image}, padded, ours with tiles of its choice",
     }
     compete(
         f"U-Net {mode}, {what[mode]}",
@@ -185,8 +190,8 @@ def main() -> None:
     parser.add_argument(
         "--modes",
         nargs="+",
-        choices=("training", "inference", "memory"),
-        default=("training", "inference", "memory"),
+        choices=MODES,
+        default=MODES,
     )
     parser.add_argument("--image", type=int, default=896, help="side of inference's image")
     parser.add_argument("--large", type=int, default=4096, help="side of memory's image")

@@ -1,5 +1,6 @@
 """Tiled prediction against the whole image at once, and against MONAI's formula written out."""
 
+import math
 import tracemalloc
 
 import keras
@@ -13,6 +14,7 @@ from keras_arch import models, tiling
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tiling import choosing
+from keras_arch.tiling.networks import network_of
 from tests.models.tester import forward
 
 
@@ -65,7 +67,7 @@ def test_unpadded_tiles_are_the_whole(unpadded, height, width, batch_size):
 
 @pytest.mark.parametrize("limit", [48, 960])
 def test_unpadded_tiles_that_the_image_chose(unpadded, limit, monkeypatch):
-    monkeypatch.setattr(choosing, "UNPADDED", limit)
+    monkeypatch.setattr(choosing, "LARGEST", limit)
     image = noise(33, 41, 1)
     found = tiling.predict(unpadded, image, progress=False)
     np.testing.assert_allclose(found, whole(unpadded, image)[:33, :41], rtol=1e-5, atol=1e-7)
@@ -145,6 +147,30 @@ def test_overlap_of_a_quarter_is_the_default(padded):
         tiling.predict(padded, image, tile=16, progress=False),
         tiling.predict(padded, image, tile=16, overlap=0.25, progress=False),
     )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    height=st.integers(5, 6000), width=st.integers(5, 6000), overlap=st.sampled_from([0, 0.25, 0.5])
+)
+@example(height=896, width=961, overlap=0.25)
+def test_padded_tiles_are_few_and_no_larger_than_so_few_need(padded, height, width, overlap):
+    def expected(side):
+        count = 1 + max(0, math.ceil((side - 960) / (960 * (1 - overlap))))
+        return 4 * math.ceil(side / (1 + (count - 1) * (1 - overlap)) / 4)
+
+    found = choosing.tile_for(network_of(padded), None, (height, width), 1, overlap)
+    assert found == (expected(height), expected(width))
+
+
+def test_tiles_that_the_image_chose_are_blended(padded, monkeypatch):
+    monkeypatch.setattr(choosing, "LARGEST", 32)
+    image = noise(50, 50, 1)
+    found = tiling.predict(padded, image, progress=False)
+    # Two tiles of 32 are the fewest, and two of 28 cannot do it with a quarter of overlap: 49.
+    np.testing.assert_allclose(found, blended(padded, image, 32, 0.25), atol=1e-5)
+    found = tiling.predict(padded, image[:49, :49], progress=False)
+    np.testing.assert_allclose(found, blended(padded, image[:49, :49], 28, 0.25), atol=1e-5)
 
 
 def test_one_tile_is_the_network_itself(padded):

@@ -1,15 +1,14 @@
 """The size of the tiles: the user's, the network's, or one that the image asks for."""
 
-import math
-
 from keras_arch.errors import ArgumentError
 from keras_arch.tiling.networks import Network, Size
-from keras_arch.tiling.windows import side_by_side
+from keras_arch.tiling.windows import overlapping, side_by_side
 
-# Tiles where both leave them open. Unpadded, larger ones are computed less twice, and take more
-# memory.
-UNPADDED = 960
-PADDED = 512
+# The largest tile where user and network leave it open: less of a larger one is computed twice, and
+# it takes more memory.
+LARGEST = 960
+# Part of a padded network's tile that lies on its neighbour, as in MONAI.
+OVERLAP = 0.25
 
 
 def tile_for(
@@ -27,8 +26,12 @@ def tile_for(
     Raises:
         ArgumentError: If the network does not take such tiles, or nothing tells their size.
     """
+    if overlap is not None:
+        number = isinstance(overlap, int | float) and not isinstance(overlap, bool)
+        if not number or not 0 <= overlap < 1:
+            raise ArgumentError(f"overlap must be a part of the tile in [0, 1), got {overlap!r}")
     if tile is None:
-        tile = _default(network, size, channels)
+        tile = _default(network, size, channels, OVERLAP if overlap is None else overlap)
     else:
         tile = (tile, tile) if isinstance(tile, int) else tile
         tile = tuple(tile) if isinstance(tile, tuple | list) else ()
@@ -51,43 +54,37 @@ def tile_for(
             f"{network.name} gives {output[0]}x{output[1]} pixels of a tile of "
             f"{tile[0]}x{tile[1]}; it must give as many, or less by the same border on both sides"
         )
-    if overlap is not None:
-        number = isinstance(overlap, int | float) and not isinstance(overlap, bool)
-        if not number or not 0 <= overlap < 1:
-            raise ArgumentError(f"overlap must be a part of the tile in [0, 1), got {overlap!r}")
-        if max(lost):
-            raise ArgumentError(
-                f"overlap={overlap!r} is for networks that give as much as their tile; "
-                f"{network.name} gives {output[0]}x{output[1]} of {tile[0]}x{tile[1]}, and its "
-                "outputs lie side by side"
-            )
+    if overlap is not None and max(lost):
+        raise ArgumentError(
+            f"overlap={overlap!r} is for networks that give as much as their tile; "
+            f"{network.name} gives {output[0]}x{output[1]} of {tile[0]}x{tile[1]}, and its "
+            "outputs lie side by side"
+        )
     return tile
 
 
-def _default(network: Network, size: Size, channels: int) -> Size:
-    """Tiles of which nobody said anything."""
+def _default(network: Network, size: Size, channels: int, overlap: float) -> Size:
+    """Tiles of which nobody said anything.
+
+    As few as the largest would be, and no larger than it takes so few to cover the image.
+    """
     if None not in network.size:
         return tuple(network.size)
-    usual = _near(network, network.size, UNPADDED)
+    usual = _near(network, network.size, LARGEST)
     if usual is None:
         raise ArgumentError(
             f"{network.name} does not tell what tiles it takes; give tile, such as tile=512"
         )
     *output, _ = network.output_of(usual, channels)
-    if tuple(output) == usual:
-        sides = [
-            fixed or min(PADDED, math.ceil(side / network.multiple) * network.multiple)
-            for side, fixed in zip(size, network.size, strict=True)
-        ]
-        return tuple(sides) if network.fits(tuple(sides)) else usual
-    # As many tiles as of the usual size, but no larger than it takes to cover the image.
     multiple, chosen = network.multiple, list(usual)
     for axis in (0, 1):
         lost = usual[axis] - output[axis]
 
         def count(tile, axis=axis, lost=lost):
-            places = side_by_side((size[axis],) * 2, (tile - lost,) * 2, multiple)
-            return len(places.rows)
+            side = (size[axis],) * 2
+            if lost:
+                return len(side_by_side(side, (tile - lost,) * 2, multiple).rows)
+            return len(overlapping(side, (tile,) * 2, overlap).rows)
 
         while (
             network.size[axis] is None
@@ -95,7 +92,7 @@ def _default(network: Network, size: Size, channels: int) -> Size:
             and count(chosen[axis] - multiple) == count(usual[axis])
         ):
             chosen[axis] -= multiple
-    return tuple(chosen)
+    return tuple(chosen) if network.fits(tuple(chosen)) else usual
 
 
 def _near(network: Network, sides: list[int | None], limit: int) -> Size | None:

@@ -11,13 +11,11 @@ import numpy as np
 from keras_arch import blocks
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tiling.choosing import tile_for
+from keras_arch.tiling.choosing import OVERLAP, tile_for
 from keras_arch.tiling.networks import Network, Size, network_of
 from keras_arch.tiling.windows import Places, cut, importance, overlapping, side_by_side
 
 WHAT = ("probabilities", "classes")
-# Of tiles whose network pads, as in MONAI.
-OVERLAP = 0.25
 # One class is there from this probability on.
 THRESHOLD = 0.5
 
@@ -59,8 +57,8 @@ def predict(
             memmap, or anything that is sliced like one. Values as the model takes them, unless
             `preprocessing` makes them so.
         tile: Height and width of the tiles in pixels, one number for squares. Default: those of the
-            model; where it leaves them open, as large as they need to be, up to about 960 pixels
-            (unpadded) and 512 (padded).
+            model; where it leaves them open, as few as there are of 960 pixels or a little less,
+            and no larger than so few need to be.
         batch_size: Tiles that the model sees at once.
         overlap: Part of a padded network's tile that lies on its neighbour, in [0, 1). Default
             0.25.
