@@ -218,6 +218,7 @@ def measure_masks(
     *,
     output: tuple[int, int] | None = None,
     cut: str = "tiles",
+    replicas: int = 1,
 ) -> Any:
     """Cover images with tiles, in their order, so that every pixel of a mask is in one of them.
 
@@ -230,6 +231,8 @@ def measure_masks(
         batch_size: Tiles in a batch, over all replicas.
         output: As for `train_masks`.
         cut: As for `train_masks`.
+        replicas: How many share a batch. To the last one, tiles that are ignored throughout are
+            added until each has as many.
 
     Returns:
         A finite `tf.data.Dataset` of `(images, masks)`.
@@ -260,6 +263,9 @@ def measure_masks(
         for top in range(0, height, output[0])
         for left in range(0, width, output[1])
     ]
+    # Below the first image.
+    filling = (0, int(held.sizes[0, 0]), 0)
+    places += [filling] * (-len(places) % replicas)
 
     def tile(place: Any) -> Any:
         index, *corner = tf.unstack(place, 3)

@@ -148,6 +148,7 @@ class Segmentation(Job):
                 self.config.recipe.batch_size,
                 output=self._output,
                 cut=settings.cut,
+                replicas=self.replicas,
             )
         return self._validation
 

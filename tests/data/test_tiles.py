@@ -143,10 +143,13 @@ def test_an_epoch_meets_every_image_as_often():
     assert sorted(seen) == sorted(3 * list(range(5)))
 
 
-def test_tiles_that_measure_cover_each_pixel_once():
+@pytest.mark.parametrize(("replicas", "count"), [(1, 9), (4, 12)])
+def test_tiles_that_measure_cover_each_pixel_once(replicas, count):
     dataset = numbered([(40, 50), (9, 60)])
-    tiles = data.measure_masks(dataset, Preprocessing((36, 36), **RAW), 4, output=(20, 20))
+    how = Preprocessing((36, 36), **RAW)
+    tiles = data.measure_masks(dataset, how, 4, output=(20, 20), replicas=replicas)
     found = np.concatenate([masks for _, masks in first(tiles, 99)])
+    assert len(found) == count
     pixels = np.concatenate([images[:, 8:28, 8:28, 0] for images, _ in first(tiles, 99)])
     counted = found != 255
     assert counted.sum() == 40 * 50 + 9 * 60

@@ -178,7 +178,14 @@ def test_two_replicas_learn_what_one_learns(two_replicas, tmp_path, monkeypatch)
         run = runs.train(
             "unet-cells",
             tmp_path / strategy,
-            overrides=[*VALID, "recipe.epochs=1", "recipe.optimizer.epsilon=0.1"],
+            # Nine tiles to validate on, in batches of four: one is left for two replicas.
+            overrides=[
+                *VALID,
+                "data.validation=val[:1]",
+                "recipe.batch_size=4",
+                "recipe.epochs=1",
+                "recipe.optimizer.epsilon=0.1",
+            ],
             strategy=strategy,
             verbose=0,
         )
