@@ -11,7 +11,7 @@ both run the padded U-Net, one tile at a time. With `chosen-tiles` ours has an o
 `tiling` chooses the tiles by the image, where MONAI is given 512 pixels. The variants take turns,
 each in a process of its own (`turns.py`). Memory is the published network's on one large grey
 image, whose tiles lie side by side: the largest resident size, and the time against that of as many
-forwards alone.
+forwards alone. The weight map is U-Net's of 100 cells in 512 pixels a side.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from turns import OURS, Built, Worker, commands, compete, serve, torch_variants
 PARAMETERS = 31_030_658
 TILE, OUTPUT = 572, 388
 WINDOW, OVERLAP = 512, 0.25
-MODES = ("training", "inference", "chosen-tiles", "memory")
+MODES = ("training", "inference", "chosen-tiles", "memory", "weight-map")
 LEARNING_RATE, MOMENTUM = 0.001, 0.99
 
 
@@ -184,6 +184,33 @@ def measure_memory(options: argparse.Namespace) -> None:
     )
 
 
+def measure_weight_map() -> None:
+    """Cells around 100 drawn points, a pixel of background where two of them meet."""
+    import numpy as np
+    from scipy import ndimage
+
+    from keras_arch import data
+
+    side, cells = 512, 100
+    points = np.random.default_rng(0).permutation(side * side)[:cells]
+    seeds = np.zeros(side * side, np.int32)
+    seeds[points] = 1 + np.arange(cells)
+    seeds = seeds.reshape(side, side)
+    nearest = ndimage.distance_transform_edt(
+        seeds == 0, return_distances=False, return_indices=True
+    )
+    labels = seeds[tuple(nearest)]
+    labels[ndimage.maximum_filter(labels, 3) != ndimage.minimum_filter(labels, 3)] = 0
+    seconds = []
+    for _ in range(9):
+        started = time.perf_counter()
+        data.border_weights(labels, 10.0, 5.0)
+        seconds.append(time.perf_counter() - started)
+    print(
+        f"\nweight map of {labels.max()} cells, {side}x{side}: {statistics.median(seconds):.3f} s"
+    )
+
+
 def main() -> None:
     """Parse arguments; be the parent, or one of its workers."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -213,6 +240,8 @@ def main() -> None:
             serve(options.worker, functools.partial(VARIANTS[options.worker], mode, options))
         elif mode == "memory":
             measure_memory(options)
+        elif mode == "weight-map":
+            measure_weight_map()
         else:
             measure(mode, options)
 
