@@ -1,0 +1,112 @@
+"""The papers' experiments."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keras_arch.cli.loading import quiet_loading
+from keras_arch.cli.options import DataDir, Ref, Settings, Split, Strategy
+from keras_arch.cli.terminal import table
+from keras_arch.errors import ArgumentError
+
+
+def degradation(
+    budget: Annotated[
+        int, typer.Option(metavar="EPOCHS", min=1, help="Epochs for each net; the paper's is 164.")
+    ],
+    source: Annotated[str, typer.Option("--data", metavar="SOURCE", help="Data source.")] = (
+        "cifar10"
+    ),
+    depths: Annotated[str, typer.Option(metavar="NUMBERS", help="Weighted layers, 6n+2.")] = (
+        "20,56"
+    ),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Gets a run for each net, the figure and a table.")
+    ] = Path("degradation"),
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Train on so many images.", show_default="all")
+    ] = None,
+    test_limit: Annotated[
+        int | None, typer.Option(min=1, help="Test on so many images.", show_default="all")
+    ] = None,
+    data_dir: DataDir = None,
+    settings: Settings = None,
+    strategy: Strategy = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the experiment in DIR.")
+    ] = False,
+) -> None:
+    """Train plain and residual nets of several depths, and draw their errors in one figure."""
+    try:
+        numbers = [int(depth) for depth in depths.split(",")]
+    except ValueError:
+        raise ArgumentError(f"--depths takes numbers such as 20,56, got {depths!r}") from None
+    done = _experiments().degradation(
+        budget,
+        source=source,
+        depths=numbers,
+        out=out,
+        limit=limit,
+        test_limit=test_limit,
+        data_dir=data_dir,
+        overrides=settings or (),
+        strategy=strategy,
+        resume=resume,
+    )
+    rows = [
+        (
+            net.name,
+            f"{net.parameters:,}",
+            f"{100 * net.training_error[-1]:.2f}",
+            f"{100 * net.test_error[-1]:.2f}",
+        )
+        for net in done.nets
+    ]
+    table(("net", "parameters", "training error %", "test error %"), rows)
+    print(f"figure: {done.figure}")
+    print(f"table: {done.table}")
+
+
+def blocks(
+    ref: Ref,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="SOURCE", help="Data.", show_default="what it was trained on"
+        ),
+    ] = None,
+    split: Split = None,
+    data_dir: DataDir = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Measure on so many images.", show_default="all")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Gets the figure and a table.")] = Path(
+        "residual_blocks"
+    ),
+) -> None:
+    """Measure how much each block of a residual net changes its input, and the net without it."""
+    done = _experiments().blocks(
+        ref, source=source, split=split, data_dir=data_dir, limit=limit, out=out
+    )
+    rows = [
+        (
+            block.name,
+            block.shortcut,
+            f"{block.change:.3f}",
+            f"{block.cosine:.3f}",
+            f"{block.accuracy:.4f}",
+        )
+        for block in done.blocks
+    ]
+    rows.append(("(whole net)", "", "", "", f"{done.accuracy:.4f}"))
+    columns = ("block", "shortcut", "change", "cosine", "accuracy without it")
+    table(columns, rows)
+    print(f"figure: {done.figure}")
+    print(f"table: {done.table}")
+
+
+def _experiments() -> Any:
+    with quiet_loading():
+        from keras_arch import experiments
+    return experiments
