@@ -45,7 +45,8 @@ def train(arm: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
         f"model.arguments.input_shape=[{options.tile}, {options.tile}, 1]",
         f"preprocessing.size=[{options.tile}, {options.tile}]",
         f"recipe.epochs={options.epochs}",
-        "recipe.optimizer={name: adam, learning_rate: 0.001}",
+        # Down to nothing: at a constant rate mean IU goes up and down by 0.1 between epochs.
+        "recipe.optimizer={name: adam, learning_rate: {peak: 0.001}}",
         f"recipe.seed={seed}",
         "samples.count=2",
         f"samples.every={options.epochs}",

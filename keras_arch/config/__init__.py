@@ -1,20 +1,30 @@
 """What a hub config may say, checked before anything is loaded or trained."""
 
-from keras_arch.config.reading import dump, load, parse
-from keras_arch.config.sections import (
+from keras_arch.config.optimizers import (
     SGD,
     Adam,
     AdamW,
+    Cosine,
+    Decay,
+    LearningRate,
+    LinearDecay,
+    Momentum,
+    Optimizer,
+    OptimizerSection,
+    Ramp,
+    RMSprop,
+    Schedule,
+)
+from keras_arch.config.reading import dump, load, parse
+from keras_arch.config.sections import (
     Builder,
     ClassifierConfig,
     ClassifierRecipe,
     Common,
     ConditionalGANConfig,
-    Cosine,
     CycleGANConfig,
     CycleGANRecipe,
     Data,
-    Decay,
     FinetuneConfig,
     FinetuneRecipe,
     GANConfig,
@@ -23,19 +33,11 @@ from keras_arch.config.sections import (
     Judge,
     LAPGANConfig,
     LAPGANRecipe,
-    LearningRate,
-    LinearDecay,
-    Momentum,
-    Optimizer,
-    OptimizerSection,
     Pix2PixConfig,
     Pix2PixRecipe,
     PreprocessingConfig,
-    Ramp,
     Recipe,
-    RMSprop,
     Samples,
-    Schedule,
 )
 from keras_arch.config.segmentation import (
     Config,

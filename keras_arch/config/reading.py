@@ -14,19 +14,19 @@ import pydantic
 import yaml
 
 from keras_arch import presets
-from keras_arch.config.sections import (
+from keras_arch.config.base import Section
+from keras_arch.config.optimizers import (
     SGD,
     Adam,
     AdamW,
-    ClassifierConfig,
     Cosine,
     Decay,
     LinearDecay,
     Ramp,
     RMSprop,
     Schedule,
-    Section,
 )
+from keras_arch.config.sections import ClassifierConfig
 from keras_arch.config.segmentation import Config
 from keras_arch.errors import ArgumentError, ConfigError
 

@@ -6,17 +6,9 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from keras_arch.config import sections
-from keras_arch.config.sections import (
-    Builder,
-    Common,
-    Data,
-    NotNegative,
-    Optimizer,
-    Positive,
-    Rate,
-    Recipe,
-    Section,
-)
+from keras_arch.config.base import NotNegative, Positive, Rate, Section
+from keras_arch.config.optimizers import Decayed, Optimizer
+from keras_arch.config.sections import Builder, Common, Data, Recipe
 
 _Byte = Annotated[int, pydantic.Field(ge=0, le=255)]
 _Colour = Annotated[str, pydantic.Field(pattern="^#[0-9a-fA-F]{6}$")]
@@ -93,7 +85,7 @@ class SegmentationRecipe(Recipe):
     normalize: bool = True
     weights: Weights | None = None
     weight_decay: NotNegative = 0.0
-    weight_decay_on: sections.Decayed = "all"
+    weight_decay_on: Decayed = "all"
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     synchronized: bool | Literal["auto"] = "auto"
     keep: Literal["last", "best"] = "last"
