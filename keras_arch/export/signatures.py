@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_arch.data.imagefiles import pixels_of
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.trainers.inference import infer
 
@@ -340,7 +341,7 @@ def _keeps_training(config: Any) -> bool:
 def _from_files(image_bytes: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     """A batch of preprocessed images, of encoded ones that each have their own size."""
     return tf.map_fn(
-        lambda encoded: preprocessing(_decode(encoded)),
+        lambda encoded: preprocessing(pixels_of(encoded)),
         image_bytes,
         fn_output_signature=tf.TensorSpec(preprocessing.input_shape, tf.float32),
     )
@@ -353,12 +354,6 @@ def _black_images(preprocessing: Preprocessing) -> dict[str, dict[str, Any]]:
         "serving_default": {"image": black.astype(np.float32)},
         "serving_bytes": {"image_bytes": [tf.io.encode_png(black[0]).numpy()]},
     }
-
-
-def _decode(encoded: tf.Tensor) -> tf.Tensor:
-    """A JPEG or PNG as RGB pixels; grey images have three equal channels."""
-    pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    return tf.ensure_shape(pixels, (None, None, 3))
 
 
 def _module_of(model: keras.Model) -> tf.Module:

@@ -221,6 +221,15 @@ def test_images_of_several_sizes_and_modes_become_colour(tmp_path):
     assert [int(image.max()) for image in images] == [7, 9, 11, 255]
 
 
+@pytest.mark.parametrize(("quality", "subsampling"), [(95, 0), (75, 1), (30, 2)])
+def test_jpeg_pixels_are_those_of_pillow(tmp_path, quality, subsampling):
+    noise = np.random.default_rng(0).integers(0, 256, (33, 47, 3), dtype=np.uint8)
+    file = tmp_path / "noise.jpg"
+    Image.fromarray(noise).save(file, quality=quality, subsampling=subsampling)
+    (image,) = data.load(f"folder:{tmp_path}").as_numpy_iterator()
+    np.testing.assert_array_equal(image, np.asarray(Image.open(file)))
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
 @pytest.mark.parametrize("keep", [0, 1, 40, 300, -1, -20])
 def test_a_truncated_file_is_named(pets, suffix, keep):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from keras_arch import export
+from keras_arch.data.imagefiles import pixels_of
 from keras_arch.errors import ArgumentError
-from keras_arch.export.signatures import _decode
 from keras_arch.preprocessing import RESIZE_METHODS, Preprocessing
 
 from .conftest import LABELS, PER_PIXEL, encode, saved_model_cli, stir
@@ -118,7 +118,7 @@ def test_every_grey_level_is_the_same_encoded_and_decoded():
     # Grey files are decoded to three channels and brought back to one.
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
     preprocessing = Preprocessing(size=(16, 16), channels=1, scale=1.0)
-    np.testing.assert_array_equal(preprocessing(_decode(encode(ramp))), ramp)
+    np.testing.assert_array_equal(preprocessing(pixels_of(encode(ramp))), ramp)
 
 
 @settings(max_examples=15, deadline=None)
@@ -141,17 +141,11 @@ def test_any_mixture_of_encoded_images(exported_classifier, classifier, drawn):
         picture = Image.fromarray(pixels)
         buffer = io.BytesIO()
         if kind == "JPEG":
-            picture.save(buffer, "JPEG", quality=95, subsampling=0)
+            picture.save(buffer, "JPEG", quality=50 + seed % 50)
         else:
             picture.convert(kind).save(buffer, "PNG")
         files.append(buffer.getvalue())
-        decoded = tf.io.decode_image(files[-1], channels=3, expand_animations=False).numpy()
         images.append(np.asarray(Image.open(buffer).convert("RGB")))
-        if kind == "JPEG":
-            # The decoders differ by a few levels, in single pixels of noise by ten: TensorFlow's
-            # transform is a faster one.
-            assert np.abs(images[-1].astype(int) - decoded).mean() <= 8
-            images[-1] = decoded
     signature = _loaded(exported_classifier)["serving_bytes"]
     out = signature(image_bytes=tf.constant(files))
     expected = in_python(classifier, PER_PIXEL, images)
