@@ -308,6 +308,54 @@ def test_tiles_are_as_large_as_the_image_asks_for(unpadded, padded):
         assert seen == [expected]
 
 
+def test_interpolating_networks_take_one_size_after_another():
+    model = unet("same", up="bilinear")
+    for size in ((40, 48), (48, 40), (40, 48)):
+        image = noise(*size, 1)
+        found = tiling.predict(model, image, progress=False)
+        np.testing.assert_allclose(found, forward(model, image[None])[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_inside_another_one(padded):
+    model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Rescaling(2.0), padded])
+    image = noise(30, 26, 1)
+    np.testing.assert_allclose(
+        tiling.predict(model, image, tile=16, progress=False),
+        tiling.predict(padded, 2 * image, tile=16, progress=False),
+        atol=1e-5,
+    )
+    assert tiling.predict(model, image, progress=False).shape == (30, 26, 2)
+    with pytest.raises(ArgumentError, match="next that it takes are 64x64 and 68x68"):
+        tiling.predict(model, image, tile=66, progress=False)
+
+
+def test_strides_of_all_convolutions_count():
+    model = keras.Sequential(
+        [
+            keras.Input((None, None, 1)),
+            keras.layers.SeparableConv2D(4, 3, strides=4, padding="same"),
+            keras.layers.DepthwiseConv2D(3, strides=2, padding="same"),
+            keras.layers.Conv2DTranspose(2, 8, strides=8, padding="same"),
+        ]
+    )
+    assert network_of(model).multiple == 8
+    assert tiling.predict(model, noise(50, 30, 1), progress=False).shape == (50, 30, 2)
+
+
+def test_tiles_that_would_give_more_than_they_are_do_not_fit():
+    model = models.UNet(encoder="ResNet18", input_shape=(None, None, 3), filters=1)
+    with pytest.raises(ArgumentError, match="next that it takes are 96x96 and 128x128"):
+        tiling.predict(model, noise(30, 30, 3), tile=100, progress=False)
+
+
+def test_tiles_of_numpy(padded):
+    image = noise(20, 20, 1)
+    np.testing.assert_array_equal(
+        tiling.predict(padded, image, tile=np.int64(16), progress=False),
+        tiling.predict(padded, image, tile=(16, 16), progress=False),
+    )
+
+
 def identity(tiles):
     return tiles
 
@@ -340,7 +388,10 @@ def identity(tiles):
         ({"out": np.zeros((30, 30)), "what": "classes"}, "of whole numbers"),
         ({"preprocessing": 255}, "preprocessing must be"),
         ({"model": "unet"}, "got str"),
-        ({"model": identity}, "give tile, such as tile=512"),
+        ({"model": identity}, "such as tile=512"),
+        ({"tile": 16.0}, "got 16.0"),
+        ({"tile": "16"}, "got '16'"),
+        ({"out": np.broadcast_to(np.zeros((), "float32"), (30, 30, 2))}, "read-only"),
         ({"model": lambda x: x[:, 1:], "tile": 16}, "gives 15x16 pixels of a tile of 16x16"),
         ({"model": lambda x: {"a": x, "b": x}, "tile": 16}, "gives a, b, none of them called"),
         ({"model": lambda x: x[..., 0], "tile": 16}, "(1, 16, 16) for a batch"),

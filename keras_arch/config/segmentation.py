@@ -11,6 +11,8 @@ from keras_arch.config.optimizers import Decayed, Optimizer
 from keras_arch.config.sections import Builder, Common, Data, Recipe
 
 _Byte = Annotated[int, pydantic.Field(ge=0, le=255)]
+# Of masks of 8 or 16 bits.
+_Value = Annotated[int, pydantic.Field(ge=0, le=65535)]
 _Colour = Annotated[str, pydantic.Field(pattern="^#[0-9a-fA-F]{6}$")]
 
 
@@ -24,7 +26,7 @@ class SegmentationData(Data):
     over the images. `augment` is as in `keras_arch.data.train_masks`.
     """
 
-    classes: dict[str, _Byte | _Colour | Annotated[list[_Byte], pydantic.Field(min_length=3)]] = {}
+    classes: dict[str, _Value | _Colour | Annotated[list[_Byte], pydantic.Field(min_length=3)]] = {}
     colors: dict[str, _Colour] = {}
     cut: Literal["tiles", "whole"] = "tiles"
     tiles_per_image: Positive = 1

@@ -57,7 +57,8 @@ def layout_of(source: str, options: str) -> Layout:
                 f"data source {source!r}: after ? come images=FOLDER, masks=FOLDER and "
                 f"classes=NAME:VALUE,..., joined by &; got {option!r}"
             )
-        found[key] = urllib.parse.unquote(text)
+        # Names of classes one by one: there may be a comma in them.
+        found[key] = text if key == "classes" else urllib.parse.unquote(text)
     folders = [found.get(key, key) for key in ("images", "masks")]
     if any(Path(name).name != name or name in (".", "..") for name in folders):
         raise DataError(f"data source {source!r}: images and masks are names of folders")
@@ -69,7 +70,7 @@ def _table(source: str, text: str) -> tuple[tuple[tuple[str, int], ...], bool]:
     table: dict[str, int] = {}
     coloured = set()
     for entry in filter(None, text.split(",")):
-        name, _, value = entry.rpartition(":")
+        name, _, value = map(urllib.parse.unquote, entry.rpartition(":"))
         coloured.add(value.startswith("#"))
         if len(coloured) > 1:
             raise DataError(f"data source {source!r}: classes have numbers or colours, not both")

@@ -33,6 +33,7 @@ def saved_model(
     version: int | None = None,
     task: str | None = None,
     target_preprocessing: Preprocessing | None = None,
+    tiles: bool = False,
 ) -> Path:
     """Write `DIRECTORY/NAME/VERSION/` as TensorFlow Serving loads it.
 
@@ -51,6 +52,8 @@ def saved_model(
     A segmentation network (`task="image-segmentation"`) has the same two signatures, with the
     outputs `probabilities` `(batch, height, width, classes)` float32 and `classes` `(batch, height,
     width)` uint8, numbers of the lines of `labels.txt`. The size is that of the model's output.
+    Where it works on `tiles` of images, images of another size than the preprocessing's are refused
+    and not resized: `tiling.predict` takes the loaded SavedModel, and images of any size.
 
     The others make images: `image` uint8 pixels and `image_float` float32 in the model's own
     range, `(batch, height, width, channels)`.
@@ -93,6 +96,8 @@ def saved_model(
         target_preprocessing: For a translator, the preprocessing of the images that it makes.
             Default: that of those it takes.
 
+        tiles: Whether a segmentation network works on tiles at the images' own resolution.
+
     Returns:
         The folder that was written.
 
@@ -133,7 +138,7 @@ def saved_model(
         if task == "image-classification":
             return signatures.classifier(model, preprocessing, labels_file, from_logits)
         if task == "image-segmentation":
-            return signatures.segmenter(model, preprocessing, labels_file, from_logits)
+            return signatures.segmenter(model, preprocessing, labels_file, from_logits, tiles)
         if task == "image-to-image":
             return signatures.translator(model, preprocessing, target)
         drawn = latent["size"], latent["distribution"]

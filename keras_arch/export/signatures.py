@@ -85,7 +85,11 @@ def classifier(
 
 
 def segmenter(
-    model: keras.Model, preprocessing: Preprocessing, labels_file: Path, from_logits: bool
+    model: keras.Model,
+    preprocessing: Preprocessing,
+    labels_file: Path,
+    from_logits: bool,
+    tiles: bool = False,
 ) -> Servable:
     """Pixels or encoded images to the classes of their pixels.
 
@@ -95,6 +99,7 @@ def segmenter(
         preprocessing: What pixels go through first.
         labels_file: One label a line, in the order of the classes. It becomes an asset.
         from_logits: Whether the softmax is still to be taken.
+        tiles: Whether images of another size are refused, and not resized.
 
     Returns:
         The signatures `serving_default` (input `image`) and `serving_bytes` (`image_bytes`).
@@ -108,15 +113,17 @@ def segmenter(
         classes = tf.cast(tf.argmax(probabilities, axis=-1, output_type=tf.int32), tf.uint8)
         return {"probabilities": probabilities, "classes": classes}
 
-    shape = (None, None, None, preprocessing.channels)
+    size = preprocessing.size if tiles else (None, None)
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, "image")])
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, *size, preprocessing.channels), tf.float32, "image")]
+    )
     def on_pixels(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return segment(preprocessing(image))
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")])
     def on_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return segment(_from_files(image_bytes, preprocessing))
+        return segment(_from_files(image_bytes, preprocessing, exact=tiles))
 
     return Servable(
         module,
@@ -338,10 +345,26 @@ def _keeps_training(config: Any) -> bool:
     return any(_keeps_training(part) for part in config.values())
 
 
-def _from_files(image_bytes: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+def _from_files(
+    image_bytes: tf.Tensor, preprocessing: Preprocessing, exact: bool = False
+) -> tf.Tensor:
     """A batch of preprocessed images, of encoded ones that each have their own size."""
+    height, width = preprocessing.size
+
+    def read(encoded: tf.Tensor) -> tf.Tensor:
+        pixels = pixels_of(encoded)
+        if exact:
+            message = (
+                f"the network takes tiles of {height}x{width} pixels at the image's own "
+                "resolution; cut images into such tiles, as keras_arch.tiling.predict does"
+            )
+            fits = tf.debugging.assert_equal(tf.shape(pixels)[:2], preprocessing.size, message)
+            with tf.control_dependencies([fits]):
+                pixels = tf.identity(pixels)
+        return preprocessing(pixels)
+
     return tf.map_fn(
-        lambda encoded: preprocessing(pixels_of(encoded)),
+        read,
         image_bytes,
         fn_output_signature=tf.TensorSpec(preprocessing.input_shape, tf.float32),
     )

@@ -1,6 +1,7 @@
 """The figures of the ISBI-2012 challenge: how well membranes part the cells of a tissue.
 
-Interior is 1 and membrane 0, as in the challenge's labels. Cells are the interior regions that are
+Interior is 1 and membrane 0, as in the challenge's labels; pixels of the truth that are 255 are not
+known and count nowhere. Cells are the interior regions that are
 connected across the sides of pixels, so that a membrane that is connected across corners parts
 them. (Arganda-Carreras et al. 2015, Crowdsourcing the creation of image segmentation algorithms
 for connectomics, tells the challenge and its figures. The challenge took the best of many
@@ -15,6 +16,7 @@ import numpy as np
 
 from keras_arch.errors import ArgumentError
 from keras_arch.metrics.boundaries import boundary_of
+from keras_arch.pixel_losses import IGNORE
 
 # Where interior may begin.
 THRESHOLDS = tuple(step / 10 for step in range(1, 10))
@@ -26,7 +28,7 @@ def pixel_error(truth: Any, interior: Any) -> float:
     """ISBI-2012's pixel error: the mean squared distance to the label.
 
     Args:
-        truth: `(..., height, width)` of 0 (membrane) and 1 (interior).
+        truth: `(..., height, width)` of 0 (membrane), 1 (interior) and 255 (ignored).
         interior: Of the same shape, probabilities of interior in [0, 1]; of 0 and 1 it is the
             share of pixels that are wrong.
 
@@ -40,8 +42,9 @@ def pixel_error(truth: Any, interior: Any) -> float:
         >>> pixel_error([[0, 1]], [[0.0, 0.0]])
         0.5
     """
-    truth, interior = _maps(truth, interior)
-    return float(np.mean(np.square(truth - interior.astype(np.float64))))
+    truth, interior, known = _maps(truth, interior)
+    wrong = np.square(truth - interior.astype(np.float64))[known]
+    return float(np.mean(wrong)) if wrong.size else 0.0
 
 
 def rand_error(
@@ -62,7 +65,8 @@ def rand_error(
     mean over slices at the threshold that makes it largest.
 
     Args:
-        truth: `(height, width)` or `(n, height, width)` of 0 (membrane) and 1 (interior).
+        truth: `(height, width)` or `(n, height, width)` of 0 (membrane), 1 (interior) and 255
+            (ignored).
         interior: Of the same shape, probabilities of interior in [0, 1].
         thresholds: Where interior begins; the best one counts, as in the challenge.
         thin: Whether to thin predicted membranes to lines of one pixel first, as the later ranking
@@ -83,7 +87,7 @@ def rand_error(
     """
     if not len(thresholds):
         raise ArgumentError("thresholds must hold a number in [0, 1], got none")
-    truth, interior = _maps(truth, interior)
+    truth, interior, _ = _maps(truth, interior)
     cells = [_cells(each) for each in truth]
     best = 0.0
     for threshold in thresholds:
@@ -110,7 +114,8 @@ def warping_error(truth: Any, interior: Any, threshold: float = 0.5) -> float:
     image counts as membrane.
 
     Args:
-        truth: `(height, width)` or `(n, height, width)` of 0 (membrane) and 1 (interior).
+        truth: `(height, width)` or `(n, height, width)` of 0 (membrane), 1 (interior) and 255
+            (ignored).
         interior: Of the same shape, probabilities of interior in [0, 1].
         threshold: Where interior begins.
 
@@ -128,12 +133,13 @@ def warping_error(truth: Any, interior: Any, threshold: float = 0.5) -> float:
         >>> pixel_error(truth, moved) > 0, warping_error(truth, moved)
         (True, 0.0)
     """
-    truth, interior = _maps(truth, interior)
+    truth, interior, known = _maps(truth, interior)
     wrong = [
-        (warped(known, found >= threshold) != (found >= threshold)).mean()
-        for known, found in zip(truth, interior, strict=True)
+        (warped(cells, found >= threshold) != (found >= threshold))[counted].mean()
+        for cells, found, counted in zip(truth, interior, known, strict=True)
+        if counted.any()
     ]
-    return float(np.mean(wrong))
+    return float(np.mean(wrong)) if wrong else 0.0
 
 
 def warped(truth: Any, target: Any) -> np.ndarray:
@@ -263,19 +269,24 @@ def _rand_f_score(truth: np.ndarray, found: np.ndarray) -> float:
     return float(2 * joined / (together + predicted)) if inside.any() else 1.0
 
 
-def _maps(truth: Any, interior: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Both as `(n, height, width)`."""
+def _maps(truth: Any, interior: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both as `(n, height, width)`, membrane where the truth is not known, and where it is."""
     truth, interior = np.asarray(truth), np.asarray(interior)
     if truth.shape != interior.shape or truth.ndim not in (2, 3) or not truth.size:
         raise ArgumentError(
             "truth and interior must be of one shape, (height, width) or (n, height, width), got "
             f"{truth.shape} and {interior.shape}"
         )
-    if not np.isin(truth, (0, 1)).all():
-        raise ArgumentError("truth must hold 0 (membrane) and 1 (interior) only")
+    if not np.isin(truth, (0, 1, IGNORE)).all():
+        raise ArgumentError(
+            f"truth must hold 0 (membrane), 1 (interior) and {IGNORE} (ignored) only, got "
+            f"{', '.join(map(str, np.setdiff1d(truth, (0, 1, IGNORE))[:5]))}"
+        )
     if not ((interior >= 0) & (interior <= 1)).all():
         raise ArgumentError(
             f"interior must hold probabilities in [0, 1], got {interior.min()} to {interior.max()}"
         )
-    truth = truth.astype(np.float64)
-    return (truth[None], interior[None]) if truth.ndim == 2 else (truth, interior)
+    if truth.ndim == 2:
+        truth, interior = truth[None], interior[None]
+    known = truth != IGNORE
+    return np.where(known, truth, 0).astype(np.float64), np.where(known, interior, 0), known

@@ -13,6 +13,14 @@ from keras import layers
 from keras_arch.blocks import room_for_deep_graphs
 from keras_arch.errors import ArgumentError
 
+_WITH_STRIDES = (
+    layers.Conv2D
+    | layers.DepthwiseConv2D
+    | layers.SeparableConv2D
+    | layers.MaxPooling2D
+    | layers.AveragePooling2D
+)
+
 
 def features(
     model: keras.Model, levels: Iterable[str | int] | str | int | None = None
@@ -98,7 +106,8 @@ def coarsest_stride(model: keras.Model) -> int:
         for output in keras.tree.flatten(layer.output)
         if len(output.shape) == 4
     ]
-    return math.lcm(*strides)
+    inside = [coarsest_stride(layer) for layer in model.layers if isinstance(layer, keras.Model)]
+    return math.lcm(*strides, *inside)
 
 
 def keras_cv_backbone(model: keras.Model) -> keras.Model:
@@ -201,7 +210,7 @@ def _stride(tensor: Any) -> Fraction:
             stride /= operation.size[0]
         elif isinstance(operation, layers.Conv2DTranspose):
             stride /= operation.strides[0]
-        elif isinstance(operation, layers.Conv2D | layers.MaxPooling2D | layers.AveragePooling2D):
+        elif isinstance(operation, _WITH_STRIDES):
             stride *= operation.strides[0]
         # All ways to a map have the same stride.
         tensor = parents[0]

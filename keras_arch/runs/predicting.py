@@ -134,11 +134,19 @@ def read_image(path: Path) -> np.ndarray:
 
     try:
         with Image.open(path) as image:
-            grey = image.mode in ("1", "L", "I", "I;16")
-            pixels = np.asarray(image.convert("L" if grey else "RGB"))
+            deep = image.mode.startswith("I")
+            grey = deep or image.mode in ("1", "L")
+            # Of 16 bits the upper half, as in training; Pillow would cut off what is over 255.
+            pixels = np.asarray(image) >> 8 if deep else image.convert("L" if grey else "RGB")
+            pixels = np.asarray(pixels, np.uint8)
     except FileNotFoundError:
         raise DataError(f"image {path} does not exist") from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f"image {path} is too large to be held in memory: {error}; predict it part by part "
+            "with keras_arch.tiling.predict and np.memmap"
+        ) from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"image {path} cannot be read: {reason}") from None
     return pixels[..., None] if grey else pixels

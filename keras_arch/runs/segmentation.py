@@ -22,6 +22,7 @@ from keras_arch.runs.building import (
 )
 from keras_arch.runs.directory import RunDirectory
 from keras_arch.runs.job import Job
+from keras_arch.tiling.networks import network_of
 
 _MONITOR, _TIES = "val_mean_iu", "val_loss"
 _ORDERS = {"bilinear": 1, "bicubic": 3}
@@ -70,8 +71,14 @@ class Segmentation(Job):
                 f"data.colors names {sorted(unknown)[0]!r}; the classes are "
                 f"{', '.join(self.source.classes)}"
             )
-        shape = network.output_shape[1:3]
-        self._output = self.preprocessing.size if None in shape else tuple(shape)
+        tiled, size = network_of(network), self.preprocessing.size
+        if not tiled.fits(size):
+            raise ConfigError(
+                f"preprocessing.size: {self.config.model.name} does not take {size[0]}x{size[1]} "
+                "pixels; give another size, or a fixed one in model.arguments.input_shape, which "
+                "names those near it"
+            )
+        self._output = tiled.output_of(size, self.preprocessing.channels)[:2]
         if self.config.data.cut == "whole" and self._output != self.preprocessing.size:
             raise ConfigError(
                 f"data.cut whole is for a network that gives all pixels; {self.config.model.name} "

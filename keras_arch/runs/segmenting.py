@@ -17,6 +17,8 @@ from keras_arch.preprocessing import Preprocessing
 
 ISBI = ("pixel_error", "rand_error", "warping_error")
 FIGURES = ("boundary_f_score", *ISBI)
+# What predicted masks say of themselves, so that they are told from those drawn by hand.
+_MADE_HERE = ("Software", "keras-arch predict")
 # Distance in pixels within which boundaries match.
 TOLERANCE = 2.0
 
@@ -35,14 +37,18 @@ def probabilities_of(
         image: `uint8` `(height, width, 1 or 3)`, of any size.
         preprocessing: What the model was trained with.
         cut: `"tiles"` works at the image's own resolution, tile by tile (`tiling.predict`);
-            `"whole"` brings the image to the size of `preprocessing`, and the probabilities back.
+            `"whole"` brings the image to the size of `preprocessing`, and the probabilities back
+            (by tiles too if it is larger and would lose its rim by padding).
         progress: Whether to draw a bar over the tiles.
 
     Returns:
         `float32` `(height, width, classes)`.
     """
     height, width = image.shape[:2]
-    if cut == "tiles":
+    larger = any(a > b for a, b in zip(image.shape, preprocessing.size, strict=False))
+    # Padding keeps the scale, and of a larger image it would keep the middle only.
+    if cut == "tiles" or (preprocessing.resize == "pad" and larger):
+        cut = "tiles"
         native = dataclasses.replace(preprocessing, size=(height, width), crop=None)
         outputs = tiling.predict(
             model,
@@ -132,9 +138,9 @@ def measure_segmentation(
             truths.append(mask)
             found.append(predicted)
         if isbi:
-            truth, interior = mask == 1, np.clip(probabilities[..., 1], 0.0, 1.0)
+            interior = np.clip(probabilities[..., 1], 0.0, 1.0)
             for name in isbi:
-                errors[name].append((truth, interior))
+                errors[name].append((mask, interior))
     scores = metrics.pixel_scores(confusion)
     boundaries: list[float | None] = [None] * classes
     if truths:
@@ -236,7 +242,8 @@ def segment_files(
     """Write `NAME_mask.png`, and `NAME_overlay.png` where it is asked for, for each image.
 
     Raises:
-        ArgumentError: If two of them would get one name.
+        ArgumentError: If two of them would get one name, or a mask lies there that is not one of
+            these: one that was drawn by hand has such a name, too.
     """
     card = opened.card
     colors, cut = colors_of(card), cut_of(card)
@@ -244,6 +251,8 @@ def segment_files(
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice:
         raise ArgumentError(f"two images would become {twice}_mask.png; segment them one by one")
+    for stem in stems:
+        _check_replaceable(stem.with_name(f"{stem.name}_mask.png"))
     results = []
     for path, stem in zip(paths, stems, strict=True):
         image = read(path)
@@ -274,16 +283,36 @@ def write_mask(mask: np.ndarray, colors: overlays.Colors, path: Path) -> Path:
     Returns:
         The path.
     """
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(colors)] = colors
     palette[IGNORE] = (224, 224, 192)
     image = Image.fromarray(mask)
     image.putpalette(palette.ravel().tolist())
-    content = io.BytesIO()
-    image.save(content, format="PNG")
+    content, note = io.BytesIO(), PngImagePlugin.PngInfo()
+    note.add_text(*_MADE_HERE)
+    image.save(content, format="PNG", pnginfo=note)
     return files.atomic_write(path, content.getvalue())
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse to write over a mask that `write_mask` did not write."""
+    from PIL import Image
+
+    if not path.exists():
+        return
+    name, value = _MADE_HERE
+    try:
+        with Image.open(path) as image:
+            ours = image.info.get(name) == value
+    except (OSError, SyntaxError, ValueError):
+        ours = False
+    if not ours:
+        raise ArgumentError(
+            f"{path} is there already and is no prediction; move it away, or have the masks "
+            "written to another folder with out (--out DIR)"
+        )
 
 
 def evaluate_segmentation(
@@ -318,8 +347,10 @@ def evaluate_segmentation(
     data_dir = data_dir or settings.get("data_dir")
     described = data.describe(source, data_dir=data_dir)
     if described.kind != "masks" or len(described.classes) != len(card.labels):
-        told = len(described.classes) if described.kind == "masks" else "no masks with"
-        raise DataError(f"{source} has {told} classes, the model {len(card.labels)}")
+        told = "no masks"
+        if described.kind == "masks":
+            told = f"masks of {len(described.classes)} classes"
+        raise DataError(f"{source} has {told}, the model tells {len(card.labels)} classes apart")
     dataset = data.load(source, split or settings.get("test", "test"), data_dir=data_dir)
     wanted = [name for name in FIGURES if name == "boundary_f_score" or name in card.metrics]
     measured = measure_segmentation(

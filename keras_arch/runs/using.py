@@ -14,7 +14,7 @@ from keras_arch.runs.classification import measure_classifier, write_report
 from keras_arch.runs.judging import sample_sheet
 from keras_arch.runs.opening import model_address, opened_with_card, trained_on
 from keras_arch.runs.predicting import read_image
-from keras_arch.runs.segmenting import evaluate_segmentation
+from keras_arch.runs.segmenting import cut_of, evaluate_segmentation
 
 
 def evaluate(
@@ -208,6 +208,7 @@ def export_model(
         latent=card.latent,
         task=card.task,
         target_preprocessing=card.target_preprocessing,
+        tiles=card.task == "image-segmentation" and cut_of(card) == "tiles",
         version=version,
     )
 

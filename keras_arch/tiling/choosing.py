@@ -1,5 +1,7 @@
 """The size of the tiles: the user's, the network's, or one that the image asks for."""
 
+import numbers
+
 from keras_arch.errors import ArgumentError
 from keras_arch.tiling.networks import Network, Size
 from keras_arch.tiling.windows import overlapping, side_by_side
@@ -33,11 +35,11 @@ def tile_for(
     if tile is None:
         tile = _default(network, size, channels, OVERLAP if overlap is None else overlap)
     else:
-        tile = (tile, tile) if isinstance(tile, int) else tile
-        tile = tuple(tile) if isinstance(tile, tuple | list) else ()
-        whole = all(isinstance(side, int) and not isinstance(side, bool) for side in tile)
-        if len(tile) != 2 or not whole or min(tile) < 1:
+        sides = tuple(tile) if isinstance(tile, tuple | list) else (tile, tile)
+        whole = all(isinstance(s, numbers.Integral) and not isinstance(s, bool) for s in sides)
+        if len(sides) != 2 or not whole or min(sides) < 1:
             raise ArgumentError(f"tile must be pixels or (height, width) in pixels, got {tile!r}")
+        tile = tuple(map(int, sides))
         for ours, theirs in zip(tile, network.size, strict=True):
             if theirs not in (None, ours):
                 raise ArgumentError(
@@ -72,8 +74,12 @@ def _default(network: Network, size: Size, channels: int, overlap: float) -> Siz
         return tuple(network.size)
     usual = _near(network, network.size, LARGEST)
     if usual is None:
+        told = network.fits((LARGEST, LARGEST)) is not None
         raise ArgumentError(
-            f"{network.name} does not tell what tiles it takes; give tile, such as tile=512"
+            f"{network.name} takes no tile of up to {LARGEST} pixels a side; give a larger one"
+            if told
+            else f"{network.name} does not tell what tiles it takes; give the size that it was "
+            "trained on, such as tile=512"
         )
     *output, _ = network.output_of(usual, channels)
     multiple, chosen = network.multiple, list(usual)

@@ -1,6 +1,7 @@
 """What gives scores for a tile: a Keras model, a signature of a SavedModel, or any function."""
 
 import functools
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,9 @@ _NAMES = ("probabilities", "logits")
 # Tiles of networks of which nothing is known begin at multiples of so many pixels. It is the
 # coarsest stride of nearly all, and a multiple of that of others.
 _USUAL_MULTIPLE = 32
+
+# The tiles that models which interpolate were traced for last.
+_TRACED: weakref.WeakKeyDictionary[keras.Model, tuple[int, ...]] = weakref.WeakKeyDictionary()
 
 Size = tuple[int, int]
 
@@ -91,20 +95,23 @@ class KerasNetwork(Network):
                 f"{name} gives {', '.join(_shape(output.shape) for output in outputs)}, and a "
                 "class for every pixel is (batch, height, width, classes)"
             )
-        super().__init__(model.predict_on_batch, name, tuple(inputs[0].shape[1:]))
+        exact = _interpolates(model)
+        call = functools.partial(_predict_exactly, model) if exact else model.predict_on_batch
+        super().__init__(call, name, tuple(inputs[0].shape[1:]))
         self._model = model
-        self._graph = getattr(model, "_functional", None) or model
+        self._graph = _graph_of(model)
 
     def output_of(self, tile: Size, channels: int) -> tuple[int, int, int]:
         """From the shapes in the graph."""
         return tuple(self._walk(tile).shape[1:])
 
     def fits(self, tile: Size) -> bool:
-        """Whether all maps that are joined in the graph are of one size."""
+        """Whether all maps that are joined in the graph are of one size, and none outgrows it."""
         try:
-            return min(self._walk(tile).shape[1:3]) > 0
+            output = self._walk(tile).shape[1:3]
         except ValueError:
             return False
+        return all(0 < inner <= side for inner, side in zip(output, tile, strict=True))
 
     @functools.cached_property
     def multiple(self) -> int:
@@ -115,11 +122,7 @@ class KerasNetwork(Network):
         """The output for a tile, as a tensor without values."""
         image = self._model.inputs[0]
         tiles = keras.KerasTensor((1, *tile, image.shape[-1]), dtype=image.dtype)
-        outputs = self._graph._run_through_graph(
-            keras.tree.pack_sequence_as(self._graph._inputs_struct, [tiles]),
-            operation_fn=lambda operation: functools.partial(_spec, operation),
-        )
-        (output,) = keras.tree.flatten(outputs)
+        (output,) = keras.tree.flatten(_outputs(self._graph, [tiles]))
         return output
 
 
@@ -177,8 +180,44 @@ def _of_signature(function: Any) -> Network:
     return Network(call, "the signature", tuple(spec.shape[1:]))
 
 
+def _interpolates(model: keras.Model) -> bool:
+    return any(
+        (isinstance(layer, layers.UpSampling2D) and layer.interpolation != "nearest")
+        or (isinstance(layer, keras.Model) and _interpolates(layer))
+        for layer in model.layers
+    )
+
+
+def _predict_exactly(model: keras.Model, tiles: np.ndarray) -> Any:
+    """`predict_on_batch`, which Keras does not trace for tiles of any size.
+
+    With a second size TensorFlow makes the sizes open, and the interpolation of Keras (3.15) cannot
+    be traced for those.
+    """
+    if _TRACED.get(model) != tiles.shape:
+        model.make_predict_function(force=True)
+        _TRACED[model] = tiles.shape
+    return model.predict_on_batch(tiles)
+
+
+def _graph_of(model: keras.Model) -> Any:
+    """What holds a functional model's operations; a `Sequential` has one inside."""
+    return getattr(model, "_functional", None) or model
+
+
+def _outputs(graph: Any, inputs: list[Any]) -> Any:
+    """What a graph would give, as tensors without values."""
+    return graph._run_through_graph(
+        keras.tree.pack_sequence_as(graph._inputs_struct, inputs),
+        operation_fn=lambda operation: functools.partial(_spec, operation),
+    )
+
+
 def _spec(operation: Any, *arguments: Any, **keywords: Any) -> Any:
     """What an operation would give, after what Keras checks only for the first sizes."""
+    graph = _graph_of(operation) if isinstance(operation, keras.Model) else None
+    if hasattr(graph, "_run_through_graph"):
+        return _outputs(graph, keras.tree.flatten(arguments))
     if isinstance(operation, layers.Concatenate | layers.Add | layers.Multiply | layers.Average):
         sizes = {tuple(part.shape[1:3]) for part in keras.tree.flatten(arguments)}
         if len(sizes) > 1:

@@ -291,6 +291,8 @@ def _output(size: Size, classes: int, what: str, out: Any) -> Any:
             f"out for {what} must be an array {shape} of {wanted}, got "
             f"{tuple(getattr(out, 'shape', ()))} of {dtype.name}"
         )
+    if not getattr(getattr(out, "flags", None), "writeable", True):
+        raise ArgumentError('out is read-only; open it for writing, such as np.memmap(..., "r+")')
     if what == "classes" and np.iinfo(dtype).max < classes - 1:
         raise ArgumentError(f"out of {dtype.name} does not hold {classes} classes; take int32")
     return out

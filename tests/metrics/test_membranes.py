@@ -31,6 +31,19 @@ def test_pixel_error_is_the_squared_distance():
     assert metrics.pixel_error(truth, 1 - truth) == 1.0
 
 
+def test_pixels_that_are_not_known_count_nowhere():
+    truth = np.ones((6, 9), int)
+    truth[:, 4] = 0
+    truth[2:5, 2:6] = 255
+    perfect = (truth == 1).astype(float)
+    for figure in (metrics.pixel_error, metrics.rand_error, metrics.warping_error):
+        assert figure(truth, perfect) == 0
+        # Whatever is said there.
+        assert figure(truth, np.where(truth == 255, 0.7, perfect)) == 0
+    assert metrics.pixel_error([[1, 0, 255, 255]], [[0.0, 0.0, 1.0, 0.0]]) == 0.5
+    assert metrics.pixel_error([[255]], [[0.3]]) == metrics.warping_error([[255]], [[0.3]]) == 0
+
+
 @given(truth=SMALL, data=st.data())
 @settings(max_examples=20, deadline=None)
 def test_rand_error_against_all_pairs(truth, data):
@@ -123,7 +136,7 @@ def local(image, window):
     ("truth", "interior", "message"),
     [
         (np.zeros((2, 2)), np.zeros((2, 3)), "one shape"),
-        (np.full((2, 2), 255), np.zeros((2, 2)), "membrane"),
+        (np.full((2, 2), 7), np.zeros((2, 2)), "membrane.*got 7"),
         (np.zeros((2, 2)), np.full((2, 2), 2.0), "probabilities"),
     ],
 )

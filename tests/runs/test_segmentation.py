@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from keras_arch import cli, config, data, hub, metrics, runs
+from keras_arch import cli, config, data, hub, metrics, runs, tiling
 from keras_arch.errors import ArgumentError, ConfigError, DataError
+from keras_arch.preprocessing import Preprocessing
+from keras_arch.runs import segmenting
 
 TINY = [
     "model.arguments.depth=1",
@@ -101,13 +103,45 @@ def test_predict_refuses_what_has_no_meaning(cells_run, a_cell_image, tmp_path):
         runs.predict(cells_run.model, [a_cell_image, a_cell_image], out=tmp_path)
 
 
+def test_a_mask_that_is_no_prediction_is_not_written_over(cells_run, a_cell_image, tmp_path):
+    drawn = tmp_path / "cells_mask.png"
+    Image.new("P", (3, 3)).save(drawn)
+    before = drawn.read_bytes()
+    with pytest.raises(ArgumentError, match=r"cells_mask\.png is there already"):
+        runs.predict(cells_run.model, [a_cell_image], out=tmp_path)
+    assert drawn.read_bytes() == before
+
+
+def test_predict_reads_sixteen_bits_as_training_does(cells_run, a_cell_image, tmp_path):
+    eight = np.asarray(Image.open(a_cell_image))
+    Image.fromarray(eight.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    one, other = runs.predict(
+        cells_run.model, [a_cell_image, tmp_path / "deep.png"], out=tmp_path / "masks"
+    )
+    np.testing.assert_array_equal(Image.open(one.mask), Image.open(other.mask))
+
+
+def test_an_image_larger_than_padding_allows_is_not_cut(cells_run):
+    """Padding keeps the scale: what a larger image has beyond the middle is predicted by tiles."""
+    network = runs.building.build_network(
+        config.Builder(
+            name="UNet",
+            arguments={"padding": "same", "input_shape": [32, 32, 1], "depth": 1, "filters": 2},
+        )
+    )
+    image, _ = data.draw_cells(seed=9, size=(50, 40))
+    found = segmenting.probabilities_of(
+        network, image, Preprocessing((32, 32), 1, resize="pad"), "whole"
+    )
+    assert found.shape == (50, 40, 2)
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
+
+
 def test_tiles_give_what_the_whole_image_gives(cells_run):
     """An unpadded net: its output for the mirrored whole image."""
-    from keras_arch.runs.segmenting import probabilities_of
-
     opened = hub.open(cells_run.model)
     image, _ = data.draw_cells(seed=9, size=(100, 116))
-    tiled = probabilities_of(opened.model, image, opened.card.preprocessing, "tiles")
+    tiled = segmenting.probabilities_of(opened.model, image, opened.card.preprocessing, "tiles")
     network = runs.building.build_network(
         config.Builder(
             name="UNet",
@@ -136,6 +170,18 @@ def test_export_serves_pixels_and_files(cells_run, tmp_path):
     by_bytes = served.signatures["serving_bytes"](image_bytes=encoded)
     np.testing.assert_allclose(by_bytes["probabilities"], expected, atol=1e-5)
     assert (path / "assets" / "labels.txt").read_text() == "background\ncell\n"
+    # Of images of another size it takes tiles, and does not bring them to another scale.
+    larger, _ = data.draw_cells(seed=7, size=(100, 90))
+    np.testing.assert_allclose(
+        tiling.predict(served, larger, multiple=2, progress=False),
+        segmenting.probabilities_of(opened.model, larger, opened.card.preprocessing, "tiles"),
+        atol=1e-5,
+    )
+    with pytest.raises(ArgumentError, match="takes tiles of 64x64 pixels, got tile=128x128"):
+        tiling.predict(served, larger, tile=128, progress=False)
+    encoded = tf.constant([tf.io.encode_png(larger).numpy()])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="takes tiles of 64x64 pixels"):
+        served.signatures["serving_bytes"](image_bytes=encoded)
 
 
 def last_weights(out):
@@ -216,6 +262,15 @@ def test_two_replicas_learn_what_one_learns(two_replicas, tmp_path, monkeypatch)
             ArgumentError,
             "96.*112",
         ),
+        (
+            [
+                "model.arguments.padding=valid",
+                "model.arguments.input_shape=[null,null,1]",
+                "preprocessing.size=[63,64]",
+            ],
+            ConfigError,
+            "preprocessing.size: UNet does not take 63x64",
+        ),
         (["data.augment=[crop:4]"], ArgumentError, "images with masks"),
         (["figures=[rand]"], ConfigError, "rand_error"),
     ],
@@ -240,13 +295,15 @@ def test_a_table_of_classes_in_the_config_reads_masks(tmp_path):
         tmp_path / "run",
         overrides=[
             f"data.source=masks:{tmp_path}/set?images=image&masks=label",
-            "data.classes={membrane: 0, interior: 200}",
+            "data.classes={'membrane, thin': 0, interior: 200}",
             "data.train=train",
             "data.test=test",
             "data.tiles_per_image=1",
+            "data.colors={interior: '#000000', 'membrane, thin': '#e03020'}",
             "model.arguments.filters=2",
             "model.arguments.depth=1",
-            "model.arguments.input_shape=[48,48,1]",
+            # Unpadded and open: tiles of 48 pixels give 32.
+            "model.arguments.input_shape=[null,null,1]",
             "preprocessing.size=[48,48]",
             "recipe.epochs=1",
             "samples.count=1",
@@ -255,7 +312,7 @@ def test_a_table_of_classes_in_the_config_reads_masks(tmp_path):
     )
     assert {"rand_error", "warping_error", "pixel_error", "mean_iu"} <= set(run.metrics)
     card = hub.open(run.model).card
-    assert card.labels == ["membrane", "interior"]
+    assert card.labels == ["membrane, thin", "interior"]
     assert card.colors == [(224, 48, 32), (0, 0, 0)]
     assert str(tmp_path) not in (run.model / "README.md").read_text()
     assert runs.evaluate(run.directory) == pytest.approx(run.metrics)

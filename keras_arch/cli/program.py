@@ -79,7 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TyperException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "keras-arch"
-        return _fail(f"{error.format_message().rstrip('.')} (see {where} --help)")
+        said = error.format_message().rstrip(".")
+        # Without a message it has printed the help: a group of commands was given no command.
+        return _fail(f"{said} (see {where} --help)") if said else MISTAKE
     except Interrupted as error:
         # As a shell reports a process that a signal ended.
         return _fail(error, 128 + error.signal, label="interrupted")
