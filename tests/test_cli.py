@@ -113,6 +113,13 @@ def saved(tmp_path_factory):
 # Listings.
 
 
+def test_a_group_without_a_command_shows_its_help(keras_arch_says):
+    code, out, err = keras_arch_says("experiment")
+    assert (code, err) == (2, "")
+    assert "degradation" in out
+    assert "blocks" in out
+
+
 def test_version_and_help(keras_arch_says):
     assert keras_arch_says("--version") == (0, f"keras-arch {keras_arch.__version__}\n", "")
     code, listed, _ = keras_arch_says("--help")

@@ -141,10 +141,12 @@ def read_image(path: Path) -> np.ndarray:
             pixels = np.asarray(pixels, np.uint8)
     except FileNotFoundError:
         raise DataError(f"image {path} does not exist") from None
-    except Image.DecompressionBombError as error:
+    except Image.DecompressionBombError:
+        # Pillow refuses twice the number that it warns of.
         raise DataError(
-            f"image {path} is too large to be held in memory: {error}; predict it part by part "
-            "with keras_arch.tiling.predict and np.memmap"
+            f"image {path} has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels, the most that a "
+            "file is read with; predict it part by part with keras_arch.tiling.predict and "
+            "np.memmap"
         ) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         reason = str(error).partition("\n")[0]

@@ -121,6 +121,12 @@ def test_predict_reads_sixteen_bits_as_training_does(cells_run, a_cell_image, tm
     np.testing.assert_array_equal(Image.open(one.mask), Image.open(other.mask))
 
 
+def test_predict_names_a_file_too_large(cells_run, a_cell_image, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(DataError, match=r"cells\.png has more than 2,000 pixels, .*np\.memmap"):
+        runs.predict(cells_run.model, [a_cell_image], out=tmp_path)
+
+
 def test_an_image_larger_than_padding_allows_is_not_cut(cells_run):
     """Padding keeps the scale: what a larger image has beyond the middle is predicted by tiles."""
     network = runs.building.build_network(
