@@ -185,22 +185,11 @@ def measure_memory(options: argparse.Namespace) -> None:
 
 
 def measure_weight_map() -> None:
-    """Cells around 100 drawn points, a pixel of background where two of them meet."""
-    import numpy as np
-    from scipy import ndimage
-
+    """The border weights of a hundred drawn cells."""
     from keras_arch import data
 
-    side, cells = 512, 100
-    points = np.random.default_rng(0).permutation(side * side)[:cells]
-    seeds = np.zeros(side * side, np.int32)
-    seeds[points] = 1 + np.arange(cells)
-    seeds = seeds.reshape(side, side)
-    nearest = ndimage.distance_transform_edt(
-        seeds == 0, return_distances=False, return_indices=True
-    )
-    labels = seeds[tuple(nearest)]
-    labels[ndimage.maximum_filter(labels, 3) != ndimage.minimum_filter(labels, 3)] = 0
+    side = 512
+    _, labels = data.draw_cells(size=(side, side), count=100)
     seconds = []
     for _ in range(9):
         started = time.perf_counter()
@@ -214,12 +203,7 @@ def measure_weight_map() -> None:
 def main() -> None:
     """Parse arguments; be the parent, or one of its workers."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--modes",
-        nargs="+",
-        choices=MODES,
-        default=MODES,
-    )
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     parser.add_argument("--image", type=int, default=896, help="side of inference's image")
     parser.add_argument("--large", type=int, default=4096, help="side of memory's image")
     parser.add_argument("--tile", type=int, default=TILE, help="side of memory's tiles")

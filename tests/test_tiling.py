@@ -388,7 +388,7 @@ def identity(tiles):
         ({"out": np.zeros((30, 30)), "what": "classes"}, "of whole numbers"),
         ({"preprocessing": 255}, "preprocessing must be"),
         ({"model": "unet"}, "got str"),
-        ({"model": identity}, "such as tile=512"),
+        ({"model": identity}, "give the size that it was trained on, such as tile=512"),
         ({"tile": 16.0}, "got 16.0"),
         ({"tile": "16"}, "got '16'"),
         ({"out": np.broadcast_to(np.zeros((), "float32"), (30, 30, 2))}, "read-only"),

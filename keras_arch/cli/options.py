@@ -17,9 +17,13 @@ Settings = Annotated[
 Strategy = Annotated[
     str, typer.Option(metavar="NAME", help="auto, none, mirrored, multi_worker or tpu.")
 ]
+Source = Annotated[
+    str | None, typer.Option(help="Data source.", show_default="what it was trained on")
+]
 DataDir = Annotated[str | None, typer.Option(help="Where the data is kept.")]
 Split = Annotated[str | None, typer.Option(help="Part of the data, such as test.")]
 RunDirectory = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Run directory.", show_default="runs/NAME")
 ]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR.")]
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from keras_arch.cli.loading import runs
-from keras_arch.cli.options import REF, DataDir, RunDirectory, Settings, Strategy
+from keras_arch.cli.options import REF, DataDir, Resume, RunDirectory, Settings, Strategy
 from keras_arch.cli.terminal import figures_table
 
 
@@ -16,7 +16,7 @@ def train(
     out: RunDirectory = None,
     settings: Settings = None,
     strategy: Strategy = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR.")] = False,
+    resume: Resume = False,
 ) -> None:
     """Train what a config describes: keras-arch train resnet20-digits --set recipe.epochs=20."""
     # Wrong configs are told before TensorFlow is loaded.
@@ -44,7 +44,7 @@ def finetune(
     settings: Settings = None,
     data_dir: DataDir = None,
     strategy: Strategy = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR.")] = False,
+    resume: Resume = False,
 ) -> None:
     """Teach a trained classifier other classes: keras-arch finetune resnet20-cifar10 --data digits.
 

@@ -6,16 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from keras_arch.cli.loading import runs
-from keras_arch.cli.options import DataDir, Images, Ref, Split
+from keras_arch.cli.options import DataDir, Images, Ref, Source, Split
 from keras_arch.cli.terminal import figures_table, table
 from keras_arch.errors import ArgumentError
 
 
 def evaluate(
     ref: Ref,
-    source: Annotated[
-        str | None, typer.Option(help="Data source.", show_default="what it was trained on")
-    ] = None,
+    source: Source = None,
     split: Split = None,
     data_dir: DataDir = None,
     out: Annotated[
@@ -53,9 +51,7 @@ def judge(
         ),
     ] = "fid,kid",
     images: Annotated[int, typer.Option(min=2, help="Generated images.")] = 10_000,
-    source: Annotated[
-        str | None, typer.Option(help="Data source.", show_default="what it was trained on")
-    ] = None,
+    source: Source = None,
     split: Split = None,
     data_dir: DataDir = None,
     out: Annotated[

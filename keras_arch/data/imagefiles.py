@@ -151,6 +151,6 @@ def _check_version(file: Path, _modified: int, _size: int) -> None:
 
     try:
         with tf.device("CPU"):
-            tf.io.decode_image(file.read_bytes(), channels=3, expand_animations=False)
+            pixels_of(file.read_bytes())
     except tf.errors.InvalidArgumentError:
         raise DataError(f"{file} is damaged and cannot be decoded; repair or remove it") from None

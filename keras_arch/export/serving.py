@@ -95,7 +95,6 @@ def saved_model(
             `latent` say.
         target_preprocessing: For a translator, the preprocessing of the images that it makes.
             Default: that of those it takes.
-
         tiles: Whether a segmentation network works on tiles at the images' own resolution.
 
     Returns:

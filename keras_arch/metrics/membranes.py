@@ -1,11 +1,10 @@
 """The figures of the ISBI-2012 challenge: how well membranes part the cells of a tissue.
 
 Interior is 1 and membrane 0, as in the challenge's labels; pixels of the truth that are 255 are not
-known and count nowhere. Cells are the interior regions that are
-connected across the sides of pixels, so that a membrane that is connected across corners parts
-them. (Arganda-Carreras et al. 2015, Crowdsourcing the creation of image segmentation algorithms
-for connectomics, tells the challenge and its figures. The challenge took the best of many
-thresholds.)
+known and count nowhere. Cells are the interior regions that are connected across the sides of
+pixels, so that a membrane that is connected across corners parts them. (Arganda-Carreras et al.
+2015, Crowdsourcing the creation of image segmentation algorithms for connectomics, tells the
+challenge and its figures. The challenge took the best of many thresholds.)
 """
 
 import functools

@@ -134,8 +134,8 @@ def read_image(path: Path) -> np.ndarray:
 
     try:
         with Image.open(path) as image:
-            deep = image.mode.startswith("I")
-            grey = deep or image.mode in ("1", "L")
+            deep = image.mode.startswith("I;16")
+            grey = deep or image.mode in ("1", "L", "I")
             # Of 16 bits the upper half, as in training; Pillow would cut off what is over 255.
             pixels = np.asarray(image) >> 8 if deep else image.convert("L" if grey else "RGB")
             pixels = np.asarray(pixels, np.uint8)

@@ -45,10 +45,10 @@ def probabilities_of(
         `float32` `(height, width, classes)`.
     """
     height, width = image.shape[:2]
-    larger = any(a > b for a, b in zip(image.shape, preprocessing.size, strict=False))
+    larger = height > preprocessing.size[0] or width > preprocessing.size[1]
     # Padding keeps the scale, and of a larger image it would keep the middle only.
-    if cut == "tiles" or (preprocessing.resize == "pad" and larger):
-        cut = "tiles"
+    tiled = cut == "tiles" or (preprocessing.resize == "pad" and larger)
+    if tiled:
         native = dataclasses.replace(preprocessing, size=(height, width), crop=None)
         outputs = tiling.predict(
             model,
@@ -62,7 +62,7 @@ def probabilities_of(
         ].astype(np.float32)
     if model.layers[-1].name != "probabilities":
         outputs = keras.ops.convert_to_numpy(keras.ops.softmax(outputs))
-    if cut == "whole":
+    if not tiled:
         outputs = _brought_back(outputs, (height, width), preprocessing)
     return outputs
 
@@ -251,16 +251,16 @@ def segment_files(
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice:
         raise ArgumentError(f"two images would become {twice}_mask.png; segment them one by one")
-    for stem in stems:
-        _check_replaceable(stem.with_name(f"{stem.name}_mask.png"))
+    masks = [stem.with_name(f"{stem.name}_mask.png") for stem in stems]
+    for file in masks:
+        _check_replaceable(file)
     results = []
-    for path, stem in zip(paths, stems, strict=True):
+    for path, stem, file in zip(paths, stems, masks, strict=True):
         image = read(path)
         probabilities = probabilities_of(
             opened.model, image, card.preprocessing, cut, progress=True
         )
         mask = probabilities.argmax(axis=-1).astype(np.uint8)
-        file = stem.with_name(f"{stem.name}_mask.png")
         write_mask(mask, colors, file)
         picture = None
         if overlay:
@@ -306,7 +306,7 @@ def _check_replaceable(path: Path) -> None:
     try:
         with Image.open(path) as image:
             ours = image.info.get(name) == value
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         ours = False
     if not ours:
         raise ArgumentError(
