@@ -90,7 +90,7 @@ def training(
         target_preprocessing: As `preprocessing`, for the target of a pair or the second domain.
             Default: the same.
         start_epoch: The epoch to begin with.
-        start_step: Batches of that epoch to leave out.
+        start_step: Batches of that epoch to leave out; where they are all, the next one follows.
         cache: Whether to hold the images in memory.
 
     Returns:
@@ -139,10 +139,10 @@ def training(
             f"the data set holds {examples} images, fewer than one batch of {batch_size}; give "
             f"a batch size of at most {examples}"
         )
-    if start_epoch < 0 or not 0 <= start_step < steps:
+    if start_epoch < 0 or not 0 <= start_step <= steps:
         raise ArgumentError(
-            f"training cannot start at epoch {start_epoch}, step {start_step}: an epoch has steps "
-            f"0 to {steps - 1}"
+            f"training cannot start at epoch {start_epoch}, step {start_step}: an epoch has "
+            f"{steps} steps"
         )
 
     def key(stream: int, *path: Any) -> Any:

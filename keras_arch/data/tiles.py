@@ -112,7 +112,7 @@ def train_masks(
         tiles_per_image: How often an epoch goes over the images.
         order: How images are sampled where they move: 1 bilinear, 3 bicubic.
         start_epoch: The epoch to begin with.
-        start_step: Batches of that epoch to leave out.
+        start_step: Batches of that epoch to leave out; where they are all, the next one follows.
 
     Returns:
         `Batches` of `(images, masks)` or `(images, masks, weights)`: `float32` `(batch, height,
@@ -151,10 +151,10 @@ def train_masks(
             f"an epoch over {len(held)} images has {tiles} tiles, fewer than one batch of "
             f"{batch_size}; give a batch size of at most {tiles}, or more tiles_per_image"
         )
-    if start_epoch < 0 or not 0 <= start_step < steps:
+    if start_epoch < 0 or not 0 <= start_step <= steps:
         raise ArgumentError(
-            f"training cannot start at epoch {start_epoch}, step {start_step}: an epoch has steps "
-            f"0 to {steps - 1}"
+            f"training cannot start at epoch {start_epoch}, step {start_step}: an epoch has "
+            f"{steps} steps"
         )
     margin = [(whole - part) // 2 for whole, part in zip(size, output, strict=True)]
 

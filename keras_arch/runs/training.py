@@ -177,12 +177,16 @@ def _fit(
     """Train to the last epoch, from wherever the run is."""
     recipe = job.config.recipe
     start = saved.position if saved else callbacks.Position()
-    if start.epoch >= recipe.epochs or job.has_enough(start.rows):
-        saved.restore(model)
-        return
     checkpoint = callbacks.Checkpoint(
         directory.checkpoints, every=recipe.checkpoint_every, resume=saved
     )
+    table = callbacks.LogTable(directory.table, directory.history, lambda: checkpoint.position.rows)
+    if start.epoch >= recipe.epochs or job.has_enough(start.rows):
+        saved.restore(model)
+        # A kill right after the last checkpoint leaves them a row short.
+        table.on_epoch_end(start.epoch - 1)
+        table.on_train_end()
+        return
     where = f"Resume with: keras-arch train {directory.config} --out {directory.path} --resume"
     stop = callbacks.StopOnSignal(checkpoint, where)
     chain = [
@@ -190,7 +194,7 @@ def _fit(
         *job.callbacks(directory),
         keras.callbacks.TensorBoard(str(directory.logs), write_graph=False),
         checkpoint,
-        callbacks.LogTable(directory.table, directory.history, lambda: checkpoint.position.rows),
+        table,
         callbacks.StopWhen(lambda: job.has_enough(checkpoint.position.rows)),
         stop,
     ]
@@ -206,6 +210,9 @@ def _fit(
             step = start.step if first == start.epoch else 0
             job.enter(model, first)
             batches = job.batches(images, first, step)
+            if step == batches.steps_per_epoch:
+                _end_epoch(model, first, step, job.validation(), chain, verbose)
+                continue
             model.fit(
                 batches.dataset,
                 initial_epoch=first,
@@ -217,6 +224,38 @@ def _fit(
                 # The pipeline shuffles; Keras warns unless it is told that it need not.
                 shuffle=False,
             )
+
+
+def _end_epoch(
+    model: keras.Model,
+    epoch: int,
+    steps: int,
+    validation: Any,
+    chain: list[keras.callbacks.Callback],
+    verbose: int | str,
+) -> None:
+    """Do what `fit` does after an epoch's last step, where a run was stopped between the two.
+
+    Keras' `fit` cannot run an epoch without steps.
+    """
+    called = keras.callbacks.CallbackList(
+        chain,
+        add_history=True,
+        add_progbar=verbose != 0,
+        model=model,
+        verbose=verbose,
+        epochs=epoch + 1,
+        steps=steps,
+    )
+    called.on_train_begin()
+    # Brings back the means of the epoch's steps, which are its logs.
+    called.on_epoch_begin(epoch)
+    logs = dict(model.get_metrics_result())
+    if validation is not None:
+        found = model.evaluate(validation, callbacks=called, return_dict=True)
+        logs |= {f"val_{name}": value for name, value in found.items()}
+    called.on_epoch_end(epoch, logs)
+    called.on_train_end(logs)
 
 
 def _finish(model: keras.Model, job: Job, directory: RunDirectory) -> Run:

@@ -64,7 +64,7 @@ def test_images_stay_with_their_labels():
 @settings(deadline=None, max_examples=5)
 @given(
     epoch=st.integers(0, 2),
-    step=st.integers(0, 3),
+    step=st.integers(0, 4),
     cache=st.booleans(),
     labelled=st.booleans(),
     seed=st.integers(0, 2**63 - 1),
@@ -271,7 +271,7 @@ def test_the_mean_of_numbers_is_known():
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"seed": -1}, "seed must be a whole number from 0"),
         ({"seed": 2**63}, "seed must be"),
-        ({"start_step": 5}, "epoch 0, step 5: an epoch has steps 0 to 4"),
+        ({"start_step": 6}, "epoch 0, step 6: an epoch has 5 steps"),
         ({"start_epoch": -1}, "epoch -1"),
         (
             {"augment": ["cutout"]},

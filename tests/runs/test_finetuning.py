@@ -11,7 +11,7 @@ from keras_arch import callbacks, cli, config, hub, models, runs
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.runs import finetuning, transfer
-from tests.runs.test_resume import StopBefore, Stopped, assert_same_end
+from tests.runs.test_resume import StopAtEnd, StopBefore, goes_on_exactly
 
 # 60 images, 42 of which teach: two steps of 21 an epoch.
 KINDS, EACH = ("dark", "light", "a red thing"), 20
@@ -186,23 +186,28 @@ def test_factors_of_every_family():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [1, 3])
-def test_it_goes_on_exactly_in_either_phase(steps, tuned, judge_run, photos, tmp_path, monkeypatch):
-    """Stopped a step after a checkpoint inside an epoch of the head, or of all layers."""
-    stop = StopBefore(steps)
-    every = "recipe.checkpoint_every=1"
-    kept = finetuning.Finetuning.callbacks
-    with monkeypatch.context() as patched:
-        patched.setattr(
-            finetuning.Finetuning, "callbacks", lambda *arguments: [*kept(*arguments), stop]
-        )
-        with pytest.raises(Stopped):
-            tune(judge_run, photos, tmp_path / "broken", every)
-    epoch, step = divmod(steps, 2)
-    newest = sorted((tmp_path / "broken/checkpoints").iterdir())[-1].name
-    assert newest == f"epoch-{epoch:05d}-step-{step:07d}.npz"
-    tune(judge_run, photos, tmp_path / "broken", every, resume=True)
-    assert_same_end(tuned.directory, tmp_path / "broken")
+@pytest.mark.parametrize(
+    ("stop", "newest"),
+    [
+        (StopBefore(1), (0, 1)),
+        (StopAtEnd(0), (0, 2)),
+        (StopBefore(3), (1, 1)),
+    ],
+    ids=["head", "between", "all"],
+)
+def test_it_goes_on_exactly_in_either_phase(
+    stop, newest, tuned, judge_run, photos, tmp_path, monkeypatch
+):
+    """Stopped inside an epoch of the head, at its end, or inside an epoch of all layers."""
+    goes_on_exactly(
+        finetuning.Finetuning,
+        lambda out, **more: tune(judge_run, photos, out, "recipe.checkpoint_every=1", **more),
+        tuned.directory,
+        tmp_path / "broken",
+        stop,
+        f"epoch-{newest[0]:05d}-step-{newest[1]:07d}.npz",
+        monkeypatch,
+    )
 
 
 def test_large_photos_are_cut_out_of_whole_ones(tmp_path, photos):

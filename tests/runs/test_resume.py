@@ -1,8 +1,10 @@
 """A run that is stopped in any way and resumed ends as one that was not, to the last bit."""
 
+import functools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from keras_arch import runs
-from keras_arch.runs import classification, generation, translation
+from keras_arch.runs import classification, generation, segmentation, translation
 from tests.runs import games
 
 COMMON = ["recipe.deterministic=true", "recipe.checkpoint_every=3"]
@@ -144,54 +146,125 @@ class StopBefore(keras.callbacks.Callback):
         self.left -= 1
 
 
-def goes_on_exactly(job, train, whole, broken, step, newest, monkeypatch):
-    """Stopped before a step of the second epoch, one after its checkpoint, which is done again."""
-    callbacks, stop = job.callbacks, StopBefore(step)
+class StopAtEnd(keras.callbacks.Callback):
+    """Raises after an epoch's last step and its validation, before anything is made of them."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise Stopped
+
+
+def goes_on_exactly(job, train, whole, broken, stop, newest, monkeypatch):
+    """Stopped by a callback that comes first, and resumed from the newest checkpoint."""
+    callbacks = job.callbacks
     with monkeypatch.context() as patched:
-        patched.setattr(job, "callbacks", lambda *arguments: [*callbacks(*arguments), stop])
+        patched.setattr(job, "callbacks", lambda *arguments: [stop, *callbacks(*arguments)])
         with pytest.raises(Stopped):
             train(broken)
     assert sorted((broken / "checkpoints").iterdir())[-1].name == newest
     train(broken, resume=True)
     assert_same_end(whole, broken)
-    kept = [sorted(path.name for path in out.glob("best/*")) for out in (whole, broken)]
-    assert kept[0] == kept[1]
+    for kept in ("best", "samples"):
+        names = [sorted(path.name for path in out.glob(f"{kept}/*")) for out in (whole, broken)]
+        assert names[0] == names[1]
+
+
+def game_goes_on(name, game_run, train_game, out, stop, newest, monkeypatch, *more):
+    translates = name in ("pix2pix", "cyclegan")
+    goes_on_exactly(
+        translation.Translation if translates else generation.Generation,
+        lambda out, **arguments: train_game(name, out, *more, **arguments),
+        game_run(name).directory,
+        out,
+        stop,
+        newest,
+        monkeypatch,
+    )
 
 
 @pytest.mark.parametrize("name", GAMES)
 def test_every_game_goes_on_exactly(name, game_run, train_game, tmp_path, monkeypatch):
-    translates = name in ("pix2pix", "cyclegan")
-    goes_on_exactly(
-        translation.Translation if translates else generation.Generation,
-        lambda out, **arguments: train_game(name, out, **arguments),
-        game_run(name).directory,
-        tmp_path / "broken",
-        games.STEPS + games.CHECKPOINT + 1,
-        f"epoch-00001-step-{games.CHECKPOINT:07d}.npz",
-        monkeypatch,
-    )
+    """Before a step of the second epoch, one after its checkpoint, which is done again."""
+    stop = StopBefore(games.STEPS + games.CHECKPOINT + 1)
+    newest = f"epoch-00001-step-{games.CHECKPOINT:07d}.npz"
+    game_goes_on(name, game_run, train_game, tmp_path / "broken", stop, newest, monkeypatch)
 
 
-def test_a_classifier_goes_on_exactly(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "epoch"),
+    # One with a judge, one that translates.
+    [("gan", 1), *(pytest.param("cyclegan", epoch, marks=pytest.mark.slow) for epoch in (0, 1))],
+)
+def test_a_game_stopped_at_an_epochs_end(epoch, name, game_run, train_game, tmp_path, monkeypatch):
+    stop, newest = StopAtEnd(epoch), f"epoch-{epoch:05d}-step-{games.STEPS:07d}.npz"
+    every = f"recipe.checkpoint_every={games.STEPS}"
+    out = tmp_path / "broken"
+    game_goes_on(name, game_run, train_game, out, stop, newest, monkeypatch, every)
+
+
+SMALL = {"resnet20-digits": classification.Classification, "unet-cells": segmentation.Segmentation}
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory):
+    """A function that trains two epochs of ten steps, and the run directory of it, made once."""
+
+    @functools.cache
+    def run(name):
+        changed = [*COMMON, *RUNS[name], "recipe.epochs=2", "recipe.keep=best"]
+        if name == "resnet20-digits":
+            changed.append("data.validation=train[640:700]")
+
+        def train(out, *more, **arguments):
+            runs.train(name, out, overrides=[*changed, *more], verbose=0, **arguments)
+
+        whole = tmp_path_factory.mktemp(name) / "whole"
+        train(whole)
+        return train, whole
+
+    return run
+
+
+def test_a_classifier_goes_on_exactly(small_run, tmp_path, monkeypatch):
     name = "resnet20-digits"
-    changed = [*COMMON, *RUNS[name], "recipe.epochs=2"]
+    train, whole = small_run(name)
+    # In the second epoch there is a checkpoint after the third, sixth and ninth step.
+    stop, newest = StopBefore(10 + 7), "epoch-00001-step-0000006.npz"
+    goes_on_exactly(SMALL[name], train, whole, tmp_path / "broken", stop, newest, monkeypatch)
 
-    def train(out, **arguments):
-        runs.train(name, out, overrides=changed, verbose=0, **arguments)
 
-    # Ten steps an epoch, and in the second a checkpoint after the third, sixth and ninth.
-    train(tmp_path / "whole")
-    broken = tmp_path / "broken"
-    newest = "epoch-00001-step-0000006.npz"
-    goes_on_exactly(
-        classification.Classification,
-        train,
-        tmp_path / "whole",
-        broken,
-        10 + 7,
-        newest,
-        monkeypatch,
-    )
+@pytest.mark.parametrize(
+    ("name", "epoch"),
+    [
+        ("resnet20-digits", 0),
+        pytest.param("resnet20-digits", 1, marks=pytest.mark.slow),
+        pytest.param("unet-cells", 0, marks=pytest.mark.slow),
+    ],
+)
+def test_stopped_at_an_epochs_end(epoch, name, small_run, tmp_path, monkeypatch):
+    train, whole = small_run(name)
+    stop, newest = StopAtEnd(epoch), f"epoch-{epoch:05d}-step-0000010.npz"
+
+    def train_so(out, **arguments):
+        train(out, "recipe.checkpoint_every=10", **arguments)
+
+    goes_on_exactly(SMALL[name], train_so, whole, tmp_path / "broken", stop, newest, monkeypatch)
+
+
+def test_a_table_that_lacks_its_last_row_is_mended(small_run, tmp_path):
+    """As a kill between the last checkpoint and the table leaves it."""
+    train, whole = small_run("resnet20-digits")
+    broken = shutil.copytree(whole, tmp_path / "broken")
+    table = broken / "log.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    (broken / "history.png").unlink()
+    train(broken, resume=True)
+    assert_same_end(whole, broken)
+    assert (broken / "history.png").exists()
 
 
 @pytest.mark.slow
