@@ -50,7 +50,7 @@ def write_masks(facades: Path, out: Path) -> Path:
 
 def train(network: str, source: Path, options: argparse.Namespace) -> dict[str, float]:
     """One network's figures, trained now or before."""
-    from keras_arch import runs
+    from keras_arch import api
 
     directory = options.out / network
     metrics = directory / "metrics.json"
@@ -75,7 +75,7 @@ def train(network: str, source: Path, options: argparse.Namespace) -> dict[str, 
         "recipe.keep=last",
         f"samples.every={options.epochs}",
     ]
-    run = runs.train(
+    run = api.train(
         "fcn8s-pets", directory, overrides=overrides, resume=directory.exists(), verbose=2
     )
     return run.metrics
@@ -83,8 +83,8 @@ def train(network: str, source: Path, options: argparse.Namespace) -> dict[str, 
 
 def picture(source: Path, options: argparse.Namespace) -> Path:
     """Photo, the three nets' classes and the truth, for the first test pictures."""
-    from keras_arch import data, diagnosis, hub, overlays
-    from keras_arch.runs import segmenting
+    from keras_arch import data, hub, visualization
+    from keras_arch.tasks import segmentation_report
 
     colors = [tuple(bytes.fromhex(colour[1:])) for colour in COLORS]
     classes = ",".join(f"{name.replace(' ', '%20')}:{n}" for n, name in enumerate(CLASSES))
@@ -94,19 +94,23 @@ def picture(source: Path, options: argparse.Namespace) -> Path:
     ]
     columns = {"photo": np.stack([image for image, _ in pairs])}
     for network, title in NETWORKS.items():
-        opened = hub.open(options.out / network / "model")
+        opened = hub.load_with_card(options.out / network / "model")
         found = [
-            segmenting.probabilities_of(opened.model, image, opened.card.preprocessing, "whole")
+            segmentation_report.probabilities_of(
+                opened.model, image, opened.card.preprocessing, "whole"
+            )
             for image, _ in pairs
         ]
         columns[title] = np.stack(
             [
-                overlays.overlay(image, each.argmax(axis=-1).astype(np.uint8), colors)
+                visualization.overlay(image, each.argmax(axis=-1).astype(np.uint8), colors)
                 for (image, _), each in zip(pairs, found, strict=True)
             ]
         )
-    columns["truth"] = np.stack([overlays.overlay(image, mask, colors) for image, mask in pairs])
-    return diagnosis.side_by_side(columns, options.out / "strides.png")
+    columns["truth"] = np.stack(
+        [visualization.overlay(image, mask, colors) for image, mask in pairs]
+    )
+    return visualization.side_by_side(columns, options.out / "strides.png")
 
 
 def main() -> None:

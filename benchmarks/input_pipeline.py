@@ -65,7 +65,7 @@ def _measure(name: str, options: argparse.Namespace) -> float:
 def _prepare(name: str, options: argparse.Namespace) -> tuple[Any, Any, int]:
     """The batches and the compiled model of a config, as a run makes them."""
     from keras_arch import config, data
-    from keras_arch.runs import recipes
+    from keras_arch.tasks import known
 
     overrides = list(options.set)
     if options.data_dir:
@@ -80,7 +80,7 @@ def _prepare(name: str, options: argparse.Namespace) -> tuple[Any, Any, int]:
         preprocessing = settings.build(mean=mean.tolist())
     else:
         preprocessing = settings.build()
-    job = recipes.job_for(checked, preprocessing)
+    job = known.job_for(checked, preprocessing)
     job.check()
     batches = job.batches(images, 0, 0)
     return batches.dataset, job.build(1), job.images_per_step

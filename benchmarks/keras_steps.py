@@ -71,10 +71,10 @@ def _dcgan(settings):
     from keras_arch import models, trainers
 
     generator = models.DCGANGenerator(
-        image_size=settings.image_size, channels=3, latent_size=LATENT_SIZE, variant="port"
+        image_size=settings.image_size, channels=3, latent_size=LATENT_SIZE, variant="pytorch"
     )
     discriminator = models.DCGANDiscriminator(
-        image_size=settings.image_size, channels=3, variant="port"
+        image_size=settings.image_size, channels=3, variant="pytorch"
     )
     return trainers.GAN(generator, discriminator, latent="normal"), 1
 
@@ -116,7 +116,7 @@ def _adam():
 
 
 def _counts(networks):
-    from keras_arch.blocks import trainable_parameters
+    from keras_arch.layers import trainable_parameters
 
     return tuple(trainable_parameters(network) for network in networks)
 

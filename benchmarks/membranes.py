@@ -33,7 +33,7 @@ FIGURES = (
 
 def train(arm: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
     """One run's figures, trained now or before."""
-    from keras_arch import runs
+    from keras_arch import api
 
     directory = options.out / f"{arm}-{seed}"
     metrics = directory / "metrics.json"
@@ -52,7 +52,7 @@ def train(arm: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
         f"samples.every={options.epochs}",
         *ARMS[arm],
     ]
-    run = runs.train(
+    run = api.train(
         "unet-isbi2012", directory, overrides=overrides, resume=directory.exists(), verbose=2
     )
     return run.metrics

@@ -48,13 +48,13 @@ class Settings:
 
 def train(objective: str, settings: Settings, out: Path) -> dict[str, float]:
     """One objective's figures, trained now or before."""
-    from keras_arch import runs
+    from keras_arch import api
 
     directory = out / objective.replace("+", "_")
     metrics = directory / "metrics.json"
     if metrics.exists():
         return json.loads(metrics.read_text())
-    run = runs.train(
+    run = api.train(
         "pix2pix-facades",
         directory,
         overrides=settings.overrides(objective),
@@ -65,19 +65,19 @@ def train(objective: str, settings: Settings, out: Path) -> dict[str, float]:
 
 def picture(settings: Settings, out: Path, count: int) -> Path:
     """Input, the five outputs and the target, for the first test pairs."""
-    from keras_arch import data, diagnosis, hub, trainers
+    from keras_arch import data, hub, trainers, visualization
 
     columns = {}
     for objective, title in TITLES.items():
-        opened = hub.open(out / objective.replace("+", "_") / "model")
+        opened = hub.load_with_card(out / objective.replace("+", "_") / "model")
         preprocessing = opened.card.preprocessing
         pairs = data.load(settings.source, "test").take(count)
-        inputs, targets = next(iter(data.evaluation(pairs, preprocessing, count)))
+        inputs, targets = next(iter(data.eval_batches(pairs, preprocessing, count)))
         pixels = preprocessing.to_pixels
         columns = columns or {"input": pixels(inputs)}
         columns[title] = pixels(trainers.translate(opened.model, np.asarray(inputs)))
     columns["target"] = pixels(targets)
-    return diagnosis.side_by_side(columns, out / "objectives.png")
+    return visualization.side_by_side(columns, out / "objectives.png")
 
 
 def main() -> None:

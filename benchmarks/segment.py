@@ -40,13 +40,13 @@ def keras_step(mode: str, options: argparse.Namespace) -> Built:
     tf.config.threading.set_inter_op_parallelism_threads(options.threads)
     import keras
 
-    from keras_arch import models, pixel_losses, tiling
+    from keras_arch import losses, models, tiling
 
     if mode == "training":
         model = models.UNet(input_shape=(TILE, TILE, 1), classifier_activation=None)
         model.compile(
             keras.optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM),
-            pixel_losses.pixel_loss("cross_entropy"),
+            losses.pixel_loss("cross_entropy"),
         )
         image = tf.random.uniform((1, TILE, TILE, 1), -1.0, 1.0)
         mask = tf.random.uniform((1, OUTPUT, OUTPUT), 0, 2, tf.int32)

@@ -17,32 +17,29 @@ from keras_arch import registry
 from keras_arch._version import __version__
 
 _SUBMODULES = (
-    "blocks",
+    "api",
     "callbacks",
     "config",
     "convert",
     "data",
     "demo",
-    "diagnosis",
-    "diagram",
-    "diff_augment",
     "distribute",
     "errors",
     "experiments",
     "export",
+    "files",
     "hub",
+    "layers",
     "losses",
     "metrics",
     "models",
     "optimizers",
-    "pictures",
     "preprocessing",
     "presets",
     "registry",
-    "runs",
-    "schedules",
     "tiling",
     "trainers",
+    "visualization",
     "weights",
 )
 
@@ -53,7 +50,7 @@ def _open_model(reference: Any) -> tuple[Any, str | None, dict[str, Any]]:
     """How builders get at the weights of a published model: by a floor above theirs."""
     from keras_arch import hub
 
-    opened = hub.open(reference)
+    opened = hub.load_with_card(reference)
     if opened.card is None:
         return opened.model, None, {}
     return opened.model, opened.card.architecture, opened.card.arguments

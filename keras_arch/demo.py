@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_arch import config, data, files, hub, pictures, runs, trainers
+from keras_arch import api, config, data, files, hub, trainers, visualization
 from keras_arch.errors import ArgumentError, RunError
 
 GENERATOR, CLASSIFIER = "dcgan-digits", "resnet20-digits"
@@ -101,7 +101,7 @@ def run(out: str | Path = "demo", *, overrides: Sequence[str] = ()) -> dict[str,
     finished, served = {}, {}
     for name in names:
         with step(f"Train {name}"):
-            finished[name] = runs.train(name, out / "runs" / name, overrides=overrides)
+            finished[name] = api.train(name, out / "runs" / name, overrides=overrides)
     _check_accuracy(finished[CLASSIFIER], console)
     with step("Publish to a Hub in a folder, and load back"):
         for name, address in addresses.items():
@@ -110,11 +110,11 @@ def run(out: str | Path = "demo", *, overrides: Sequence[str] = ()) -> dict[str,
             console.print(f"{address} gives equal outputs")
     with step("Export for TF Serving"):
         for name, address in addresses.items():
-            served[name] = runs.export_model(address, out / "serving")
+            served[name] = api.export_model(address, out / "serving")
             console.print(f"{served[name]}")
     with step("Ask each export in a process of its own"):
         for name in names:
-            opened = hub.open(finished[name].model)
+            opened = hub.load_with_card(finished[name].model)
             record = _generator_record if opened.card.latent else _classifier_record
             for line in _ask(served[name], record(opened)):
                 console.print(f"{name} {line}")
@@ -139,7 +139,7 @@ def _clear(out: Path) -> Path:
     return out
 
 
-def _check_accuracy(run: runs.Run, console: Any) -> None:
+def _check_accuracy(run: api.Run, console: Any) -> None:
     expected = config.load(run.directory / "config.yaml").expected.get("accuracy", 0.0)
     accuracy = run.metrics["accuracy"]
     if accuracy < expected:
@@ -149,7 +149,7 @@ def _check_accuracy(run: runs.Run, console: Any) -> None:
     console.print(f"{accuracy:.2%} of the held-out digits are named rightly")
 
 
-def _inputs(opened: "hub.Opened") -> Any:
+def _inputs(opened: "hub.LoadedModel") -> Any:
     """Something to show the model: test images, or latents."""
     if opened.card.latent:
         size = opened.card.latent["size"]
@@ -162,17 +162,19 @@ def _test_images() -> np.ndarray:
     return np.stack([image for image, _ in images.as_numpy_iterator()])
 
 
-def _outputs(opened: "hub.Opened") -> np.ndarray:
+def _outputs(opened: "hub.LoadedModel") -> np.ndarray:
     return keras.ops.convert_to_numpy(opened.model(_inputs(opened), training=False))
 
 
 def _check_equal(sent: Path, address: str) -> None:
     """The model that comes back gives, to the bit, what the one that was sent gives."""
-    if not np.array_equal(_outputs(hub.open(sent)), _outputs(hub.open(address))):
+    if not np.array_equal(
+        _outputs(hub.load_with_card(sent)), _outputs(hub.load_with_card(address))
+    ):
         raise RunError(f"the model from {address} differs from the one in {sent}")
 
 
-def _classifier_record(opened: "hub.Opened") -> dict[str, np.ndarray]:
+def _classifier_record(opened: "hub.LoadedModel") -> dict[str, np.ndarray]:
     """Requests to both signatures of a classifier, and what its model answers."""
     from PIL import Image
 
@@ -194,7 +196,7 @@ def _classifier_record(opened: "hub.Opened") -> dict[str, np.ndarray]:
     return record
 
 
-def _generator_record(opened: "hub.Opened") -> dict[str, np.ndarray]:
+def _generator_record(opened: "hub.LoadedModel") -> dict[str, np.ndarray]:
     """Requests to both signatures of a generator, and what its model answers."""
     drawn = trainers.sample(opened.model, COUNT, SEED, opened.card.latent["distribution"])
     record = {
@@ -227,13 +229,13 @@ def _ask(saved_model: Path, record: dict[str, np.ndarray]) -> list[str]:
     return asked.stdout.splitlines()
 
 
-def _pictures(out: Path, finished: dict[str, runs.Run]) -> dict[str, Path]:
+def _pictures(out: Path, finished: dict[str, api.Run]) -> dict[str, Path]:
     """What there is to see, by what it shows."""
     generator, classifier = (finished[name].directory for name in (GENERATOR, CLASSIFIER))
-    opened = hub.open(finished[GENERATOR].model)
+    opened = hub.load_with_card(finished[GENERATOR].model)
     drawn = trainers.sample(opened.model, COUNT, SEED, opened.card.latent["distribution"])
-    sheet = pictures.grid(opened.card.preprocessing.to_pixels(drawn), enlarge=True)
-    digits = pictures.save_png(sheet, out / "digits.png")
+    sheet = visualization.grid(opened.card.preprocessing.to_pixels(drawn), enlarge=True)
+    digits = visualization.save_png(sheet, out / "digits.png")
     return {
         "digits that the GAN draws": digits,
         "the same latents through training": generator / "samples",

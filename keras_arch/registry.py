@@ -22,7 +22,7 @@ TASKS = (
     "discriminator",
 )
 # Distributions that a generator's latent is drawn from: N(0, 1), U(-1, 1) and U(0, 1).
-LATENTS = ("normal", "uniform", "unit")
+LATENTS = ("normal", "uniform", "uniform01")
 
 
 @dataclasses.dataclass(frozen=True)

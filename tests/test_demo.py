@@ -7,7 +7,7 @@ import sys
 import pytest
 from PIL import Image
 
-from keras_arch import demo, hub, presets, runs
+from keras_arch import api, demo, hub, presets
 from keras_arch.errors import ArgumentError, RunError
 
 SHORT = [
@@ -50,7 +50,7 @@ def test_a_second_demo_replaces_the_first_and_a_wrong_answer_is_found(tmp_path, 
     seconds = demo.run(out, overrides=SHORT)
     assert json.loads((out / "demo.json").read_text())["seconds"] == seconds
 
-    opened = hub.open(out / "runs" / demo.CLASSIFIER / "model")
+    opened = hub.load_with_card(out / "runs" / demo.CLASSIFIER / "model")
     record = demo._classifier_record(opened)
     export = out / "serving" / demo.CLASSIFIER / "1"
     assert len(demo._ask(export, record)) == 2
@@ -61,7 +61,7 @@ def test_a_second_demo_replaces_the_first_and_a_wrong_answer_is_found(tmp_path, 
 
 def test_a_classifier_below_its_expected_accuracy_is_refused(tmp_path):
     (tmp_path / "config.yaml").write_text(presets.path(demo.CLASSIFIER).read_text())
-    run = runs.Run(tmp_path, tmp_path / "model", {"accuracy": 0.9})
+    run = api.Run(tmp_path, tmp_path / "model", {"accuracy": 0.9})
     with pytest.raises(RunError, match=r"90.00%.*not 97%"):
         demo._check_accuracy(run, None)
 

@@ -1,24 +1,24 @@
 """Callbacks for `fit`: exact checkpoints, clean stops, the best model, grids and tables."""
 
-from keras_arch.callbacks.best import BestModel, Kept
+from keras_arch.callbacks.best_model import BestCheckpoint, BestModel
 from keras_arch.callbacks.checkpoint import (
-    Checkpoint,
+    SaveCheckpoint,
     StopOnNonFinite,
     StopOnSignal,
     StopWhen,
 )
-from keras_arch.callbacks.pictures import LogTable, SampleGrid
-from keras_arch.callbacks.state import Folder, Position, Saved, variables_of
+from keras_arch.callbacks.reports import LogTable, SampleGrid
+from keras_arch.callbacks.state import Checkpoint, CheckpointManager, Position, variables_of
 
 __all__ = [
+    "BestCheckpoint",
     "BestModel",
     "Checkpoint",
-    "Folder",
-    "Kept",
+    "CheckpointManager",
     "LogTable",
     "Position",
     "SampleGrid",
-    "Saved",
+    "SaveCheckpoint",
     "StopOnNonFinite",
     "StopOnSignal",
     "StopWhen",

@@ -9,11 +9,11 @@ from typing import Any
 
 import keras
 
-from keras_arch.callbacks.state import REMEDY, Folder, Position, Saved
+from keras_arch.callbacks.state import REMEDY, Checkpoint, CheckpointManager, Position
 from keras_arch.errors import Interrupted, NonFiniteError
 
 
-class Checkpoint(keras.callbacks.Callback):
+class SaveCheckpoint(keras.callbacks.Callback):
     """Writes the whole state after each epoch (and each so many steps) and restores it once.
 
     A run that is killed at any moment and started again from `resume` ends with the same weights
@@ -22,7 +22,7 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         directory: Folder of the checkpoints.
         every: Steps between checkpoints inside an epoch; `None` for none.
-        resume: What to go on from, as `Folder.newest()` gives it; `None` for a new run.
+        resume: What to go on from, as `CheckpointManager.newest()` gives it; `None` for a new run.
         keep: How many checkpoints to keep.
     """
 
@@ -31,11 +31,11 @@ class Checkpoint(keras.callbacks.Callback):
         directory: Path,
         *,
         every: int | None = None,
-        resume: Saved | None = None,
+        resume: Checkpoint | None = None,
         keep: int = 2,
     ) -> None:
         super().__init__()
-        self.folder = Folder(Path(directory), keep)
+        self.folder = CheckpointManager(Path(directory), keep)
         self.every = every
         self.position = resume.position if resume else Position()
         self._resume = resume
@@ -76,7 +76,7 @@ class Checkpoint(keras.callbacks.Callback):
 class StopOnNonFinite(keras.callbacks.Callback):
     """Stops with `NonFiniteError` as soon as a logged value is not a number.
 
-    Put it before `Checkpoint`, so that the last good checkpoint stays the last.
+    Put it before `SaveCheckpoint`, so that the last good checkpoint stays the last.
 
     Args:
         checkpoints: Folder named in the message, or `None`.
@@ -113,7 +113,7 @@ class StopOnSignal(keras.callbacks.Callback):
         how_to_resume: Said at the end of the message.
     """
 
-    def __init__(self, checkpoint: Checkpoint, how_to_resume: str) -> None:
+    def __init__(self, checkpoint: SaveCheckpoint, how_to_resume: str) -> None:
         super().__init__()
         self.checkpoint = checkpoint
         self.how_to_resume = how_to_resume

@@ -95,7 +95,7 @@ def save(model: keras.Model, path: Path, position: Position) -> Path:
 REMEDY = "lower the learning rate, or look for images that are not numbers"
 
 
-class Saved:
+class Checkpoint:
     """A state file that was read and found whole.
 
     Args:
@@ -140,7 +140,7 @@ class Saved:
             variable.assign(value.reshape(shape))
 
 
-class Folder:
+class CheckpointManager:
     """The checkpoints of a run: the newest that is whole counts.
 
     Args:
@@ -160,14 +160,14 @@ class Folder:
             old.unlink(missing_ok=True)
         return path
 
-    def newest(self) -> Saved | None:
+    def newest(self) -> Checkpoint | None:
         """The newest whole checkpoint, or `None` when there is none."""
         # What a killed process was writing.
         for leftover in self.directory.glob(".*.tmp"):
             leftover.unlink(missing_ok=True)
         for path in reversed(self._files()):
             try:
-                return Saved(path)
+                return Checkpoint(path)
             except RunError as error:
                 _log.warning("%s; taking the one before it", error)
         return None

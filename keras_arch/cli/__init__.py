@@ -4,6 +4,6 @@ Nothing here imports Keras or TensorFlow before a command needs them, so that he
 answer at once. A user's mistake is told in one line, with exit code 2.
 """
 
-from keras_arch.cli.program import app, main
+from keras_arch.cli.app import app, main
 
 __all__ = ["app", "main"]

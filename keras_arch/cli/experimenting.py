@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_arch.cli.loading import quiet_loading
-from keras_arch.cli.options import DataDir, Ref, Settings, Split, Strategy
-from keras_arch.cli.terminal import table
+from keras_arch.cli._lazy import quiet_loading
+from keras_arch.cli._options import DataDir, Ref, Settings, Split, Strategy
+from keras_arch.cli._output import table
 from keras_arch.errors import ArgumentError
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from keras_arch import presets
-from keras_arch.cli.loading import quiet_loading, runs
-from keras_arch.cli.options import Settings
-from keras_arch.cli.terminal import table
+from keras_arch.cli._lazy import api, quiet_loading
+from keras_arch.cli._options import Settings
+from keras_arch.cli._output import table
 from keras_arch.errors import ArgumentError
 
 
@@ -62,7 +62,7 @@ def show(
     if name not in builders.list_models() and _is_reference(name):
         if settings:
             raise ArgumentError(f"--set changes an architecture's arguments; {name} is built")
-        opened = runs().open_model(name)
+        opened = api().open_model(name)
         facts = _facts_of_card(opened.card) if opened.card else []
         model = opened.model
     else:
@@ -77,9 +77,9 @@ def show(
     ]
     table(("layer", "kind", "output", "weights"), layers, title="Layers")
     if plot is not None:
-        from keras_arch import diagram
+        from keras_arch.visualization import diagrams
 
-        print(diagram.draw(model, plot))
+        print(diagrams.draw(model, plot))
 
 
 def configs() -> None:

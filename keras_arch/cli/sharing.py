@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from keras_arch.cli.loading import quiet_loading, runs
-from keras_arch.cli.options import Ref
+from keras_arch.cli._lazy import api, quiet_loading
+from keras_arch.cli._options import Ref
 
 
 def push(
@@ -20,7 +20,7 @@ def push(
     revision: Annotated[str | None, typer.Option(help="Branch.", show_default="main")] = None,
 ) -> None:
     """Publish a run's model."""
-    print(runs().push(ref, repository, private=private, revision=revision))
+    print(api().push(ref, repository, private=private, revision=revision))
 
 
 def pull(
@@ -41,7 +41,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a SavedModel for TF Serving."""
-    print(runs().export_model(ref, directory, version=version))
+    print(api().export_model(ref, directory, version=version))
 
 
 def demo(

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from keras_arch.cli.loading import runs
-from keras_arch.cli.options import REF, DataDir, Resume, RunDirectory, Settings, Strategy
-from keras_arch.cli.terminal import figures_table
+from keras_arch.cli._lazy import api
+from keras_arch.cli._options import REF, DataDir, Resume, RunDirectory, Settings, Strategy
+from keras_arch.cli._output import figures_table
 
 
 def train(
@@ -23,7 +23,7 @@ def train(
     from keras_arch import config as checks
 
     checked = checks.load(config, settings or ())
-    run = runs().train(checked, out, strategy=strategy, resume=resume)
+    run = api().train(checked, out, strategy=strategy, resume=resume)
     figures_table(run.metrics)
     print(f"run: {run.directory}")
     print(f"model: {run.model}")
@@ -51,7 +51,7 @@ def finetune(
     The head is replaced and learns alone first, then all layers do, those near the image slowest.
     The weights that are best on a validation part are kept.
     """
-    run = runs().finetune(
+    run = api().finetune(
         source,
         images,
         out,

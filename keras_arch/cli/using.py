@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_arch.cli.loading import runs
-from keras_arch.cli.options import DataDir, Images, Ref, Source, Split
-from keras_arch.cli.terminal import figures_table, table
+from keras_arch.cli._lazy import api
+from keras_arch.cli._options import DataDir, Images, Ref, Source, Split
+from keras_arch.cli._output import figures_table, table
 from keras_arch.errors import ArgumentError
 
 
@@ -21,7 +21,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure a model on a data set."""
-    figures_table(runs().evaluate(ref, source=source, split=split, data_dir=data_dir, out=out))
+    figures_table(api().evaluate(ref, source=source, split=split, data_dir=data_dir, out=out))
 
 
 def generate(
@@ -35,7 +35,7 @@ def generate(
     out: Annotated[Path, typer.Option(metavar="FILE.png")] = Path("samples.png"),
 ) -> None:
     """Draw images from a generator into one picture."""
-    print(runs().generate(ref, count, seed, out, labels=labels))
+    print(api().generate(ref, count, seed, out, labels=labels))
 
 
 def judge(
@@ -59,7 +59,7 @@ def judge(
     ] = None,
 ) -> None:
     """Measure a generator's images against real ones."""
-    found = runs().judge(
+    found = api().judge(
         ref,
         network,
         figures=[name.strip() for name in figures.split(",")],
@@ -87,7 +87,7 @@ def diagnose(
     data_dir: DataDir = None,
 ) -> None:
     """Draw what tells a generator's illnesses: walks, sums, neighbours, modes."""
-    for path in runs().diagnose(ref, out, network=network, source=source, data_dir=data_dir):
+    for path in api().diagnose(ref, out, network=network, source=source, data_dir=data_dir):
         print(path)
 
 
@@ -99,7 +99,7 @@ def translate(
     ),
 ) -> None:
     """Translate image files with a pix2pix or CycleGAN."""
-    for path in runs().translate(ref, images, out):
+    for path in api().translate(ref, images, out):
         print(path)
 
 
@@ -127,7 +127,7 @@ def predict(
     """Classify image files, or their pixels (NAME_mask.png)."""
     if not explain and label is not None:
         raise ArgumentError("--label is for --explain; add it")
-    predictions = runs().predict(
+    predictions = api().predict(
         ref, images, top, explain=explain, label=label, overlay=overlay, out=out
     )
     if predictions and hasattr(predictions[0], "mask"):

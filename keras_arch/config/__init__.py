@@ -1,5 +1,6 @@
 """What a hub config may say, checked before anything is loaded or trained."""
 
+from keras_arch.config.io import dump, load, parse
 from keras_arch.config.optimizers import (
     SGD,
     Adam,
@@ -15,7 +16,6 @@ from keras_arch.config.optimizers import (
     RMSprop,
     Schedule,
 )
-from keras_arch.config.reading import dump, load, parse
 from keras_arch.config.sections import (
     Builder,
     ClassifierConfig,

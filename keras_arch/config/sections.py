@@ -20,7 +20,7 @@ class Data(Section):
     """Where images come from and how they are varied.
 
     `source`, `train`, `test` and `data_dir` are as in `keras_arch.data.load`; `augment` is as in
-    `keras_arch.data.training`. `cache` holds the images in memory. A classifier is measured after
+    `keras_arch.data.train_batches`. `cache` holds the images in memory. A classifier is measured after
     every epoch on `validation`, and on `test` at the end; without `validation` on `test` both
     times.
     """
@@ -128,7 +128,7 @@ class FinetuneRecipe(ClassifierRecipe):
     For the first `head_epochs` of the `epochs` (a fifth of them, at most 3, unless it is said) only
     the new classifier learns, at `head_learning_rate`, in front of a network that stays as it is.
     Then all layers learn by the `optimizer`: the classifier at its learning rate, and each stage
-    before it at `stage_decay` times the rate of the one after it.
+    before it at `layer_decay` times the rate of the one after it.
     """
 
     epochs: Positive = 30
@@ -138,7 +138,7 @@ class FinetuneRecipe(ClassifierRecipe):
     )
     head_epochs: Annotated[int, pydantic.Field(ge=0)] | None = None
     head_learning_rate: Rate = 3e-3
-    stage_decay: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.5
+    layer_decay: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.5
     keep: Literal["last", "best"] = "best"
     patience: Positive | None = 10
 
@@ -170,7 +170,7 @@ class GANRecipe(Recipe):
     loss: Adversarial = "non_saturating"
     n_critic: Positive = 1
     update: Literal["alternating", "simultaneous"] = "alternating"
-    latent: Literal["normal", "uniform", "unit"] = "normal"
+    latent: Literal["normal", "uniform", "uniform01"] = "normal"
     diff_augment: str = ""
 
 
@@ -183,7 +183,7 @@ class LAPGANRecipe(Recipe):
     g_optimizer: Optimizer
     d_optimizer: Optimizer
     loss: Unpenalized = "non_saturating"
-    latent: Literal["normal", "uniform", "unit"] = "uniform"
+    latent: Literal["normal", "uniform", "uniform01"] = "uniform"
 
 
 class Pix2PixRecipe(Recipe):
@@ -217,7 +217,14 @@ class Samples(Section):
 
 
 Figure = Literal[
-    "fid", "kid", "inception_score", "precision", "recall", "density", "coverage", "read_as"
+    "fid",
+    "kid",
+    "inception_score",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "classifier_agreement",
 ]
 
 

@@ -22,14 +22,14 @@ class SegmentationData(Data):
     `classes` says which value of a `masks:PATH` is which class: a number, a colour such as
     `"#ff00aa"` or `[red, green, blue]`; `ignore` is what is not known. `colors` are those that
     classes are drawn in. `cut` takes `tiles` of the size of `preprocessing` out of images at their
-    own resolution, or brings images to it `whole`; `tiles_per_image` is how often an epoch goes
-    over the images. `augment` is as in `keras_arch.data.train_masks`.
+    own resolution, or brings images to it `whole`; `crops_per_image` is how often an epoch goes
+    over the images. `augment` is as in `keras_arch.data.segmentation_train_batches`.
     """
 
     classes: dict[str, _Value | _Colour | Annotated[list[_Byte], pydantic.Field(min_length=3)]] = {}
     colors: dict[str, _Colour] = {}
     cut: Literal["tiles", "whole"] = "tiles"
-    tiles_per_image: Positive = 1
+    crops_per_image: Positive = 1
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> "SegmentationData":
@@ -76,7 +76,7 @@ class Weights(Section):
 class SegmentationRecipe(Recipe):
     """How a segmentation network is trained.
 
-    `loss` is that of `keras_arch.pixel_losses`; `normalize: false` takes the sum over pixels, as
+    `loss` is that of `keras_arch.losses.pixel`; `normalize: false` takes the sum over pixels, as
     the authors of FCN did. `weights` is the weight map of cross-entropy and focal loss, or nothing.
     `interpolation` is how moved images are sampled. `keep` publishes the `last` weights, or those
     of the epoch with the `best` mean IU on `data.validation`.

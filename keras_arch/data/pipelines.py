@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch.data import counting, reading
-from keras_arch.data.augmentations import RandomJitter, augmentations
-from keras_arch.data.crops import WindowCrop
-from keras_arch.data.mixing import CutMix, MixUp, mix
-from keras_arch.data.unpaired import Unpaired
+from keras_arch.data import caching, counting
+from keras_arch.data.augment.basic import RandomJitter, augmentations
+from keras_arch.data.augment.crops import WindowCrop
+from keras_arch.data.augment.mixing import CutMix, MixUp, mix
+from keras_arch.data.sources.unpaired import Unpaired
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.preprocessing import Preprocessing
 
@@ -45,7 +45,7 @@ class Batches:
     examples: int
 
 
-def training(
+def train_batches(
     dataset: Any,
     preprocessing: Preprocessing,
     batch_size: int,
@@ -106,7 +106,7 @@ def training(
         >>> from keras_arch import data
         >>> from keras_arch.preprocessing import Preprocessing
         >>> to_tanh = Preprocessing((16, 16), 1, scale=1 / 127.5, mean=1.0)
-        >>> batches = data.training(data.load("digits", "train[:100]"), to_tanh, 32, seed=1)
+        >>> batches = data.train_batches(data.load("digits", "train[:100]"), to_tanh, 32, seed=1)
         >>> batches.steps_per_epoch, batches.examples
         (3, 100)
     """
@@ -122,7 +122,7 @@ def training(
         raise ArgumentError("augment must begin with jitter, which cuts images before all else")
     stages = _stages(changes)
     crop = _crop(changes, cache)
-    parts, columns = reading.fitted(
+    parts, columns = caching.fitted(
         dataset, preprocessing, target_preprocessing, jitter, whole=crop is not None
     )
     if crop is not None:
@@ -191,7 +191,7 @@ def training(
     rounds = [-(-examples // count) for count in counts]
 
     if cache:
-        held = reading.hold(parts, counts)
+        held = caching.cache_in_memory(parts, counts)
 
         def order_of(domain: int, epoch: Any) -> Any:
             seed, numbers = key(_ORDER[domain], epoch), tf.range(counts[domain])
@@ -224,7 +224,7 @@ def training(
             return finish(epoch, step, *gathered)
     else:
         buffers = [
-            min(count, _SHUFFLE_BUFFER, max(1, _SHUFFLE_BYTES // reading.example_bytes(part)))
+            min(count, _SHUFFLE_BUFFER, max(1, _SHUFFLE_BYTES // caching.example_bytes(part)))
             for part, count in zip(parts, counts, strict=True)
         ]
 
@@ -278,10 +278,10 @@ def training(
             .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         )
-        return Batches(ready(batches), steps, examples)
+        return Batches(prefetch(batches), steps, examples)
 
 
-def evaluation(
+def eval_batches(
     dataset: Any,
     preprocessing: Preprocessing,
     batch_size: int,
@@ -298,7 +298,7 @@ def evaluation(
         preprocessing: What the network expects.
         batch_size: Images in a batch, over all replicas.
         cache: Whether to read the images once, here, and keep them in memory.
-        classes: As for `training`.
+        classes: As for `train_batches`.
         target_preprocessing: As `preprocessing`, for the target of a pair or the second domain.
             Default: the same.
 
@@ -315,7 +315,7 @@ def evaluation(
     Example:
         >>> from keras_arch import data
         >>> from keras_arch.preprocessing import Preprocessing
-        >>> test = data.evaluation(data.load("digits", "test"), Preprocessing((8, 8), 1), 100)
+        >>> test = data.eval_batches(data.load("digits", "test"), Preprocessing((8, 8), 1), 100)
         >>> [len(labels) for _, labels in test]
         [100, 100, 100, 59]
     """
@@ -325,11 +325,11 @@ def evaluation(
         raise ArgumentError(f"batch_size must be at least 1, got {batch_size}")
     if isinstance(dataset, Unpaired):
         dataset = dataset.zipped()
-    (part,), columns = reading.fitted(dataset, preprocessing, target_preprocessing)
+    (part,), columns = caching.fitted(dataset, preprocessing, target_preprocessing)
     _check_labels(columns, [], classes)
     examples = counting.count(part)
 
-    def normalize(values: Any, column: reading.Column) -> Any:
+    def normalize(values: Any, column: caching.Column) -> Any:
         if column.preprocessing is None:
             return values
         values = column.preprocessing.normalize(values)
@@ -344,7 +344,7 @@ def evaluation(
 
     with tf.device("CPU"):
         if cache:
-            (held,) = reading.hold([part], [examples])
+            (held,) = caching.cache_in_memory([part], [examples])
             batches = tf.data.Dataset.range(0, examples, batch_size).map(
                 lambda first: finish(*(column[first : first + batch_size] for column in held)),
                 num_parallel_calls=tf.data.AUTOTUNE,
@@ -353,7 +353,7 @@ def evaluation(
         else:
             batches = part.batch(batch_size)
             batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return ready(batches)
+        return prefetch(batches)
 
 
 def mean_image(dataset: Any, preprocessing: Preprocessing, per_pixel: bool) -> np.ndarray:
@@ -381,7 +381,7 @@ def mean_image(dataset: Any, preprocessing: Preprocessing, per_pixel: bool) -> n
     """
     scaled = dataclasses.replace(preprocessing, mean=0.0, std=1.0)
     total, count = np.zeros(preprocessing.input_shape), 0
-    (part, *_), _ = reading.fitted(dataset, scaled)
+    (part, *_), _ = caching.fitted(dataset, scaled)
     for images, *_ in counting.read(part.batch(256)):
         images = scaled.normalize(images).numpy()
         total += images.sum(axis=0, dtype=np.float64)
@@ -392,7 +392,7 @@ def mean_image(dataset: Any, preprocessing: Preprocessing, per_pixel: bool) -> n
     return (mean if per_pixel else mean.mean(axis=(0, 1))).astype(np.float32)
 
 
-def _check_sizes(columns: list[reading.Column], changes: tuple[Any, ...]) -> None:
+def _check_sizes(columns: list[caching.Column], changes: tuple[Any, ...]) -> None:
     """Images of a pair can be changed alike only where they are of one size."""
     sizes = [column.preprocessing.size for column in columns if column.preprocessing]
     if changes and len(set(sizes)) > 1 and columns[-1].domain == 0:
@@ -432,7 +432,7 @@ def _crop(changes: tuple[Any, ...], cache: bool) -> WindowCrop | None:
     return crop
 
 
-def _check_crop(crop: WindowCrop, columns: list[reading.Column], how: Preprocessing) -> None:
+def _check_crop(crop: WindowCrop, columns: list[caching.Column], how: Preprocessing) -> None:
     """Whole images are cut where there is one in each element."""
     if sum(column.preprocessing is not None for column in columns) > 1:
         raise ArgumentError(
@@ -442,7 +442,7 @@ def _check_crop(crop: WindowCrop, columns: list[reading.Column], how: Preprocess
     crop.check(how)
 
 
-def _check_labels(columns: list[reading.Column], mixers: list[int], classes: int | None) -> None:
+def _check_labels(columns: list[caching.Column], mixers: list[int], classes: int | None) -> None:
     """Labels can be written as shares of classes, and mixed, where there are some."""
     labelled = len(columns) == 2 and columns[1].preprocessing is None
     if classes is not None and not labelled:
@@ -460,7 +460,7 @@ def _folded(seed: Any, data: Any) -> Any:
     return tf.random.experimental.stateless_fold_in(seed, data, alg="philox")
 
 
-def ready(batches: Any) -> Any:
+def prefetch(batches: Any) -> Any:
     """Batches drawn ahead of their use, and shared out among hosts as they are."""
     import tensorflow as tf
 

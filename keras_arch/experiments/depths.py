@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch import config, data, files, models, pictures, presets, runs
+from keras_arch import api, config, data, files, models, presets, visualization
 from keras_arch.errors import ArgumentError, ConfigError, DataError, Interrupted, RunError
 
 # The published recipe, and where in the course of its iterations the learning rate falls.
@@ -95,7 +95,7 @@ def degradation(
         strategy: As in `keras_arch.distribute.strategy`.
         resume: Go on with the experiment in `out`: finished nets are left as they are, and the one
             under way goes on where it was. There may be more depths than before.
-        verbose: As in `keras_arch.runs.train`.
+        verbose: As in `keras_arch.train`.
 
     Returns:
         The curves and where everything is: `degradation.png`, `degradation.json`.
@@ -179,7 +179,7 @@ def draw(nets: Sequence[Curves], path: str | Path, *, title: str = "", caption: 
         ...     draw(nets, folder + "/errors.png").name
         'errors.png'
     """
-    figure = pictures.blank(width=10, height=5)
+    figure = visualization.blank(width=10, height=5)
     panels = figure.subplots(1, 2, sharey=True)
     colours = dict(zip(sorted({net.depth for net in nets}), _COLOURS, strict=False))
     epochs = max(len(net.test_error) for net in nets)
@@ -210,7 +210,7 @@ def draw(nets: Sequence[Curves], path: str | Path, *, title: str = "", caption: 
     panels[0].set_ylabel("error (%)")
     figure.suptitle(title, fontsize="medium", wrap=True)
     figure.supxlabel(caption, fontsize="x-small", color="dimgrey", wrap=True)
-    return pictures.save_figure(figure, path)
+    return visualization.save_figure(figure, path)
 
 
 def _checked_depths(depths: Sequence[int]) -> tuple[int, ...]:
@@ -318,11 +318,11 @@ def _begun(out: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[Non
 
 def _train(checked: config.Config, out: Path, *, resume: bool, **how: Any) -> None:
     """Train one net, or leave it when it is finished."""
-    directory = runs.RunDirectory(out)
+    directory = api.RunDirectory(out)
     if directory.metrics.exists():
         return
     try:
-        runs.train(checked, out, resume=resume and directory.config.exists(), **how)
+        api.train(checked, out, resume=resume and directory.config.exists(), **how)
     except Interrupted as error:
         raise Interrupted(
             f"{checked.name} was {error} (this net alone; the whole experiment goes on with the "
@@ -333,7 +333,7 @@ def _train(checked: config.Config, out: Path, *, resume: bool, **how: Any) -> No
 
 def _curves(checked: config.ClassifierConfig, out: Path) -> Curves:
     """What a finished run wrote down."""
-    with open(runs.RunDirectory(out).table, encoding="utf-8", newline="") as table:
+    with open(api.RunDirectory(out).table, encoding="utf-8", newline="") as table:
         rows = list(csv.DictReader(table))
 
     def errors(column: str) -> tuple[float, ...]:

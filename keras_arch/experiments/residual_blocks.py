@@ -16,10 +16,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_arch import blocks as layouts
-from keras_arch import data, files, pictures
+from keras_arch import data, files, visualization
+from keras_arch import layers as layouts
 from keras_arch.errors import ArgumentError, DataError
-from keras_arch.runs.opening import opened_with_card, trained_on
+from keras_arch.training.references import opened_with_card, trained_on
 
 _BATCH = 256
 _STAGES = ("tab:blue", "tab:green", "tab:orange", "tab:red")
@@ -120,7 +120,7 @@ def blocks(
         raise DataError(
             f"{source} has {len(classes) if classes else 'no'} classes, the model {outputs}"
         )
-    batches = data.evaluation(images, card.preprocessing, _BATCH)
+    batches = data.eval_batches(images, card.preprocessing, _BATCH)
     accuracy, found = measure(opened.model, batches)
     count = int(images.cardinality())
     kind, colon, path = source.partition(":")
@@ -285,7 +285,7 @@ def draw(
     places = np.arange(len(found))
     colours = [_STAGES[(block.stage - 1) % len(_STAGES)] for block in found]
     hatches = ["" if block.shortcut == "identity" else "///" for block in found]
-    figure = pictures.blank(width=float(np.clip(0.3 * len(found) + 2, 6, 16)), height=5.6)
+    figure = visualization.blank(width=float(np.clip(0.3 * len(found) + 2, 6, 16)), height=5.6)
     upper, lower = figure.subplots(2, 1, sharex=True)
     style = {"color": colours, "hatch": hatches, "edgecolor": "white", "linewidth": 0}
     upper.bar(places, [block.change for block in found], **style)
@@ -326,7 +326,7 @@ def draw(
     upper.legend(handles=named, fontsize="small", ncols=len(named), loc="upper center")
     lower.set_xlim(-0.8, len(found) - 0.2)
     figure.suptitle(title, fontsize="medium", wrap=True)
-    return pictures.save_figure(figure, path)
+    return visualization.save_figure(figure, path)
 
 
 def _branches(model: keras.Model, block: str) -> tuple[Any, Any]:
@@ -351,5 +351,5 @@ def _probe(model: keras.Model, names: Sequence[str]) -> keras.Model:
         f, s = (ops.cast(branch, "float32") for branch in _branches(model, name))
         products = [ops.sum(a * b, axis=(1, 2, 3)) for a, b in ((f, f), (s, s), (f, s))]
         sums[name] = ops.stack(products, axis=-1)
-    with layouts.room_for_deep_graphs():
+    with layouts.recursion_limit():
         return keras.Model(model.input, sums, name=f"{model.name}_probe")

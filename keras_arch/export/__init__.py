@@ -4,6 +4,6 @@ One module a format, each with one function that checks what it is given and fil
 `versions.py` numbers and places that folder.
 """
 
-from keras_arch.export.serving import saved_model
+from keras_arch.export.savedmodel import saved_model
 
 __all__ = ["saved_model"]

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_arch.data.imagefiles import pixels_of
+from keras_arch.data.image_files import pixels_of
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.trainers.inference import infer
 
@@ -141,7 +141,7 @@ def generator(
         model: From latents `(batch, size)` to images.
         preprocessing: What real images went through in training; its inverse gives pixels.
         size: Length of a latent.
-        distribution: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1), `"unit"` for U(0, 1).
+        distribution: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1), `"uniform01"` for U(0, 1).
 
     Returns:
         The signatures `serving_default` (input `latent`) and `generate` (`seed` and `count`).
@@ -320,7 +320,7 @@ def _draw(seed: tf.Tensor, count: tf.Tensor, size: int, distribution: str) -> tf
     draw = {"shape": tf.stack([count, size]), "seed": tf.stack([folded, 0])}
     if distribution == "normal":
         return tf.random.stateless_normal(**draw)
-    low = {"uniform": -1.0, "unit": 0.0}[distribution]
+    low = {"uniform": -1.0, "uniform01": 0.0}[distribution]
     return tf.random.stateless_uniform(**draw, minval=low, maxval=1.0)
 
 

@@ -6,8 +6,8 @@ A model directory and a repository have the same files: `config.json`, `metadata
 """
 
 from keras_arch.hub.card import Card
-from keras_arch.hub.fetching import Opened, load, open, pull, read_card
 from keras_arch.hub.layout import save
-from keras_arch.hub.publishing import push
+from keras_arch.hub.loading import LoadedModel, load, load_with_card, pull, read_card
+from keras_arch.hub.pushing import push
 
-__all__ = ["Card", "Opened", "load", "open", "pull", "push", "read_card", "save"]
+__all__ = ["Card", "LoadedModel", "load", "load_with_card", "pull", "push", "read_card", "save"]

@@ -24,7 +24,7 @@ _PIPELINES = {
 _DRAWS = {
     "normal": "normal((16, {size}))",
     "uniform": "uniform((16, {size}), -1.0, 1.0)",
-    "unit": "uniform((16, {size}), 0.0, 1.0)",
+    "uniform01": "uniform((16, {size}), 0.0, 1.0)",
 }
 _LISTED_CLASSES = 20
 _HUB_DATASET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
@@ -47,7 +47,7 @@ class Card:
             `None` for those of PASCAL VOC.
         labels: Names of the classes in the order of the outputs, or of the labels that a
             conditional generator takes, or `None`.
-        latent: For a generator `{"size": 100, "distribution": "normal", "uniform" or "unit"}`.
+        latent: For a generator `{"size": 100, "distribution": "normal", "uniform" or "uniform01"}`.
         description: Some sentences for the README.
         license: Identifier as the Hub knows it. Default `"apache-2.0"`.
         datasets: What it was trained on.
@@ -255,7 +255,7 @@ def readme(card: Card, *, samples: bool = False) -> str:
         >>> from keras_arch.preprocessing import Preprocessing
         >>> card = Card("digits", "CIFARResNet", {"depth": 20}, "image-classification",
         ...             Preprocessing(size=(8, 8), channels=1), repository="user/digits")
-        >>> 'keras_arch.hub.open("hf://user/digits")' in readme(card)
+        >>> 'keras_arch.hub.load_with_card("hf://user/digits")' in readme(card)
         True
     """
     sections = [
@@ -324,7 +324,7 @@ def _usage(card: Card) -> str:
         "import keras",
         "import keras_arch",
         "",
-        f'opened = keras_arch.hub.open("{place}"){note}',
+        f'opened = keras_arch.hub.load_with_card("{place}"){note}',
     ]
     if card.latent:
         draw = _DRAWS[card.latent["distribution"]].format(**card.latent)

@@ -287,12 +287,12 @@ def load_model(directory: Path, where: str) -> "keras.Model":
     """
     import keras
 
-    from keras_arch.blocks import room_for_deep_graphs
+    from keras_arch.layers import recursion_limit
 
     check_config(directory / "config.json", where)
     try:
         # A trained model is compiled by whoever trains it on; the optimizer is in training/.
-        with room_for_deep_graphs():
+        with recursion_limit():
             return keras.saving.load_model(str(directory), compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
@@ -324,11 +324,11 @@ def _check_model(model: Any) -> None:
 def _write_model(model: "keras.Model", directory: Path) -> None:
     import keras
 
-    from keras_arch.blocks import room_for_deep_graphs
+    from keras_arch.layers import recursion_limit
 
     if model.compiled:
         # Keras has no switch for leaving out the optimizer, which is twice the weights for Adam.
-        with room_for_deep_graphs():
+        with recursion_limit():
             bare = type(model).from_config(model.get_config())
         bare.set_weights(model.get_weights())
         model = bare

@@ -72,7 +72,7 @@ def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
     if not isinstance(reference, str) or not reference.strip():
         raise ArgumentError(f"a model is named by a text or a path, got {reference!r}")
     if reference.startswith(("hf://", "file:")):
-        return parse_address(reference)
+        return parse_uri(reference)
     if "://" in reference:
         raise ArgumentError(
             f"{reference!r} is not an address that is understood; write hf://user/repo, "
@@ -85,7 +85,7 @@ def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
     return _directory(path)
 
 
-def parse_address(address: str) -> Repository | Folder:
+def parse_uri(address: str) -> Repository | Folder:
     """Understand where to push to.
 
     Args:
@@ -99,8 +99,8 @@ def parse_address(address: str) -> Repository | Folder:
         ArgumentError: If the address has no such form.
 
     Example:
-        >>> from keras_arch.hub.references import parse_address
-        >>> str(parse_address("user/repo"))
+        >>> from keras_arch.hub.references import parse_uri
+        >>> str(parse_uri("user/repo"))
         'hf://user/repo'
     """
     if not isinstance(address, str):
@@ -157,7 +157,7 @@ def _preset(name: str) -> Repository | Folder:
     repository = presets.read(name).get("repository")
     if not repository:
         raise HubError(f"{name} has no published model yet; train it with: keras-arch train {name}")
-    return parse_address(repository)
+    return parse_uri(repository)
 
 
 def _directory(path: Path) -> Folder:

@@ -20,17 +20,17 @@ from keras_arch.metrics.evaluation import (
     FIGURES,
     LOWER_IS_BETTER,
     Evaluation,
-    GenerativeFigures,
+    GenerativeMetrics,
     evaluate,
 )
-from keras_arch.metrics.likelihood import ParzenEstimate, parzen_log_likelihood
-from keras_arch.metrics.membranes import (
+from keras_arch.metrics.isbi2012 import (
     pixel_error,
     rand_error,
     thinned,
     warped,
     warping_error,
 )
+from keras_arch.metrics.likelihood import ParzenEstimate, parzen_log_likelihood
 from keras_arch.metrics.neighbours import nearest
 from keras_arch.metrics.networks import Activations, FeatureNetwork, classifier, inception
 from keras_arch.metrics.scores import (
@@ -64,7 +64,7 @@ __all__ = [
     "FeatureNetwork",
     "FeatureStatistics",
     "FrequencyWeightedIU",
-    "GenerativeFigures",
+    "GenerativeMetrics",
     "InceptionScore",
     "KernelDistance",
     "MeanAccuracy",

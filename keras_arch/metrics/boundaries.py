@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from keras_arch.errors import ArgumentError
-from keras_arch.pixel_losses import IGNORE
+from keras_arch.losses.pixel import IGNORE
 
 
 def boundary_f_score(

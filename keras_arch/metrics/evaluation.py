@@ -34,7 +34,7 @@ class Evaluation:
         return f"{figures} ({self.description})"
 
 
-class GenerativeFigures:
+class GenerativeMetrics:
     """Figures of generated images, for calls after each epoch: real images are looked at once.
 
     Args:
@@ -53,7 +53,7 @@ class GenerativeFigures:
         ...     "mean", "pixels", "none", "none", lambda x: (x.mean((1, 2)), None)
         ... )
         >>> images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), "uint8")
-        >>> figures = GenerativeFigures(images, mean, ["fid", "precision"])
+        >>> figures = GenerativeMetrics(images, mean, ["fid", "precision"])
         >>> {name: round(value, 6) for name, value in figures(images).values.items()}
         {'fid': 0.0, 'precision': 1.0}
     """
@@ -156,7 +156,7 @@ def evaluate(
     *,
     seed: int | None = 0,
 ) -> Evaluation:
-    """Figures of generated against real images, once. For many calls: `GenerativeFigures`.
+    """Figures of generated against real images, once. For many calls: `GenerativeMetrics`.
 
     Args:
         generated: `uint8` images `(n, height, width, 1 or 3)`, or an iterable of such arrays.
@@ -169,7 +169,7 @@ def evaluate(
         Values by name, and the description that belongs beside them.
 
     Raises:
-        ArgumentError: As `GenerativeFigures`.
+        ArgumentError: As `GenerativeMetrics`.
 
     Example:
         >>> mean = FeatureNetwork(
@@ -179,4 +179,4 @@ def evaluate(
         >>> print(evaluate(images, images, mean, ["recall"]))
         recall 1 (mean: features of pixels; weights none; resize none; 40 real images, 40 generated)
     """
-    return GenerativeFigures(real, network, figures, seed=seed)(generated)
+    return GenerativeMetrics(real, network, figures, seed=seed)(generated)

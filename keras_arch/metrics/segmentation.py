@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_arch.errors import ArgumentError
-from keras_arch.pixel_losses import IGNORE
+from keras_arch.losses.pixel import IGNORE
 
 
 def pixel_confusion(

@@ -9,11 +9,12 @@ from typing import Any
 import keras
 
 from keras_arch import registry
-from keras_arch.blocks import trainable_parameters
 from keras_arch.errors import ArgumentError
+from keras_arch.layers import trainable_parameters
 from keras_arch.models.alexnet import AlexNet
 from keras_arch.models.cgan import CGANDiscriminator, CGANGenerator
 from keras_arch.models.cifar_resnet import CIFARResNet
+from keras_arch.models.common.features import features, keras_cv_backbone
 from keras_arch.models.cyclegan import CycleGANGenerator
 from keras_arch.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from keras_arch.models.fcn import FCN8s, FCN16s, FCN32s
@@ -23,7 +24,6 @@ from keras_arch.models.lapgan import LAPGANDiscriminator, LAPGANGenerator
 from keras_arch.models.patch_discriminator import PatchDiscriminator, receptive_field
 from keras_arch.models.pix2pix import Pix2PixGenerator, with_inference
 from keras_arch.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101, ResNet152
-from keras_arch.models.stages import features, keras_cv_backbone
 from keras_arch.models.unet import UNet, unet_output_size, unet_sizes
 from keras_arch.models.vgg import VGG11, VGG13, VGG16, VGG19
 

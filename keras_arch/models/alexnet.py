@@ -10,9 +10,9 @@ import math
 import keras
 from keras import layers, ops
 
-from keras_arch import blocks
+from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
-from keras_arch.models.head import check_input_shape, check_top, classify, without_top
+from keras_arch.models.common.heads import check_input_shape, check_top, classify, without_top
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -119,7 +119,7 @@ def AlexNet(
     chosen = VARIANTS[variant]
     torchvision = variant == "torchvision"
     check_top(include_top, pooling, classes, classifier_activation)
-    blocks.check_positive(units=units)
+    shared.check_positive(units=units)
     input_shape = check_input_shape(
         input_shape,
         default=(chosen.size, chosen.size, 3),
@@ -137,7 +137,7 @@ def AlexNet(
         x = layers.Activation("relu", name=f"relu{number}")(x)
         if number <= 2 and chosen.norm:
             k, alpha = chosen.norm
-            x = blocks.local_response_norm(x, f"norm{number}", k=k, alpha=alpha)
+            x = shared.local_response_norm(x, f"norm{number}", k=k, alpha=alpha)
         if number in (1, 2, 5):
             x = _pool(x, f"pool{number}", torchvision)
             # The same map under the name that all families give to the end of a stage.
@@ -187,7 +187,7 @@ def _pool(x, name, torchvision):
     """Overlapping windows; those that stick out count, except in PyTorch."""
     if torchvision:
         return layers.MaxPooling2D(3, strides=2, data_format="channels_last", name=name)(x)
-    return blocks.ceil_max_pool(x, 3, 2, name)
+    return shared.ceil_max_pool(x, 3, 2, name)
 
 
 def _dense(x, number, units, chosen, *, dropout_first):

@@ -14,7 +14,7 @@ import math
 import keras
 from keras import layers
 
-from keras_arch import blocks
+from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
 from keras_arch.models.gan import DISCRIMINATOR_RANGE, GENERATOR_RANGE
 from keras_arch.registry import register
@@ -31,7 +31,7 @@ DROPOUT = 0.5
     url=URL,
     default_input=(100,),
     parameters={"classes=10": 2_413_984},
-    latent={"paper": "unit"},
+    latent={"paper": "uniform01"},
 )
 def CGANGenerator(
     classes: int = 10,
@@ -73,8 +73,8 @@ def CGANGenerator(
         >>> [part.name for part in generator.inputs], generator.output_shape
         (['latent', 'label'], (None, 28, 28, 1))
     """
-    image_shape = blocks.check_image_shape(image_shape)
-    blocks.check_positive(
+    image_shape = shared.check_image_shape(image_shape)
+    shared.check_positive(
         latent_size=latent_size,
         latent_units=latent_units,
         label_units=label_units,
@@ -87,7 +87,7 @@ def CGANGenerator(
     # paper's; without it the noise of dropout is so much larger than the latent's that the trained
     # generator, sampled without dropout, gives one image a class.
     centred = layers.Rescaling(12**0.5, offset=-(3**0.5), name="unit_variance")(latent)
-    label, one_hot = blocks.label_input(classes)
+    label, one_hot = shared.label_input(classes)
     x = layers.Concatenate(name="latent_and_label")(
         [
             _hidden(centred, latent_units, dropout, "latent_hidden"),
@@ -99,7 +99,7 @@ def CGANGenerator(
         math.prod(image_shape), kernel_initializer=_uniform(GENERATOR_RANGE), name="pixels"
     )(x)
     x = layers.Reshape(image_shape, name="pixels_map")(x)
-    x = layers.Activation("sigmoid", dtype=blocks.output_dtype(), name="output")(x)
+    x = layers.Activation("sigmoid", dtype=shared.output_dtype(), name="output")(x)
     model = keras.Model([latent, label], x, name=name or "cgan_generator")
     return load_weights(model, weights, "CGANGenerator")
 
@@ -148,10 +148,10 @@ def CGANDiscriminator(
         >>> [part.name for part in discriminator.inputs], discriminator.output_shape
         (['image', 'label'], (None, 1))
     """
-    image_shape = blocks.check_image_shape(image_shape)
-    blocks.check_positive(image_units=image_units, label_units=label_units, joint_units=joint_units)
+    image_shape = shared.check_image_shape(image_shape)
+    shared.check_positive(image_units=image_units, label_units=label_units, joint_units=joint_units)
     image = keras.Input(image_shape, name="image")
-    label, one_hot = blocks.label_input(classes)
+    label, one_hot = shared.label_input(classes)
     x = layers.Flatten(data_format="channels_last", name="flatten")(image)
     x = layers.Concatenate(name="image_and_label")(
         [
@@ -163,7 +163,7 @@ def CGANDiscriminator(
     x = layers.Dense(
         1,
         kernel_initializer=_uniform(DISCRIMINATOR_RANGE),
-        dtype=blocks.output_dtype(),
+        dtype=shared.output_dtype(),
         name="logits",
     )(x)
     model = keras.Model([image, label], x, name=name or "cgan_discriminator")
@@ -179,7 +179,7 @@ def _hidden(x, units, dropout, name):
 
 def _maxout(x, units, pieces, name):
     initializer = _uniform(DISCRIMINATOR_RANGE)
-    x = blocks.maxout(x, units, pieces, name, kernel_initializer=initializer)
+    x = shared.maxout(x, units, pieces, name, kernel_initializer=initializer)
     return layers.Dropout(DROPOUT, name=f"{name}_dropout")(x)
 
 

@@ -9,8 +9,8 @@ norm: two halvings, residual blocks at a quarter of the size, two doublings. Its
 import keras
 from keras import layers, ops
 
-from keras_arch.blocks import instance_norm, output_dtype, reflect_pad
 from keras_arch.errors import ArgumentError
+from keras_arch.layers import instance_norm, output_dtype, reflect_pad
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 

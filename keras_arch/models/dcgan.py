@@ -5,7 +5,7 @@ Generative Adversarial Networks. Its four rules: strided convolutions instead of
 hidden dense layers; ReLU in the generator with a last tanh, LeakyReLU in the discriminator;
 batch norm everywhere except the generator's output and the discriminator's input.
 
-Two variants. `"port"` is the network of the PyTorch examples, which most people mean by DCGAN:
+Two variants. `"pytorch"` is the network of the PyTorch examples, which most people mean by DCGAN:
 4x4 kernels, 64 filters, latent N(0, 1). `"paper"` follows the authors' code: 5x5 kernels, 128
 filters, latent U(-1, 1), batch norm over each of the 4x4x1024 units of the projected latent.
 
@@ -19,7 +19,7 @@ import math
 import keras
 from keras import layers
 
-from keras_arch import blocks
+from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
@@ -29,8 +29,8 @@ PAPER = (
     "Generative Adversarial Networks (2015)"
 )
 URL = "https://arxiv.org/abs/1511.06434"
-FILTERS = {"port": 64, "paper": 128}
-LATENT = {"port": "normal", "paper": "uniform"}
+FILTERS = {"pytorch": 64, "paper": 128}
+LATENT = {"pytorch": "normal", "paper": "uniform"}
 IMAGE_SIZES = (16, 32, 64, 128, 256)
 # The widest layer of the paper's 64x64 networks. Larger images add layers of this width: to
 # double it further would put nine tenths of all parameters into the first layers.
@@ -44,9 +44,9 @@ SMALLEST_MAP = 4
     url=URL,
     default_input=(100,),
     parameters={
-        "variant='port'": 3_576_704,
+        "variant='pytorch'": 3_576_704,
         "variant='paper'": 18_885_760,
-        "variant='port', classes=10": 3_658_624,
+        "variant='pytorch', classes=10": 3_658_624,
     },
     latent=LATENT,
 )
@@ -54,7 +54,7 @@ def DCGANGenerator(
     image_size: int = 64,
     channels: int = 3,
     latent_size: int = 100,
-    variant: str = "port",
+    variant: str = "pytorch",
     filters: int | None = None,
     weights: Weights = None,
     synchronized: bool = False,
@@ -64,13 +64,13 @@ def DCGANGenerator(
     """DCGAN's generator: a latent is projected to 4x4 and doubled up to the image.
 
     Source: Radford et al. 2015, figure 1 (`variant="paper"`, 18,885,760 parameters); the DCGAN
-    of the PyTorch examples (`variant="port"`, 3,576,704 parameters).
+    of the PyTorch examples (`variant="pytorch"`, 3,576,704 parameters).
 
     Args:
         image_size: Side of the square image in pixels: 16, 32, 64, 128 or 256.
         channels: Channels of the image.
         latent_size: Length of the latent.
-        variant: `"port"` or `"paper"`.
+        variant: `"pytorch"` or `"paper"`.
         filters: Filters of the last hidden layer, doubled at each halving of the map up to 1024.
             Default 64 (port) or 128 (paper).
         weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
@@ -101,7 +101,7 @@ def DCGANGenerator(
     latent = keras.Input((latent_size,), name="latent")
     inputs = x = latent
     if classes is not None:
-        label, one_hot = blocks.label_input(classes)
+        label, one_hot = shared.label_input(classes)
         inputs = [latent, label]
         x = layers.Concatenate(name="latent_and_label")([latent, one_hot])
     x = layers.Dense(
@@ -120,7 +120,7 @@ def DCGANGenerator(
         x = _norm(f"stage{stage}_norm", synchronized)(x)
         x = layers.Activation("relu", name=f"stage{stage}")(x)
     x = _upsample(x, channels, variant, "output_conv")
-    x = layers.Activation("tanh", dtype=blocks.output_dtype(), name="output")(x)
+    x = layers.Activation("tanh", dtype=shared.output_dtype(), name="output")(x)
     model = keras.Model(inputs, x, name=name or "dcgan_generator")
     return load_weights(model, weights, "DCGANGenerator")
 
@@ -131,15 +131,15 @@ def DCGANGenerator(
     url=URL,
     default_input=(64, 64, 3),
     parameters={
-        "variant='port'": 2_765_568,
+        "variant='pytorch'": 2_765_568,
         "variant='paper'": 17_232_768,
-        "variant='port', classes=10": 2_807_552,
+        "variant='pytorch', classes=10": 2_807_552,
     },
 )
 def DCGANDiscriminator(
     image_size: int = 64,
     channels: int = 3,
-    variant: str = "port",
+    variant: str = "pytorch",
     filters: int | None = None,
     batch_norm: bool = True,
     weights: Weights = None,
@@ -150,12 +150,12 @@ def DCGANDiscriminator(
     """DCGAN's discriminator: strided convolutions down to 4x4, then one logit.
 
     Source: Radford et al. 2015, section 3 (`variant="paper"`, 17,232,768 parameters); the DCGAN
-    of the PyTorch examples (`variant="port"`, 2,765,568 parameters).
+    of the PyTorch examples (`variant="pytorch"`, 2,765,568 parameters).
 
     Args:
         image_size: Side of the square image in pixels: 16, 32, 64, 128 or 256.
         channels: Channels of the image.
-        variant: `"port"` or `"paper"`.
+        variant: `"pytorch"` or `"paper"`.
         filters: Filters of the first layer, doubled at each halving of the map up to 1024.
             Default 64 (port) or 128 (paper).
         batch_norm: `False` leaves batch norm out, for losses with a gradient penalty: the penalty
@@ -185,7 +185,7 @@ def DCGANDiscriminator(
     image = keras.Input((image_size, image_size, channels), name="image")
     inputs = x = image
     if classes is not None:
-        label, one_hot = blocks.label_input(classes)
+        label, one_hot = shared.label_input(classes)
         inputs = [image, label]
         x = layers.Concatenate(name="image_and_label")([image, _label_plane(one_hot, image_size)])
     for stage, width in enumerate(widths, start=1):
@@ -199,7 +199,7 @@ def DCGANDiscriminator(
         1,
         use_bias=False,
         kernel_initializer=_weights_init(),
-        dtype=blocks.output_dtype(),
+        dtype=shared.output_dtype(),
         name="logits",
     )(x)
     model = keras.Model(inputs, x, name=name or "dcgan_discriminator")
@@ -216,7 +216,7 @@ def _widths(image_size, channels, variant, filters):
     if not isinstance(channels, int) or channels < 1:
         raise ArgumentError(f"channels must be a positive whole number, got {channels!r}")
     if variant not in FILTERS:
-        raise ArgumentError(f"variant must be 'port' or 'paper', got {variant!r}")
+        raise ArgumentError(f"variant must be 'pytorch' or 'paper', got {variant!r}")
     filters = FILTERS[variant] if filters is None else filters
     if not isinstance(filters, int) or not 1 <= filters <= MAX_FILTERS:
         raise ArgumentError(f"filters must be 1 to {MAX_FILTERS}, got {filters!r}")
@@ -242,12 +242,12 @@ def _weights_init():
 
 def _norm(name, synchronized):
     gain = keras.initializers.RandomNormal(1.0, 0.02)
-    return blocks.batch_norm(name, synchronized=synchronized, gamma_initializer=gain)
+    return shared.batch_norm(name, synchronized=synchronized, gamma_initializer=gain)
 
 
 def _upsample(x, filters, variant, name):
     """Double height and width by a transposed convolution."""
-    port = variant == "port"
+    port = variant == "pytorch"
     x = layers.Conv2DTranspose(
         filters,
         4 if port else 5,
@@ -267,7 +267,7 @@ def _upsample(x, filters, variant, name):
 
 def _downsample(x, filters, variant, name):
     """Halve height and width by a convolution that pads every side alike."""
-    port = variant == "port"
+    port = variant == "pytorch"
     if not port:
         x = layers.ZeroPadding2D(2, data_format="channels_last", name=f"{name}_pad")(x)
     return layers.Conv2D(

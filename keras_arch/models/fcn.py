@@ -13,11 +13,11 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_arch import blocks
+from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
-from keras_arch.models import pixelwise
-from keras_arch.models.head import check_input_shape
-from keras_arch.models.surgery import bilinear_kernel, start_from
+from keras_arch.models.common import pixelwise
+from keras_arch.models.common.heads import check_input_shape
+from keras_arch.models.common.weights import bilinear_kernel, start_from
 from keras_arch.models.vgg import CONFIGURATIONS
 from keras_arch.registry import register
 from keras_arch.weights import Weights
@@ -289,7 +289,7 @@ def _fcn(
                 "as published"
             )
         units = 4096 if units is None else units
-        blocks.check_positive(units=units)
+        shared.check_positive(units=units)
         image, coarse, finer = _vgg(input_shape, CONFIGURATIONS[VGGS[backbone]], units)
         offsets, padding = OFFSETS[stride], "valid"
     else:
@@ -338,10 +338,10 @@ def _fcn(
         x = layers.Add(name=f"fuse_pool{number}")([x, other])
     x = enlarge(x, stride, "upscore" if stride == 32 else f"upscore{stride}")
     x = pixelwise.crop_to(x, image, offsets[-1], "crop")
-    x = layers.Identity(dtype=blocks.output_dtype(), name="logits")(x)
+    x = layers.Identity(dtype=shared.output_dtype(), name="logits")(x)
     x = pixelwise.probabilities(x, classifier_activation)
     usual = f"fcn{stride}s" + ("" if backbone == "VGG16" else f"_{backbone.lower()}")
-    with blocks.room_for_deep_graphs():
+    with shared.recursion_limit():
         model = keras.Model(image, x, name=name or usual)
     for layer, kernel in kernels.items():
         model.get_layer(layer).set_weights([kernel])
@@ -367,17 +367,17 @@ def _vgg(input_shape, column, units):
                 3,
                 # The first one is padded by 100 pixels already.
                 padding="valid" if stage == number == 1 else "same",
-                kernel_initializer=blocks.he_normal(),
+                kernel_initializer=shared.he_normal(),
                 data_format="channels_last",
                 name=f"conv{stage}_{number}",
             )(x)
             x = layers.Activation("relu", name=f"relu{stage}_{number}")(x)
-        x = maps[2**stage] = blocks.ceil_max_pool(x, 2, 2, f"pool{stage}")
+        x = maps[2**stage] = shared.ceil_max_pool(x, 2, 2, f"pool{stage}")
     for number, size in ((6, 7), (7, 1)):
         x = layers.Conv2D(
             units,
             size,
-            kernel_initializer=blocks.he_normal(),
+            kernel_initializer=shared.he_normal(),
             data_format="channels_last",
             name=f"fc{number}",
         )(x)

@@ -15,7 +15,7 @@ import math
 import keras
 from keras import layers
 
-from keras_arch import blocks
+from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
@@ -161,7 +161,7 @@ def GANGenerator(
     """
     recipe, image_shape = _checked(variant, image_shape)
     units = recipe.units if units is None else units
-    blocks.check_positive(latent_size=latent_size, units=units)
+    shared.check_positive(latent_size=latent_size, units=units)
     activation = recipe.output_activation if output_activation is None else output_activation
     if activation not in OUTPUT_ACTIVATIONS:
         raise ArgumentError(
@@ -188,7 +188,7 @@ def GANGenerator(
         name="pixels",
     )(x)
     x = layers.Reshape(image_shape, name="pixels_map")(x)
-    x = layers.Activation(activation, dtype=blocks.output_dtype(), name="output")(x)
+    x = layers.Activation(activation, dtype=shared.output_dtype(), name="output")(x)
     model = keras.Model(latent, x, name=name or "gan_generator")
     return load_weights(model, weights, "GANGenerator")
 
@@ -248,7 +248,7 @@ def GANDiscriminator(
     x = layers.Flatten(data_format="channels_last", name="flatten")(image)
     x = layers.Dropout(0.2, name="image_dropout")(x)
     for number in (1, 2):
-        x = blocks.maxout(
+        x = shared.maxout(
             x,
             units,
             pieces,
@@ -261,7 +261,7 @@ def GANDiscriminator(
         1,
         kernel_initializer=_initializer("uniform", DISCRIMINATOR_RANGE),
         kernel_constraint=_constraint(recipe),
-        dtype=blocks.output_dtype(),
+        dtype=shared.output_dtype(),
         name="logits",
     )(x)
     model = keras.Model(image, x, name=name or "gan_discriminator")
@@ -273,7 +273,7 @@ def _checked(variant, image_shape):
     if variant not in _RECIPES:
         raise ArgumentError(f"variant must be one of {', '.join(_RECIPES)}, got {variant!r}")
     recipe = _RECIPES[variant]
-    return recipe, blocks.check_image_shape(image_shape or recipe.image_shape)
+    return recipe, shared.check_image_shape(image_shape or recipe.image_shape)
 
 
 def _initializer(kind, scale):

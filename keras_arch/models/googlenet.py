@@ -7,9 +7,9 @@ A. Rabinovich: Going Deeper with Convolutions.
 import keras
 from keras import layers
 
-from keras_arch import blocks
+from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
-from keras_arch.models.head import check_input_shape, check_top, classify, without_top
+from keras_arch.models.common.heads import check_input_shape, check_top, classify, without_top
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -123,7 +123,7 @@ def GoogLeNet(
     image = keras.Input(input_shape, name="image")
     x = convolution(image, 64, 7, "conv1", stride=2)
     x = layers.Identity(name="stem")(x)
-    x = blocks.ceil_max_pool(x, 3, 2, "pool1")
+    x = shared.ceil_max_pool(x, 3, 2, "pool1")
     if paper:
         x = _norm(x, "norm1")
     x = convolution(x, 64, 1, "conv2_reduce")
@@ -131,7 +131,7 @@ def GoogLeNet(
     if paper:
         x = _norm(x, "norm2")
     x = layers.Identity(name="stage1")(x)
-    x = blocks.ceil_max_pool(x, 3, 2, "pool2")
+    x = shared.ceil_max_pool(x, 3, 2, "pool2")
     heads = []
     for module, filters in MODULES.items():
         x = _inception(x, filters, f"inception_{module}", paper, convolution)
@@ -148,10 +148,10 @@ def GoogLeNet(
             # The same map under the name that all families give to the end of a stage.
             x = layers.Identity(name=f"stage{int(module[0]) - 1}")(x)
         if module == "3b":
-            x = blocks.ceil_max_pool(x, 3, 2, "pool3")
+            x = shared.ceil_max_pool(x, 3, 2, "pool3")
         if module == "4e":
             # torchvision's windows of the last pooling are 2x2.
-            x = blocks.ceil_max_pool(x, 3 if paper else 2, 2, "pool4")
+            x = shared.ceil_max_pool(x, 3 if paper else 2, 2, "pool4")
     if include_top:
         x = layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
         x = layers.Dropout(0.4 if paper else 0.2, name="drop")(x)
@@ -183,7 +183,7 @@ def _convolution(x, filters, kernel, stride, name, variant, synchronized):
         name=f"{name}_conv",
     )(x)
     if not paper:
-        x = blocks.batch_norm(
+        x = shared.batch_norm(
             f"{name}_norm", synchronized=synchronized, epsilon=TORCHVISION_EPSILON
         )(x)
     return layers.Activation("relu", name=name)(x)
@@ -198,7 +198,7 @@ def _start(variant):
 
 def _norm(x, name):
     """Local response normalisation as in bvlc_googlenet: Caffe divides alpha by the channels."""
-    return blocks.local_response_norm(x, name, k=1.0, alpha=1e-4 / 5)
+    return shared.local_response_norm(x, name, k=1.0, alpha=1e-4 / 5)
 
 
 def _inception(x, filters, name, paper, convolution):

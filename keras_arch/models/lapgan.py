@@ -14,7 +14,7 @@ discriminator); the code's default for the convolutions is 128 filters, 64 is en
 import keras
 from keras import layers, ops
 
-from keras_arch import blocks
+from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
@@ -92,7 +92,7 @@ def LAPGANGenerator(
         ['noise', 'coarse', 'label']
     """
     sizes = _checked(sizes, channels, classes)
-    blocks.check_positive(latent_size=latent_size, filters=filters, units=units)
+    shared.check_positive(latent_size=latent_size, filters=filters, units=units)
 
     ends = [latent_size]
     for size in sizes[1:]:
@@ -113,7 +113,7 @@ def LAPGANGenerator(
         )(x)
         residual = _finer_level(size, channels, classes, filters)([noise, coarse, *label])
         x = layers.Add(name=f"image{size}")([coarse, residual])
-    x = layers.Activation("hard_tanh", dtype=blocks.output_dtype(), name="output")(x)
+    x = layers.Activation("hard_tanh", dtype=shared.output_dtype(), name="output")(x)
     inputs = [latent, *label] if label else latent
     model = keras.Model(inputs, x, name=name or "lapgan_generator")
     return load_weights(model, weights, "LAPGANGenerator")
@@ -177,13 +177,13 @@ def LAPGANDiscriminator(
         ['image', 'coarse', 'label']
     """
     sizes = _checked(sizes, channels, classes)
-    blocks.check_positive(filters=filters, units=units)
+    shared.check_positive(filters=filters, units=units)
     if size not in sizes:
         raise ArgumentError(
             f"size must be one of the levels' sizes {', '.join(map(str, sizes))}, got {size!r}"
         )
     image = keras.Input((size, size, channels), name="image")
-    label, one_hot = (None, None) if classes is None else blocks.label_input(classes)
+    label, one_hot = (None, None) if classes is None else shared.label_input(classes)
     inputs = [image]
     if size == sizes[0]:
         x = layers.Flatten(data_format="channels_last", name="flatten")(image)
@@ -201,7 +201,7 @@ def LAPGANDiscriminator(
         x = _convolution(x, filters, 5, "stage2", activation="relu", padding="valid", strides=2)
         x = layers.Flatten(data_format="channels_last", name="flatten")(x)
         x = layers.Dropout(DROPOUT, name="stage2_dropout")(x)
-    x = _dense(x, 1, "logits", dtype=blocks.output_dtype())
+    x = _dense(x, 1, "logits", dtype=shared.output_dtype())
     inputs += [] if classes is None else [label]
     model = keras.Model(
         inputs if inputs[1:] else image, x, name=name or f"lapgan_discriminator{size}"
@@ -220,21 +220,21 @@ def _checked(sizes, channels, classes):
         raise ArgumentError(
             f"sizes after the first must be {SMALLEST_REFINED} pixels or more, got {sizes!r}"
         )
-    blocks.check_positive(channels=channels)
+    shared.check_positive(channels=channels)
     if classes is not None:
-        blocks.check_positive(classes=classes)
+        shared.check_positive(classes=classes)
     return tuple(sizes)
 
 
 def _coarsest_level(size, channels, classes, latent_size, units):
     """A perceptron from latent and label to the smallest image."""
     latent = keras.Input((latent_size,), name="latent")
-    label, one_hot = (None, None) if classes is None else blocks.label_input(classes)
+    label, one_hot = (None, None) if classes is None else shared.label_input(classes)
     x = _joined(latent, one_hot, "latent_and_label")
     x = _dense(x, units, "hidden1", activation="relu")
     x = _dense(x, units, "hidden2", activation="relu")
-    x = _dense(x, size * size * channels, "pixels", dtype=blocks.output_dtype())
-    x = layers.Reshape((size, size, channels), dtype=blocks.output_dtype(), name="output")(x)
+    x = _dense(x, size * size * channels, "pixels", dtype=shared.output_dtype())
+    x = layers.Reshape((size, size, channels), dtype=shared.output_dtype(), name="output")(x)
     inputs = latent if classes is None else [latent, label]
     return keras.Model(inputs, x, name=f"level{size}")
 
@@ -245,13 +245,13 @@ def _finer_level(size, channels, classes, filters):
     coarse = keras.Input((size, size, channels), name="coarse")
     inputs, planes = [noise, coarse], [noise, coarse]
     if classes is not None:
-        label, one_hot = blocks.label_input(classes)
+        label, one_hot = shared.label_input(classes)
         inputs.append(label)
         planes.append(_label_plane(one_hot, size))
     x = layers.Concatenate(name="planes")(planes)
     x = _convolution(x, filters, 7, "stage1", activation="relu")
     x = _convolution(x, filters, 7, "stage2", activation="relu")
-    x = _convolution(x, channels, 5, "output", dtype=blocks.output_dtype())
+    x = _convolution(x, channels, 5, "output", dtype=shared.output_dtype())
     return keras.Model(inputs, x, name=f"level{size}")
 
 

@@ -10,7 +10,7 @@ CycleGAN (Zhu et al. 2017) has the same network with instance norm on one image.
 import keras
 from keras import layers
 
-from keras_arch import blocks
+from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
@@ -192,13 +192,13 @@ def _convolution(x, filters, kernel, *, stride, bias, name):
         use_bias=bias,
         kernel_initializer=keras.initializers.RandomNormal(0.0, 0.02),
         data_format="channels_last",
-        dtype=blocks.output_dtype() if name == "logits" else None,
+        dtype=shared.output_dtype() if name == "logits" else None,
         name=name,
     )(x)
 
 
 def _norm(name, norm, synchronized):
     if norm == "instance":
-        return blocks.instance_norm(name)
+        return shared.instance_norm(name)
     gain = keras.initializers.RandomNormal(1.0, 0.02)
-    return blocks.batch_norm(name, synchronized=synchronized, gamma_initializer=gain)
+    return shared.batch_norm(name, synchronized=synchronized, gamma_initializer=gain)

@@ -14,7 +14,7 @@ generator uses is therefore an argument, and part of the model.
 import keras
 from keras import layers, ops
 
-from keras_arch import blocks
+from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
@@ -131,7 +131,7 @@ def Pix2PixGenerator(
             x = layers.Concatenate(name=f"up{level}_skip")([maps[-1 - level], x])
     x = layers.Activation("relu", name=f"up{halvings}_activation")(x)
     x = layers.Conv2DTranspose(output_channels, name="output_conv", **_halving())(x)
-    x = layers.Activation("tanh", dtype=blocks.output_dtype(), name="output")(x)
+    x = layers.Activation("tanh", dtype=shared.output_dtype(), name="output")(x)
     model = keras.Model(image, x, name=name or f"pix2pix_{variant}")
     return load_weights(model, weights, "Pix2PixGenerator")
 
@@ -221,8 +221,8 @@ def _halving():
 def _norm(x, name, inference_norm, synchronized):
     gain = keras.initializers.RandomNormal(1.0, 0.02)
     if inference_norm == "moving":
-        return blocks.batch_norm(name, synchronized=synchronized, gamma_initializer=gain)(x)
-    norm = blocks.instance_norm(name, affine=True, gamma_initializer=gain)
+        return shared.batch_norm(name, synchronized=synchronized, gamma_initializer=gain)(x)
+    norm = shared.instance_norm(name, affine=True, gamma_initializer=gain)
     if inference_norm == "instance":
         return norm(x)
     # The images of a batch below each other are one image, whose statistics are the batch's. Batch

@@ -6,11 +6,11 @@ K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition.
 import keras
 from keras import layers
 
-from keras_arch import blocks
+from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
-from keras_arch.models.head import add_classifier, check_input_shape, check_top
-from keras_arch.models.residual import convolution
-from keras_arch.models.residual import shortcut as residual_shortcut
+from keras_arch.models.common.heads import add_classifier, check_input_shape, check_top
+from keras_arch.models.common.residual import convolution
+from keras_arch.models.common.residual import shortcut as residual_shortcut
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -431,9 +431,9 @@ def _resnet(
         pooling=pooling,
         classes=classes,
         activation=classifier_activation,
-        kernel_initializer=blocks.he_normal(),
+        kernel_initializer=shared.he_normal(),
     )
-    with blocks.room_for_deep_graphs():
+    with shared.recursion_limit():
         model = keras.Model(
             image, output, name=name or f"{'resnet' if residual else 'plain'}{depth}"
         )

@@ -16,10 +16,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_arch import blocks
+from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
-from keras_arch.models import pixelwise
-from keras_arch.models.head import check_input_shape
+from keras_arch.models.common import pixelwise
+from keras_arch.models.common.heads import check_input_shape
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -120,10 +120,10 @@ def UNet(
     _check(padding, up, dropout, encoder, encoder_arguments, encoder_weights)
     pixelwise.check_classes(classes, classifier_activation)
     if depth is not None:
-        blocks.check_positive(depth=depth)
+        shared.check_positive(depth=depth)
     if filters is None:
         filters = 64 if encoder is None else 16
-    blocks.check_positive(filters=filters)
+    shared.check_positive(filters=filters)
     side = _usual_side(padding, depth or 4, up)
     # More than the channels of an image that come first by mistake.
     minimum = 5 if padding == "valid" else min(5, 2 ** (depth or 4))
@@ -149,13 +149,13 @@ def UNet(
     x = layers.Conv2D(
         classes,
         1,
-        kernel_initializer=blocks.he_normal(),
+        kernel_initializer=shared.he_normal(),
         data_format="channels_last",
-        dtype=blocks.output_dtype(),
+        dtype=shared.output_dtype(),
         name="logits",
     )(x)
     x = pixelwise.probabilities(x, classifier_activation)
-    with blocks.room_for_deep_graphs():
+    with shared.recursion_limit():
         model = keras.Model(
             image, x, name=name or f"unet{'_' + encoder.lower() if encoder else ''}"
         )
@@ -185,7 +185,7 @@ def unet_output_size(size: int, depth: int = 4, up: str = "deconvolution") -> in
         Traceback (most recent call last):
         keras_arch.errors.ArgumentError: an unpadded U-Net of depth 4 takes 188 + 16k pixels a ...
     """
-    blocks.check_positive(size=size, depth=depth)
+    shared.check_positive(size=size, depth=depth)
     _check_up(up)
     walked = _walk(size, depth, up)
     if walked is None:
@@ -208,7 +208,7 @@ def unet_sizes(limit: int, depth: int = 4, up: str = "deconvolution") -> list[in
         >>> unet_sizes(240)
         [188, 204, 220, 236]
     """
-    blocks.check_positive(limit=limit, depth=depth)
+    shared.check_positive(limit=limit, depth=depth)
     _check_up(up)
     return list(range(_least(depth, up), limit + 1, 2**depth))
 
@@ -229,12 +229,12 @@ class _Style:
             3,
             padding=self.padding,
             use_bias=not self.batch_norm,
-            kernel_initializer=blocks.he_normal(),
+            kernel_initializer=shared.he_normal(),
             data_format="channels_last",
             name=convolution,
         )(x)
         if self.batch_norm:
-            x = blocks.batch_norm(norm, synchronized=self.synchronized)(x)
+            x = shared.batch_norm(norm, synchronized=self.synchronized)(x)
         return layers.Activation("relu", name=relu)(x)
 
     def double(self, x, filters, name, end):
@@ -259,7 +259,7 @@ class _Style:
         x = layers.Conv2D(
             filters,
             1,
-            kernel_initializer=blocks.he_normal(),
+            kernel_initializer=shared.he_normal(),
             data_format="channels_last",
             name=f"{name}_reduce",
         )(x)

@@ -6,9 +6,9 @@ K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Imag
 import keras
 from keras import layers
 
-from keras_arch import blocks
+from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
-from keras_arch.models.head import check_input_shape, check_top, classify, without_top
+from keras_arch.models.common.heads import check_input_shape, check_top, classify, without_top
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -326,7 +326,7 @@ def _vgg(
             f"variant of VGG{depth} must be {' or '.join(map(repr, offered))}, got {variant!r}"
         )
     check_top(include_top, pooling, classes, classifier_activation)
-    blocks.check_positive(units=units)
+    shared.check_positive(units=units)
     input_shape = check_input_shape(
         input_shape, default=(224, 224, 3), minimum=LEAST_SIZE, dynamic=not include_top
     )
@@ -344,10 +344,10 @@ def _vgg(
             )(x)
             if batch_norm:
                 norm = f"conv{stage}_{number}_norm"
-                x = blocks.batch_norm(norm, synchronized=synchronized)(x)
+                x = shared.batch_norm(norm, synchronized=synchronized)(x)
             x = layers.Activation("relu", name=f"relu{stage}_{number}")(x)
             if variant == "A-LRN" and stage == 1:
-                x = blocks.local_response_norm(x, "norm1")
+                x = shared.local_response_norm(x, "norm1")
         x = layers.MaxPooling2D(2, data_format="channels_last", name=f"pool{stage}")(x)
         # The same map under the name that all families give to the end of a stage.
         x = layers.Identity(name=f"stage{stage}")(x)

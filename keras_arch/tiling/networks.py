@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from keras_arch.errors import ArgumentError
-from keras_arch.models.stages import coarsest_stride
+from keras_arch.models.common.features import coarsest_stride
 
 # Outputs of a network with several, in the order in which they are looked for.
 _NAMES = ("probabilities", "logits")

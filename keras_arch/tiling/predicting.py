@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch import blocks
+from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tiling.choosing import OVERLAP, tile_for
@@ -88,7 +88,7 @@ def predict(
         >>> predict(model, np.zeros((100, 70)), what="classes", progress=False).shape
         (100, 70)
     """
-    blocks.check_positive(batch_size=batch_size)
+    shared.check_positive(batch_size=batch_size)
     if what not in WHAT:
         raise ArgumentError(f"what must be {' or '.join(map(repr, WHAT))}, got {what!r}")
     network = network_of(model)
@@ -263,7 +263,7 @@ def _preparation(preprocessing: Any, channels: int) -> Callable[[np.ndarray], np
 def _multiple(network: Network, multiple: int | None, tile: Size, output: Size) -> int:
     if multiple is None:
         multiple = network.multiple
-    blocks.check_positive(multiple=multiple)
+    shared.check_positive(multiple=multiple)
     if min(output) < multiple:
         least = max(
             side + multiple * -(-(multiple - inner) // multiple)

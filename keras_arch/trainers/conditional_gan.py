@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_arch.errors import ArgumentError
+from keras_arch.trainers.adversarial import Tensors
 from keras_arch.trainers.gan import GAN, sample
-from keras_arch.trainers.players import Tensors
 
 
 @keras.saving.register_keras_serializable("keras_arch")
@@ -23,7 +23,7 @@ class ConditionalGAN(GAN):
         discriminator: From `[image, label]` to logits; positive says real and of that class.
         classes: Number of classes.
         latent: Distribution of the latent: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1),
-            `"unit"` for U(0, 1).
+            `"uniform01"` for U(0, 1).
         seed: Seed of the latents drawn in training, or `None` to draw one.
         name: Name of the trainer.
 
@@ -36,7 +36,7 @@ class ConditionalGAN(GAN):
         ...     models.CGANGenerator(classes=10, image_shape=(8, 8, 1)),
         ...     models.CGANDiscriminator(classes=10, image_shape=(8, 8, 1)),
         ...     classes=10,
-        ...     latent="unit",
+        ...     latent="uniform01",
         ... )
         >>> gan.compile("sgd", "sgd")
         >>> images, labels = np.zeros((8, 8, 8, 1), "float32"), np.arange(8)
@@ -81,12 +81,12 @@ class ConditionalGAN(GAN):
             ArgumentError: If `count` is not positive or a label is outside the classes.
         """
         labels = class_labels(count, self.classes, labels)
-        generator = self.in_use(self.generator)
+        generator = self.ema_network(self.generator)
         return sample(generator, count, seed, self.latent, batch_size, labels)
 
-    def expected(self) -> dict[str, tuple[int | None, ...]]:
+    def input_spec(self) -> dict[str, tuple[int | None, ...]]:
         """Images of the discriminator's shape, each with its label."""
-        return super().expected() | {"label": ()}
+        return super().input_spec() | {"label": ()}
 
     def unpack(self, data: Any) -> Tensors:
         """A batch as a dictionary, its labels checked."""

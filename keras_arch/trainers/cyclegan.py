@@ -8,23 +8,23 @@ from keras import ops
 
 from keras_arch import losses
 from keras_arch.errors import ArgumentError
-from keras_arch.trainers.image_pool import ImagePool
-from keras_arch.trainers.pix2pix import translate
-from keras_arch.trainers.players import (
+from keras_arch.trainers.adversarial import (
+    AdversarialTrainer,
     Noise,
     Player,
-    PlayersTrainer,
     Tensors,
     Values,
     compiled_optimizer,
     serialized,
 )
+from keras_arch.trainers.image_pool import ImagePool
+from keras_arch.trainers.pix2pix import translate
 
 LOSSES = ("lsgan", "non_saturating", "minimax", "hinge")
 
 
 @keras.saving.register_keras_serializable("keras_arch")
-class CycleGAN(PlayersTrainer):
+class CycleGAN(AdversarialTrainer):
     """Trains two generators, from one kind of image to another and back, in `model.fit`.
 
     Source: Zhu et al. 2017, "Unpaired Image-to-Image Translation using Cycle-Consistent
@@ -181,7 +181,7 @@ class CycleGAN(PlayersTrainer):
             A `float32` array `(count, height, width, channels)` in the generator's range.
         """
         network = self.generator_back if backward else self.generator
-        return translate(self.in_use(network), images, batch_size)
+        return translate(self.ema_network(network), images, batch_size)
 
     # The game.
 
@@ -206,9 +206,12 @@ class CycleGAN(PlayersTrainer):
         """What the pools choose by."""
         if not self.pool_size:
             return {}
-        return {"other_numbers": Noise((2,), "unit"), "image_numbers": Noise((2,), "unit")}
+        return {
+            "other_numbers": Noise((2,), "uniform01"),
+            "image_numbers": Noise((2,), "uniform01"),
+        }
 
-    def produce(self, tensors: Tensors, training: bool) -> Tensors:
+    def shared_forward(self, tensors: Tensors, training: bool) -> Tensors:
         """Both kinds translated, translated back and, for the identity terms, left alone."""
         # Not `training=False`, which would overrule what a generator keeps at inference.
         mode = training or None
@@ -227,11 +230,11 @@ class CycleGAN(PlayersTrainer):
             made |= {"same_image": back(image), "same_other": forth(other)}
         return made
 
-    def expected(self) -> dict[str, tuple[int | None, ...]]:
+    def input_spec(self) -> dict[str, tuple[int | None, ...]]:
         """Both kinds of image."""
         return {"image": _made(self.generator_back), "other": _made(self.generator)}
 
-    def made(self) -> dict[str, keras.Model]:
+    def output_networks(self) -> dict[str, keras.Model]:
         """Each generator makes images like those of the other kind."""
         return {"image": self.generator_back, "other": self.generator}
 

@@ -7,14 +7,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_arch import diff_augment as augmentation
 from keras_arch import losses
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import LATENTS
-from keras_arch.trainers.players import (
+from keras_arch.trainers import diff_augment as augmentation
+from keras_arch.trainers.adversarial import (
+    AdversarialTrainer,
     Noise,
     Player,
-    PlayersTrainer,
     Tensors,
     Values,
     compiled_optimizer,
@@ -26,7 +26,7 @@ _log = logging.getLogger("keras_arch")
 
 
 @keras.saving.register_keras_serializable("keras_arch")
-class GAN(PlayersTrainer):
+class GAN(AdversarialTrainer):
     """Trains a generator against a discriminator in `model.fit`.
 
     Source: Goodfellow et al. 2014, "Generative Adversarial Nets", algorithm 1.
@@ -35,7 +35,7 @@ class GAN(PlayersTrainer):
         generator: From a latent `(batch, latent_size)` to images.
         discriminator: From images to logits `(batch, 1)` or a map of them; positive says real.
         latent: Distribution of the latent: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1),
-            `"unit"` for U(0, 1).
+            `"uniform01"` for U(0, 1).
         seed: Seed of the latents drawn in training, or `None` to draw one.
         name: Name of the trainer.
 
@@ -175,7 +175,7 @@ class GAN(PlayersTrainer):
         Raises:
             ArgumentError: If `count` is not positive.
         """
-        return sample(self.in_use(self.generator), count, seed, self.latent, batch_size)
+        return sample(self.ema_network(self.generator), count, seed, self.latent, batch_size)
 
     # The game.
 
@@ -196,23 +196,25 @@ class GAN(PlayersTrainer):
         """A latent, and where the gradient penalty is taken between real and generated."""
         noise = {"latent": Noise(_shape(self.generator.inputs[0]), self.latent)}
         if losses.adversarial(self.loss_name).penalty:
-            noise["mix"] = Noise((1,) * len(_shape(self.discriminator.inputs[0])), "unit")
+            noise["mix"] = Noise((1,) * len(_shape(self.discriminator.inputs[0])), "uniform01")
         if self.diff_augment:
-            numbers = augmentation.noise(self.diff_augment, self.expected()["image"])
+            numbers = augmentation.noise(self.diff_augment, self.input_spec()["image"])
             for of in ("real", "fake", "generated"):
-                noise |= {f"{name}_{of}": Noise(shape, "unit") for name, shape in numbers.items()}
+                noise |= {
+                    f"{name}_{of}": Noise(shape, "uniform01") for name, shape in numbers.items()
+                }
         return noise
 
-    def produce(self, tensors: Tensors, training: bool) -> Tensors:
+    def shared_forward(self, tensors: Tensors, training: bool) -> Tensors:
         """Generated images."""
         latent = self._with_condition(tensors["latent"], tensors)
         return {"fake": self.generator(latent, training=training)}
 
-    def expected(self) -> dict[str, tuple[int | None, ...]]:
+    def input_spec(self) -> dict[str, tuple[int | None, ...]]:
         """Images of the discriminator's shape."""
         return {"image": _shape(self.discriminator.inputs[0])}
 
-    def made(self) -> dict[str, keras.Model]:
+    def output_networks(self) -> dict[str, keras.Model]:
         """The generator makes images like the data's."""
         return {"image": self.generator}
 
@@ -236,7 +238,7 @@ class GAN(PlayersTrainer):
         """Images as the discriminator sees them in training: through the augmentation."""
         if not self.diff_augment or not training:
             return images
-        names = augmentation.noise(self.diff_augment, self.expected()["image"])
+        names = augmentation.noise(self.diff_augment, self.input_spec()["image"])
         numbers = {name: tensors[f"{name}_{of}"] for name in names}
         return augmentation.apply(self.diff_augment, images, numbers)
 
@@ -297,7 +299,7 @@ def sample(
         generator: From a latent `(batch, latent_size)`, or a latent and a label, to images.
         count: How many.
         seed: The same seed gives the same images; `None` gives new ones.
-        latent: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1), `"unit"` for U(0, 1).
+        latent: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1), `"uniform01"` for U(0, 1).
         batch_size: Images in one forward.
         labels: For a conditional generator, one whole number an image.
 

@@ -9,20 +9,20 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_arch import losses, schedules
+from keras_arch import losses, optimizers
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import LATENTS
-from keras_arch.trainers.conditional_gan import class_labels
-from keras_arch.trainers.gan import sample
-from keras_arch.trainers.players import (
+from keras_arch.trainers.adversarial import (
+    AdversarialTrainer,
     Noise,
     Player,
-    PlayersTrainer,
     Tensors,
     Values,
     compiled_optimizer,
     serialized,
 )
+from keras_arch.trainers.conditional_gan import class_labels
+from keras_arch.trainers.gan import sample
 
 LOSSES = ("non_saturating", "minimax", "lsgan", "hinge")
 # Updates an epoch of the authors' code: 45,000 images, 64 of them in each batch of 128.
@@ -30,7 +30,7 @@ UPDATES_PER_EPOCH = 704
 
 
 @keras.saving.register_keras_serializable("keras_arch")
-class LAPGAN(PlayersTrainer):
+class LAPGAN(AdversarialTrainer):
     """Trains a generator and a discriminator for each level of a Laplacian pyramid at once.
 
     Source: Denton et al. 2015, "Deep Generative Image Models using a Laplacian Pyramid of
@@ -48,7 +48,7 @@ class LAPGAN(PlayersTrainer):
             each with the label where there is one; positive says real.
         classes: Number of classes of networks that take labels, or `None`.
         latent: Distribution of the latent: `"uniform"` for U(-1, 1) (the authors'), `"normal"`
-            for N(0, 1), `"unit"` for U(0, 1).
+            for N(0, 1), `"uniform01"` for U(0, 1).
         seed: Seed of the latents drawn in training, or `None` to draw one.
         name: Name of the trainer.
 
@@ -175,7 +175,7 @@ class LAPGAN(PlayersTrainer):
         """
         if self.classes is not None:
             labels = class_labels(count, self.classes, labels)
-        generator = self.in_use(self.generator)
+        generator = self.ema_network(self.generator)
         return sample(generator, count, seed, self.latent, batch_size, labels)
 
     def pyramid(self, images: Any) -> Tensors:
@@ -209,7 +209,7 @@ class LAPGAN(PlayersTrainer):
         """The latent of all levels."""
         return {"latent": Noise(tuple(self.generator.inputs[0].shape[1:]), self.latent)}
 
-    def produce(self, tensors: Tensors, training: bool) -> Tensors:
+    def shared_forward(self, tensors: Tensors, training: bool) -> Tensors:
         """The pyramid of the real images, and what each level makes of the image below."""
         made = self.pyramid(tensors["image"])
         first = 0
@@ -222,12 +222,12 @@ class LAPGAN(PlayersTrainer):
             made[f"fake{size}"] = level(given if len(given) > 1 else given[0], training=training)
         return made
 
-    def expected(self) -> dict[str, tuple[int | None, ...]]:
+    def input_spec(self) -> dict[str, tuple[int | None, ...]]:
         """Images of the generator's shape, each with its label where there are classes."""
         labels = {} if self.classes is None else {"label": ()}
         return {"image": tuple(self.generator.output_shape[1:])} | labels
 
-    def made(self) -> dict[str, keras.Model]:
+    def output_networks(self) -> dict[str, keras.Model]:
         """The generator makes images like the data's."""
         return {"image": self.generator}
 
@@ -353,9 +353,9 @@ def authors_optimizer(player: str = "") -> keras.optimizers.Optimizer:
         >>> round(float(authors_optimizer().learning_rate), 6)
         0.02
     """
-    return schedules.ScheduledSGD(
-        schedules.FlooredDecay(0.02, 1.00004 ** (1 / UPDATES_PER_EPOCH), 1e-6),
-        schedules.LinearRamp(0.5, 0.8, round(0.3 / 0.0008) * UPDATES_PER_EPOCH),
+    return optimizers.ScheduledSGD(
+        optimizers.FlooredDecay(0.02, 1.00004 ** (1 / UPDATES_PER_EPOCH), 1e-6),
+        optimizers.LinearRamp(0.5, 0.8, round(0.3 / 0.0008) * UPDATES_PER_EPOCH),
     )
 
 

@@ -8,10 +8,10 @@ from keras import ops
 
 from keras_arch import losses
 from keras_arch.errors import ArgumentError
-from keras_arch.trainers.players import (
+from keras_arch.trainers.adversarial import (
+    AdversarialTrainer,
     Noise,
     Player,
-    PlayersTrainer,
     Tensors,
     Values,
     compiled_optimizer,
@@ -24,7 +24,7 @@ OBJECTIVES = ("l1", "gan", "cgan", "l1+gan", "l1+cgan")
 
 
 @keras.saving.register_keras_serializable("keras_arch")
-class Pix2Pix(PlayersTrainer):
+class Pix2Pix(AdversarialTrainer):
     """Trains a generator from one kind of image to another on aligned pairs, in `model.fit`.
 
     Source: Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks",
@@ -152,7 +152,7 @@ class Pix2Pix(PlayersTrainer):
         Returns:
             A `float32` array `(count, height, width, channels)` in the generator's range.
         """
-        return translate(self.in_use(self.generator), images, batch_size)
+        return translate(self.ema_network(self.generator), images, batch_size)
 
     # The game.
 
@@ -170,19 +170,19 @@ class Pix2Pix(PlayersTrainer):
         """None: the generator's noise is its dropout."""
         return {}
 
-    def produce(self, tensors: Tensors, training: bool) -> Tensors:
+    def shared_forward(self, tensors: Tensors, training: bool) -> Tensors:
         """Translated images."""
         # Not `training=False`, which would overrule what the generator keeps at inference.
         return {"fake": self.generator(tensors["image"], training=training or None)}
 
-    def expected(self) -> dict[str, tuple[int | None, ...]]:
+    def input_spec(self) -> dict[str, tuple[int | None, ...]]:
         """Inputs and targets."""
         return {
             "image": tuple(self.generator.input_shape[1:]),
             "target": tuple(self.generator.output_shape[1:]),
         }
 
-    def made(self) -> dict[str, keras.Model]:
+    def output_networks(self) -> dict[str, keras.Model]:
         """The generator makes images like the targets."""
         return {"target": self.generator}
 

@@ -9,8 +9,8 @@ from PIL import Image
 from scipy import ndimage, stats
 
 from keras_arch import data
-from keras_arch.data.augmentations import RandomJitter
-from keras_arch.data.crops import RandomResizedCrop, RandomScaleCrop
+from keras_arch.data.augment.basic import RandomJitter
+from keras_arch.data.augment.crops import RandomResizedCrop, RandomScaleCrop
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
 
@@ -139,7 +139,9 @@ AUGMENT = ["resized_crop:0.3,1", "color_jitter:0.2", "lighting", "flip"]
 def batches_of(folder, count, augment=AUGMENT, **arguments):
     images = data.load(f"folder:{folder}")
     how = Preprocessing((32, 32), crop=0.875)
-    found = data.training(images, how, 4, augment=augment, cache=False, **({"seed": 5} | arguments))
+    found = data.train_batches(
+        images, how, 4, augment=augment, cache=False, **({"seed": 5} | arguments)
+    )
     return [tuple(column.numpy() for column in batch) for batch in found.dataset.take(count)]
 
 
@@ -166,7 +168,7 @@ def test_an_epoch_cuts_every_image_once_at_places_of_its_own(folder):
     # Seeds of two images never agree: equal pictures would be cut alike.
     same = images.map(lambda image, label: (tf.ones([80, 80, 3], tf.uint8) * _ramp(), label))
     how = Preprocessing((32, 32))
-    batches = data.training(same, how, 14, seed=0, augment=["resized_crop"], cache=False)
+    batches = data.train_batches(same, how, 14, seed=0, augment=["resized_crop"], cache=False)
     one, two = (batch.numpy() for batch, _ in batches.dataset.take(2))
     cut = np.concatenate([one, two]).reshape(28, -1)
     assert len(np.unique(cut.round(4), axis=0)) == 28
@@ -181,7 +183,7 @@ def test_what_does_not_fit_is_refused(folder):
     how = Preprocessing((32, 32))
 
     def start(augment, preprocessing=how, dataset=images, cache=False):
-        data.training(dataset, preprocessing, 4, seed=0, augment=augment, cache=cache)
+        data.train_batches(dataset, preprocessing, 4, seed=0, augment=augment, cache=cache)
 
     with pytest.raises(ArgumentError, match="set cache to false"):
         start(["resized_crop"], cache=True)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_arch import data
-from keras_arch.data.mixing import mix
+from keras_arch.data.augment.mixing import mix
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
 
@@ -112,9 +112,11 @@ def test_in_the_pipeline_a_restart_repeats_the_batches():
     options = {"seed": 2, "augment": ["mixup:1", "flip", "cutmix:1"], "classes": CLASSES}
     whole = [
         tuple(map(np.array, b))
-        for b in data.training(numbered(), RAW, 8, **options).dataset.take(5)
+        for b in data.train_batches(numbered(), RAW, 8, **options).dataset.take(5)
     ]
-    rest = data.training(numbered(), RAW, 8, start_epoch=1, start_step=1, **options).dataset.take(1)
+    rest = data.train_batches(
+        numbered(), RAW, 8, start_epoch=1, start_step=1, **options
+    ).dataset.take(1)
     for got, wanted in zip(next(iter(rest)), whole[4], strict=True):
         np.testing.assert_array_equal(got, wanted)
     images, labels = whole[0]
@@ -127,22 +129,22 @@ def test_in_the_pipeline_a_restart_repeats_the_batches():
 
 
 def test_labels_as_shares_without_mixing():
-    plain = data.training(numbered(), RAW, 8, seed=2)
-    shares = data.training(numbered(), RAW, 8, seed=2, classes=CLASSES)
+    plain = data.train_batches(numbered(), RAW, 8, seed=2)
+    shares = data.train_batches(numbered(), RAW, 8, seed=2, classes=CLASSES)
     for (_, numbers), (_, given) in zip(plain.dataset.take(2), shares.dataset.take(2), strict=True):
         np.testing.assert_array_equal(np.eye(CLASSES)[numbers], given)
-    (_, given), *_ = data.evaluation(numbered(), RAW, 24, classes=CLASSES)
+    (_, given), *_ = data.eval_batches(numbered(), RAW, 24, classes=CLASSES)
     np.testing.assert_array_equal(np.eye(CLASSES)[np.arange(24) % CLASSES], given)
 
 
 def test_what_cannot_be_mixed():
     with pytest.raises(ArgumentError, match="give classes"):
-        data.training(numbered(), RAW, 8, seed=0, augment=["mixup"])
+        data.train_batches(numbered(), RAW, 8, seed=0, augment=["mixup"])
     images = numbered().map(lambda image, label: image)
     with pytest.raises(ArgumentError, match="has none"):
-        data.training(images, RAW, 8, seed=0, augment=["cutmix"], classes=3)
+        data.train_batches(images, RAW, 8, seed=0, augment=["cutmix"], classes=3)
     with pytest.raises(ArgumentError, match="has none"):
-        data.evaluation(images, RAW, 8, classes=3)
+        data.eval_batches(images, RAW, 8, classes=3)
 
 
 def test_why_the_layers_of_keras_do_not_serve():

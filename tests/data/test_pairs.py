@@ -131,7 +131,7 @@ def test_pairs_of_several_sizes_load_and_are_brought_to_one(tmp_path):
         ((4, 4, 3), (4, 4, 3)),
         ((5, 7, 3), (5, 7, 3)),
     ]
-    ((images, targets),) = list(data.evaluation(pairs, RAW, 2))
+    ((images, targets),) = list(data.eval_batches(pairs, RAW, 2))
     np.testing.assert_allclose(images[:, 0, 0, 0], [1, 3], rtol=1e-6)
     np.testing.assert_allclose(targets[:, 0, 0, 0], [2, 4], rtol=1e-6)
 
@@ -248,7 +248,7 @@ def test_the_facades_are_photos_left_and_labels_right(facades_tar, tmp_path):
 @pytest.mark.parametrize("cache", [True, False])
 def test_pairs_stay_together(cache):
     pairs = tf.data.Dataset.zip((numbered(50), numbered(50, offset=100)))
-    batches = data.training(pairs, RAW, 8, seed=3, cache=cache)
+    batches = data.train_batches(pairs, RAW, 8, seed=3, cache=cache)
     assert (batches.steps_per_epoch, batches.examples) == (6, 50)
     assert [spec.shape for spec in batches.dataset.element_spec] == [(8, 4, 4, 1)] * 2
     got = taken(batches, 12)
@@ -263,7 +263,7 @@ def test_pairs_stay_together(cache):
 def test_both_images_of_a_pair_are_changed_alike(cache):
     same = textured(9).map(lambda image: (image, image))
     augment = ["jitter:3", "crop:2", "flip"]
-    batches = data.training(same, COLOUR, 3, seed=5, augment=augment, cache=cache)
+    batches = data.train_batches(same, COLOUR, 3, seed=5, augment=augment, cache=cache)
     for images, targets in taken(batches, 6):
         np.testing.assert_array_equal(images, targets)
 
@@ -284,7 +284,7 @@ def test_one_seed_draws_one_change_whatever_the_channels(seed, size, channels, c
 def test_unpaired_images_are_changed_independently():
     one = textured(1, size=12)
     size = Preprocessing((12, 12), 3, scale=1.0)
-    batches = data.training(data.Unpaired(one, one), size, 1, seed=0, augment=["flip"])
+    batches = data.train_batches(data.Unpaired(one, one), size, 1, seed=0, augment=["flip"])
     same = [np.array_equal(*batch) for batch in taken(batches, 400)]
     # A flip agrees by chance in half of the draws: 200, standard deviation 10.
     assert 150 < sum(same) < 250
@@ -297,7 +297,9 @@ def test_jitter_cuts_every_window_of_the_enlarged_image(cache):
     # As image libraries do, the enlarged image is rounded to whole pixels.
     enlarged = np.rint(enlarged.numpy()) / np.float32(127.5) - 1
     windows = [enlarged[y : y + 6, x : x + 5] for y in range(3) for x in range(3)]
-    batches = data.training(textured(1), to_input, 1, seed=4, augment=["jitter:2"], cache=cache)
+    batches = data.train_batches(
+        textured(1), to_input, 1, seed=4, augment=["jitter:2"], cache=cache
+    )
     counts = np.zeros(9, int)
     for image in batches.dataset.take(270):
         counts += [np.allclose(image[0], window, atol=1e-6) for window in windows]
@@ -311,10 +313,12 @@ def test_jitter_keeps_labels_and_a_mean_for_every_pixel():
     images = textured(6).map(lambda image: (image, 7))
     mean = np.full((8, 8, 3), 100.0).tolist()
     to_input = Preprocessing((8, 8), 3, scale=1.0, mean=mean)
-    plain = data.training(
+    plain = data.train_batches(
         images, Preprocessing((8, 8), 3, scale=1.0), 6, seed=0, augment=["jitter"]
     )
-    ((centred, labels),) = taken(data.training(images, to_input, 6, seed=0, augment=["jitter"]), 1)
+    ((centred, labels),) = taken(
+        data.train_batches(images, to_input, 6, seed=0, augment=["jitter"]), 1
+    )
     np.testing.assert_array_equal(centred + 100, taken(plain, 1)[0][0])
     assert labels.tolist() == [7] * 6
 
@@ -323,11 +327,11 @@ def test_a_target_may_be_of_other_channels_and_scale():
     pairs = tf.data.Dataset.zip((textured(4), numbered(4, size=8)))
     to_input = Preprocessing((4, 4), 1, scale=1.0)
     to_target = Preprocessing((4, 4), 3, scale=2.0)
-    batches = data.training(
+    batches = data.train_batches(
         pairs, to_input, 2, seed=0, augment=["flip"], target_preprocessing=to_target
     )
     assert [spec.shape for spec in batches.dataset.element_spec] == [(2, 4, 4, 1), (2, 4, 4, 3)]
-    test = data.evaluation(pairs, to_input, 4, target_preprocessing=to_target)
+    test = data.eval_batches(pairs, to_input, 4, target_preprocessing=to_target)
     ((images, targets),) = list(test)
     assert (images.shape, targets.shape) == ((4, 4, 4, 1), (4, 4, 4, 3))
     np.testing.assert_allclose(targets[:, 0, 0, 2], [0, 2, 4, 6], rtol=1e-6)
@@ -341,8 +345,8 @@ def test_a_restart_continues_bit_by_bit(epoch, step, cache, unpaired):
     first, second = textured(13), textured(5 if unpaired else 13, seed=1)
     dataset = data.Unpaired(first, second) if unpaired else tf.data.Dataset.zip((first, second))
     options = {"seed": 2**62 + 1, "augment": ["jitter:2", "flip"], "cache": cache}
-    whole = data.training(dataset, COLOUR, 3, **options)
-    rest = data.training(dataset, COLOUR, 3, start_epoch=epoch, start_step=step, **options)
+    whole = data.train_batches(dataset, COLOUR, 3, **options)
+    rest = data.train_batches(dataset, COLOUR, 3, start_epoch=epoch, start_step=step, **options)
     position = epoch * whole.steps_per_epoch + step
     expected = taken(whole, position + 5)[position:]
     for got, wanted in zip(taken(rest, 5), expected, strict=True):
@@ -374,7 +378,7 @@ def test_the_halves_of_pairs_as_two_domains(joined):
     both = data.load(f"unpaired:pairs:{joined}?direction=BtoA")
     assert data.describe(f"unpaired:pairs:{joined}").kind == "unpaired"
     assert values(both) == [(100 + n, n) for n in range(5)]
-    drawn = taken(data.training(both, RAW, 5, seed=0), 1)[0]
+    drawn = taken(data.train_batches(both, RAW, 5, seed=0), 1)[0]
     drawn = [column[:, 0, 0, 0].astype(int) for column in drawn]
     assert sorted(drawn[0]) == [100, 101, 102, 103, 104]
     assert sorted(drawn[1]) == [0, 1, 2, 3, 4]
@@ -420,7 +424,7 @@ def test_tfds_sets_of_one_domain_are_told(tfds_dir):
 def test_an_epoch_goes_over_the_larger_domain(cache, swap):
     large, small = numbered(17), numbered(5, offset=100)
     both = data.Unpaired(small, large) if swap else data.Unpaired(large, small)
-    batches = data.training(both, RAW, 3, seed=1, cache=cache)
+    batches = data.train_batches(both, RAW, 3, seed=1, cache=cache)
     assert (batches.steps_per_epoch, batches.examples) == (5, 17)
     columns = [
         np.concatenate(column)[:, 0, 0, 0] for column in zip(*taken(batches, 10), strict=True)
@@ -437,7 +441,9 @@ def test_an_epoch_goes_over_the_larger_domain(cache, swap):
 
 
 def test_every_image_meets_every_other():
-    batches = data.training(data.Unpaired(numbered(3), numbered(2, offset=100)), RAW, 1, seed=0)
+    batches = data.train_batches(
+        data.Unpaired(numbered(3), numbered(2, offset=100)), RAW, 1, seed=0
+    )
     met = np.zeros((3, 2), int)
     for images, others in taken(batches, 600):
         met[int(images[0, 0, 0, 0]), int(others[0, 0, 0, 0]) - 100] += 1
@@ -448,7 +454,7 @@ def test_every_image_meets_every_other():
 @pytest.mark.parametrize("cache", [True, False])
 def test_evaluation_of_two_domains_repeats_the_smaller(cache):
     both = data.Unpaired(numbered(5), numbered(2, offset=100))
-    batches = list(data.evaluation(both, RAW, 2, cache=cache))
+    batches = list(data.eval_batches(both, RAW, 2, cache=cache))
     assert [(len(images), len(others)) for images, others in batches] == [(2, 2), (2, 2), (1, 1)]
     others = np.concatenate([others[:, 0, 0, 0] for _, others in batches])
     np.testing.assert_array_equal(others, [100, 101, 100, 101, 100])
@@ -456,12 +462,12 @@ def test_evaluation_of_two_domains_repeats_the_smaller(cache):
 
 def test_a_domain_without_images_has_no_pictures():
     with pytest.raises(DataError, match="holds no image in one domain"):
-        data.evaluation(data.Unpaired(numbered(5), numbered(5).take(0)), RAW, 2)
+        data.eval_batches(data.Unpaired(numbered(5), numbered(5).take(0)), RAW, 2)
 
 
 def test_domains_of_several_sizes_and_channels_are_brought_to_one():
     both = data.Unpaired(textured(3, size=9), numbered(2, size=5))
-    ((images, others),) = taken(data.training(both, COLOUR, 3, seed=0, augment=["flip"]), 1)
+    ((images, others),) = taken(data.train_batches(both, COLOUR, 3, seed=0, augment=["flip"]), 1)
     assert images.shape == others.shape == (3, 4, 4, 3)
     mean = data.mean_image(both, COLOUR, per_pixel=False)
     expected = np.mean([COLOUR(image) for image in textured(3, size=9)], axis=(0, 1, 2))
@@ -497,11 +503,11 @@ def test_what_does_not_go_together_is_told():
     ]
     for dataset, options, told in cases:
         with pytest.raises((ArgumentError, DataError), match=told) as caught:
-            data.training(dataset, RAW, 2, seed=0, **options)
+            data.train_batches(dataset, RAW, 2, seed=0, **options)
         assert "\n" not in str(caught.value)
     for wrong in (labelled, pairs, None, [1]):
         with pytest.raises(DataError, match="domain 'other' must be a data set of images alone"):
             data.Unpaired(numbered(4), wrong)
     huge = Preprocessing((100_000, 100_000), 3)
     with pytest.raises(DataError, match=r"8 images need 894 GiB.*set cache to false"):
-        data.training(pairs, huge, 2, seed=0)
+        data.train_batches(pairs, huge, 2, seed=0)

@@ -32,21 +32,21 @@ def taken(batches, count):
 
 @pytest.mark.parametrize("cache", [True, False])
 def test_an_epoch_is_a_permutation_and_epochs_differ(cache):
-    batches = data.training(numbered(50), RAW, 8, seed=3, cache=cache)
+    batches = data.train_batches(numbered(50), RAW, 8, seed=3, cache=cache)
     assert (batches.steps_per_epoch, batches.examples) == (6, 50)
     epochs = np.concatenate([label for _, label in taken(batches, 18)]).reshape(3, 48)
     for epoch in epochs:
         assert len(set(epoch)) == 48
     assert not np.array_equal(epochs[0], epochs[1])
     # Another seed gives another order; the same one gives the same.
-    again, other = (data.training(numbered(50), RAW, 8, seed=s, cache=cache) for s in (3, 4))
+    again, other = (data.train_batches(numbered(50), RAW, 8, seed=s, cache=cache) for s in (3, 4))
     labels = np.concatenate([label for _, label in taken(again, 6)])
     np.testing.assert_array_equal(labels, epochs[0])
     assert not np.array_equal(np.concatenate([x for _, x in taken(other, 6)]), epochs[0])
 
 
 def test_every_image_comes_first_equally_often():
-    batches = data.training(numbered(5), RAW, 5, seed=0)
+    batches = data.train_batches(numbered(5), RAW, 5, seed=0)
     first = np.array([label for _, label in taken(batches, 2000)])
     counts = np.array([[(first[:, p] == i).sum() for i in range(5)] for p in range(5)])
     # 400 expected, standard deviation 18.
@@ -54,7 +54,7 @@ def test_every_image_comes_first_equally_often():
 
 
 def test_images_stay_with_their_labels():
-    batches = data.training(numbered(200), RAW, 16, seed=1)
+    batches = data.train_batches(numbered(200), RAW, 16, seed=1)
     for images, labels in taken(batches, 12):
         np.testing.assert_array_equal(
             images, np.broadcast_to(labels[:, None, None, None], images.shape)
@@ -72,8 +72,8 @@ def test_images_stay_with_their_labels():
 def test_a_restart_continues_bit_by_bit(epoch, step, cache, labelled, seed):
     dataset = numbered(20) if labelled else numbered(20).map(lambda image, label: image)
     options = {"seed": seed, "augment": ["crop:2", "flip"], "cache": cache}
-    whole = data.training(dataset, RAW, 5, **options)
-    rest = data.training(dataset, RAW, 5, start_epoch=epoch, start_step=step, **options)
+    whole = data.train_batches(dataset, RAW, 5, **options)
+    rest = data.train_batches(dataset, RAW, 5, start_epoch=epoch, start_step=step, **options)
     expected = [tf.nest.map_structure(lambda x: x.numpy(), b) for b in whole.dataset.take(20)]
     position = epoch * whole.steps_per_epoch + step
     for got, wanted in zip(rest.dataset, expected[position:], strict=False):
@@ -85,7 +85,9 @@ def test_the_global_seed_changes_nothing():
     for global_seed in (1, 2):
         tf.random.set_seed(global_seed)
         for cache in (True, False):
-            batches = data.training(numbered(50), RAW, 8, seed=3, augment=["flip"], cache=cache)
+            batches = data.train_batches(
+                numbered(50), RAW, 8, seed=3, augment=["flip"], cache=cache
+            )
             orders.append(np.concatenate([label for _, label in taken(batches, 6)]))
     np.testing.assert_array_equal(orders[0], orders[2])
     np.testing.assert_array_equal(orders[1], orders[3])
@@ -103,7 +105,7 @@ from keras_arch.preprocessing import Preprocessing
 to_input = Preprocessing((16, 16), 1, "bicubic", mean=0.3)
 found = []
 for cache in (True, False):
-    batches = data.training(data.load("digits"), to_input, 64, seed=5, augment=["crop:2", "flip"],
+    batches = data.train_batches(data.load("digits"), to_input, 64, seed=5, augment=["crop:2", "flip"],
                             start_step=20, cache=cache)
     digest = hashlib.sha256()
     for images, labels in batches.dataset.take(30):
@@ -139,25 +141,25 @@ def test_images_are_read_once_when_cached():
         tf.py_function(lambda: reads.append(1), [], [])
         return image, label
 
-    batches = data.training(numbered(40).map(note), RAW, 8, seed=0)
+    batches = data.train_batches(numbered(40).map(note), RAW, 8, seed=0)
     taken(batches, 17)
     taken(batches, 3)
     assert len(reads) == 40
-    test = data.evaluation(numbered(40).map(note), RAW, 8)
+    test = data.eval_batches(numbered(40).map(note), RAW, 8)
     assert sum(len(labels) for _ in range(2) for _, labels in test) == 80
     assert len(reads) == 80
 
 
 def test_a_restart_decodes_nothing_that_it_skips():
     """Starting 10,000 steps in is as quick as starting at 0: nothing is drawn for the past."""
-    batches = data.training(numbered(20000), RAW, 2, seed=0, start_epoch=7, start_step=9990)
+    batches = data.train_batches(numbered(20000), RAW, 2, seed=0, start_epoch=7, start_step=9990)
     got = [label for _, label in taken(batches, 12)]
-    whole = data.training(numbered(20000), RAW, 2, seed=0, start_epoch=8)
+    whole = data.train_batches(numbered(20000), RAW, 2, seed=0, start_epoch=8)
     np.testing.assert_array_equal(got[10:], [label for _, label in taken(whole, 2)])
 
 
 def test_shapes_are_static_and_the_pipeline_has_no_end():
-    dataset = data.training(numbered(20), RAW, 5, seed=0, augment=["crop:1", "flip"]).dataset
+    dataset = data.train_batches(numbered(20), RAW, 5, seed=0, augment=["crop:1", "flip"]).dataset
     images, labels = dataset.element_spec
     assert images == tf.TensorSpec((5, 4, 4, 1), tf.float32)
     assert labels == tf.TensorSpec((5,), tf.int64)
@@ -174,7 +176,7 @@ def test_images_of_several_sizes_are_brought_to_one():
     dataset = tf.data.Dataset.from_generator(
         images, output_signature=tf.TensorSpec((None, None, 3), tf.uint8)
     )
-    batches = data.training(dataset, RAW, 2, seed=0)
+    batches = data.train_batches(dataset, RAW, 2, seed=0)
     assert batches.examples == 4
     for batch in batches.dataset.take(2):
         np.testing.assert_allclose(batch, 60, rtol=1e-6)
@@ -182,7 +184,7 @@ def test_images_of_several_sizes_are_brought_to_one():
 
 @pytest.mark.parametrize("cache", [True, False])
 def test_a_mirrored_strategy_splits_the_batches_in_order(cache, two_replicas):
-    batches = data.training(numbered(50), RAW, 8, seed=3, augment=["crop:1"], cache=cache)
+    batches = data.train_batches(numbered(50), RAW, 8, seed=3, augment=["crop:1"], cache=cache)
     split = iter(two_replicas.experimental_distribute_dataset(batches.dataset))
     for batch in batches.dataset.take(14):
         for whole, part in zip(batch, next(split), strict=True):
@@ -190,7 +192,7 @@ def test_a_mirrored_strategy_splits_the_batches_in_order(cache, two_replicas):
             assert [len(piece) for piece in pieces] == [4, 4]
             np.testing.assert_array_equal(np.concatenate(pieces), whole)
     # The last batch of an evaluation is smaller and reaches the replicas all the same.
-    test = data.evaluation(numbered(50), RAW, 8, cache=cache)
+    test = data.eval_batches(numbered(50), RAW, 8, cache=cache)
     seen = [
         piece.numpy()
         for _, labels in two_replicas.experimental_distribute_dataset(test)
@@ -204,13 +206,13 @@ def test_fit_under_a_mirrored_strategy_takes_the_batches(two_replicas):
         model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(50)])
         model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     scaled = Preprocessing((4, 4), 1)
-    batches = data.training(numbered(50), scaled, 8, seed=3)
+    batches = data.train_batches(numbered(50), scaled, 8, seed=3)
     assert batches.steps_per_epoch == 6
     history = model.fit(
         batches.dataset,
         steps_per_epoch=batches.steps_per_epoch,
         epochs=2,
-        validation_data=data.evaluation(numbered(50), scaled, 8),
+        validation_data=data.eval_batches(numbered(50), scaled, 8),
         verbose=0,
     )
     assert np.isfinite(history.history["val_loss"]).all()
@@ -218,14 +220,14 @@ def test_fit_under_a_mirrored_strategy_takes_the_batches(two_replicas):
 
 @pytest.mark.parametrize("cache", [True, False])
 def test_evaluation_keeps_order_and_the_last_partial_batch(cache):
-    test = data.evaluation(numbered(21), RAW, 8, cache=cache)
+    test = data.eval_batches(numbered(21), RAW, 8, cache=cache)
     assert int(test.cardinality()) == 3
     assert test.element_spec[0].shape.as_list() == [None, 4, 4, 1]
     for _ in range(2):
         labels = [label.numpy() for _, label in test]
         assert [len(label) for label in labels] == [8, 8, 5]
         np.testing.assert_array_equal(np.concatenate(labels), np.arange(21))
-    alone = data.evaluation(numbered(5).map(lambda image, _: image), RAW, 8, cache=cache)
+    alone = data.eval_batches(numbered(5).map(lambda image, _: image), RAW, 8, cache=cache)
     (images,) = list(alone)
     assert images.numpy()[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
 
@@ -237,9 +239,9 @@ def test_what_is_trained_on_is_what_preprocessing_gives():
     images = np.random.default_rng(0).integers(0, 256, (6, 5, 7, 1), dtype=np.uint8)
     dataset = tf.data.Dataset.from_tensor_slices((images, np.arange(6)))
     expected = to_input(images).numpy()
-    ((got, _),) = list(data.evaluation(dataset, to_input, 6))
+    ((got, _),) = list(data.eval_batches(dataset, to_input, 6))
     np.testing.assert_allclose(got, expected, atol=1e-6)
-    ((got, order),) = taken(data.training(dataset, to_input, 6, seed=0), 1)
+    ((got, order),) = taken(data.train_batches(dataset, to_input, 6, seed=0), 1)
     np.testing.assert_allclose(got, expected[order], atol=1e-6)
 
 
@@ -282,20 +284,20 @@ def test_the_mean_of_numbers_is_known():
 def test_wrong_arguments_are_told_in_one_line(options, told):
     arguments = {"batch_size": 4, "seed": 0} | options
     with pytest.raises((ArgumentError, DataError), match=told) as caught:
-        data.training(numbered(20), RAW, **arguments)
+        data.train_batches(numbered(20), RAW, **arguments)
     assert "\n" not in str(caught.value)
 
 
 def test_data_sets_of_another_kind_are_refused():
     with pytest.raises(DataError, match="has no end"):
-        data.training(numbered(20).repeat(), RAW, 4, seed=0)
+        data.train_batches(numbered(20).repeat(), RAW, 4, seed=0)
     with pytest.raises(DataError, match=r"must hold image, \(image, label\) or \(image, target\)"):
-        data.training(numbered(20).map(lambda x, y: {"image": x}), RAW, 4, seed=0)
+        data.train_batches(numbered(20).map(lambda x, y: {"image": x}), RAW, 4, seed=0)
     with pytest.raises(ArgumentError, match="batch_size must be at least 1"):
-        data.evaluation(numbered(20), RAW, 0)
+        data.eval_batches(numbered(20), RAW, 0)
 
 
 def test_what_does_not_fit_in_memory_is_refused_before_it_is_read():
     huge = Preprocessing((100_000, 100_000), 3)
     with pytest.raises(DataError, match=r"20 images need 22\d\d GiB.*set cache to false"):
-        data.training(numbered(20), huge, 4, seed=0)
+        data.train_batches(numbered(20), huge, 4, seed=0)

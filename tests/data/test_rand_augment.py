@@ -7,7 +7,7 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 
 from keras_arch import data
-from keras_arch.data.rand_augment import OPERATIONS, operate
+from keras_arch.data.augment.rand_augment import OPERATIONS, operate
 from keras_arch.preprocessing import Preprocessing
 
 GREY = (128, 128, 128)
@@ -112,7 +112,7 @@ def test_in_the_pipeline_it_sees_pixels_whatever_its_place():
     to_tanh = Preprocessing((32, 24), 1, scale=1 / 127.5, mean=1.0)
     seen = []
     for augment in (["randaugment:2,9"], [lambda batch, seed: batch, "randaugment:2,9"]):
-        (batch,) = data.training(dataset, to_tanh, 16, seed=1, augment=augment).dataset.take(1)
+        (batch,) = data.train_batches(dataset, to_tanh, 16, seed=1, augment=augment).dataset.take(1)
         batch = batch.numpy()
         pixels = (batch + 1) * 127.5
         np.testing.assert_allclose(pixels, np.rint(pixels), atol=1e-3)

@@ -151,13 +151,13 @@ def test_unknown_sources_say_what_there_is(name, told, tmp_path):
 def test_text_is_no_image_set(tmp_path):
     import tensorflow_datasets as tfds
 
-    from keras_arch.data import catalog
+    from keras_arch.data.sources import tfds as source
 
     info = tfds.builder("imdb_reviews", data_dir=tmp_path).info
     with pytest.raises(DataError, match="has no 8-bit image; its features are"):
-        catalog._columns(info, "imdb_reviews")
+        source._columns(info, "imdb_reviews")
     coco = tfds.builder("coco/2017", data_dir=tmp_path).info
-    assert catalog._columns(coco, "coco")[0] == "image"
+    assert tfds._columns(coco, "coco")[0] == "image"
 
 
 # ---- folders
@@ -333,7 +333,7 @@ def test_jpeg_archives_that_are_wrong_are_told(tmp_path):
     other_size = [*files[:4], jpeg(0, size=(8, 8))]
     source = jpeg_archive(tmp_path / "e.npz", other_size, [0, 1, 2, 0, 1])
     with pytest.raises(DataError, match=r"cannot be read: .*\[8,8,3\].*\[4,6,3\]"):
-        data.evaluation(data.load(source), Preprocessing((4, 6)), 2)
+        data.eval_batches(data.load(source), Preprocessing((4, 6)), 2)
     np.savez(
         tmp_path / "f.npz",
         train_jpeg=np.frombuffer(b"".join(files), np.uint8),
@@ -343,11 +343,11 @@ def test_jpeg_archives_that_are_wrong_are_told(tmp_path):
     assert "'train_offsets'" in refused(f"npz:{tmp_path / 'f.npz'}")
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "int16", "unit"])
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "int16", "uniform01"])
 def test_arrays_as_keras_has_them(tmp_path, dtype):
     pixels = np.random.default_rng(0).integers(0, 256, (10, 4, 6, 3), dtype=np.uint8)
     labels = np.arange(10) % 3
-    stored = (pixels / 255).astype(np.float32) if dtype == "unit" else pixels.astype(dtype)
+    stored = (pixels / 255).astype(np.float32) if dtype == "uniform01" else pixels.astype(dtype)
     path = tmp_path / "set.npz"
     np.savez(path, x_train=stored, y_train=labels[:, None], x_test=stored[:4], y_test=labels[:4])
     source = data.describe(f"npz:{path}")

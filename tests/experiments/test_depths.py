@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_arch import cli, config, experiments, runs
+from keras_arch import api, cli, config, experiments
 from keras_arch.errors import ArgumentError, DataError, Interrupted, RunError
 from keras_arch.experiments import depths
 
@@ -120,7 +120,7 @@ def test_depths_can_be_added(done, tmp_path, monkeypatch):
         asked.append(checked.name)
         raise Interrupted("stopped by SIGTERM", 15)
 
-    monkeypatch.setattr(runs, "train", stopped)
+    monkeypatch.setattr(api, "train", stopped)
     with pytest.raises(Interrupted):
         experiments.degradation(2, out=grown, resume=True, **(SMALL | {"depths": [14, 8]}))
     # The two of depth 8 are finished; the first of depth 14 is begun.
@@ -132,7 +132,7 @@ def test_a_stop_says_how_to_go_on(tmp_path, monkeypatch):
     def stopped(checked, out, **how):
         raise Interrupted("stopped by SIGTERM after epoch 1, step 2", 15)
 
-    monkeypatch.setattr(runs, "train", stopped)
+    monkeypatch.setattr(api, "train", stopped)
     with pytest.raises(Interrupted, match=r"plain8 was stopped by SIGTERM.*--resume") as caught:
         experiments.degradation(2, out=tmp_path / "e", **SMALL)
     assert caught.value.signal == 15

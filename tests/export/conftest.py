@@ -27,7 +27,7 @@ CONDITIONAL = {
     "name": "coins-gan",
     "preprocessing": Preprocessing(size=(8, 8), channels=1),
     "labels": ["heads", "tails", "Rand"],
-    "latent": {"size": 5, "distribution": "unit"},
+    "latent": {"size": 5, "distribution": "uniform01"},
 }
 TRANSLATED = Preprocessing(size=(16, 16), scale=1 / 127.5, mean=1.0)
 

@@ -54,7 +54,7 @@ def test_latents_and_labels_give_the_same_images(loaded, conditional):
     np.testing.assert_array_equal(out["image"], UNIT.to_pixels(out["image_float"]))
 
 
-@pytest.mark.parametrize("distribution", ["normal", "unit"])
+@pytest.mark.parametrize("distribution", ["normal", "uniform01"])
 def test_seeds_and_labels_give_the_images_of_the_trainer(distribution, conditional, tmp_path):
     latent = {"size": SIZE, "distribution": distribution}
     path = export.saved_model(conditional, tmp_path, **(CONDITIONAL | {"latent": latent}))
@@ -120,7 +120,7 @@ def wide_labels():
         ({"labels": CLASSES[:2]}, "has 3 classes, got 2 labels"),
         ({"labels": []}, "got 0 labels"),
         ({"labels": ["a", "b\n", "c"]}, "one line"),
-        ({"latent": {"size": 4, "distribution": "unit"}}, "latent size 4"),
+        ({"latent": {"size": 4, "distribution": "uniform01"}}, "latent size 4"),
         ({"latent": None}, "3 classes|takes images|2 inputs"),
         ({"labels": None}, "2 inputs"),
         ({"preprocessing": Preprocessing(size=(8, 8))}, r"\(8, 8, 3\)"),

@@ -152,7 +152,7 @@ np.save("conditional.npy", out["image_float"].numpy())
     np.testing.assert_allclose(there, out["probabilities"], atol=1e-6)
     assert (tmp_path / "labels").read_bytes().split(b"\n") == list(out["label"].numpy())
     assert np.load(tmp_path / "image.npy").shape == (2, 16, 16, 1)
-    expected = trainers.sample(conditional, 2, 3, "unit", labels=[2, 0])
+    expected = trainers.sample(conditional, 2, 3, "uniform01", labels=[2, 0])
     np.testing.assert_allclose(np.load(tmp_path / "conditional.npy"), expected, atol=1e-6)
 
 

@@ -93,7 +93,7 @@ def test_seeds_give_the_images_of_the_trainer(distribution, generator, tmp_path)
             channel_order="bgr",
         ),
     ],
-    ids=["tanh", "unit", "bgr"],
+    ids=["tanh", "uniform01", "bgr"],
 )  # fmt: skip
 def test_pixels_are_rounded_as_in_python(preprocessing, tmp_path):
     # Values on and around every rounding boundary, and beyond both ends.

@@ -80,7 +80,7 @@ def conditional():
         "conditional-image-generation",
         Preprocessing(size=(28, 28), channels=1),
         labels=[f"class {i}" for i in range(30)],
-        latent={"size": 100, "distribution": "unit"},
+        latent={"size": 100, "distribution": "uniform01"},
         metrics={"read_as_asked": 0.96},
         repository="user/digits",
     )
@@ -179,7 +179,7 @@ def test_cards_of_before_are_read_and_those_of_now_by_versions_of_before(card):
         ("conditional", {"latent": None}, "needs latent"),
         ("conditional", {"latent": None, "labels": None}, "needs labels and latent"),
         ("translator", {"labels": ["a"]}, "has no labels"),
-        ("translator", {"latent": {"size": 3, "distribution": "unit"}}, "has no latent"),
+        ("translator", {"latent": {"size": 3, "distribution": "uniform01"}}, "has no latent"),
         ("translator", {"target_preprocessing": {"size": 8}}, "must be a Preprocessing"),
         (
             "conditional",

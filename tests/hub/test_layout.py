@@ -27,7 +27,7 @@ def contents(folder):
 
 
 def test_the_round_trip_keeps_outputs_and_card(folder, model, card, images):
-    opened = hub.open(folder)
+    opened = hub.load_with_card(folder)
     np.testing.assert_array_equal(opened.model(images), model(images))
     assert opened.card == card
     assert opened.directory == folder
@@ -45,7 +45,7 @@ def test_every_file_is_recorded_except_the_record_and_the_readme(tmp_path, model
     recorded = json.loads((folder / RECORD).read_text())["sha256"]
     assert set(contents(folder)) - set(recorded) == {RECORD, "README.md"}
     assert all(sha256(folder / name) == value for name, value in recorded.items())
-    opened = hub.open(folder, training=True)
+    opened = hub.load_with_card(folder, training=True)
     assert (opened.training / "deep" / "optimizer.npz").read_bytes() == b"state"
 
 
@@ -107,7 +107,7 @@ def test_a_record_of_a_later_version_asks_for_an_upgrade(folder):
 
 def test_a_plain_keras_directory_loads_without_a_card(tmp_path, model, images, caplog):
     keras.saving.save_model(model, str(tmp_path / "plain"), zipped=False)
-    opened = hub.open(tmp_path / "plain")
+    opened = hub.load_with_card(tmp_path / "plain")
     np.testing.assert_array_equal(opened.model(images), model(images))
     assert opened.card is None
     assert "cannot be checked" in caplog.text

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from keras_arch import presets
 from keras_arch.errors import ArgumentError, HubError
-from keras_arch.hub.references import Folder, Repository, parse, parse_address
+from keras_arch.hub.references import Folder, Repository, parse, parse_uri
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from keras_arch.hub.references import Folder, Repository, parse, parse_address
     ],
 )
 def test_addresses(text, expected):
-    assert parse_address(text) == expected
+    assert parse_uri(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_cannot_be_an_address_is_refused_in_one_line(text):
 @given(st.text(st.sampled_from("ab-._/9é \n"), max_size=12))
 def test_no_id_passes_that_the_client_refuses(text):
     try:
-        place = parse_address(text)
+        place = parse_uri(text)
     except ArgumentError:
         return
     try:
@@ -83,7 +83,7 @@ def test_revisions_are_those_that_git_allows(text):
     import subprocess
 
     try:
-        accepted = parse_address(f"user/repo@{text}").revision == text
+        accepted = parse_uri(f"user/repo@{text}").revision == text
     except ArgumentError:
         accepted = False
     if accepted:

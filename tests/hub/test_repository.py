@@ -54,7 +54,7 @@ def test_push_is_one_commit_and_load_gives_equal_outputs(server, alice, folder, 
     assert repo.messages[-1].startswith("Publish small-digits with keras_arch")
     assert repo.large == {"model.weights.h5"}, "went through LFS"
     assert not repo.private
-    opened = hub.open("hf://alice/small")
+    opened = hub.load_with_card("hf://alice/small")
     np.testing.assert_array_equal(opened.model(images), model(images))
     assert opened.card.repository == "alice/small"
     assert server.leaks == []
@@ -76,7 +76,7 @@ def test_pushing_the_same_again_makes_no_commit(server, published, folder):
 
 def test_the_hub_accepts_the_metadata_and_the_commands_name_the_repository(server, published):
     text = server.repos["alice/small"].files()["README.md"].decode()
-    assert 'hub.open("hf://alice/small")' in text
+    assert 'hub.load_with_card("hf://alice/small")' in text
     assert HfApi().model_info("alice/small").sha
 
 
@@ -97,9 +97,9 @@ def test_only_what_is_needed_is_downloaded(server, alice, tmp_path, model, card)
     server.requests.clear()
     assert hub.read_card("hf://alice/full").labels == ["zero", "one", "two"]
     assert asked() == {RECORD}
-    assert hub.open("hf://alice/full").training is None
+    assert hub.load_with_card("hf://alice/full").training is None
     assert asked() == {"config.json", "metadata.json", "model.weights.h5"}
-    opened = hub.open("hf://alice/full", training=True)
+    opened = hub.load_with_card("hf://alice/full", training=True)
     assert asked() == {"training/optimizer.npz"}
     assert (opened.training / "optimizer.npz").read_bytes() == b"much" * 10_000
     pulled = hub.pull("hf://alice/full", tmp_path / "pulled")
@@ -134,9 +134,9 @@ def test_a_pulled_directory_pushed_back_keeps_the_training_files(
     hub.push(hub.save(model, tmp_path / "m", card, training=tmp_path / "state"), "alice/full")
     pulled = hub.pull("hf://alice/full", tmp_path / "pulled")
     hub.push(pulled, "alice/full")
-    assert hub.open("hf://alice/full", training=True).training.is_dir()
+    assert hub.load_with_card("hf://alice/full", training=True).training.is_dir()
     hub.push(pulled, "alice/elsewhere")
-    assert hub.open("hf://alice/elsewhere", training=True).training is None
+    assert hub.load_with_card("hf://alice/elsewhere", training=True).training is None
 
 
 def test_files_of_an_older_push_go_and_those_of_others_stay(
@@ -297,7 +297,7 @@ def test_changed_weights_are_refused_by_name_with_both_hashes(server, published,
 def test_a_damaged_cache_says_what_to_delete(server, published, client):
     import shutil
 
-    cached = hub.open(published).directory / "model.weights.h5"
+    cached = hub.load_with_card(published).directory / "model.weights.h5"
     cached.resolve().write_bytes(b"damaged by the disk")
     with pytest.raises(IntegrityError, match=r"delete (\S+) and load again") as caught:
         hub.load(published)
@@ -338,7 +338,7 @@ def test_a_plain_keras_repository_loads_with_a_warning(server, tmp_path, model, 
     keras.saving.save_model(model, str(tmp_path / "plain"), zipped=False)
     plain = {file.name: file.read_bytes() for file in (tmp_path / "plain").glob("*.*")}
     server.create("bob/plain", files=plain | {"README.md": b"mine"})
-    opened = hub.open("hf://bob/plain")
+    opened = hub.load_with_card("hf://bob/plain")
     np.testing.assert_array_equal(opened.model(images), model(images))
     assert opened.card is None
     assert "hf://bob/plain has no keras_arch.json" in caplog.text
@@ -532,7 +532,7 @@ def test_a_cache_that_cannot_be_written_is_named(server, published, client, monk
 def test_a_folder_hub_needs_no_server_and_no_token(tmp_path, folder, model, images, card):
     url = hub.push(folder, f"file://{tmp_path}/hub/me/small")
     assert url == f"file://{tmp_path}/hub/me/small"
-    opened = hub.open(url)
+    opened = hub.load_with_card(url)
     np.testing.assert_array_equal(opened.model(images), model(images))
     assert opened.card == card
     stock = keras.saving.load_model(str(tmp_path / "hub" / "me" / "small"))
@@ -560,7 +560,9 @@ def test_a_folder_hub_keeps_training_that_was_not_pulled(tmp_path, model, card):
     saved = hub.save(model, tmp_path / "m", card, training=tmp_path / "state")
     url = hub.push(saved, f"file://{tmp_path}/hub/me/small")
     hub.push(hub.pull(url, tmp_path / "pulled"), url)
-    assert (hub.open(url, training=True).training / "optimizer.npz").read_bytes() == b"state"
+    assert (
+        hub.load_with_card(url, training=True).training / "optimizer.npz"
+    ).read_bytes() == b"state"
 
 
 def test_what_a_folder_hub_does_not_know(tmp_path, folder):

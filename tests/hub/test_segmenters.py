@@ -35,7 +35,7 @@ def test_pushed_and_pulled_they_find_the_same_classes(kind, server, alice):
         kind, name, arguments, "image-segmentation", preprocessing, labels=LABELS, colors=COLORS
     )
     hub.push(model, f"alice/{kind}", card=card)
-    opened = hub.open(f"hf://alice/{kind}")
+    opened = hub.load_with_card(f"hf://alice/{kind}")
     assert opened.card.colors == COLORS
     assert opened.card.labels == LABELS
     image = draws.integers(0, 256, (90, 77, 1)).astype(np.uint8)

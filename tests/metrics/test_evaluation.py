@@ -20,7 +20,7 @@ NETWORK = metrics.FeatureNetwork("corners", "four pixels", "none", "none", corne
 
 
 def test_all_figures_are_those_of_their_functions():
-    figures = metrics.GenerativeFigures(REAL, NETWORK, metrics.FIGURES, seed=3)
+    figures = metrics.GenerativeMetrics(REAL, NETWORK, metrics.FIGURES, seed=3)
     (real, _), (generated, probabilities) = corners(REAL), corners(GENERATED)
     kid = metrics.kernel_distance(real, generated, seed=3)
     score = metrics.inception_score(probabilities, seed=3)
@@ -64,12 +64,12 @@ def test_real_images_are_looked_at_once_and_not_kept_for_the_fid():
         return corners(images)[0], None
 
     network = metrics.FeatureNetwork("corners", "four pixels", "none", "none", counting, 30)
-    figures = metrics.GenerativeFigures(REAL, network, ["fid"])
+    figures = metrics.GenerativeMetrics(REAL, network, ["fid"])
     assert (sum(looked), figures.real) == (60, None)
     figures(REAL[:30])
     figures(REAL[30:])
     assert sum(looked) == 120
-    assert metrics.GenerativeFigures(REAL, network, ["kid"]).real.shape == (60, 4)
+    assert metrics.GenerativeMetrics(REAL, network, ["kid"]).real.shape == (60, 4)
 
 
 def test_wrong_figures_are_told():

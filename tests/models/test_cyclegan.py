@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_arch import blocks, models
+from keras_arch import layers as shared
+from keras_arch import models
 from keras_arch.errors import ArgumentError
 from tests.models.tester import Case, ModelTester
 
@@ -47,7 +48,7 @@ def test_every_convolution_but_the_last_is_normalised_without_gain_and_bias():
 
 def test_padding_mirrors_the_image():
     image = keras.Input((8, 12, 1))
-    padded = keras.Model(image, blocks.reflect_pad(image, 3, "pad"))
+    padded = keras.Model(image, shared.reflect_pad(image, 3, "pad"))
     assert [operation.name for operation in padded.operations[1:]] == ["pad"]
     again = keras.Model.from_config(padded.get_config())
     x = np.random.default_rng(0).normal(size=(1, 8, 12, 1)).astype("float32")
@@ -59,7 +60,7 @@ def test_padding_mirrors_the_image():
 def test_instance_norm_is_of_each_channel_of_each_image():
     x = np.random.default_rng(0).normal(2, 3, (2, 8, 6, 3)).astype("float32")
     for affine in (False, True):
-        out = np.asarray(blocks.instance_norm("norm", affine=affine)(x))
+        out = np.asarray(shared.instance_norm("norm", affine=affine)(x))
         mean = x.mean(axis=(1, 2), keepdims=True, dtype="float64")
         variance = x.var(axis=(1, 2), keepdims=True, dtype="float64")
         np.testing.assert_allclose(out, (x - mean) / np.sqrt(variance + 1e-5), atol=1e-5)
@@ -67,4 +68,4 @@ def test_instance_norm_is_of_each_channel_of_each_image():
 
 def test_a_map_too_small_to_mirror_is_refused():
     with pytest.raises(ArgumentError, match=r"2x8 cannot be padded .* at least 4x4"):
-        blocks.reflect_pad(keras.Input((2, 8, 1)), 3, "pad")
+        shared.reflect_pad(keras.Input((2, 8, 1)), 3, "pad")

@@ -35,7 +35,7 @@ class TestDCGAN(ModelTester):
 @given(
     size=st.sampled_from([16, 32, 64, 128, 256]),
     channels=st.integers(1, 5),
-    variant=st.sampled_from(["port", "paper"]),
+    variant=st.sampled_from(["pytorch", "paper"]),
 )
 @settings(max_examples=12, deadline=None)
 def test_every_size_and_channel_count(size, channels, variant):
@@ -45,7 +45,7 @@ def test_every_size_and_channel_count(size, channels, variant):
     assert discriminator(generator(np.zeros((1, 7), "float32"))).shape == (1, 1)
 
 
-@pytest.mark.parametrize("variant", ["port", "paper"])
+@pytest.mark.parametrize("variant", ["pytorch", "paper"])
 def test_the_four_rules(variant):
     generator = models.DCGANGenerator(variant=variant, filters=2)
     discriminator = models.DCGANDiscriminator(variant=variant, filters=2)

@@ -7,7 +7,7 @@ import pytest
 
 from keras_arch import hub, models
 from keras_arch.errors import ArgumentError
-from keras_arch.models.surgery import bilinear_kernel
+from keras_arch.models.common.weights import bilinear_kernel
 from keras_arch.preprocessing import Preprocessing
 from tests.models.tester import Case, ModelTester, forward, modules_of, unallocated
 

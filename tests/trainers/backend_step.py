@@ -14,7 +14,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_arch import blocks, models, trainers
+from keras_arch import layers as shared
+from keras_arch import models, trainers
 from keras_arch.callbacks import state
 from keras_arch.errors import ArgumentError, DataError
 from tests.trainers import games
@@ -26,7 +27,7 @@ SHAPE = (games.SIZE, games.SIZE, 1)
 def gan(latent=games.LATENT, seed=3, **compiled):
     inputs = keras.Input((latent,), name="latent")
     x = layers.Reshape(SHAPE)(layers.Dense(games.SIZE**2)(inputs))
-    generator = keras.Model(inputs, layers.Activation("tanh")(blocks.batch_norm("norm")(x)))
+    generator = keras.Model(inputs, layers.Activation("tanh")(shared.batch_norm("norm")(x)))
     trainer = trainers.GAN(generator, games.judge(SHAPE), seed=seed)
     trainer.compile(games.adam(), games.adam(), **compiled)
     return trainer
@@ -323,7 +324,7 @@ def check_averaged_weights():
     average = seen[0]
     for value in seen[1:]:
         average = 0.5 * average + 0.5 * value
-    kept = trainer.in_use(trainer.generator).trainable_variables[0]
+    kept = trainer.ema_network(trainer.generator).trainable_variables[0]
     np.testing.assert_array_equal(values(weight), seen[-1])
     np.testing.assert_allclose(values(kept), average, rtol=0, atol=1e-6)
     assert np.abs(average - seen[-1]).max() > 1e-4

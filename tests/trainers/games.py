@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from keras_arch import blocks, models, trainers
+from keras_arch import layers as shared
+from keras_arch import models, trainers
 
 CLASSES = 3
 LATENT = 3
@@ -32,7 +33,7 @@ def judge(*shapes, classes=None):
     inputs = [keras.Input(shape) for shape in shapes]
     flat = [layers.Flatten()(x) for x in inputs]
     if classes:
-        label, one_hot = blocks.label_input(classes)
+        label, one_hot = shared.label_input(classes)
         inputs, flat = [*inputs, label], [*flat, one_hot]
     x = layers.Concatenate()(flat) if len(flat) > 1 else flat[0]
     x = layers.LeakyReLU(negative_slope=0.2)(layers.Dense(6)(x))
@@ -41,12 +42,12 @@ def judge(*shapes, classes=None):
 
 def conditional_generator(activation="tanh"):
     latent = keras.Input((LATENT,), name="latent")
-    label, one_hot = blocks.label_input(CLASSES)
+    label, one_hot = shared.label_input(CLASSES)
     x = layers.Dense(SIZE * SIZE)(layers.Concatenate()([latent, one_hot]))
     x = layers.Reshape((SIZE, SIZE, 1))(x)
     # Keras knows replicas on TensorFlow only.
     replicated = keras.backend.backend() == "tensorflow"
-    x = blocks.batch_norm("norm", synchronized=replicated)(x)
+    x = shared.batch_norm("norm", synchronized=replicated)(x)
     return keras.Model([latent, label], layers.Activation(activation)(x))
 
 
@@ -54,7 +55,7 @@ def translator(channels=2, made=2):
     """A generator of one kind of image from another, with instance norm and a tanh."""
     image = keras.Input((SIZE, SIZE, channels), name="image")
     x = layers.Conv2D(3, 3, padding="same")(image)
-    x = layers.Activation("relu")(blocks.instance_norm("norm")(x))
+    x = layers.Activation("relu")(shared.instance_norm("norm")(x))
     return keras.Model(image, layers.Conv2D(made, 3, padding="same", activation="tanh")(x))
 
 
@@ -103,7 +104,7 @@ class Game:
     """A trainer, and the shapes of what its batches hold."""
 
     name: str
-    build: Callable[..., trainers.PlayersTrainer]
+    build: Callable[..., trainers.AdversarialTrainer]
     images: dict[str, tuple[int, ...]]
     noise: dict[str, tuple[int, ...]]
     labels: bool = False

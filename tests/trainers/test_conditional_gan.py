@@ -69,7 +69,7 @@ class TestGenerate:
         discriminator = models.CGANDiscriminator(
             3, SHAPE, image_units=4, label_units=2, joint_units=4
         )
-        trainer = trainers.ConditionalGAN(generator, discriminator, 3, "unit", seed=1)
+        trainer = trainers.ConditionalGAN(generator, discriminator, 3, "uniform01", seed=1)
         trainer.compile(run_eagerly=True)
         images = np.random.default_rng(0).uniform(0, 1, (6, *SHAPE)).astype("float32")
         data = images, np.arange(6) % 3

@@ -65,7 +65,7 @@ class TestGame:
         trainer = games.lapgan()
         image, label = tf.constant(numbers(2, HIGH, HIGH, 1)), tf.constant([2, 0])
         latent = tf.constant(numbers(2, games.LATENT + HIGH * HIGH, seed=1))
-        made = trainer.produce({"image": image, "latent": latent, "label": label}, False)
+        made = trainer.shared_forward({"image": image, "latent": latent, "label": label}, False)
         lowest = trainer.generator.get_layer(f"level{LOW}")
         upper = trainer.generator.get_layer(f"level{HIGH}")
         expected = lowest([latent[:, : games.LATENT], label])

@@ -233,7 +233,7 @@ class TestAverages:
             return trainer
 
         trainer = built()
-        assert trainer.in_use(trainer.generator) is trainer.generator
+        assert trainer.ema_network(trainer.generator) is trainer.generator
         # |w x - y| with x = 1 and y far away has the slope -1: w grows by the rate.
         ones = np.ones((2 * steps, 1), "float32")
         data = {"image": ones, "target": 100 * ones}
@@ -241,14 +241,14 @@ class TestAverages:
         expected = rate
         for step in range(2, steps + 1):
             expected = momentum * expected + (1 - momentum) * rate * step
-        found = trainer.in_use(trainer.generator)
+        found = trainer.ema_network(trainer.generator)
         np.testing.assert_allclose(values(found.weights)[0], expected, rtol=1e-5)
         np.testing.assert_allclose(values(trainer.generator.weights)[0], rate * steps, rtol=1e-5)
         if replicas == 1:
             state.save(trainer, tmp_path / "state.npz", state.Position())
             other = built()
             state.Saved(tmp_path / "state.npz").restore(other)
-            found = other.in_use(other.generator)
+            found = other.ema_network(other.generator)
             np.testing.assert_allclose(values(found.weights)[0], expected, rtol=1e-5)
 
     def test_two_generators_that_share_an_optimizer_and_a_name(self):
@@ -263,7 +263,7 @@ class TestAverages:
         firsts = [g.get_weights() for g in generators]
         played(trainer, games.CYCLEGAN.batches(1, seed=1))
         for generator, start, first in zip(generators, starts, firsts, strict=True):
-            averaged = trainer.in_use(generator).get_weights()
+            averaged = trainer.ema_network(generator).get_weights()
             expected = [
                 0.9 * a + 0.1 * b for a, b in zip(first, generator.get_weights(), strict=True)
             ]
@@ -284,4 +284,4 @@ class TestAverages:
         expected = [
             0.9 * a + 0.1 * b for a, b in zip(first, trainer.generator.get_weights(), strict=True)
         ]
-        assert_equal(trainer.in_use(trainer.generator).get_weights(), expected, atol=1e-6)
+        assert_equal(trainer.ema_network(trainer.generator).get_weights(), expected, atol=1e-6)

@@ -1,0 +1,1 @@
+"""Faster paths that reach into Keras or TensorFlow, each switchable and checked for parity."""

@@ -1,0 +1,45 @@
+"""Loading TensorFlow when a command needs it, without what its libraries say about themselves."""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from types import ModuleType
+
+
+@contextlib.contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Import TensorFlow without what its libraries print about themselves.
+
+    They write to the process's standard error before any logging level is heeded. Other lines
+    are passed on. Whoever sets TF_CPP_MIN_LOG_LEVEL sees all that it lets through.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as printed:
+            os.dup2(printed.fileno(), 2)
+            try:
+                yield
+            finally:
+                sys.stderr.flush()
+                os.dup2(terminal, 2)
+                printed.seek(0)
+                for line in printed:
+                    if not re.match(rb"[IWE]\d{4} |WARNING: All log messages before absl", line):
+                        os.write(terminal, line)
+    finally:
+        os.close(terminal)
+
+
+def api() -> ModuleType:
+    """`keras_arch.api`."""
+    with quiet_loading():
+        from keras_arch import api as loaded
+    return loaded

@@ -1,0 +1,1 @@
+"""Augmentations whose draws follow from (seed, epoch, step)."""

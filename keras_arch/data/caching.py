@@ -1,0 +1,154 @@
+"""Reading data sets: bringing their images to size and holding them in memory."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_arch.data import counting
+from keras_arch.data.augment.basic import RandomJitter
+from keras_arch.data.sources.unpaired import Unpaired
+from keras_arch.errors import ArgumentError, DataError
+from keras_arch.preprocessing import Preprocessing
+
+# Of a photograph whose size is not known; ImageNet's are 400x350 in the mean.
+_TYPICAL_SIDE = 400
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column of a batch.
+
+    Attributes:
+        preprocessing: What its images are normalised by; `None` for labels.
+        domain: 0, or 1 for the second of two domains that are drawn independently.
+    """
+
+    preprocessing: Preprocessing | None
+    domain: int
+
+
+def fitted(
+    dataset: Any,
+    preprocessing: Preprocessing,
+    target_preprocessing: Preprocessing | None = None,
+    jitter: RandomJitter | None = None,
+    whole: bool = False,
+) -> tuple[list[Any], list[Column]]:
+    """Data sets of tuples with their images brought to size, and what the columns of all are.
+
+    A second column is an image when its elements have three dimensions, else it is a label.
+
+    Args:
+        dataset: `tf.data.Dataset` of `image`, `(image, label)` or `(image, target)`, or an
+            `Unpaired`, which gives two data sets of one column each.
+        preprocessing: What images are brought to.
+        target_preprocessing: The same for a target or a second domain. Default: the first.
+        jitter: Enlarges the images, and rounds them as image libraries do.
+        whole: Leave the images as they are.
+
+    Raises:
+        DataError: If the elements are something else.
+        ArgumentError: If `target_preprocessing` is given and there is no second image.
+    """
+    second = target_preprocessing or preprocessing
+    if isinstance(dataset, Unpaired):
+        parts = [(dataset.image, [preprocessing]), (dataset.other, [second])]
+    else:
+        parts = [(dataset, _preprocessings(dataset, preprocessing, second))]
+    columns = [Column(each, domain) for domain, (_, row) in enumerate(parts) for each in row]
+    images = sum(column.preprocessing is not None for column in columns)
+    if target_preprocessing is not None and images < 2:
+        raise ArgumentError(
+            "target_preprocessing is for pairs and unpaired images; the data set has one image in "
+            "each element"
+        )
+    if whole:
+        return [part.map(lambda *row: row) for part, _ in parts], columns
+    return [_fit(part, row, jitter) for part, row in parts], columns
+
+
+def _preprocessings(
+    dataset: Any, first: Preprocessing, second: Preprocessing
+) -> list[Preprocessing | None]:
+    """What each column of a data set is brought to; `None` for labels."""
+    import tensorflow as tf
+
+    spec = dataset.element_spec
+    specs = spec if isinstance(spec, tuple) else (spec,)
+    if not 1 <= len(specs) <= 2 or not all(isinstance(each, tf.TensorSpec) for each in specs):
+        raise DataError(
+            "the data set must hold image, (image, label) or (image, target), its elements are "
+            f"{spec}"
+        )
+    return [first, *(second if each.shape.rank == 3 else None for each in specs[1:])]
+
+
+def _fit(dataset: Any, row: Sequence[Preprocessing | None], jitter: RandomJitter | None) -> Any:
+    """The data set as tuples, with images brought to size."""
+    import tensorflow as tf
+
+    targets = [each and (jitter.enlarged(each) if jitter else each) for each in row]
+
+    def bring(values: Any, target: Preprocessing | None) -> Any:
+        if target is None:
+            return values
+        image = target.fit(values)
+        if jitter:
+            image = tf.cast(tf.round(image), tf.uint8) if image.dtype.is_floating else image
+        image.set_shape(target.input_shape)
+        return image
+
+    def fit(*columns: Any) -> Any:
+        return tuple(map(bring, columns, targets))
+
+    return dataset.map(fit, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def cache_in_memory(datasets: Sequence[Any], counts: Sequence[int]) -> list[tuple[Any, ...]]:
+    """The columns of fitted data sets in the host's memory.
+
+    Raises:
+        DataError: If they are larger than it, or cannot be decoded.
+    """
+    images = needed = 0
+    for dataset, count in zip(datasets, counts, strict=True):
+        images += count * sum(column.shape.rank == 3 for column in dataset.element_spec)
+        needed += count * example_bytes(dataset)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise DataError(
+            f"{images} images need {needed / 2**30:.0f} GiB, and this machine has "
+            f"{memory / 2**30:.0f}; set cache to false, and they are read again in every epoch"
+        )
+    return [_columns(dataset, count) for dataset, count in zip(datasets, counts, strict=True)]
+
+
+def example_bytes(dataset: Any) -> int:
+    """What the images of one element of a data set take, about, where they differ in size."""
+    images = [column for column in dataset.element_spec if column.shape.rank == 3]
+    return sum(
+        image.dtype.size * int(np.prod([side or _TYPICAL_SIDE for side in image.shape]))
+        for image in images
+    )
+
+
+def _columns(dataset: Any, count: int) -> tuple[Any, ...]:
+    import tensorflow as tf
+
+    columns = [
+        np.empty((count, *column.shape), column.dtype.as_numpy_dtype)
+        for column in dataset.element_spec
+    ]
+    filled = 0
+    # A batch of small images is large enough, and a batch of large ones small enough.
+    for batch in counting.read(dataset.batch(256 if columns[0][:1].nbytes < 2**16 else 8)):
+        stop = filled + len(batch[0])
+        for column, values in zip(columns, batch, strict=True):
+            column[filled:stop] = values
+        filled = stop
+    # A GPU has no room for a data set; the gather happens on the host.
+    with tf.device("CPU"):
+        return tuple(tf.constant(column) for column in columns)

@@ -1,0 +1,92 @@
+"""Folders of image files, one sub-folder a class."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_arch.data import image_files
+from keras_arch.data.sources.base import Source
+from keras_arch.errors import DataError
+
+
+class Folder:
+    """JPEG, PNG and BMP files by class.
+
+    The images of all classes are interleaved evenly, so that a slice such as `train[:90%]` holds
+    every class in proportion.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise DataError(f"{path} is not a folder; give one with a sub-folder for each class")
+        inner = {folder.name: folder for folder in image_files.subfolders(path)}
+        if inner and set(inner) <= set(image_files.SPLITS):
+            folders = {name: inner[name] for name in image_files.SPLITS if name in inner}
+        else:
+            folders = {"train": path}
+        self._files: dict[str, list[Path]] = {}
+        self._labels: dict[str, np.ndarray] = {}
+        classes: tuple[str, ...] | None = None
+        for position, (split, folder) in enumerate(folders.items()):
+            by_class = _images_by_class(folder)
+            if position == 0:
+                classes = tuple(by_class) if by_class else None
+            if by_class is None:
+                if classes is not None:
+                    raise DataError(f"{folder} has no class folders, unlike the other splits")
+                self._files[split] = image_files.images(folder)
+                continue
+            stray = sorted(set(by_class) - set(classes or ()), key=image_files.natural)
+            if stray:
+                first = next(iter(folders.values()))
+                raise DataError(f"{folder} has class {stray[0]!r}, which {first} does not have")
+            self._files[split], self._labels[split] = _interleave(by_class, classes or ())
+        self.source = Source(
+            name=f"folder:{path}",
+            classes=classes,
+            splits={split: len(files) for split, files in self._files.items()},
+            image_shape=image_files.shape_of([f for files in self._files.values() for f in files]),
+            license="not stated",
+        )
+
+    def part(self, split: str, start: int, stop: int) -> Any:
+        """Images `start` to `stop`, with their labels where there are class folders."""
+        labels = (self._labels[split][start:stop],) if split in self._labels else ()
+        return image_files.decoded(self._files[split][start:stop], self.source.image_shape, *labels)
+
+
+def _images_by_class(folder: Path) -> dict[str, list[Path]] | None:
+    """The images of each class folder; `None` when the images have no class."""
+    classes = image_files.subfolders(folder)
+    loose = image_files.images(folder)
+    if classes and loose:
+        raise DataError(
+            f"{folder} holds both class folders and images such as {loose[0].name}; move the "
+            "images into class folders"
+        )
+    if not classes:
+        if not loose:
+            raise DataError(
+                f"{folder} holds no image ({', '.join(image_files.SUFFIXES)}) and no class folder"
+            )
+        return None
+    by_class = {folder.name: image_files.images(folder) for folder in classes}
+    for name, files in by_class.items():
+        if not files:
+            raise DataError(
+                f"class folder {folder / name} holds no image ({', '.join(image_files.SUFFIXES)})"
+            )
+    return by_class
+
+
+def _interleave(
+    by_class: dict[str, list[Path]], classes: tuple[str, ...]
+) -> tuple[list[Path], np.ndarray]:
+    """All images with their labels, each class spread evenly over the whole."""
+    keyed = sorted(
+        ((position + 0.5) / len(files), classes.index(name), file)
+        for name, files in by_class.items()
+        for position, file in enumerate(files)
+    )
+    return [file for *_, file in keyed], np.array([label for _, label, _ in keyed], np.int64)

@@ -1,0 +1,290 @@
+"""NumPy archives: arrays as Keras keeps them, or JPEG bytes with offsets."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_arch.data.sources.base import Source
+from keras_arch.errors import DataError
+
+ARRAY_KEYS = "x_train, y_train, x_test, y_test"
+JPEG_KEYS = "train_jpeg, train_offsets, train_labels, test_jpeg, test_offsets, test_labels"
+
+
+def open_archive(path: Path) -> "JPEGArchive | ArrayArchive":
+    """Open an archive of either layout.
+
+    Args:
+        path: The `.npz` file.
+
+    Returns:
+        A reader.
+
+    Raises:
+        DataError: If the file is no archive, or holds neither layout.
+    """
+    archive = Archive(path)
+    if any(f"{split}_jpeg" in archive.keys for split in ("train", "test")):
+        return JPEGArchive(archive)
+    if any(f"x_{split}" in archive.keys for split in ("train", "test")):
+        return ArrayArchive(archive)
+    raise DataError(
+        f"{path} holds {', '.join(sorted(archive.keys)) or 'nothing'}; "
+        f"an image archive holds {ARRAY_KEYS}, or {JPEG_KEYS}"
+    )
+
+
+class Archive:
+    """The arrays of one file, each read when it is asked for and never unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with zipfile.ZipFile(path) as file:
+                names = file.namelist()
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path} cannot be read as a NumPy archive: {error}") from None
+        self.keys = {name.removesuffix(".npy") for name in names}
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if key not in self.keys:
+            raise DataError(f"{self.path} has no array {key!r}; it has {', '.join(self.keys)}")
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                return file[key]
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"array {key!r} of {self.path} cannot be read: {_line(error)}"
+            ) from None
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """An array's shape from its header, without reading the array."""
+        try:
+            with zipfile.ZipFile(self.path) as file, file.open(f"{key}.npy") as array:
+                version = np.lib.format.read_magic(array)
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
+                return read(array)[0]
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"array {key!r} of {self.path} cannot be read: {_line(error)}"
+            ) from None
+
+    def labels(self, key: str, count: int) -> np.ndarray:
+        """A vector of `count` non-negative whole numbers."""
+        labels = self[key]
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+            raise DataError(
+                f"array {key!r} of {self.path} must hold one whole number for each of {count} "
+                f"images, it is {labels.dtype} of shape {labels.shape}"
+            )
+        if count and labels.min() < 0:
+            index = int(np.argmax(labels < 0))
+            raise DataError(
+                f"label {labels[index]} of image {index} in {key!r} of {self.path} is negative; "
+                "labels count from 0"
+            )
+        return labels.astype(np.int64)
+
+    def classes(self, labels: dict[str, np.ndarray]) -> tuple[str, ...] | None:
+        """Class names, written in the archive or counted in the first split's labels."""
+        if not labels:
+            return None
+        first = next(iter(labels))
+        if "class_names" in self.keys:
+            names = tuple(str(name) for name in self["class_names"].tolist())
+        else:
+            names = tuple(str(label) for label in range(int(labels[first].max(initial=-1)) + 1))
+        for split, values in labels.items():
+            (beyond,) = np.nonzero(values >= len(names))
+            if beyond.size:
+                raise DataError(
+                    f"label {values[beyond[0]]} of image {beyond[0]} in split {split!r} of "
+                    f"{self.path} is out of range: there are {len(names)} classes"
+                )
+        return names
+
+    def license(self) -> str:
+        """The archive's own `license` string, where it has one."""
+        return str(self["license"]) if "license" in self.keys else "not stated"
+
+
+class JPEGArchive:
+    """JPEG files one after the other, with offsets: small on disk, decoded as they are read."""
+
+    def __init__(self, archive: Archive) -> None:
+        import tensorflow as tf
+
+        self._archive = archive
+        names = [split for split in ("train", "test") if f"{split}_jpeg" in archive.keys]
+        self._offsets = {split: self._checked_offsets(split) for split in names}
+        sizes = {split: len(offsets) - 1 for split, offsets in self._offsets.items()}
+        self._labels = {
+            split: archive.labels(f"{split}_labels", sizes[split])
+            for split in names
+            if f"{split}_labels" in archive.keys
+        }
+        with tf.device("CPU"):
+            first = self._files(names[0], 0, 1)[0]
+            try:
+                shape = tf.io.decode_jpeg(first).shape
+            except tf.errors.InvalidArgumentError:
+                raise DataError(
+                    f"image 0 of split {names[0]!r} in {archive.path} is not a JPEG file"
+                ) from None
+        self.source = Source(
+            name=f"npz:{archive.path}",
+            classes=archive.classes(self._labels),
+            splits=sizes,
+            image_shape=tuple(shape),
+            license=archive.license(),
+        )
+
+    def part(self, split: str, start: int, stop: int) -> Any:
+        """Images `start` to `stop`, with their labels where there are any."""
+        import tensorflow as tf
+
+        shape = self.source.image_shape
+
+        def decode(file: Any, *label: Any) -> Any:
+            # The accurate transform gives the pixels that other libraries give.
+            image = tf.io.decode_jpeg(file, channels=shape[-1], dct_method="INTEGER_ACCURATE")
+            # An image of another size stops the reading here, with both sizes in the message.
+            image = tf.ensure_shape(image, shape)
+            return (image, *label) if label else image
+
+        columns: tuple[Any, ...] = (self._files(split, start, stop),)
+        if split in self._labels:
+            columns += (self._labels[split][start:stop],)
+        files = tf.data.Dataset.from_tensor_slices(columns)
+        return files.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def _checked_offsets(self, split: str) -> np.ndarray:
+        """A split's offsets, which must rise from 0 to the number of bytes."""
+        key = f"{split}_offsets"
+        offsets = self._archive[key]
+        (size,) = self._archive.shape(f"{split}_jpeg")
+        if (
+            offsets.ndim != 1
+            or len(offsets) < 2
+            or not np.issubdtype(offsets.dtype, np.integer)
+            or offsets[0] != 0
+            or offsets[-1] != size
+            or (np.diff(offsets.astype(np.int64)) <= 0).any()
+        ):
+            raise DataError(
+                f"array {key!r} of {self._archive.path} must rise from 0 to {size}, the number of "
+                f"bytes in {split}_jpeg"
+            )
+        return offsets.astype(np.int64)
+
+    def _files(self, split: str, start: int, stop: int) -> np.ndarray:
+        """The JPEG files of some images; each must begin and end as a JPEG file does."""
+        content = self._archive[f"{split}_jpeg"]
+        begin, end = self._offsets[split][start:stop], self._offsets[split][start + 1 : stop + 1]
+        whole = (end - begin > 4) & (content[begin] == 0xFF) & (content[begin + 1] == 0xD8)
+        whole &= (content[end - 2] == 0xFF) & (content[end - 1] == 0xD9)
+        if not whole.all():
+            raise DataError(
+                f"image {start + int(np.argmin(whole))} of split {split!r} in "
+                f"{self._archive.path} is not a whole JPEG file"
+            )
+        data = content.tobytes()
+        return np.array([data[a:b] for a, b in zip(begin, end, strict=True)], dtype=object)
+
+
+class ArrayArchive:
+    """Images as arrays: `uint8`, or numbers in [0, 255] or [0, 1], which are rounded to `uint8`."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        names = [split for split in ("train", "test") if f"x_{split}" in archive.keys]
+        shapes = {split: archive.shape(f"x_{split}") for split in names}
+        for split, shape in shapes.items():
+            images = f"array 'x_{split}' of {archive.path}"
+            if len(shape) not in (3, 4) or (len(shape) == 4 and shape[-1] not in (1, 3)):
+                raise DataError(
+                    f"{images} must be of shape (n, height, width) or (n, height, width, 1 or 3), "
+                    f"it is {shape}"
+                )
+            if shape[0] == 0:
+                raise DataError(f"{images} holds no image")
+            if shape[1:] != shapes[names[0]][1:]:
+                raise DataError(
+                    f"{images} holds images of shape {shape[1:]}, those of 'x_{names[0]}' are "
+                    f"{shapes[names[0]][1:]}"
+                )
+        self._labels = {
+            split: archive.labels(f"y_{split}", shapes[split][0])
+            for split in names
+            if f"y_{split}" in archive.keys
+        }
+        shape = shapes[names[0]]
+        self.source = Source(
+            name=f"npz:{archive.path}",
+            classes=archive.classes(self._labels),
+            splits={split: shapes[split][0] for split in names},
+            image_shape=(*shape[1:3], shape[3] if len(shape) == 4 else 1),
+            license=archive.license(),
+        )
+
+    def part(self, split: str, start: int, stop: int) -> Any:
+        """Images `start` to `stop`, with their labels where there are any."""
+        import tensorflow as tf
+
+        key = f"x_{split}"
+        images = as_pixels(self._archive[key], f"array {key!r} of {self._archive.path}")
+        images = images.reshape(len(images), *self.source.image_shape)[start:stop]
+        if split in self._labels:
+            labels = self._labels[split][start:stop]
+            return tf.data.Dataset.from_tensor_slices((images, labels))
+        return tf.data.Dataset.from_tensor_slices(images)
+
+
+def as_pixels(images: np.ndarray, name: str) -> np.ndarray:
+    """Bring images to `uint8` in [0, 255].
+
+    Args:
+        images: `(n, height, width)` or `(n, height, width, channels)`: `uint8`, or other numbers
+            in [0, 255], or floats in [0, 1] (none of them above 1).
+        name: What to call the array in messages.
+
+    Returns:
+        `uint8` pixels of the same shape.
+
+    Raises:
+        DataError: If a value is not finite or out of range; the message names the image.
+
+    Example:
+        >>> as_pixels(np.array([[[0.0, 0.5, 1.0]]]), "x").tolist()
+        [[[0, 128, 255]]]
+    """
+    if images.dtype == np.uint8:
+        return images
+    if not np.issubdtype(images.dtype, np.integer) and not np.issubdtype(images.dtype, np.floating):
+        raise DataError(f"{name} must hold numbers, it holds {images.dtype}")
+    flat = images.reshape(len(images), -1)
+    low, high = flat.min(axis=1), flat.max(axis=1)
+    (bad,) = np.nonzero(~(np.isfinite(low) & np.isfinite(high)))
+    if bad.size:
+        raise DataError(f"image {bad[0]} of {name} holds values that are not finite (NaN or inf)")
+    (bad,) = np.nonzero((low < 0) | (high > 255))
+    if bad.size:
+        raise DataError(
+            f"image {bad[0]} of {name} has values from {low[bad[0]]} to {high[bad[0]]}; pixels are "
+            "in [0, 255], or floats in [0, 1]"
+        )
+    unit = np.issubdtype(images.dtype, np.floating) and high.max() <= 1
+    return np.rint(images * 255 if unit else images).astype(np.uint8)
+
+
+def _line(error: BaseException) -> str:
+    """An error's first line."""
+    return str(error).partition("\n")[0]

@@ -1,0 +1,159 @@
+"""Pairs of images: an image and what it is to be translated to."""
+
+from pathlib import Path
+from typing import Any
+
+from keras_arch.data import image_files
+from keras_arch.data.image_files import Shape
+from keras_arch.data.sources.base import Source
+from keras_arch.errors import DataError
+
+_LAYOUT = "images side by side in one file, or two folders named A and B"
+
+
+class Pairs:
+    """Images A and B side by side in one file, or in two folders with files of equal names.
+
+    The halves are named as the pix2pix authors name them: A is the left one, B the right one.
+
+    Args:
+        name: The source as it was asked for.
+        path: A folder of pairs, or of folders train, test and val of these.
+        swap: Whether B is the network's input and A its target; else A is the input.
+    """
+
+    def __init__(self, name: str, path: Path, swap: bool) -> None:
+        if not path.is_dir():
+            raise DataError(f"{path} is not a folder; give one with {_LAYOUT}")
+        inner = {folder.name: folder for folder in image_files.subfolders(path)}
+        found = {split: inner[split] for split in image_files.SPLITS if split in inner}
+        strange = sorted(set(inner) - set(found), key=image_files.natural)
+        loose = image_files.images(path)
+        if found and (strange or loose):
+            other = path / strange[0] if strange else loose[0]
+            raise DataError(f"{path} holds folders of splits and also {other}; move it elsewhere")
+        self._files = {
+            split: _pairs(folder) for split, folder in (found or {"train": path}).items()
+        }
+        self._swap = swap
+        everything = [files for pairs in self._files.values() for files in pairs]
+        widths = {len(files) for files in everything}
+        if len(widths) > 1:
+            raise DataError(f"{path} has pairs in one file and pairs in two folders; choose one")
+        self._joined = widths == {1}
+        self._shapes = _joined(everything) if self._joined else _separate(everything)
+        shapes = self._shapes[::-1] if swap else self._shapes
+        self.source = Source(
+            name=name,
+            classes=None,
+            splits={split: len(files) for split, files in self._files.items()},
+            image_shape=shapes[0],
+            license="not stated",
+            kind="pairs",
+            other_shape=shapes[1],
+        )
+
+    def part(self, split: str, start: int, stop: int) -> Any:
+        """Pairs `start` to `stop` as `(image, target)`."""
+        import tensorflow as tf
+
+        first, second = self._shapes
+
+        def halves(image: Any) -> Any:
+            middle = tf.shape(image)[1] // 2
+            left = tf.ensure_shape(image[:, :middle], first)
+            right = tf.ensure_shape(image[:, middle:], second)
+            return (right, left) if self._swap else (left, right)
+
+        columns = list(zip(*self._files[split][start:stop], strict=True))
+        if self._joined:
+            height, width, channels = first
+            whole = (height, width and 2 * width, channels)
+            return image_files.decoded(columns[0], whole).map(
+                halves, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            )
+        images = [image_files.decoded(*each) for each in zip(columns, self._shapes, strict=True)]
+        return tf.data.Dataset.zip(tuple(images[::-1] if self._swap else images))
+
+
+def _pairs(folder: Path) -> list[tuple[Path, ...]]:
+    """The pairs of one split: tuples of one file, or of one file of A and one of B."""
+    inner = {entry.name: entry for entry in image_files.subfolders(folder)}
+    files = image_files.images(folder)
+    if not inner:
+        if not files:
+            raise DataError(
+                f"{folder} holds no image ({', '.join(image_files.SUFFIXES)}); give {_LAYOUT}"
+            )
+        return [(file,) for file in files]
+    if set(inner) != {"A", "B"}:
+        names = ", ".join(sorted(inner, key=image_files.natural)[:5])
+        raise DataError(f"{folder} must hold {_LAYOUT}; its folders are {names}")
+    if files:
+        raise DataError(
+            f"{folder} holds both folders A and B and images such as {files[0].name}; keep one"
+        )
+    return matched(inner["A"], inner["B"])
+
+
+def matched(one: Path, other: Path) -> list[tuple[Path, Path]]:
+    """The images of two folders that are named alike.
+
+    Raises:
+        DataError: If some have no counterpart.
+    """
+    first, second = _by_name(one), _by_name(other)
+    for here, there, where in ((first, second, other), (second, first, one)):
+        alone = [file for name, file in here.items() if name not in there]
+        if alone:
+            shown = ", ".join(map(str, alone[:3])) + (", ..." if len(alone) > 3 else "")
+            raise DataError(
+                f"{len(alone)} of the {len(here)} images in {alone[0].parent} have no image of the "
+                f"same name in {where}: {shown}"
+            )
+    return [(file, second[name]) for name, file in first.items()]
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """The images of a folder by their names without the ending."""
+    files = image_files.images(folder)
+    if not files:
+        raise DataError(f"{folder} holds no image ({', '.join(image_files.SUFFIXES)})")
+    named: dict[str, Path] = {}
+    for file in files:
+        if file.stem in named:
+            raise DataError(f"{named[file.stem]} and {file} have one name; a pair has two images")
+        named[file.stem] = file
+    return named
+
+
+def _joined(pairs: list[tuple[Path, ...]]) -> tuple[Shape, Shape]:
+    """The shape of each half of files that hold two images side by side."""
+    files = [file for (file,) in pairs]
+    for file, ((_, width), _) in zip(
+        files, image_files.in_threads(image_files.head, files), strict=True
+    ):
+        if width % 2:
+            raise DataError(
+                f"{file} is {width} pixels wide, which is odd; two images of one size side by side "
+                "have an even width"
+            )
+    height, width, channels = image_files.shape_of(files)
+    half = (height, width and width // 2, channels)
+    return half, half
+
+
+def _separate(pairs: list[tuple[Path, ...]]) -> tuple[Shape, Shape]:
+    """The shapes of the images in two folders; those of one pair must agree in size."""
+    heads = [
+        image_files.in_threads(image_files.head, column) for column in zip(*pairs, strict=True)
+    ]
+    for (first, second), ((height, width), _), ((other_height, other_width), _) in zip(
+        pairs, *heads, strict=True
+    ):
+        if (height, width) != (other_height, other_width):
+            raise DataError(
+                f"{first} has {width}x{height} pixels and {second} has {other_width}x"
+                f"{other_height}; the two images of a pair must be of one size"
+            )
+    return tuple(image_files.shape_of(column) for column in zip(*pairs, strict=True))

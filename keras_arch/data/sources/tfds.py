@@ -1,0 +1,148 @@
+"""The image sets of TensorFlow Datasets."""
+
+import difflib
+import os
+import re
+import socket
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_arch.data.sources.base import SCHEMES, Source
+from keras_arch.errors import DataError
+
+_NAME = re.compile(r"\w+(/[\w.+-]+)?(:\d+\.\d+\.\d+)?")
+# Where TensorFlow Datasets does not record a licence and the authors state one.
+_LICENSES = {"fashion_mnist": "MIT"}
+_ELSEWHERE = "or give npz:PATH or folder:PATH"
+
+
+class TFDSSource:
+    """A set that TensorFlow Datasets knows by name: its images, and labels where it has them."""
+
+    def __init__(self, name: str, data_dir: str | os.PathLike[str] | None, *, download: bool):
+        self._builder = _builder(name, data_dir)
+        if not self._builder.is_prepared():
+            if not download:
+                raise DataError(
+                    f"data set {name!r} is not prepared in {self._builder.data_path}; load it once "
+                    "to download it, or name the right folder by data_dir or TFDS_DATA_DIR"
+                )
+            _prepare(self._builder, name)
+        info = self._builder.info
+        self.set_name, self.features = self._builder.name, info.features
+        self.image, self._label = _columns(info, name)
+        image = info.features[self.image]
+        classes = tuple(info.features[self._label].names) if self._label else None
+        redistribution = getattr(info.redistribution_info, "license", "") or ""
+        self.source = Source(
+            name=name,
+            classes=classes,
+            splits={split: int(part.num_examples) for split, part in info.splits.items()},
+            image_shape=tuple(image.shape),
+            license=redistribution or _LICENSES.get(self._builder.name, "not stated"),
+        )
+
+    def part(self, split: str, start: int, stop: int) -> Any:
+        """Images `start` to `stop` in the order of the files, with their labels."""
+        import tensorflow as tf
+
+        dataset = self.examples(split, start, stop, list(filter(None, (self.image, self._label))))
+        if self._label is None:
+            return dataset.map(lambda example: example[self.image])
+        return dataset.map(
+            lambda example: (example[self.image], tf.cast(example[self._label], tf.int64))
+        )
+
+    def examples(self, split: str, start: int, stop: int, keys: Sequence[str]) -> Any:
+        """Examples `start` to `stop` in the order of the files, with what is asked for."""
+        import tensorflow_datasets as tfds
+
+        wanted = dict.fromkeys(keys, True)
+        partial = len(wanted) < len(self._builder.info.features)
+        return self._builder.as_dataset(
+            split=f"{split}[{start}:{stop}]",
+            shuffle_files=False,
+            # The pipelines cache for themselves, after the images were brought to size.
+            read_config=tfds.ReadConfig(try_autocache=False),
+            decoders=tfds.decode.PartialDecoding(wanted) if partial else None,
+        )
+
+
+def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
+    """The builder of a set, or one line that says what is wrong with its name."""
+    if not _NAME.fullmatch(name):
+        raise DataError(f"data source {name!r} is not known; give {SCHEMES}")
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        known = ["digits", *tfds.list_builders(with_community_datasets=False)]
+        close = difflib.get_close_matches(name, known, n=3)
+        hint = f" (did you mean {', '.join(close)}?)" if close else ""
+        raise DataError(f"there is no data set named {name!r}{hint}; give {SCHEMES}") from None
+    except (AssertionError, ValueError, OSError) as error:
+        raise DataError(f"data set {name!r} cannot be opened: {_line(error)}") from None
+
+
+def _prepare(builder: Any, name: str) -> None:
+    """Download a set; without a network say so at once."""
+    where = (
+        f"data set {name!r} is not prepared in {builder.data_path} (data_dir or TFDS_DATA_DIR "
+        "names the folder)"
+    )
+    # TensorFlow Datasets repeats a failing request for minutes. A name that does not resolve
+    # tells the same in a moment; behind a proxy it tells nothing.
+    hosts = {urllib.parse.urlsplit(url).hostname for url in builder.url_infos} - {None}
+    if not urllib.request.getproxies():
+        for host in sorted(hosts):
+            try:
+                socket.getaddrinfo(host, 443)
+            except OSError:
+                raise DataError(
+                    f"{where} and {host} cannot be reached to download it; prepare it on a machine "
+                    f"with a network, {_ELSEWHERE}"
+                ) from None
+    try:
+        builder.download_and_prepare()
+    # Whatever goes wrong inside a download (HTTP, checksums, manual steps, a full disk), the user
+    # is told which set, where, and what else to do.
+    except Exception as error:
+        raise DataError(
+            f"{where} and could not be downloaded: {_line(error)}; {_ELSEWHERE}"
+        ) from error
+
+
+def _columns(info: Any, name: str) -> tuple[str, str | None]:
+    """The keys of the image and of its class label."""
+    import tensorflow_datasets as tfds
+
+    features = dict(info.features.items()) if hasattr(info.features, "items") else {}
+    images = [key for key, value in features.items() if type(value) is tfds.features.Image]
+    labels = [key for key, value in features.items() if type(value) is tfds.features.ClassLabel]
+    supervised = info.supervised_keys or ()
+    image = _choose(images, "image", supervised)
+    if image is None or np.dtype(features[image].np_dtype) != np.uint8:
+        raise DataError(
+            f"data set {name!r} has no 8-bit image; its features are {', '.join(features)}"
+        )
+    return image, _choose(labels, "label", supervised)
+
+
+def _choose(keys: list[str], usual: str, supervised: Any) -> str | None:
+    """Of several features, the supervised one, the one of the usual name, or the only one."""
+    for key in keys:
+        if key in supervised:
+            return key
+    if usual in keys:
+        return usual
+    return keys[0] if len(keys) == 1 else None
+
+
+def _line(error: BaseException) -> str:
+    """An error's first line without its full stop."""
+    return str(error).strip().partition("\n")[0].rstrip(".")

@@ -1,0 +1,1 @@
+"""Repositories of other libraries, converted when they are loaded."""

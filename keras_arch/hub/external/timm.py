@@ -1,0 +1,140 @@
+"""timm's repositories: `architecture` and `pretrained_cfg` in `config.json`.
+
+R. Wightman: PyTorch Image Models, https://github.com/huggingface/pytorch-image-models.
+"""
+
+import re
+from typing import Any
+
+from keras_arch.errors import HubError
+from keras_arch.hub.external.base import Fetch, Foreign
+from keras_arch.preprocessing import Preprocessing
+
+# What timm has called the networks that are ours, old names included.
+_OURS = (
+    (re.compile(r"(?:tv_|ssl_|swsl_)?resnet(18|34|50|101|152)"), "ResNet"),
+    (re.compile(r"gluon_resnet(18|34|50|101|152)_v1b"), "ResNet"),
+    (re.compile(r"(?:tv_)?vgg(11|13|16|19)(?:_bn)?"), "VGG"),
+)
+_KIN = (
+    (r".*resnext.*", "its convolutions are grouped"),
+    (r".*(seresnet|ecaresnet|skresnet|gcresnet|resnest|resnetrs).*", "its blocks have attention"),
+    (r"(wide_resnet|.*x2).*", "its 3x3 convolutions are twice as wide"),
+    (r"resnet(blur|aa).*", "it blurs maps before it subsamples them"),
+    (r"(resnetv2|preact).*", "its norms come before its convolutions"),
+    (r"resnet\d+_gn", "its norms are group norms"),
+    (
+        r"(resnet\d+[cdst]|gluon_resnet\d+_v1[cdes]).*",
+        "its stem is three convolutions, and its shortcuts may pool",
+    ),
+    (r"resnet\d+", "ResNets here have 18, 34, 50, 101 or 152 layers"),
+    (r"(repvgg|.*vgg).*", "VGGs here have 11, 13, 16 or 19 layers, with or without batch norm"),
+)
+_METHODS = {
+    "bicubic": "bicubic",
+    "bilinear": "bilinear",
+    "nearest": "nearest",
+    "lanczos": "lanczos3",
+    "box": "area",
+}
+# What a config may say of how the model was built without making it another network.
+_HARMLESS = ("num_classes", "in_chans", "drop_rate", "drop_path_rate", "global_pool", "pretrained")
+
+
+def is_config(config: dict[str, Any]) -> bool:
+    """Whether a `config.json` is timm's."""
+    return isinstance(config.get("architecture"), str)
+
+
+def describe(config: dict[str, Any], fetch: Fetch, where: str) -> Foreign:
+    """What a repository of timm holds.
+
+    Args:
+        config: Its `config.json`.
+        fetch: Gives its files.
+        where: What to call it in messages.
+
+    Raises:
+        HubError: If it is a network that is none of ours.
+    """
+    model = config["architecture"]
+    architecture = _architecture(model, where)
+    # Early configs have everything in one table.
+    facts = config.get("pretrained_cfg") or config
+    _check_build(config, facts, where)
+    classes = config.get("num_classes", facts.get("num_classes"))
+    if not isinstance(classes, int) or classes < 1:
+        raise HubError(
+            f"{where} has no classifier (num_classes {classes!r}); download its weights and use "
+            f"convert.from_torch({architecture!r}, ..., include_top=False)"
+        )
+    channels, height, width = facts["input_size"]
+    arguments: dict[str, Any] = {"classes": classes, "input_shape": (height, width, channels)}
+    if architecture.startswith("ResNet"):
+        arguments["variant"] = "v1.5"
+    elif model.endswith("_bn"):
+        arguments["batch_norm"] = True
+    labels = config.get("label_names") or facts.get("label_names")
+    return Foreign(
+        "timm",
+        model,
+        architecture,
+        arguments,
+        _preprocessing(facts, (height, width), channels, where),
+        list(labels) if labels and len(labels) == classes else None,
+        str(facts.get("license") or "unknown"),
+    )
+
+
+def _architecture(model: str, where: str) -> str:
+    for pattern, family in _OURS:
+        if match := pattern.fullmatch(model):
+            return f"{family}{match[1]}"
+    why = next((why for pattern, why in _KIN if re.fullmatch(pattern, model)), None)
+    raise HubError(
+        f"{where} holds timm's {model}: {why or 'there is no such architecture here'}; converted "
+        "are resnet18, 34, 50, 101, 152 and vgg11, 13, 16, 19 with or without _bn"
+    )
+
+
+def _check_build(config: dict[str, Any], facts: dict[str, Any], where: str) -> None:
+    """Refuse a network that was built otherwise than its name says."""
+    built = config.get("model_args") or {}
+    other = sorted(set(built) - set(_HARMLESS))
+    if other:
+        raise HubError(
+            f"{where} was built with {other[0]}={built[other[0]]!r}, which networks here have not"
+        )
+    pools = {config.get("global_pool"), built.get("global_pool")} - {None, "", "avg"}
+    if pools:
+        raise HubError(f"{where} pools by {pools.pop()!r}; networks here by 'avg'")
+
+
+def _preprocessing(
+    facts: dict[str, Any], size: tuple[int, int], channels: int, where: str
+) -> Preprocessing:
+    """timm's evaluation transform: resize, centre crop, mean and std of pixels in [0, 1]."""
+    method = facts.get("interpolation", "bilinear")
+    if method not in _METHODS:
+        raise HubError(
+            f"{where} resizes by {method!r}; here there are {', '.join(sorted(_METHODS))}"
+        )
+    mode = facts.get("crop_mode") or "center"
+    crop = facts.get("crop_pct") or 0.875
+    if mode == "squash" and crop == 1:
+        crop = None
+    elif mode != "center":
+        raise HubError(f"{where} crops by {mode!r}; here images are cut out of the 'center'")
+    return Preprocessing(
+        size=size,
+        channels=channels,
+        resize=_METHODS[method],
+        mean=_each(facts["mean"], channels),
+        std=_each(facts["std"], channels),
+        crop=crop,
+    )
+
+
+def _each(values: list[float], channels: int) -> Any:
+    """One number a channel; timm gives one for all of them too."""
+    return values[0] if len(values) == 1 and channels != 1 else values

@@ -1,0 +1,363 @@
+"""Layers that more than one family is built from, all of them stock Keras.
+
+Epsilon and momentum of batch norm are the references' (1e-5 and 0.9), not Keras' (1e-3 and 0.99).
+"""
+
+import contextlib
+import math
+import sys
+from collections.abc import Iterator
+
+import keras
+from keras import layers, ops
+
+from keras_arch._tensorflow.fused_batch_norm import fuse
+from keras_arch.errors import ArgumentError
+
+BATCH_NORM_EPSILON = 1e-5
+BATCH_NORM_MOMENTUM = 0.9
+
+
+def batch_norm(
+    name: str,
+    *,
+    synchronized: bool = False,
+    gamma_initializer: keras.initializers.Initializer | str = "ones",
+    epsilon: float = BATCH_NORM_EPSILON,
+) -> layers.Layer:
+    """Batch normalisation with the epsilon and momentum of the reference implementations.
+
+    Args:
+        name: Name of the layer.
+        synchronized: Take the statistics over all replicas of a distribution strategy instead of
+            each replica's own part of the batch.
+        gamma_initializer: How the gain starts.
+        epsilon: Added to the variance.
+
+    Returns:
+        A `keras.layers.BatchNormalization`.
+
+    Example:
+        >>> batch_norm("norm").epsilon
+        1e-05
+    """
+    return fuse(
+        layers.BatchNormalization(
+            epsilon=epsilon,
+            momentum=BATCH_NORM_MOMENTUM,
+            gamma_initializer=gamma_initializer,
+            synchronized=synchronized,
+            name=name,
+        )
+    )
+
+
+def instance_norm(
+    name: str,
+    *,
+    affine: bool = False,
+    gamma_initializer: keras.initializers.Initializer | str = "ones",
+) -> layers.Layer:
+    """Instance normalisation: each channel of each image by its own mean and variance.
+
+    Source: Ulyanov et al. 2016, "Instance Normalization". At a batch of one it is batch norm with
+    the statistics of the batch.
+
+    Args:
+        name: Name of the layer.
+        affine: Learn a gain and a bias a channel.
+        gamma_initializer: How the gain starts.
+
+    Returns:
+        A stock Keras layer for maps with channels last.
+
+    Example:
+        >>> instance_norm("norm")(keras.Input((8, 8, 3))).shape
+        (None, 8, 8, 3)
+    """
+    return layers.GroupNormalization(
+        groups=-1,
+        epsilon=BATCH_NORM_EPSILON,
+        center=affine,
+        scale=affine,
+        gamma_initializer=gamma_initializer,
+        name=name,
+    )
+
+
+def local_response_norm(
+    x: keras.KerasTensor,
+    name: str,
+    *,
+    size: int = 5,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 2.0,
+) -> keras.KerasTensor:
+    """Local response normalisation across neighbouring channels.
+
+    `x_i / (k + alpha * sum of x_j^2) ** beta`, the sum over the `size` channels j around i that
+    there are. Alpha multiplies the sum: Caffe and PyTorch divide it by `size` first, so that their
+    alpha is five times the one here.
+
+    Source: Krizhevsky et al. 2012, section 3.3, whose constants are the defaults.
+
+    Args:
+        x: Map with channels last.
+        name: Name of the layer.
+        size: Channels in the sum (n).
+        alpha: Weight of the sum.
+        beta: Exponent.
+        k: What the sum is added to.
+
+    Returns:
+        A map of the same shape.
+
+    Raises:
+        ArgumentError: If `size` is not a positive whole number.
+
+    Example:
+        >>> local_response_norm(keras.Input((55, 55, 96)), "norm1").shape
+        (None, 55, 55, 96)
+    """
+    check_positive(size=size)
+    channels = x.shape[-1]
+    squares = ops.square(x if output_dtype() is None else ops.cast(x, "float32"))
+    before = (size - 1) // 2
+    squares = ops.pad(squares, ((0, 0), (0, 0), (0, 0), (before, size - 1 - before)))
+    total = squares[..., :channels]
+    for offset in range(1, size):
+        total = total + squares[..., offset : offset + channels]
+    return layers.Multiply(name=name)([x, ops.power(total * alpha + k, -beta)])
+
+
+def ceil_max_pool(x: keras.KerasTensor, size: int, stride: int, name: str) -> keras.KerasTensor:
+    """Max-pooling that rounds the size of its output up: Caffe's and cuda-convnet's.
+
+    A window that sticks out below or on the right counts what is inside. The map must not be
+    negative: the pixels outside are zeros.
+
+    Args:
+        x: Map with channels last, after ReLU.
+        size: Side of the windows in pixels.
+        stride: Between windows, at most `size`.
+        name: Name of the layer.
+
+    Returns:
+        A map of `ceil((side - size) / stride) + 1` pixels a side.
+
+    Example:
+        >>> ceil_max_pool(keras.Input((112, 112, 64)), 3, 2, "pool1").shape
+        (None, 56, 56, 64)
+    """
+    # Where a side is not known, zeros that no window reaches do no harm.
+    outside = [0 if side and (side - size) % stride == 0 else stride - 1 for side in x.shape[1:3]]
+    if any(outside):
+        x = layers.ZeroPadding2D(
+            ((0, outside[0]), (0, outside[1])), data_format="channels_last", name=f"{name}_pad"
+        )(x)
+    return layers.MaxPooling2D(size, strides=stride, data_format="channels_last", name=name)(x)
+
+
+def reflect_pad(x: keras.KerasTensor, padding: int, name: str) -> keras.KerasTensor:
+    """Pad height and width by mirroring the map at its edge pixels, which are not repeated.
+
+    Args:
+        x: Map with channels last.
+        padding: Pixels on each of the four sides; less than the height and the width.
+        name: Name of the operation in the model.
+
+    Returns:
+        The padded map.
+
+    Raises:
+        ArgumentError: If the map is too small to be mirrored that far.
+
+    Example:
+        >>> reflect_pad(keras.Input((8, 8, 3)), 3, "pad").shape
+        (None, 14, 14, 3)
+    """
+    if min(x.shape[1:3]) <= padding:
+        raise ArgumentError(
+            f"a map of {x.shape[1]}x{x.shape[2]} cannot be padded by reflection with {padding} "
+            f"pixels; it needs at least {padding + 1}x{padding + 1}"
+        )
+    sides = (padding, padding)
+    x = ops.pad(x, ((0, 0), sides, sides, (0, 0)), mode="reflect")
+    x._keras_history.operation.name = name
+    return x
+
+
+def he_normal() -> keras.initializers.Initializer:
+    """A fresh initializer N(0, sqrt(2 / fan_in)) (He et al. 2015, "Delving Deep", equation 10).
+
+    Fresh because a Keras initializer that is shared between layers gives them equal weights.
+
+    Example:
+        >>> he_normal() is he_normal()
+        False
+    """
+    return keras.initializers.VarianceScaling(
+        scale=2.0, mode="fan_in", distribution="untruncated_normal"
+    )
+
+
+def maxout(
+    x: keras.KerasTensor,
+    units: int,
+    pieces: int,
+    name: str,
+    *,
+    kernel_initializer: keras.initializers.Initializer | str = "glorot_uniform",
+    kernel_constraint: keras.constraints.Constraint | None = None,
+) -> keras.KerasTensor:
+    """A layer of maxout units: each gives the largest of its own affine maps of the input.
+
+    `max_j (x W_j + b_j)` over the pieces j. Two pieces are two planes that meet at a crease; with
+    more of them a unit comes close to any convex function, which makes the activation itself
+    learned.
+
+    Source: Goodfellow et al. 2013, "Maxout Networks", section 3
+    (https://arxiv.org/abs/1302.4389).
+
+    Args:
+        x: A tensor `(batch, features)`.
+        units: Maxout units.
+        pieces: Affine maps of each unit.
+        name: Name of the result's layer. The affine maps are one dense layer, `NAME_affine`, of
+            which columns `j * units` to `(j + 1) * units` are piece j of every unit.
+        kernel_initializer: How the affine maps start.
+        kernel_constraint: What keeps them bounded, for example `MaxNorm(1.9365, axis=0)`.
+
+    Returns:
+        A tensor `(batch, units)`.
+
+    Raises:
+        ArgumentError: If `units` or `pieces` is not a positive whole number.
+
+    Example:
+        >>> maxout(keras.Input((784,)), units=240, pieces=5, name="hidden").shape
+        (None, 240)
+    """
+    check_positive(units=units, pieces=pieces)
+    x = layers.Dense(
+        pieces * units,
+        kernel_initializer=kernel_initializer,
+        kernel_constraint=kernel_constraint,
+        name=f"{name}_affine",
+    )(x)
+    x = layers.Reshape((pieces, units), name=f"{name}_pieces")(x)
+    return layers.GlobalMaxPooling1D(data_format="channels_last", name=name)(x)
+
+
+def label_input(classes: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The input of a class-conditional network.
+
+    A label outside the classes is not refused here, in the graph, where it becomes all zeros: the
+    trainers refuse it.
+
+    Args:
+        classes: Number of classes.
+
+    Returns:
+        The `label` input `(batch,)` of whole numbers, and the labels as `(batch, classes)` zeros
+        and ones.
+
+    Raises:
+        ArgumentError: If `classes` is not a positive whole number.
+
+    Example:
+        >>> label, one_hot = label_input(10)
+        >>> label.name, one_hot.shape
+        ('label', (None, 10))
+    """
+    check_positive(classes=classes)
+    label = keras.Input((), dtype="int32", name="label")
+    encode = layers.CategoryEncoding(classes, output_mode="one_hot", name="label_one_hot")
+    return label, encode(label)
+
+
+def check_positive(**numbers: int) -> None:
+    """Refuse what is not a positive whole number, by the argument's name.
+
+    Raises:
+        ArgumentError: At the first that is none.
+
+    Example:
+        >>> check_positive(latent_size=100, classes=10)
+    """
+    for name, number in numbers.items():
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise ArgumentError(f"{name} must be a positive whole number, got {number!r}")
+
+
+def check_image_shape(image_shape: tuple[int, ...], name: str = "image_shape") -> tuple[int, ...]:
+    """Refuse what is not `(height, width, channels)`.
+
+    Returns:
+        The shape as a tuple.
+
+    Raises:
+        ArgumentError: If it is not three positive whole numbers.
+
+    Example:
+        >>> check_image_shape([28, 28, 1])
+        (28, 28, 1)
+    """
+    fits = isinstance(image_shape, tuple | list) and len(image_shape) == 3
+    if not fits or not all(isinstance(side, int) and side > 0 for side in image_shape):
+        raise ArgumentError(
+            f"{name} must be (height, width, channels), three positive whole numbers, got "
+            f"{image_shape!r}"
+        )
+    return tuple(image_shape)
+
+
+def output_dtype() -> str | None:
+    """`"float32"` under a mixed precision policy, else the policy's own type.
+
+    Outputs and losses are kept in full precision: half a softmax is no softmax.
+
+    Example:
+        >>> output_dtype() is None
+        True
+    """
+    mixed = keras.config.dtype_policy().compute_dtype in ("float16", "bfloat16")
+    return "float32" if mixed else None
+
+
+@contextlib.contextmanager
+def recursion_limit(layers: int = 10_000) -> Iterator[None]:
+    """Let Keras walk a graph that is deeper than Python's recursion limit.
+
+    Keras follows a functional graph by one recursive call a layer, and a ResNet of 1,202 layers
+    has some 6,000 of them. Building and loading happen inside this.
+
+    Args:
+        layers: The deepest graph to make room for.
+
+    Example:
+        >>> with recursion_limit():
+        ...     sys.getrecursionlimit() >= 10_000
+        True
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, layers))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def trainable_parameters(model: keras.Model) -> int:
+    """How many numbers training changes: what papers count. Moving statistics are not among them.
+
+    Args:
+        model: A built model.
+
+    Example:
+        >>> dense = keras.Sequential([keras.Input((3,)), layers.Dense(4)])
+        >>> trainable_parameters(dense)
+        16
+    """
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)

@@ -1,0 +1,291 @@
+"""The figures of the ISBI-2012 challenge: how well membranes part the cells of a tissue.
+
+Interior is 1 and membrane 0, as in the challenge's labels; pixels of the truth that are 255 are not
+known and count nowhere. Cells are the interior regions that are connected across the sides of
+pixels, so that a membrane that is connected across corners parts them. (Arganda-Carreras et al.
+2015, Crowdsourcing the creation of image segmentation algorithms for connectomics, tells the
+challenge and its figures. The challenge took the best of many thresholds.)
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_arch.errors import ArgumentError
+from keras_arch.losses.pixel import IGNORE
+from keras_arch.metrics.boundaries import boundary_of
+
+# Where interior may begin.
+THRESHOLDS = tuple(step / 10 for step in range(1, 10))
+# The eight neighbours in turn.
+_RING = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
+
+
+def pixel_error(truth: Any, interior: Any) -> float:
+    """ISBI-2012's pixel error: the mean squared distance to the label.
+
+    Args:
+        truth: `(..., height, width)` of 0 (membrane), 1 (interior) and 255 (ignored).
+        interior: Of the same shape, probabilities of interior in [0, 1]; of 0 and 1 it is the
+            share of pixels that are wrong.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ArgumentError: If the arrays are no such maps.
+
+    Example:
+        >>> pixel_error([[0, 1]], [[0.0, 0.0]])
+        0.5
+    """
+    truth, interior, known = _maps(truth, interior)
+    wrong = np.square(truth - interior.astype(np.float64))[known]
+    return float(np.mean(wrong)) if wrong.size else 0.0
+
+
+def rand_error(
+    truth: Any,
+    interior: Any,
+    thresholds: Sequence[float] = THRESHOLDS,
+    thin: bool = True,
+) -> float:
+    """ISBI-2012's Rand error: 1 - the largest foreground-restricted Rand F-score.
+
+    Pairs of interior pixels of the truth are either in one cell or in two, and so they are in the
+    prediction. Precision is the share of pairs that the prediction joins which belong together,
+    recall the share of pairs that belong together which it joins; the score is their harmonic mean.
+    Pixels of the truth's membranes count nowhere; pixels of predicted membranes are cells of one
+    pixel each. The challenge ranked by it at first ("1 - the maximal F-score of the
+    foreground-restricted Rand index", on its evaluation page) and later by the score "after border
+    thinning" (Arganda-Carreras et al. 2015). Here each slice is scored by itself; the score is the
+    mean over slices at the threshold that makes it largest.
+
+    Args:
+        truth: `(height, width)` or `(n, height, width)` of 0 (membrane), 1 (interior) and 255
+            (ignored).
+        interior: Of the same shape, probabilities of interior in [0, 1].
+        thresholds: Where interior begins; the best one counts, as in the challenge.
+        thin: Whether to thin predicted membranes to lines of one pixel first, as the later ranking
+            did, so that only what they part counts and not how thick they are.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ArgumentError: If the arrays are no such maps.
+
+    Example:
+        >>> truth = np.array([[1, 1, 0, 1, 1]])
+        >>> rand_error(truth, truth)
+        0.0
+        >>> round(rand_error(truth, np.ones((1, 5))), 3)  # everything is one cell
+        0.333
+    """
+    if not len(thresholds):
+        raise ArgumentError("thresholds must hold a number in [0, 1], got none")
+    truth, interior, _ = _maps(truth, interior)
+    cells = [_cells(each) for each in truth]
+    best = 0.0
+    for threshold in thresholds:
+        scores = []
+        for known, probabilities in zip(cells, interior, strict=True):
+            found = probabilities >= threshold
+            if thin:
+                found = ~thinned(~found)
+            scores.append(_rand_f_score(known, _cells(found)))
+        best = max(best, float(np.mean(scores)))
+    return 1.0 - best
+
+
+def warping_error(truth: Any, interior: Any, threshold: float = 0.5) -> float:
+    """Warping error (Jain et al. 2010): what remains wrong after moving borders.
+
+    The truth is warped towards the prediction: pixels are flipped one at a time wherever they
+    differ, as long as each is a simple point, which changes no cell's and no membrane's topology.
+    What still differs when no flip is left are the disagreements that are topological (splits,
+    mergers, cells that are missing); a membrane that is a pixel further left, or thicker, costs
+    nothing. (Boundary
+    learning by optimization with topological constraints, section 2.) Flips are made wherever they
+    can be until none is left, a local optimum as that of the paper's descent. What is beyond the
+    image counts as membrane.
+
+    Args:
+        truth: `(height, width)` or `(n, height, width)` of 0 (membrane), 1 (interior) and 255
+            (ignored).
+        interior: Of the same shape, probabilities of interior in [0, 1].
+        threshold: Where interior begins.
+
+    Returns:
+        The share of pixels that differ.
+
+    Raises:
+        ArgumentError: If the arrays are no such maps.
+
+    Example:
+        >>> truth = np.ones((5, 6), int)
+        >>> truth[:, 2] = 0
+        >>> moved = np.roll(truth, 1, axis=1)
+        >>> moved[:, 0] = 1
+        >>> pixel_error(truth, moved) > 0, warping_error(truth, moved)
+        (True, 0.0)
+    """
+    truth, interior, known = _maps(truth, interior)
+    wrong = [
+        (warped(cells, found >= threshold) != (found >= threshold))[counted].mean()
+        for cells, found, counted in zip(truth, interior, known, strict=True)
+        if counted.any()
+    ]
+    return float(np.mean(wrong)) if wrong else 0.0
+
+
+def warped(truth: Any, target: Any) -> np.ndarray:
+    """One map of cells, moved towards another without changing its topology.
+
+    Args:
+        truth: `(height, width)`, boolean or of 0 and 1: what is moved.
+        target: Of the same shape: where to.
+
+    Returns:
+        `(height, width)`, boolean.
+
+    Example:
+        >>> warped([[1, 1, 0, 1]], [[1, 0, 0, 1]]).tolist()
+        [[True, False, False, True]]
+    """
+    image, target = np.asarray(truth, bool).copy(), np.asarray(target, bool)
+    while True:
+        before = image.copy()
+        for field in _fields(image.shape):
+            flips = (image != target) & field & _simple(image)
+            image[flips] = target[flips]
+        if np.array_equal(before, image):
+            return image
+
+
+def thinned(lines: Any) -> np.ndarray:
+    """Lines thinned to one pixel, which part what they parted.
+
+    Simple points are peeled off, layer by layer. What is beyond the image counts as line, so that a
+    line that ends at the image's border still parts its sides.
+
+    Args:
+        lines: `(height, width)`, boolean; connected across sides and corners.
+
+    Returns:
+        `(height, width)`, boolean.
+
+    Example:
+        >>> lines = np.zeros((5, 4), bool)
+        >>> lines[1:4] = True
+        >>> thinned(lines).astype(int)[:, 0].tolist()
+        [0, 0, 1, 0, 0]
+    """
+    image = np.asarray(lines, bool).copy()
+    while True:
+        before = image.copy()
+        # Only what is at the rim when a round begins, so that all sides lose alike.
+        rim = boundary_of(image)
+        for field in _fields(image.shape):
+            ends = _neighbours(image) == 1
+            image[image & rim & field & ~ends & _simple(~image)] = False
+        if np.array_equal(before, image):
+            return image
+
+
+def _fields(shape: tuple[int, int]) -> list[np.ndarray]:
+    """Every pixel in one of four sets, in which no two are neighbours.
+
+    Simple points of one set can be flipped at once: none changes what another one sees.
+    """
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    return [(rows % 2 == row) & (columns % 2 == column) for row in (0, 1) for column in (0, 1)]
+
+
+def _around(image: np.ndarray) -> list[np.ndarray]:
+    """The eight neighbours of each pixel, 0 beyond the image."""
+    padded = np.pad(image, 1).astype(np.uint8)
+    height, width = image.shape
+    return [padded[1 + r : 1 + r + height, 1 + c : 1 + c + width] for r, c in _RING]
+
+
+def _neighbours(lines: np.ndarray) -> np.ndarray:
+    """How many of a pixel's eight neighbours are line; beyond the image there is line."""
+    return 8 - sum(_around(~lines))
+
+
+def _simple(interior: np.ndarray) -> np.ndarray:
+    """Which pixels can be flipped without changing the topology; beyond the image is membrane."""
+    code = np.zeros(interior.shape, np.uint8)
+    for bit, neighbour in enumerate(_around(interior)):
+        code |= neighbour << bit
+    return _is_simple()[code]
+
+
+@functools.cache
+def _is_simple() -> np.ndarray:
+    """By the neighbours of a pixel as bits: whether it is a simple point.
+
+    It is where the interior beside it is one region across sides, and the membrane around it one
+    region across corners (Bertrand 1994, for an interior that is 4-connected).
+    """
+    from scipy import ndimage
+
+    table = np.zeros(256, bool)
+    for code in range(256):
+        ring = np.zeros((3, 3), bool)
+        for bit, (row, column) in enumerate(_RING):
+            ring[1 + row, 1 + column] = code >> bit & 1
+        regions, _ = ndimage.label(ring)
+        beside = {regions[1 + r, 1 + c] for r, c in _RING if not (r and c)} - {0}
+        outside = ~ring
+        outside[1, 1] = False
+        _, membranes = ndimage.label(outside, np.ones((3, 3)))
+        table[code] = len(beside) == 1 and membranes == 1
+    return table
+
+
+def _cells(interior: np.ndarray) -> np.ndarray:
+    """Cells by number, 0 at membranes."""
+    from scipy import ndimage
+
+    return ndimage.label(interior)[0]
+
+
+def _rand_f_score(truth: np.ndarray, found: np.ndarray) -> float:
+    """The foreground-restricted Rand F-score of numbered cells."""
+    inside = truth > 0
+    known, found = truth[inside].astype(np.int64), found[inside].astype(np.int64)
+    width = int(found.max(initial=0)) + 1
+    counts = np.bincount(known * width + found, minlength=(int(known.max(initial=0)) + 1) * width)
+    counts = counts.reshape(-1, width).astype(np.float64)
+    single = counts[:, 0].sum()
+    joined = (counts[:, 1:] ** 2).sum() + single
+    together = (counts.sum(axis=1) ** 2).sum()
+    predicted = (counts[:, 1:].sum(axis=0) ** 2).sum() + single
+    return float(2 * joined / (together + predicted)) if inside.any() else 1.0
+
+
+def _maps(truth: Any, interior: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both as `(n, height, width)`, membrane where the truth is not known, and where it is."""
+    truth, interior = np.asarray(truth), np.asarray(interior)
+    if truth.shape != interior.shape or truth.ndim not in (2, 3) or not truth.size:
+        raise ArgumentError(
+            "truth and interior must be of one shape, (height, width) or (n, height, width), got "
+            f"{truth.shape} and {interior.shape}"
+        )
+    if not np.isin(truth, (0, 1, IGNORE)).all():
+        raise ArgumentError(
+            f"truth must hold 0 (membrane), 1 (interior) and {IGNORE} (ignored) only, got "
+            f"{', '.join(map(str, np.setdiff1d(truth, (0, 1, IGNORE))[:5]))}"
+        )
+    if not ((interior >= 0) & (interior <= 1)).all():
+        raise ArgumentError(
+            f"interior must hold probabilities in [0, 1], got {interior.min()} to {interior.max()}"
+        )
+    if truth.ndim == 2:
+        truth, interior = truth[None], interior[None]
+    known = truth != IGNORE
+    return np.where(known, truth, 0).astype(np.float64), np.where(known, interior, 0), known

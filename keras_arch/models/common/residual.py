@@ -1,0 +1,76 @@
+"""What residual networks are made of: a convolution with its norm, and the shortcuts A, B and C."""
+
+from typing import Any
+
+from keras import layers, ops
+
+from keras_arch import layers as shared
+
+
+def convolution(
+    x: Any, filters: int, kernel: int, stride: int, name: str, *, synchronized: bool
+) -> Any:
+    """A convolution without bias that pads evenly, and batch norm.
+
+    Args:
+        x: A map, channels last.
+        filters: Number of filters.
+        kernel: Side of the kernel in pixels, odd.
+        stride: Stride in pixels.
+        name: The layers are `NAME_conv` and `NAME_norm`, with `NAME_pad` where it is needed.
+        synchronized: Batch norm statistics over all replicas.
+
+    Returns:
+        The normalised map, not yet activated.
+    """
+    padded = stride > 1 and kernel > 1
+    if padded:
+        # Keras' "same" pads only below and right when it strides over an even size; the
+        # reference pads every side.
+        x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
+    x = layers.Conv2D(
+        filters,
+        kernel,
+        strides=stride,
+        padding="valid" if padded or kernel == 1 else "same",
+        use_bias=False,
+        kernel_initializer=shared.he_normal(),
+        data_format="channels_last",
+        name=f"{name}_conv",
+    )(x)
+    return shared.batch_norm(f"{name}_norm", synchronized=synchronized)(x)
+
+
+def shortcut(
+    x: Any, filters: int, stride: int, option: str, prefix: str, *, synchronized: bool
+) -> Any:
+    """Bring the identity to the shape of a block's output.
+
+    Source: He et al. 2015, section 3.3 and the comparison in section 4.1.
+
+    Args:
+        x: The block's input.
+        filters: Channels of the block's output.
+        stride: Stride of the block.
+        option: `"A"` subsamples and pads with zero channels, half of them on each side; `"B"`
+            projects where the shape changes; `"C"` projects always.
+        prefix: Name of the block; a projection is `PREFIX_shortcut_conv` and
+            `PREFIX_shortcut_norm`.
+        synchronized: Batch norm statistics over all replicas.
+
+    Returns:
+        A map of the output's shape; `x` itself where nothing is to be done.
+    """
+    if option != "C" and stride == 1 and x.shape[-1] == filters:
+        return x
+    if option != "A":
+        return convolution(x, filters, 1, stride, f"{prefix}_shortcut", synchronized=synchronized)
+    if stride > 1:
+        # Pooling over one pixel is the stock way to say "every second pixel".
+        x = layers.MaxPooling2D(
+            1, strides=stride, data_format="channels_last", name=f"{prefix}_shortcut_subsample"
+        )(x)
+    missing = filters - x.shape[-1]
+    if not missing:
+        return x
+    return ops.pad(x, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)))

@@ -1,0 +1,150 @@
+"""Optimizers whose learning rate differs from layer to layer, on every Keras backend."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_arch.errors import ArgumentError
+from keras_arch.optimizers.schedules import ScheduledSGD
+
+# What Keras calls the variables of norms and biases.
+_NOT_KERNELS = r"(^|/)(bias|gamma|beta)(:\d+)?$"
+
+
+class _Layerwise:
+    """Multiplies the learning rate of each variable by its layer's factor.
+
+    The steps are multiplied, not the gradients: Adam and its kin would divide a factor of the
+    gradient out again. Decoupled weight decay is multiplied too, as it is a part of the step.
+    """
+
+    def __init__(self, *arguments: Any, factors: Mapping[str, float], **more: Any) -> None:
+        for name, factor in factors.items():
+            if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
+                raise ArgumentError(
+                    f"the factor of a learning rate must be a number from 0, layer {name!r} has "
+                    f"{factor!r}"
+                )
+        super().__init__(*arguments, **more)
+        self.factors = dict(factors)
+        self._factor_of: list[float] = []
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Make the optimizer's variables, and look up the factor of each of the model's."""
+        if not self.built:
+            # In a step there are only the backend's own variables, which know no layer.
+            self._factor_of = [self._factor(variable.path) for variable in variables]
+        super().build(variables)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Move one variable; see `keras.optimizers.Optimizer.update_step`."""
+        factor = self._factor_of[self._get_variable_index(variable)]
+        rate = ops.multiply(learning_rate, factor)
+        if self.weight_decay and self._use_weight_decay(variable):
+            decay = ops.cast(ops.multiply(rate, self.weight_decay), variable.dtype)
+            self.assign_sub(variable, ops.multiply(variable, decay))
+        super().update_step(gradient, variable, rate)
+
+    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
+        """Nothing: Keras would use one rate for all; `update_step` decays."""
+
+    def _factor(self, path: str) -> float:
+        for name in self.factors:
+            if f"/{path}".startswith(f"/{name}/") or f"/{name}/" in f"/{path}":
+                return float(self.factors[name])
+        return 1.0
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for `keras.saving`."""
+        return super().get_config() | {"factors": self.factors}
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class LayerwiseSGD(_Layerwise, ScheduledSGD):
+    """`ScheduledSGD` with a factor on the learning rate of some layers; see `layerwise`."""
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class LayerwiseAdam(_Layerwise, keras.optimizers.Adam):
+    """`keras.optimizers.Adam` with a factor on the rate of some layers; see `layerwise`."""
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class LayerwiseAdamW(_Layerwise, keras.optimizers.AdamW):
+    """`keras.optimizers.AdamW` with a factor on the rate of some layers; see `layerwise`."""
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class LayerwiseRMSprop(_Layerwise, keras.optimizers.RMSprop):
+    """`keras.optimizers.RMSprop` with a factor on the rate of some layers; see `layerwise`."""
+
+
+# The first one that fits: AdamW is an Adam.
+_KINDS = {
+    keras.optimizers.AdamW: LayerwiseAdamW,
+    keras.optimizers.Adam: LayerwiseAdam,
+    keras.optimizers.SGD: LayerwiseSGD,
+    keras.optimizers.RMSprop: LayerwiseRMSprop,
+}
+
+
+def layerwise(
+    optimizer: keras.optimizers.Optimizer, factors: Mapping[str, float]
+) -> keras.optimizers.Optimizer:
+    """The same optimizer, with its learning rate multiplied by a factor for some layers.
+
+    What the layers learn is as if each had an optimizer of its own with that learning rate, where
+    clipping by a global norm and moving averages still see all of them. The factors are part of
+    the optimizer's config; its variables are those of the optimizer that was given.
+
+    Args:
+        optimizer: SGD, Adam, AdamW or RMSprop, not yet built.
+        factors: By name of a layer, 0 or more; 0 keeps a layer as it is. Other layers have 1.
+
+    Returns:
+        A new optimizer.
+
+    Raises:
+        ArgumentError: If the optimizer is built or of another kind, or a factor is negative.
+
+    Example:
+        >>> model = keras.Sequential(
+        ...     [keras.Input((1,)), keras.layers.Dense(1, name="low"), keras.layers.Dense(1)]
+        ... )
+        >>> model.compile(layerwise(keras.optimizers.SGD(1.0), {"low": 0.1}), "mse")
+        >>> model.optimizer.factors
+        {'low': 0.1}
+    """
+    kind = next((new for old, new in _KINDS.items() if isinstance(optimizer, old)), None)
+    if kind is None or isinstance(optimizer, _Layerwise):
+        raise ArgumentError(
+            f"layerwise takes SGD, Adam, AdamW or RMSprop of Keras, got {type(optimizer).__name__}"
+        )
+    if optimizer.built:
+        raise ArgumentError("layerwise takes an optimizer that has not been used yet")
+    made = kind.from_config(optimizer.get_config() | {"factors": dict(factors)})
+    # What weight decay leaves out is no part of a Keras optimizer's config.
+    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if hasattr(optimizer, name):
+            setattr(made, name, getattr(optimizer, name))
+    return made
+
+
+def decay_kernels_only(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Leave norms and biases out of an optimizer's decoupled weight decay.
+
+    Args:
+        optimizer: Not yet built.
+
+    Returns:
+        The same optimizer.
+
+    Example:
+        >>> decay_kernels_only(keras.optimizers.AdamW(1e-3, weight_decay=0.1)).weight_decay
+        0.1
+    """
+    optimizer.exclude_from_weight_decay(var_names=[_NOT_KERNELS])
+    return optimizer

@@ -1,0 +1,1 @@
+"""Tasks: everything that is done with one kind of model, one module for each."""

@@ -1,0 +1,1 @@
+"""Training steps of the adversarial trainers, one module for each Keras backend."""

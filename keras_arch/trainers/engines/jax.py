@@ -1,0 +1,285 @@
+"""JAX's engine: a declared game as a pure function from the state of `fit` to the next one.
+
+Keras' JAX trainer hands a step the values of all variables and takes the new ones back; the
+variables themselves hold nothing meanwhile. Here a step keeps them in a table, runs each piece of
+the game on it as a pure function, and differentiates that. The shared forward runs once: its
+pullback brings every player's gradient in what was produced back to the player's weights.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+from jax import numpy as jnp
+from keras import ops
+
+from keras_arch.errors import DataError
+
+SeedGenerator = keras.random.SeedGenerator
+
+
+class Optimizers:
+    """All players' optimizers as one, whose variables Keras carries from step to step.
+
+    Args:
+        optimizers: The players' optimizers, built.
+    """
+
+    built = True
+
+    def __init__(self, optimizers: Sequence[keras.optimizers.Optimizer]) -> None:
+        self._optimizers = tuple(optimizers)
+
+    @property
+    def variables(self) -> list[Any]:
+        """The variables of all, in the players' order."""
+        return [variable for optimizer in self._optimizers for variable in optimizer.variables]
+
+
+def compiles_faster(trainer: Any) -> bool:
+    """Whether XLA makes the step faster: without it JAX runs every operation from Python."""
+    return True
+
+
+def scope(trainer: Any) -> Any:
+    """The scope that the trainer's variables belong to: none, JAX shards by layout."""
+    return contextlib.nullcontext()
+
+
+def build_optimizers(trainer: Any) -> None:
+    """Make every optimizer's variables, and show Keras all of them as one optimizer's."""
+    for player in trainer.players():
+        if not player.optimizer.built:
+            player.optimizer.build(player.variables)
+    trainer.optimizer = Optimizers(tuple(trainer.optimizers.values()))
+
+
+def wrap_step(trainer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A train or test function that looks at its batches before they enter the compiled step.
+
+    A compiled step can refuse nothing. Keras takes the values out of the variables while it
+    runs; they are put back when a batch, or the step's first tracing, fails.
+    """
+
+    def step(state: Any, iterator: Iterator[Any]) -> Any:
+        try:
+            batches = list(itertools.islice(iterator, trainer.steps_per_execution))
+            for batch in batches:
+                trainer.unpack(batch)
+            return function(state, iter(batches))
+        except Exception:
+            for variable, value in zip(
+                itertools.chain(*_groups(trainer, state)), itertools.chain(*state), strict=True
+            ):
+                # What a step has taken over for its own results is gone.
+                if not value.is_deleted():
+                    variable.assign(value)
+            raise
+
+    return step
+
+
+def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
+    """The gradient of the sum of `function(at)` in `at`, itself differentiable."""
+
+    def total(at: Any) -> tuple[Any, Any]:
+        # In a scope of its own: what changes in here belongs to the inner derivative's trace, and
+        # leaves it as a result.
+        with keras.StatelessScope() as inner:
+            if inner.original_scope is not None:
+                inner.state_mapping.update(inner.original_scope.state_mapping)
+            value = ops.sum(function(at))
+        return value, dict(inner.state_mapping)
+
+    gradient, changed = jax.grad(total, has_aux=True)(at)
+    with keras.StatelessScope() as here:
+        if here.original_scope is not None:
+            here.original_scope.state_mapping.update(changed)
+    return gradient
+
+
+def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], Any]]:
+    """The tensors as they are: a step sees the whole batch, on however many devices it lies."""
+    return tensors, lambda joined: joined
+
+
+def check_labels(labels: Any, classes: int) -> Any:
+    """The labels, checked where they are numbers; the compiled step is given checked ones."""
+    if isinstance(labels, jax.core.Tracer):
+        return labels
+    values = np.asarray(labels)
+    outside = values[(values < 0) | (values >= classes)]
+    if outside.size:
+        raise DataError(
+            f"the data has the label {outside[0]}, outside the classes: labels must be 0 to "
+            f"{classes - 1}; give the trainer as many classes as the data has"
+        )
+    return labels
+
+
+def translate_errors() -> Any:
+    """Nothing to translate: errors come from Python."""
+    return contextlib.nullcontext()
+
+
+def train_step(trainer: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
+    """One turn of every player, all on one forward of `trainer.shared_forward`."""
+    table = _Table(_groups(trainer, state), state)
+    batch = table.run(lambda: trainer.draw(trainer.unpack(data), trainer.seed_generator))
+    players = trainer.players()
+    weights = {player.name: table.of(player.variables) for player in players}
+    owned = [variable for player in players for variable in player.variables]
+
+    def shared_forward(weights: dict[str, list[Any]]) -> tuple[Any, Any]:
+        values = [value for player in players for value in weights[player.name]]
+        made, after = table.trial(
+            lambda: trainer.shared_forward(batch, training=True), owned, values
+        )
+        smooth = {name: x for name, x in made.items() if jnp.issubdtype(x.dtype, jnp.inexact)}
+        return smooth, ({name: x for name, x in made.items() if name not in smooth}, after)
+
+    made, pullback, (fixed, after) = jax.vjp(shared_forward, weights, has_aux=True)
+    table.put_all(after)
+    values: dict[str, list[Any]] = {}
+    pending = []
+    for player in players:
+        for turn in range(player.num_updates):
+            loss = _loss(trainer, table, player, turn, batch | fixed)
+            current = table.of(player.variables)
+            (_, told), (own, through) = jax.value_and_grad(loss, (0, 1), has_aux=True)(
+                current, made
+            )
+            losses, logged, after = told
+            table.put_all(after)
+            _collect(values, {f"{player.name}_loss": losses} | logged)
+            # XLA drops the other players' parts of this.
+            shared = pullback(through)[0][player.name]
+            gradients = [a + b for a, b in zip(own, shared, strict=True)]
+            if trainer.update == "simultaneous":
+                pending.append((player, gradients))
+            else:
+                table.apply(player.optimizer, gradients, player.variables)
+    for player, gradients in pending:
+        table.apply(player.optimizer, gradients, player.variables)
+    logs = table.run(lambda: _log(trainer, values))
+    return logs, table.state()
+
+
+def test_step(trainer: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
+    """Every player's loss on a batch in inference mode."""
+    table = _Table(_groups(trainer, state), state)
+    batch = table.run(lambda: trainer.draw(trainer.unpack(data), trainer.evaluation_seed_generator))
+
+    def play() -> dict[str, list[Any]]:
+        values: dict[str, list[Any]] = {}
+        tensors = batch | trainer.shared_forward(batch, training=False)
+        for player in trainer.players():
+            losses, logged = player.loss(tensors, False)
+            _collect(values, {f"{player.name}_loss": losses} | logged)
+        return values
+
+    # A network that uses batch statistics or dropout at inference would move its state.
+    values, _ = table.trial(play)
+    logs = table.run(lambda: _log(trainer, values))
+    return logs, table.state()
+
+
+class _Table:
+    """The values of variables during a step, by variable.
+
+    Args:
+        groups: The variables, in the groups in which Keras carries them.
+        state: Their values, likewise.
+    """
+
+    def __init__(self, groups: Sequence[list[Any]], state: Sequence[list[Any]]) -> None:
+        self._groups = groups
+        self._variables = list(itertools.chain(*groups))
+        self._values: dict[int, Any] = {}
+        self.put_all(list(itertools.chain(*state)))
+
+    def of(self, variables: list[Any]) -> list[Any]:
+        """The values of some variables."""
+        return [self._values[id(variable)] for variable in variables]
+
+    def put(self, variables: list[Any], values: list[Any]) -> None:
+        """Give variables new values."""
+        for variable, value in zip(variables, values, strict=True):
+            self._values[id(variable)] = value
+
+    def put_all(self, values: list[Any]) -> None:
+        """Give all variables new values."""
+        self.put(self._variables, values)
+
+    def state(self) -> tuple[list[Any], ...]:
+        """All values in Keras' groups."""
+        return tuple(self.of(group) for group in self._groups)
+
+    def trial(
+        self,
+        function: Callable[[], Any],
+        variables: Sequence[Any] = (),
+        values: Sequence[Any] = (),
+    ) -> tuple[Any, list[Any]]:
+        """A function's result with some variables at other values, and all values after it."""
+        other = {id(v): value for v, value in zip(variables, values, strict=True)}
+        mapping = [(v, other.get(id(v), self._values[id(v)])) for v in self._variables]
+        with keras.StatelessScope(mapping) as scope:
+            result = function()
+        return result, [scope.get_current_value(v) for v in self._variables]
+
+    def run(self, function: Callable[[], Any]) -> Any:
+        """A function's result, its changes of variables kept."""
+        result, after = self.trial(function)
+        self.put_all(after)
+        return result
+
+    def apply(self, optimizer: Any, gradients: list[Any], variables: list[Any]) -> None:
+        """One update of an optimizer."""
+        weights, slots = optimizer.stateless_apply(
+            self.of(optimizer.variables), gradients, self.of(variables)
+        )
+        self.put(variables, weights)
+        self.put(optimizer.variables, slots)
+
+
+def _groups(trainer: Any, state: Sequence[Any]) -> list[list[Any]]:
+    """The variables whose values a train state (of four groups) or a test state holds."""
+    groups = [trainer.trainable_variables, trainer.non_trainable_variables]
+    if len(state) == 4:
+        groups.append(trainer.optimizer.variables)
+    return [*groups, trainer.metrics_variables]
+
+
+def _loss(
+    trainer: Any, table: _Table, player: Any, turn: int, fixed: dict[str, Any]
+) -> Callable[..., Any]:
+    """A player's loss as a function of its weights and of what was produced."""
+
+    def loss(weights: list[Any], made: dict[str, Any]) -> tuple[Any, Any]:
+        def play() -> tuple[Any, Any, Any]:
+            part = trainer.micro_batch(fixed | made, turn, player.num_updates)
+            losses, logged = player.loss(part, True)
+            return player.optimizer.scale_loss(ops.mean(losses)), losses, logged
+
+        (scaled, losses, logged), after = table.trial(play, player.variables, weights)
+        return scaled, (losses, logged, after)
+
+    return loss
+
+
+def _collect(values: dict[str, list[Any]], new: dict[str, Any]) -> None:
+    for name, value in new.items():
+        values.setdefault(name, []).append(ops.reshape(value, [-1]))
+
+
+def _log(trainer: Any, values: dict[str, list[Any]]) -> dict[str, Any]:
+    """Update the running means."""
+    trackers = {tracker.name: tracker for tracker in trainer.trackers}
+    for name, parts in values.items():
+        trackers[name].update_state(ops.concatenate(parts))
+    return {name: trackers[name].result() for name in values}

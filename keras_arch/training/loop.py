@@ -1,0 +1,277 @@
+"""From a config to a trained model in a run directory."""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_arch import callbacks, config, data, distribute, files, hub
+from keras_arch.errors import ArgumentError, ConfigError, DataError
+from keras_arch.preprocessing import Preprocessing
+from keras_arch.tasks.base import Job
+from keras_arch.tasks.known import job_for
+from keras_arch.training.run_directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        directory: Where everything is.
+        model: The model directory in the layout of the Hub.
+        metrics: The figures of `metrics.json`.
+    """
+
+    directory: Path
+    model: Path
+    metrics: dict[str, float]
+
+
+def train(
+    source: "config.Config | str | Path",
+    out: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    strategy: str = "auto",
+    resume: bool = False,
+    verbose: int | str = "auto",
+) -> Run:
+    """Train what a config describes.
+
+    Args:
+        source: A checked config, the name of a shipped one, or the path of a YAML file.
+        out: The run directory. Default `runs/NAME`.
+        overrides: Changes such as `"recipe.epochs=20"`, where `source` is a name or path.
+        strategy: As in `keras_arch.distribute.strategy`.
+        resume: Go on with the run in `out` (from the start when it has not got far enough to
+            have a checkpoint). It ends as it would have without the interruption.
+        verbose: Of `fit`: 0 is silent, 1 a progress bar, 2 a line an epoch; `"auto"` is 1 in a
+            terminal, else 2.
+
+    Returns:
+        The finished `Run`.
+
+    Raises:
+        ConfigError: If the config is wrong or its parts do not fit each other.
+        DataError: If the data is missing or does not fit.
+        RunError: If the directory holds another run.
+        NonFiniteError: If training diverged; the last good checkpoint is kept.
+        Interrupted: If SIGTERM or Ctrl-C came; the state is saved.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_arch import api
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = api.train(
+        ...         "resnet20-digits",
+        ...         folder + "/run",
+        ...         overrides=["recipe.epochs=1", "data.train=train[:64]", "data.test=test[:64]"],
+        ...         verbose=0,
+        ...     )
+        ...     sorted(run.metrics)
+        ['accuracy', 'error', 'loss']
+    """
+    checked = config.load(source, overrides) if isinstance(source, str | Path) else source
+    if verbose == "auto":
+        verbose = 1 if sys.stdout.isatty() else 2
+    directory = RunDirectory(out or Path("runs") / checked.name)
+    with _settings(checked.recipe):
+        chosen = distribute.strategy(strategy)
+        replicas = chosen.num_replicas_in_sync
+        if checked.recipe.batch_size % replicas:
+            raise ConfigError(
+                f"recipe.batch_size {checked.recipe.batch_size} is the batch over all replicas "
+                f"and must divide by their number, {replicas}"
+            )
+        images = data.load(checked.data.address, checked.data.train, data_dir=checked.data.data_dir)
+        resolved, preprocessing = _resolve(checked, images)
+        job = job_for(resolved, preprocessing)
+        job.replicas = replicas
+        job.check()
+        with chosen.scope():
+            model = job.build(replicas)
+        new = not directory.config.exists()
+        directory.start(resolved, resume=resume)
+        saved = callbacks.CheckpointManager(directory.checkpoints).newest() if resume else None
+        try:
+            _fit(model, job, images, directory, saved, verbose)
+        except (ArgumentError, ConfigError, DataError):
+            if new:
+                directory.abandon()
+            raise
+        return _finish(model, job, directory)
+
+
+@contextlib.contextmanager
+def _settings(recipe: config.Recipe) -> Iterator[None]:
+    """The process-wide settings of a recipe, put back afterwards where that can be."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(recipe.precision)
+    keras.utils.set_random_seed(recipe.seed)
+    if recipe.deterministic:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _resolve(checked: config.Config, images: Any) -> tuple[config.Config, Preprocessing]:
+    """Put measured values in place of their names."""
+    checked = _in_updates(checked, images)
+    settings = checked.preprocessing
+    if not isinstance(settings.mean, str):
+        return checked, settings.build()
+    unmeasured = settings.build(mean=0.0)
+    mean = data.mean_image(images, unmeasured, per_pixel=settings.mean == "per_pixel")
+    # Rounded: what a config can hold readably is exactly what is used.
+    rounded = mean.round(4).tolist()
+    resolved = checked.model_copy(
+        update={"preprocessing": settings.model_copy(update={"mean": rounded})}
+    )
+    return resolved, settings.build(mean=rounded)
+
+
+def _in_updates(checked: config.Config, images: Any) -> config.Config:
+    """Say the lengths of cosine schedules in updates."""
+    recipe, changed = checked.recipe, {}
+    for name, value in recipe:
+        rate = getattr(value, "learning_rate", None)
+        if not isinstance(rate, config.Cosine):
+            continue
+        domains = [images.image, images.other] if isinstance(images, data.Unpaired) else [images]
+        examples = max(int(domain.cardinality()) for domain in domains)
+        examples *= getattr(checked.data, "crops_per_image", 1)
+        per_step = recipe.batch_size * getattr(recipe, "n_critic", 1)
+        try:
+            resolved = rate.resolved(
+                # What is smaller than a batch is told when it is read.
+                max(1, examples // per_step),
+                # The schedule of fine-tuning begins where all layers learn.
+                max(1, recipe.epochs - getattr(recipe, "head_epochs", 0)),
+            )
+        except ValueError as error:
+            raise ConfigError(f"recipe.{name}.learning_rate: {error}") from None
+        changed[name] = value.model_copy(update={"learning_rate": resolved})
+    return checked.model_copy(update={"recipe": recipe.model_copy(update=changed)})
+
+
+def _fit(
+    model: keras.Model,
+    job: Job,
+    images: Any,
+    directory: RunDirectory,
+    saved: "callbacks.Checkpoint | None",
+    verbose: int | str,
+) -> None:
+    """Train to the last epoch, from wherever the run is."""
+    recipe = job.config.recipe
+    start = saved.position if saved else callbacks.Position()
+    checkpoint = callbacks.SaveCheckpoint(
+        directory.checkpoints, every=recipe.checkpoint_every, resume=saved
+    )
+    table = callbacks.LogTable(directory.table, directory.history, lambda: checkpoint.position.rows)
+    if start.epoch >= recipe.epochs or job.should_stop(start.rows):
+        saved.restore(model)
+        # A kill right after the last checkpoint leaves them a row short.
+        table.on_epoch_end(start.epoch - 1)
+        table.on_train_end()
+        return
+    where = f"Resume with: keras-arch train {directory.config} --out {directory.path} --resume"
+    stop = callbacks.StopOnSignal(checkpoint, where)
+    chain = [
+        callbacks.StopOnNonFinite(directory.checkpoints),
+        *job.callbacks(directory),
+        keras.callbacks.TensorBoard(str(directory.logs), write_graph=False),
+        checkpoint,
+        table,
+        callbacks.StopWhen(lambda: job.should_stop(checkpoint.position.rows)),
+        stop,
+    ]
+    # An epoch that was begun is finished by a `fit` of its own, shorter than the others, and
+    # another phase has one of its own.
+    ends = {epoch for epoch in (*job.phases, recipe.epochs) if start.epoch < epoch}
+    ends |= {start.epoch + 1} if start.step else set()
+    ends = sorted(end for end in ends if end <= recipe.epochs)
+    with stop:
+        for first, last in itertools.pairwise((start.epoch, *ends)):
+            if job.should_stop(checkpoint.position.rows):
+                break
+            step = start.step if first == start.epoch else 0
+            job.enter(model, first)
+            batches = job.batches(images, first, step)
+            if step == batches.steps_per_epoch:
+                _end_epoch(model, first, step, job.validation(), chain, verbose)
+                continue
+            model.fit(
+                batches.dataset,
+                initial_epoch=first,
+                epochs=last,
+                steps_per_epoch=batches.steps_per_epoch - step,
+                validation_data=job.validation(),
+                callbacks=chain,
+                verbose=verbose,
+                # The pipeline shuffles; Keras warns unless it is told that it need not.
+                shuffle=False,
+            )
+
+
+def _end_epoch(
+    model: keras.Model,
+    epoch: int,
+    steps: int,
+    validation: Any,
+    chain: list[keras.callbacks.Callback],
+    verbose: int | str,
+) -> None:
+    """Do what `fit` does after an epoch's last step, where a run was stopped between the two.
+
+    Keras' `fit` cannot run an epoch without steps.
+    """
+    called = keras.callbacks.CallbackList(
+        chain,
+        add_history=True,
+        add_progbar=verbose != 0,
+        model=model,
+        verbose=verbose,
+        epochs=epoch + 1,
+        steps=steps,
+    )
+    called.on_train_begin()
+    # Brings back the means of the epoch's steps, which are its logs.
+    called.on_epoch_begin(epoch)
+    logs = dict(model.get_metrics_result())
+    if validation is not None:
+        found = model.evaluate(validation, callbacks=called, return_dict=True)
+        logs |= {f"val_{name}": value for name, value in found.items()}
+    called.on_epoch_end(epoch, logs)
+    called.on_train_end(logs)
+
+
+def _finish(model: keras.Model, job: Job, directory: RunDirectory) -> Run:
+    """Measure, and write `metrics.json` and the model directory."""
+    metrics = job.measure(model, directory)
+    network, training = job.publish(model)
+    card = job.card(network, metrics)
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, (part, part_card) in training.items():
+            hub.save(part, Path(scratch) / name, part_card)
+        hub.save(
+            network,
+            directory.model,
+            card,
+            samples=job.picture(directory),
+            training=scratch if training else None,
+        )
+    files.atomic_write(directory.metrics, json.dumps(metrics, indent=1) + "\n")
+    return Run(directory.path, directory.model, metrics)

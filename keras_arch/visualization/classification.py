@@ -1,0 +1,258 @@
+"""What a user looks at to judge a classifier: class by class, and where it is surely wrong."""
+
+import collections
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_arch import visualization
+from keras_arch.errors import ArgumentError
+
+FIGURES = ("precision", "recall", "f1", "support")
+_AVERAGES = {"macro avg": "mean of the classes", "weighted avg": "mean by images"}
+# More rows than these are no picture any more; they stand beside each other in so many.
+_MOST_ROWS, _ROWS_OF_A_BLOCK = 120, 40
+# Inches of a letter, a number and a row of the table.
+_LETTER, _NUMBER, _ROW = 0.078, 0.72, 0.22
+_LONGEST_NAME = 28
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    """One image that was taken for something else.
+
+    Attributes:
+        index: Its number in the data.
+        truth: Its class.
+        predicted: What it was taken for.
+        probability: Of `predicted`.
+    """
+
+    index: int
+    truth: int
+    predicted: int
+    probability: float
+
+
+def per_class_report(
+    truth: Any,
+    predictions: Any,
+    labels: Sequence[str],
+    path: str | os.PathLike[str] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and support of every class, as scikit-learn counts them.
+
+    A class that was never predicted has precision 0, one that never occurs has recall 0.
+
+    Args:
+        truth: `(n,)` classes as numbers.
+        predictions: `(n,)` likewise.
+        labels: A name for each class.
+        path: A PNG file for a table, or `None`. Of more than 120 classes it shows those of lowest
+            F1.
+
+    Returns:
+        `{class: {"precision": ..., "recall": ..., "f1": ..., "support": ...}}`, and likewise the
+        means under `"macro avg"` (each class counts alike) and `"weighted avg"` (by support).
+
+    Raises:
+        ArgumentError: If there is no image, or a number is no class.
+
+    Example:
+        >>> report = per_class_report([0, 0, 0, 1], [0, 0, 1, 1], ["cat", "dog"])
+        >>> report["dog"]
+        {'precision': 0.5, 'recall': 1.0, 'f1': 0.6667, 'support': 1.0}
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    truth, predictions = np.asarray(truth), np.asarray(predictions)
+    if truth.shape != predictions.shape or truth.ndim != 1 or not len(truth):
+        raise ArgumentError(
+            "a report takes one true and one predicted class for each image, got shapes "
+            f"{truth.shape} and {predictions.shape}"
+        )
+    for values in (truth, predictions):
+        beyond = values[(values < 0) | (values >= len(labels))]
+        if len(beyond):
+            raise ArgumentError(f"{beyond[0]} is no class: there are {len(labels)}")
+    columns = precision_recall_fscore_support(
+        truth, predictions, labels=range(len(labels)), zero_division=0
+    )
+    rows = np.stack(columns, axis=1)
+    report = {name: _row(row) for name, row in zip(_unique(labels), rows, strict=True)}
+    support = rows[:, 3]
+    report["macro avg"] = _row([*rows[:, :3].mean(axis=0), support.sum()])
+    weighted = (rows[:, :3] * support[:, None]).sum(axis=0) / support.sum()
+    report["weighted avg"] = _row([*weighted, support.sum()])
+    if path is not None:
+        _draw_report(report, path)
+    return report
+
+
+def confident_mistakes(truth: Any, probabilities: Any, count: int = 24) -> list[Mistake]:
+    """The images that a classifier is surest of and wrong about.
+
+    Args:
+        truth: `(n,)` classes as numbers.
+        probabilities: `(n, classes)`.
+        count: How many at most.
+
+    Returns:
+        Mistakes, the surest first; none where there are none.
+
+    Example:
+        >>> confident_mistakes([0, 1, 1], [[0.2, 0.8], [0.1, 0.9], [0.9, 0.1]], count=1)
+        [Mistake(index=2, truth=1, predicted=0, probability=0.9)]
+    """
+    truth, probabilities = np.asarray(truth), np.asarray(probabilities)
+    predicted = probabilities.argmax(axis=1)
+    sure = probabilities[np.arange(len(truth)), predicted]
+    (wrong,) = np.nonzero(predicted != truth)
+    order = wrong[np.argsort(-sure[wrong], kind="stable")][:count]
+    return [Mistake(int(i), int(truth[i]), int(predicted[i]), float(sure[i])) for i in order]
+
+
+def draw_mistakes(
+    mistakes: Sequence[Mistake], images: Any, labels: Sequence[str], path: str | os.PathLike[str]
+) -> Path:
+    """Draw mistakes: each image with what it was taken for, how surely, and what it is.
+
+    Args:
+        mistakes: As `confident_mistakes` gives them.
+        images: `uint8` `(mistakes, height, width, 1 or 3)`, in their order.
+        labels: A name for each class.
+        path: The PNG file to write.
+
+    Returns:
+        The path.
+
+    Raises:
+        ArgumentError: If there is no mistake, or not one image for each.
+
+    Example:
+        >>> import tempfile
+        >>> found = confident_mistakes([0, 1], [[0.2, 0.8], [0.9, 0.1]])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = f"{folder}/mistakes.png"
+        ...     draw_mistakes(found, np.zeros((2, 8, 8, 1), "uint8"), ["cat", "dog"], path).name
+        'mistakes.png'
+    """
+    images = np.asarray(images)
+    if not mistakes or len(images) != len(mistakes):
+        raise ArgumentError(
+            f"a picture of mistakes takes one image for each, got {len(images)} images for "
+            f"{len(mistakes)} mistakes"
+        )
+    columns = min(6, len(mistakes))
+    rows = -(-len(mistakes) // columns)
+    figure = visualization.blank(1.9 * columns, 2.35 * rows)
+    for place, (mistake, image) in enumerate(zip(mistakes, images, strict=True), start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        grey = image.shape[-1] == 1
+        axes.imshow(
+            image[..., 0] if grey else image,
+            cmap="gray" if grey else None,
+            vmin=0,
+            vmax=255,
+            interpolation="nearest" if image.shape[0] < 100 else "antialiased",
+        )
+        axes.set_xticks([])
+        axes.set_yticks([])
+        taken = visualization.shortened(labels[mistake.predicted], 17)
+        axes.set_title(f"{taken} {100 * mistake.probability:.1f} %", fontsize=8)
+        axes.set_xlabel(f"is {visualization.shortened(labels[mistake.truth], 22)}", fontsize=8)
+    figure.suptitle("surest mistakes: what each was taken for, and what it is", fontsize=9)
+    return visualization.save_figure(figure, path)
+
+
+def _row(values: Sequence[float]) -> dict[str, float]:
+    return {name: round(float(value), 4) for name, value in zip(FIGURES, values, strict=True)}
+
+
+def _unique(labels: Sequence[str]) -> list[str]:
+    """Names that can be keys: those that occur twice (or are means) get their number."""
+    counts = collections.Counter([*labels, *_AVERAGES])
+    return [
+        f"{label} ({number})" if counts[label] > 1 else label for number, label in enumerate(labels)
+    ]
+
+
+def _draw_report(report: dict[str, dict[str, float]], path: str | os.PathLike[str]) -> Path:
+    """The report as a table, in as many blocks side by side as it takes."""
+    means = {_AVERAGES[name]: report[name] for name in _AVERAGES}
+    rows = [(name, row) for name, row in report.items() if name not in _AVERAGES]
+    title = ""
+    if len(rows) > _MOST_ROWS:
+        title = f"the {_MOST_ROWS} classes of lowest F1, of {len(rows)}"
+        rows = sorted(rows, key=lambda pair: pair[1]["f1"])[:_MOST_ROWS]
+    blocks = -(-len(rows) // _ROWS_OF_A_BLOCK)
+    height = -(-len(rows) // blocks)
+    parts = [rows[i * height : (i + 1) * height] for i in range(blocks)]
+    parts[-1] = [*parts[-1], *means.items()]
+    tallest = max(map(len, parts)) + 1
+    longest = max(
+        len(visualization.shortened(name, _LONGEST_NAME)) for name, _ in [*rows, *means.items()]
+    )
+    across = _LETTER * longest + 0.15 + _NUMBER * len(FIGURES)
+    head = 0.25 if title else 0.0
+    width, height = blocks * (across + 0.2), _ROW * tallest + 0.2 + head
+    figure = visualization.blank(width, height)
+    # Placed by hand: to lay out so many texts takes seconds.
+    figure.set_layout_engine("none")
+    for place, part in enumerate(parts):
+        corner = ((place * (across + 0.2) + 0.1) / width, 0.1 / height)
+        axes = figure.add_axes((*corner, across / width, _ROW * tallest / height))
+        _draw_block(axes, part, tallest, across)
+    figure.text(0.5, 1 - 0.05 / height, title, ha="center", va="top", fontsize=9)
+    return visualization.save_figure(figure, path)
+
+
+def _draw_block(axes: Any, rows: Sequence[Any], tallest: int, across: float) -> None:
+    """One column of rows: names at the left, numbers on a shade that rises with them."""
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
+
+    axes.set_xlim(0, across)
+    axes.set_ylim(tallest, 0)
+    axes.set_axis_off()
+    begin = across - _NUMBER * len(FIGURES)
+    for column, name in enumerate(FIGURES):
+        middle = begin + (column + 0.5) * _NUMBER
+        axes.text(middle, 0.5, name, ha="center", va="center", fontsize=8, weight="bold")
+        for line, (_, row) in enumerate(rows, start=1):
+            value = row[name]
+            shade = 0.75 * value if name != "support" else 0.0
+            axes.add_patch(
+                Rectangle(
+                    (begin + column * _NUMBER, line),
+                    _NUMBER,
+                    1,
+                    facecolor=colormaps["Blues"](shade),
+                    edgecolor="white",
+                )
+            )
+            text = f"{value:.0f}" if name == "support" else f"{value:.3f}"
+            axes.text(
+                middle,
+                line + 0.5,
+                text,
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if shade > 0.6 else "black",
+            )
+    for line, (name, _) in enumerate(rows, start=1):
+        mean = name in _AVERAGES.values()
+        axes.text(
+            begin - 0.1,
+            line + 0.5,
+            visualization.shortened(name, _LONGEST_NAME),
+            ha="right",
+            va="center",
+            fontsize=8,
+            style="italic" if mean else "normal",
+        )

@@ -1,0 +1,404 @@
+"""A block diagram of a network as a picture, drawn without graphviz.
+
+Layers that only dress another (padding, batch norm, activation) share its box, and blocks that
+repeat are drawn once with their number, so that a network of a hundred layers fits a page.
+"""
+
+import dataclasses
+import io
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from keras_arch.files import atomic_write
+from keras_arch.layers import trainable_parameters
+
+_COLOURS = {
+    "input": "#e9e9e9",
+    "convolution": "#cfe2f3",
+    "transposed": "#fbe0c4",
+    "dense": "#e3d7f0",
+    "pool": "#d5ecd4",
+    "merge": "#fdf2c0",
+    "other": "#f3f3f3",
+}
+_BOX_WIDTH, _BOX_HEIGHT, _GAP = 3.6, 0.62, 0.34
+_COLUMN_WIDTH, _BOXES_A_COLUMN = 7.0, 26
+_LONGEST_PERIOD = 24
+
+
+@dataclasses.dataclass
+class Box:
+    """One box of the diagram: a layer and those that dress it.
+
+    Attributes:
+        kind: What decides its colour.
+        title: What it does, such as `"conv 3x3, 64, stride 2"`.
+        dress: What comes with it, such as `["batch norm", "relu"]`.
+        name: Name of its last layer.
+        shape: Shape of its output, without the batch.
+        sources: Positions of the boxes that it takes its input from.
+    """
+
+    kind: str
+    title: str
+    dress: list[str]
+    name: str
+    shape: tuple[Any, ...]
+    sources: list[int]
+
+
+@dataclasses.dataclass
+class Group:
+    """A run of boxes that is drawn once and stands for several.
+
+    Attributes:
+        boxes: Positions of the boxes of its first round.
+        repeats: How many rounds there are.
+        last_name: Name of the very last box.
+    """
+
+    boxes: range
+    repeats: int
+    last_name: str
+
+
+def draw(model: Any, path: str | os.PathLike[str]) -> Path:
+    """Draw a network as a PNG file.
+
+    Args:
+        model: A functional or sequential `keras.Model`.
+        path: Where to; missing folders are made.
+
+    Returns:
+        The path.
+
+    Raises:
+        StorageError: If the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_arch import models
+        >>> from keras_arch.visualization import diagrams
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     diagrams.draw(models.CIFARResNet(depth=20), f"{folder}/resnet20.png").name
+        'resnet20.png'
+    """
+    from matplotlib.figure import Figure
+
+    all_boxes = boxes(model)
+    groups = list(_groups(all_boxes))
+    columns = _columns(groups)
+    tallest = max(sum(len(group.boxes) for group in column) for column in columns)
+    width, height = _COLUMN_WIDTH * len(columns), (tallest + 1) * (_BOX_HEIGHT + _GAP) + 0.6
+    figure = Figure(figsize=(width, height), dpi=100)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(0, width)
+    axes.set_ylim(-height, 0)
+    axes.axis("off")
+    parameters = f"{trainable_parameters(model):,} parameters" if model.built else ""
+    axes.text(0.4, -0.45, model.name, fontsize=15, weight="bold", va="center")
+    axes.text(width - 0.4, -0.45, parameters, fontsize=11, ha="right", va="center")
+    _paint(axes, all_boxes, columns)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return atomic_write(path, content.getvalue())
+
+
+def boxes(model: Any) -> list[Box]:
+    """The boxes of a network in the order of computation.
+
+    Args:
+        model: A functional or sequential `keras.Model`.
+
+    Returns:
+        One box for each layer that does more than dress another.
+
+    Example:
+        >>> from keras_arch import models
+        >>> from keras_arch.visualization import diagrams
+        >>> first, second, *_ = diagrams.boxes(models.DCGANDiscriminator(image_size=16))
+        >>> first.title, first.shape
+        ('image', (16, 16, 3))
+        >>> second.title, second.dress
+        ('conv 4x4, 64, stride 2', ['leaky relu'])
+    """
+    graph = _graph(model)
+    uses: dict[str, int] = {}
+    for _, sources in graph:
+        for source in sources:
+            uses[source] = uses.get(source, 0) + 1
+    result: list[Box] = []
+    place: dict[str, int] = {}
+    for layer, sources in graph:
+        places = [place[source] for source in sources]
+        kind, title, dresses = _describe(layer)
+        shape = _shape(layer)
+        before = result[places[0]] if len(places) == 1 and uses[sources[0]] == 1 else None
+        if before is not None and dresses and before.kind != "input":
+            before.dress.append(title)
+            before.name, before.shape = layer.name, shape
+            place[layer.name] = places[0]
+        elif before is not None and before.kind == "padding" and kind != "padding":
+            before.dress.insert(0, before.title)
+            before.kind, before.title, before.name = kind, title, layer.name
+            before.shape = shape
+            place[layer.name] = places[0]
+        else:
+            place[layer.name] = len(result)
+            result.append(Box(kind, title, [], layer.name, shape, places))
+    return result
+
+
+def _graph(model: Any) -> list[tuple[Any, list[str]]]:
+    """Every operation with the names of those that it takes its input from, in order."""
+    described = model.get_config()["layers"]
+    if not any("inbound_nodes" in layer for layer in described):
+        layers = list(model.layers)
+        before = [[]] + [[layer.name] for layer in layers[:-1]]
+        return list(zip(layers, before, strict=True))
+    operations = {operation.name: operation for operation in model.operations}
+    return [
+        (operations[layer["name"]], list(dict.fromkeys(_histories(layer["inbound_nodes"]))))
+        for layer in described
+    ]
+
+
+def _histories(nested: Any) -> Iterator[str]:
+    """Names of the operations whose tensors appear in a serialized call."""
+    if isinstance(nested, dict):
+        if nested.get("class_name") == "__keras_tensor__":
+            yield nested["config"]["keras_history"][0]
+        else:
+            for value in nested.values():
+                yield from _histories(value)
+    elif isinstance(nested, list | tuple):
+        for value in nested:
+            yield from _histories(value)
+
+
+def _describe(layer: Any) -> tuple[str, str, bool]:
+    """Kind, title, and whether the layer only dresses the one before it."""
+    name = type(layer).__name__
+    strides = getattr(layer, "strides", (1,))
+    stride = f", stride {strides[0]}" if isinstance(strides, tuple) and max(strides) > 1 else ""
+    if name == "InputLayer":
+        return "input", layer.name, False
+    if "Conv" in name:
+        transposed = "Transpose" in name
+        kernel = "x".join(map(str, layer.kernel_size))
+        filters = getattr(layer, "filters", None)
+        words = ["depthwise"] * ("Depthwise" in name) + ["transposed"] * transposed
+        title = " ".join([*words, "conv", kernel]) + (f", {filters}" if filters else "") + stride
+        return ("transposed" if transposed else "convolution"), title, False
+    if name == "Dense":
+        return "dense", f"dense {layer.units}", False
+    if "Pooling" in name:
+        kernel = getattr(layer, "pool_size", None)
+        if kernel and max(kernel) == 1:
+            return "pool", f"subsample{stride}", False
+        size = f" {'x'.join(map(str, kernel))}" if kernel else ""
+        words = [word for word in _words(name).split() if word not in ("pooling", "2d")]
+        return "pool", " ".join([*words, "pool"]) + size + stride, False
+    if name in ("Add", "Concatenate", "Multiply", "Average", "Subtract", "Maximum"):
+        return "merge", _words(name), False
+    if name in ("ZeroPadding2D", "Pad"):
+        return "padding", "zero padding", False
+    if name == "Activation":
+        return "other", layer.activation.__name__.replace("_", " "), True
+    dresses = name.endswith(("Normalization", "ReLU", "Dropout", "Softmax", "Cropping2D"))
+    return "other", _words(name.replace("Normalization", "Norm")), dresses
+
+
+def _words(name: str) -> str:
+    """`"LeakyReLU"` as `"leaky relu"`."""
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]*(?:LU)?|[a-z]+|\d+D?", name)
+    return " ".join(parts).lower().replace("re lu", "relu")
+
+
+def _shape(layer: Any) -> tuple[Any, ...]:
+    output = layer.output
+    first = output[0] if isinstance(output, list | tuple) else output
+    return tuple(first.shape[1:])
+
+
+def _groups(all_boxes: list[Box]) -> Iterator[Group]:
+    """Collapse runs of equal blocks."""
+    signatures = [
+        (box.title, tuple(box.dress), box.shape, tuple(i - source for source in box.sources))
+        for i, box in enumerate(all_boxes)
+    ]
+    last_use = list(range(len(all_boxes)))
+    for i, box in enumerate(all_boxes):
+        for source in box.sources:
+            last_use[source] = i
+
+    def collapse(start: int, end: int) -> Iterator[Group]:
+        """The longest run between two positions, and what is before and after it likewise."""
+        first, period, repeats = _longest_run(signatures, last_use, start, end)
+        if repeats == 1:
+            for i in range(start, end):
+                yield Group(range(i, i + 1), 1, all_boxes[i].name)
+            return
+        stop = first + period * repeats
+        yield from collapse(start, first)
+        yield Group(range(first, first + period), repeats, all_boxes[stop - 1].name)
+        yield from collapse(stop, end)
+
+    return collapse(0, len(all_boxes))
+
+
+def _longest_run(
+    signatures: list[Any], last_use: list[int], start: int, end: int
+) -> tuple[int, int, int]:
+    """First position, period and number of rounds of the run that spares the most boxes.
+
+    What comes after a run uses the output of its last round only: else one drawing could not
+    stand for all rounds.
+    """
+    best, most_spared = (start, 1, 1), 0
+    for period in range(1, min(_LONGEST_PERIOD, (end - start) // 2) + 1):
+        equal = 0
+        for i in range(end - period - 1, start - 1, -1):
+            equal = equal + 1 if signatures[i] == signatures[i + period] else 0
+            spared = equal // period * period
+            # Of equally long runs the shortest period counts, and then the first position.
+            if not spared or (spared, -period) < (most_spared, -best[1]):
+                continue
+            stop = i + spared + period
+            if max(last_use[i : stop - period]) < stop:
+                best, most_spared = (i, period, spared // period + 1), spared
+    return best
+
+
+def _columns(groups: list[Group]) -> list[list[Group]]:
+    """Break the groups into columns of about equal height."""
+    total = sum(len(group.boxes) for group in groups)
+    count = -(-total // _BOXES_A_COLUMN)
+    columns: list[list[Group]] = [[]]
+    height = 0
+    for group in groups:
+        if len(columns) < count and height + len(group.boxes) / 2 > total / count:
+            columns.append([])
+            height = 0
+        columns[-1].append(group)
+        height += len(group.boxes)
+    return columns
+
+
+def _paint(axes: Any, all_boxes: list[Box], columns: list[list[Group]]) -> None:
+    """Boxes, the outlines of repeated blocks, and arrows."""
+    position: dict[int, tuple[float, float]] = {}
+    drawn: list[int] = []
+    stands_for: dict[int, int] = {}
+    for number, column in enumerate(columns):
+        x, y = number * _COLUMN_WIDTH + 1.3, -1.0 - _BOX_HEIGHT / 2
+        for group in column:
+            for i in group.boxes:
+                position[i] = (x, y)
+                drawn.append(i)
+                for repeat in range(group.repeats):
+                    stands_for[i + repeat * len(group.boxes)] = i
+                _paint_box(axes, all_boxes[i], x, y)
+                y -= _BOX_HEIGHT + _GAP
+            if group.repeats > 1:
+                top, bottom = position[group.boxes[0]][1], position[group.boxes[-1]][1]
+                _paint_outline(axes, group, x, top, bottom)
+    order = {box: n for n, box in enumerate(drawn)}
+    lanes: list[tuple[int, int]] = []
+    for i in drawn:
+        for source in all_boxes[i].sources:
+            start = stands_for[source]
+            lane = sum(a < order[i] and order[start] < b for a, b in lanes)
+            if order[i] - order[start] != 1:
+                lanes.append((order[start], order[i]))
+            _paint_arrow(axes, position[start], position[i], order[i] - order[start], lane)
+
+
+def _paint_box(axes: Any, box: Box, x: float, y: float) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    axes.add_patch(
+        FancyBboxPatch(
+            (x, y - _BOX_HEIGHT / 2),
+            _BOX_WIDTH,
+            _BOX_HEIGHT,
+            boxstyle="round,pad=0,rounding_size=0.08",
+            facecolor=_COLOURS.get(box.kind, _COLOURS["other"]),
+            edgecolor="#666666",
+            linewidth=0.8,
+        )
+    )
+    middle = x + _BOX_WIDTH / 2
+    lines = [box.title if box.title != box.name else f"input: {box.name}"]
+    if box.dress:
+        lines.append(" · ".join(box.dress))
+    axes.text(
+        middle, y + (0.13 if box.dress else 0), lines[0], fontsize=9.5, ha="center", va="center"
+    )
+    if box.dress:
+        axes.text(
+            middle, y - 0.14, lines[1], fontsize=7.5, color="#444444", ha="center", va="center"
+        )
+    beside = x + _BOX_WIDTH + 0.22
+    shape = " x ".join("?" if size is None else str(size) for size in box.shape)
+    axes.text(beside, y + 0.12, shape, fontsize=8, va="center", family="monospace")
+    axes.text(beside, y - 0.13, _short(box.name, 36), fontsize=6.5, color="#777777", va="center")
+
+
+def _short(name: str, length: int) -> str:
+    """A name that fits: its beginning and its end."""
+    if len(name) <= length:
+        return name
+    return f"{name[: length // 2 - 1]}…{name[-length // 2 :]}"
+
+
+def _paint_outline(axes: Any, group: Group, x: float, top: float, bottom: float) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    margin = 0.13
+    low = bottom - _BOX_HEIGHT / 2 - margin
+    axes.add_patch(
+        FancyBboxPatch(
+            (x - margin, low),
+            _BOX_WIDTH + 2 * margin,
+            top - bottom + _BOX_HEIGHT + 2 * margin,
+            boxstyle="round,pad=0,rounding_size=0.1",
+            facecolor="none",
+            edgecolor="#c0504d",
+            linewidth=1.2,
+            linestyle="--",
+        )
+    )
+    axes.text(
+        x + _BOX_WIDTH + 0.22,
+        low + 0.02,
+        f"× {group.repeats}, to {_short(group.last_name, 24)}",
+        fontsize=8,
+        weight="bold",
+        color="#c0504d",
+        va="center",
+    )
+
+
+def _paint_arrow(
+    axes: Any, start: tuple[float, float], end: tuple[float, float], distance: int, lane: int
+) -> None:
+    """Straight to the next box, along the left side past others, across to another column."""
+    arrow = {"arrowstyle": "-|>", "color": "#555555", "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
+    half, into, out = _BOX_HEIGHT / 2, end[1] + 0.1, start[1] - 0.1
+    if start[0] != end[0]:
+        below, side = start[1] - half - 0.22, end[0] - 0.9 - 0.15 * lane
+        points = [(start[0] + _BOX_WIDTH / 2, start[1] - half)]
+        points += [(points[0][0], below), (side, below), (side, into), (end[0], into)]
+    elif distance == 1:
+        middle = start[0] + _BOX_WIDTH / 2
+        points = [(middle, start[1] - half), (middle, end[1] + half)]
+    else:
+        # Leaving a box below its middle and arriving above it keeps two ways on one lane apart.
+        side = start[0] - 0.3 - 0.18 * lane
+        points = [(start[0], out), (side, out), (side, into), (end[0], into)]
+    axes.plot(*zip(*points[:-1], strict=True), color=arrow["color"], linewidth=arrow["linewidth"])
+    axes.annotate("", xy=points[-1], xytext=points[-2], arrowprops=arrow)

@@ -1,0 +1,85 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image
+
+from keras_arch import models
+from keras_arch.visualization import diagrams
+from keras_arch.visualization.diagrams import _groups
+
+
+def test_a_residual_network_is_drawn_as_its_repeated_blocks():
+    boxes = diagrams.boxes(models.CIFARResNet(depth=56, input_shape=(16, 16, 1)))
+    groups = list(_groups(boxes))
+    assert [group.repeats for group in groups if group.repeats > 1] == [9, 8, 8]
+    assert [group.last_name for group in groups if group.repeats > 1] == [
+        "stage1",
+        "stage2",
+        "stage3",
+    ]
+    # 55 convolutions and a dense layer carry the network's name of 56.
+    assert sum(box.kind in ("convolution", "dense") for box in boxes) == 56
+    assert sum(box.title == "add" for box in boxes) == 27
+
+
+def test_boxes_know_where_their_input_comes_from():
+    image = keras.Input((8, 8, 3), name="image")
+    left = layers.Conv2D(4, 3, padding="same", name="left")(image)
+    left = layers.Dropout(0.5, name="drop")(left)
+    right = layers.MaxPooling2D(2, name="right")(left)
+    right = layers.Conv2DTranspose(4, 2, strides=2, name="up")(right)
+    model = keras.Model(image, layers.Concatenate(name="both")([left, right]))
+    boxes = diagrams.boxes(model)
+    assert [(box.title, box.name, box.sources) for box in boxes] == [
+        ("image", "image", []),
+        ("conv 3x3, 4", "drop", [0]),
+        ("max pool 2x2, stride 2", "right", [1]),
+        ("transposed conv 2x2, 4, stride 2", "up", [2]),
+        ("concatenate", "both", [1, 3]),
+    ]
+    assert boxes[-1].shape == (8, 8, 8)
+
+
+def two_columns():
+    """Too tall for one column, with a shortcut from the first into the second."""
+    x = first = keras.Input((8,), name="input_with_a_rather_long_name")
+    for width in range(8, 38):
+        x = layers.Dense(width)(x)
+    return keras.Model(first, layers.Concatenate()([first, x]))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: models.CIFARResNet(depth=8, shortcut="B"),
+        lambda: models.DCGANGenerator(image_size=16, variant="paper", filters=4),
+        lambda: keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.ReLU()]),
+        lambda: two_columns(),
+    ],
+)
+def test_any_network_can_be_drawn(model, tmp_path):
+    path = diagrams.draw(model(), tmp_path / "new" / "net.png")
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    assert (pixels == 255).all(-1).mean() > 0.3, "no white page"
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 10, "nothing drawn"
+    # Nothing runs over the edge of the page.
+    border = np.concatenate([pixels[:3].ravel(), pixels[-3:].ravel(), pixels[:, :3].ravel()])
+    assert (border == 255).all()
+    assert (pixels[:, -3:] == 255).all()
+
+
+def test_a_round_that_something_else_uses_is_drawn_on_its_own():
+    boxes = diagrams.boxes(models.CIFARResNet(depth=8))
+    # The first two convolutions are alike, but a shortcut starts between them.
+    assert boxes[1].title == boxes[2].title
+    assert all(group.repeats == 1 for group in _groups(boxes))
+
+
+def test_a_graph_of_a_thousand_layers_is_grouped_quickly():
+    boxes = [
+        diagrams.Box("convolution", f"conv {i % 3}", [], f"layer{i}", (8, 8, 3), [i - 1])
+        for i in range(3000)
+    ]
+    (group,) = _groups(boxes)
+    assert (len(group.boxes), group.repeats, group.last_name) == (3, 1000, "layer2999")
