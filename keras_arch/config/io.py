@@ -1,39 +1,26 @@
-"""What a hub config may say, checked before anything is loaded or trained.
+"""Reading, checking and writing of configs.
 
-A config is one YAML file for one published model: its builders, data, preprocessing, recipe,
-expected figures and repository. Every error names the key, the value and what is allowed.
+A config is one YAML file for one published model: its architecture, data, preprocessing, recipe,
+expected metrics and repository. Its `task` decides which keys it has; every error names the key,
+the value and what is allowed.
 """
 
-import difflib
+import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Any
 
 import pydantic
 import yaml
 
-from keras_arch import presets
-from keras_arch.config.base import Section
-from keras_arch.config.optimizers import (
-    SGD,
-    Adam,
-    AdamW,
-    Cosine,
-    Decay,
-    LinearDecay,
-    Ramp,
-    RMSprop,
-    Schedule,
-)
-from keras_arch.config.sections import ClassifierConfig
-from keras_arch.config.segmentation import Config
+from keras_arch import presets, registry
+from keras_arch.config.base import TaskConfig
+from keras_arch.config.errors import explain
 from keras_arch.errors import ArgumentError, ConfigError
 
-_CONFIG = pydantic.TypeAdapter(Annotated[Config, pydantic.Field(discriminator="task")])
 
-
-def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
+def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> TaskConfig:
     """Read and check a config.
 
     Args:
@@ -41,7 +28,7 @@ def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Confi
         overrides: Changes such as `"recipe.epochs=20"`; the value is read as YAML.
 
     Returns:
-        The checked config.
+        The checked config, of the `Config` class of its task.
 
     Raises:
         ConfigError: If a key is unknown or a value is wrong: the message names the key, the value
@@ -56,13 +43,18 @@ def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Confi
     return parse(*_read(source), overrides)
 
 
-def parse(content: dict[str, Any], where: str = "config", overrides: Sequence[str] = ()) -> Config:
+def parse(
+    content: dict[str, Any], where: str = "config", overrides: Sequence[str] = ()
+) -> TaskConfig:
     """Check a config that is already read.
 
     Args:
         content: The nested dictionaries of the YAML file.
-        where: What errors call it.
+        where: Its name in error messages.
         overrides: As for `load`.
+
+    Returns:
+        The checked config.
 
     Raises:
         ConfigError: As for `load`.
@@ -74,13 +66,21 @@ def parse(content: dict[str, Any], where: str = "config", overrides: Sequence[st
     """
     for override in overrides:
         content = _override(content, override)
+    import_modules(content.get("imports") or (), where)
+    task = content.get("task")
+    trainable = registry.tasks.names(trainable=True)
+    if task not in trainable:
+        wanted = ", ".join(map(repr, trainable))
+        got = f"got {task!r}" if "task" in content else "it is missing"
+        raise ConfigError(f"{where}: task must be one of {wanted}; {got}")
+    schema = registry.tasks.get(task).Config
     try:
-        return _CONFIG.validate_python(content)
+        return schema.model_validate(content)
     except pydantic.ValidationError as error:
-        raise ConfigError(f"{where}: {_explain(error, content)}") from None
+        raise ConfigError(f"{where}: {explain(error, content, schema)}") from None
 
 
-def dump(config: Config) -> str:
+def dump(config: TaskConfig) -> str:
     """A config as YAML that `load` reads back.
 
     Example:
@@ -91,6 +91,32 @@ def dump(config: Config) -> str:
     """
     content = config.model_dump(mode="json")
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def import_modules(names: Any, where: str = "config") -> None:
+    """Import the modules that a local config names under `imports`.
+
+    They are looked up as `import` does: installed, or in a folder on PYTHONPATH. The folder of the
+    config is not searched, so that no file that came with a download is run.
+
+    Args:
+        names: Names of modules.
+        where: The config's name in error messages.
+
+    Raises:
+        ConfigError: If a module cannot be imported.
+    """
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ConfigError(f"{where}: imports must be a list of modules, got {names!r}")
+    for name in names:
+        try:
+            importlib.import_module(name)
+        # Whatever a module does when it is imported can fail in any way.
+        except Exception as error:
+            raise ConfigError(
+                f"{where}: imports names {name!r}, which cannot be imported ({error!r}); install "
+                "it, or put its folder on PYTHONPATH"
+            ) from error
 
 
 def _read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
@@ -133,103 +159,3 @@ def _override(content: dict[str, Any], override: str) -> dict[str, Any]:
         inner[parent] = inner = dict(below)
     inner[last] = value
     return changed
-
-
-def _explain(error: pydantic.ValidationError, content: dict[str, Any]) -> str:
-    """The first thing that is wrong, in one line."""
-    problems = error.errors(include_url=False)
-    problem = problems[0]
-    if problem["type"] == "missing":
-        # A key that is missing was often only misspelt.
-        unknown = (each for each in problems if each["type"] == "extra_forbidden")
-        problem = next(
-            (each for each in unknown if each["loc"][:-1] == problem["loc"][:-1]), problem
-        )
-    # Pydantic puts the chosen member of a union into the path; users know only their own keys.
-    absent = problem["type"] in ("extra_forbidden", "missing")
-    path = _users_path(problem["loc"], content, keep_last=absent)
-    key = ".".join(map(str, path)) or "config"
-    value = problem.get("input")
-    if problem["type"] == "extra_forbidden":
-        known = _keys_beside(problem["loc"])
-        close = difflib.get_close_matches(str(path[-1]), known, n=2, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}"
-        return f"unknown key {key!r} with value {_short(value)}; {hint}"
-    if problem["type"] == "missing":
-        return f"key {key!r} is missing"
-    if problem["type"].startswith("union_tag"):
-        expected = problem.get("ctx", {}).get("expected_tags", "")
-        tag = problem.get("ctx", {}).get("discriminator", "'task'").strip("'")
-        got = value.get(tag) if isinstance(value, dict) else value
-        place = f"{key}.{tag}" if path else tag
-        allowed = f"must be one of {expected}" if expected else "is missing"
-        return f"{place} {allowed}, got {_short(got)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = _IN_YAML.get(problem["type"], message[0].lower() + message[1:])
-    # Our own messages name the one value of a section that is wrong.
-    said = problem["type"] == "value_error" and ", got " in message
-    if said and not path:
-        return message
-    return f"{key}: {message}" + ("" if said else f", got {_short(value)}")
-
-
-def _users_path(location: tuple[Any, ...], content: Any, keep_last: bool) -> list[Any]:
-    """The part of pydantic's path that exists in what the user wrote, and an absent last key."""
-    path: list[Any] = []
-    for position, key in enumerate(location):
-        last = keep_last and position == len(location) - 1
-        if isinstance(content, dict) and (key in content or last):
-            path.append(key)
-            content = content.get(key)
-        elif isinstance(content, list | tuple) and isinstance(key, int) and key < len(content):
-            path.append(key)
-            content = content[key]
-    return path
-
-
-def _keys_beside(location: tuple[Any, ...]) -> list[str]:
-    """The keys that the section of an unknown key has."""
-    sections: list[Any] = list(Config.__args__)
-    tags = {section.model_fields["task"].annotation.__args__[0]: section for section in sections}
-    section: Any = tags.get(location[0], ClassifierConfig)
-    for key in location[1:-1]:
-        if key in section.model_fields:
-            members = _sections(section.model_fields[key].annotation)
-            section = members[0] if members else section
-        else:
-            # What chose the member of a union, such as the optimizer's name.
-            section = _MEMBERS.get(key, section)
-    return sorted(section.model_fields)
-
-
-def _sections(annotation: Any) -> list[Any]:
-    """The sections among what a key may hold."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return [annotation]
-    return [section for part in get_args(annotation) for section in _sections(part)]
-
-
-# Pydantic speaks of Python's types.
-_IN_YAML = {
-    "model_type": "must be a mapping of keys to values",
-    "model_attributes_type": "must be a mapping of keys to values",
-    "tuple_type": "must be a list",
-    "list_type": "must be a list",
-    "too_short": "must not be empty",
-}
-_MEMBERS = {
-    "sgd": SGD,
-    "adam": Adam,
-    "adamw": AdamW,
-    "rmsprop": RMSprop,
-    "schedule": Schedule,
-    "decay": Decay,
-    "linear": LinearDecay,
-    "cosine": Cosine,
-    "ramp": Ramp,
-}
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

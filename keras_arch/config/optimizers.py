@@ -1,6 +1,5 @@
-"""The optimizers of a hub config, their learning rates and momenta."""
+"""The optimizers of a config, with schedules of their learning rate and momentum."""
 
-import difflib
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -8,14 +7,15 @@ import pydantic
 from keras_arch.config.base import Fraction, NotNegative, Positive, Rate, Section
 
 
-class Schedule(Section):
-    """A learning rate that is constant between iterations: `values[i]` until `boundaries[i]`."""
+class PiecewiseConstant(Section):
+    """A learning rate that is constant between steps: `values[i]` until `boundaries[i]`."""
 
+    name: Literal["piecewise_constant"] = "piecewise_constant"
     boundaries: list[Positive]
     values: list[Rate]
 
     @pydantic.model_validator(mode="after")
-    def _one_more_value(self) -> "Schedule":
+    def _one_more_value(self) -> "PiecewiseConstant":
         if len(self.values) != len(self.boundaries) + 1:
             raise ValueError(
                 f"needs one value more than boundaries, got {len(self.values)} values and "
@@ -26,37 +26,38 @@ class Schedule(Section):
         return self
 
 
-class Decay(Section):
-    """A learning rate divided by `factor` at every update, down to `floor`."""
+class FlooredDecay(Section):
+    """A learning rate divided by `factor` at every step, down to `floor`."""
 
+    name: Literal["floored_decay"] = "floored_decay"
     initial: Rate
     factor: Annotated[float, pydantic.Field(ge=1)]
-    floor: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    floor: NotNegative = 0.0
 
     @pydantic.model_validator(mode="after")
-    def _falls(self) -> "Decay":
-        if self.floor > self.initial:
-            raise ValueError(f"floor must be at most initial, {self.initial}, got {self.floor}")
-        return self
+    def _falls(self) -> "FlooredDecay":
+        return _not_above(self, "initial")
 
 
-class LinearDecay(Section):
-    """A learning rate that stays for `constant_steps` updates and falls to 0 in `decay_steps`."""
+class ConstantThenLinear(Section):
+    """A learning rate constant for `constant_steps` that falls to 0 over `decay_steps`."""
 
+    name: Literal["constant_then_linear"] = "constant_then_linear"
     initial: Rate
     constant_steps: Annotated[int, pydantic.Field(ge=0)]
     decay_steps: Positive
 
 
 class Cosine(Section):
-    """A learning rate that rises to `peak` along a line and falls to `floor` along a cosine.
+    """A learning rate that rises linearly to `peak` and falls to `floor` along a cosine.
 
-    It rises for `warmup_steps` updates, or for `warmup_epochs` (at most half of the run), and falls
-    for `decay_steps`; without `decay_steps` for what is left of the run. A run writes the numbers
-    of updates into its resolved config. (Loshchilov and Hutter 2016, without restarts; warm-up as
-    Goyal et al. 2017.)
+    It rises for `warmup_steps`, or for `warmup_epochs` (at most half of the run), and falls for
+    `decay_steps`; without `decay_steps` for the rest of the run. A run writes the numbers of steps
+    into its resolved config. (Loshchilov and Hutter 2016, without restarts; warm-up as Goyal et
+    al. 2017.)
     """
 
+    name: Literal["cosine"] = "cosine"
     peak: Rate
     warmup_steps: Annotated[int, pydantic.Field(ge=0)] | None = None
     warmup_epochs: NotNegative = 0.0
@@ -65,17 +66,15 @@ class Cosine(Section):
 
     @pydantic.model_validator(mode="after")
     def _falls(self) -> "Cosine":
-        if self.floor > self.peak:
-            raise ValueError(f"floor must be at most peak, {self.peak}, got {self.floor}")
         if self.warmup_steps is not None and self.warmup_epochs:
             raise ValueError(
                 f"warmup_epochs and warmup_steps say the same; leave one out, got "
                 f"{self.warmup_epochs} and {self.warmup_steps}"
             )
-        return self
+        return _not_above(self, "peak")
 
     def resolved(self, steps_per_epoch: int, epochs: int) -> "Cosine":
-        """The same in numbers of updates, for a run of so many.
+        """The same schedule in steps, for a run of `epochs`.
 
         Raises:
             ValueError: If the warm-up is longer than the run.
@@ -85,7 +84,7 @@ class Cosine(Section):
         if warmup is None:
             warmup = min(round(self.warmup_epochs * steps_per_epoch), whole // 2)
         if self.decay_steps is None and warmup >= whole:
-            raise ValueError(f"the warm-up of {warmup} updates is as long as the run of {whole}")
+            raise ValueError(f"the warm-up of {warmup} steps is as long as the run of {whole}")
         return Cosine(
             peak=self.peak,
             warmup_steps=warmup,
@@ -94,81 +93,72 @@ class Cosine(Section):
         )
 
 
-_RATES = {"schedule": Schedule, "decay": Decay, "linear": LinearDecay, "cosine": Cosine}
+def _not_above(schedule: Any, start: str) -> Any:
+    highest = getattr(schedule, start)
+    if schedule.floor > highest:
+        raise ValueError(f"floor must be at most {start}, {highest}, got {schedule.floor}")
+    return schedule
 
 
-def _kind_of_rate(value: Any) -> str:
-    if not isinstance(value, dict | Section):
-        return "number"
-    keys = list(map(str, value if isinstance(value, dict) else type(value).model_fields))
-
-    def known(kind: str) -> float:
-        """How well the keys are those of a kind, misspelt ones too: errors speak of that kind."""
-        fields = list(_RATES[kind].model_fields)
-        likeness = (
-            max(difflib.SequenceMatcher(None, key, field).ratio() for field in fields)
-            for key in keys
-        )
-        return sum(likeness)
-
-    return max(_RATES, key=known)
+def _schedule_name(value: Any) -> Any:
+    """The name of a schedule, `"number"` for a constant value."""
+    if isinstance(value, dict):
+        return value.get("name")
+    return value.name if isinstance(value, Section) else "number"
 
 
 LearningRate = Annotated[
     Annotated[Rate, pydantic.Tag("number")]
-    | Annotated[Schedule, pydantic.Tag("schedule")]
-    | Annotated[Decay, pydantic.Tag("decay")]
-    | Annotated[LinearDecay, pydantic.Tag("linear")]
+    | Annotated[PiecewiseConstant, pydantic.Tag("piecewise_constant")]
+    | Annotated[FlooredDecay, pydantic.Tag("floored_decay")]
+    | Annotated[ConstantThenLinear, pydantic.Tag("constant_then_linear")]
     | Annotated[Cosine, pydantic.Tag("cosine")],
-    pydantic.Discriminator(_kind_of_rate),
+    pydantic.Discriminator(_schedule_name),
 ]
 
 
-class Ramp(Section):
-    """A momentum that moves from `start` to `end` in so many updates, where it stays."""
+class LinearRamp(Section):
+    """A momentum that changes linearly from `start` to `end` in `steps`, and stays there."""
 
+    name: Literal["linear_ramp"] = "linear_ramp"
     start: Fraction
     end: Fraction
     steps: Positive
 
 
-def _kind_of_momentum(value: Any) -> str:
-    return "ramp" if isinstance(value, dict | Section) else "number"
-
-
 Momentum = Annotated[
-    Annotated[Fraction, pydantic.Tag("number")] | Annotated[Ramp, pydantic.Tag("ramp")],
-    pydantic.Discriminator(_kind_of_momentum),
+    Annotated[Fraction, pydantic.Tag("number")] | Annotated[LinearRamp, pydantic.Tag("linear_ramp")],
+    pydantic.Discriminator(_schedule_name),
 ]
 
 
 class OptimizerSection(Section):
-    """What every optimizer has.
+    """Settings of every optimizer.
 
-    `average` keeps a moving average of a generator's weights with this momentum, such as 0.999,
-    and samples and shares the average instead of the weights of the last step.
+    `average` keeps a moving average of a generator's weights with this momentum, such as 0.999;
+    samples and the saved model then use the average.
     """
 
     learning_rate: LearningRate
     average: Fraction | None = None
 
 
-# Norms and biases are left out of weight decay, or nothing is.
-Decayed = Literal["all", "kernels"]
+# Weight decay on all trainable weights, or without norms and biases.
+WeightDecayOn = Literal["all", "kernels"]
 
 
 class SGD(OptimizerSection):
-    """Stochastic gradient descent, with the momentum of Keras or one that moves.
+    """Stochastic gradient descent, with a constant momentum or a schedule of it.
 
-    `weight_decay` is the decoupled kind (Loshchilov and Hutter 2017), on `kernels` or on `all`
-    weights, norms and biases too.
+    `weight_decay` is decoupled (Loshchilov and Hutter 2017), on `kernels` or on `all` weights,
+    norms and biases too.
     """
 
     name: Literal["sgd"]
     momentum: Momentum = 0.0
     nesterov: bool = False
     weight_decay: NotNegative = 0.0
-    weight_decay_on: Decayed = "kernels"
+    weight_decay_on: WeightDecayOn = "kernels"
 
 
 class Adam(OptimizerSection):
@@ -185,11 +175,11 @@ class AdamW(Adam):
 
     name: Literal["adamw"]
     weight_decay: NotNegative = 0.004
-    weight_decay_on: Decayed = "kernels"
+    weight_decay_on: WeightDecayOn = "kernels"
 
 
 class RMSprop(OptimizerSection):
-    """RMSprop, as the first Wasserstein GANs used it."""
+    """RMSprop, the optimizer of the first Wasserstein GANs."""
 
     name: Literal["rmsprop"]
     rho: Fraction = 0.9
