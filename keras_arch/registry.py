@@ -1,4 +1,4 @@
-"""The record of every builder with the paper's facts beside it.
+"""Registries: architectures with the paper's facts beside them, and data sources.
 
 `@register(...)` is all it takes for a builder to be listed, shown, created by name from a
 config and run through the shared model tester.
@@ -6,12 +6,178 @@ config and run through the shared model tester.
 
 import dataclasses
 import difflib
+import importlib
 import inspect
 import re
-from collections.abc import Callable
-from typing import Any
+import types
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, DataError, KerasArchError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Objects of one kind by name, from this package, from decorators and from entry points.
+
+    A name is looked for among the registered objects, then among the built-in ones, then among the
+    entry points of installed packages. The latter two are imported when their name is asked for.
+
+    Args:
+        kind: The kind of object, for messages: `"data source"`.
+        group: Entry-point group in which other packages name objects of this kind. The entry point
+            is the object itself, or a module that registers it when it is imported.
+        builtins: This package's own objects, `{name: "module:attribute"}`.
+        error: Class of the error for an unknown name.
+
+    Example:
+        >>> samplers = Registry("sampler", builtins={"counter": "collections:Counter"})
+        >>> @samplers.register("first")
+        ... def first(values):
+        ...     return values[0]
+        >>> samplers.names(), samplers.get("counter").__name__
+        (('counter', 'first'), 'Counter')
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        group: str | None = None,
+        builtins: Mapping[str, str] | None = None,
+        error: type[KerasArchError] = ArgumentError,
+    ) -> None:
+        self.kind, self.group = kind, group
+        self._builtins, self._error = dict(builtins or {}), error
+        self._objects: dict[str, T] = {}
+        self._failed: dict[str, str] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that registers a class or function under a name.
+
+        The same definition may be registered again, as a notebook does when a cell is run twice.
+
+        Raises:
+            ArgumentError: If another object has the name.
+        """
+
+        def decorate(value: T) -> T:
+            taken = self._builtins.get(name)
+            if name in self._objects:
+                taken = _path_of(self._objects[name])
+            if taken not in (None, _path_of(value)):
+                raise ArgumentError(f"a {self.kind} named {name!r} is registered already: {taken}")
+            self._objects[name] = value
+            return value
+
+        return decorate
+
+    def get(self, name: str) -> T:
+        """The object of a name.
+
+        Raises:
+            KerasArchError: If there is none, with the closest names; or if the package that
+                has it cannot be imported.
+        """
+        if name not in self._objects:
+            if name in self._builtins:
+                module, _, attribute = self._builtins[name].partition(":")
+                self._objects[name] = getattr(importlib.import_module(module), attribute)
+            else:
+                points = self._entry_points()
+                if name not in points:
+                    raise self.unknown(name)
+                self._load(name, points[name])
+                if name in self._failed:
+                    raise self._error(self._failed[name])
+        return self._objects[name]
+
+    def names(self) -> tuple[str, ...]:
+        """All names, sorted; nothing is imported."""
+        return tuple(sorted({*self._objects, *self._builtins, *self._entry_points()}))
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """All names with their objects; an entry point that fails gives one warning instead."""
+        points = self._entry_points()
+        for name in self.names():
+            if name in points and name not in self._objects and name not in self._builtins:
+                if name not in self._failed:
+                    self._load(name, points[name])
+                    if name in self._failed:
+                        warnings.warn(self._failed[name], stacklevel=2)
+                if name in self._failed:
+                    continue
+            yield name, self.get(name)
+
+    def __contains__(self, name: object) -> bool:
+        return (
+            name in self._objects or name in self._builtins or name in self._entry_points()
+        )
+
+    def unknown(self, name: str) -> KerasArchError:
+        """The error for a name that is not registered."""
+        names = self.names()
+        close = difflib.get_close_matches(name, names, n=3)
+        hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(names)}"
+        return self._error(f"no {self.kind} named {name!r}; {hint}")
+
+    def _entry_points(self) -> dict[str, Any]:
+        """Entry points of the group by name; of several with one name, the first."""
+        if self.group is None:
+            return {}
+        from importlib import metadata
+
+        found: dict[str, Any] = {}
+        for point in metadata.entry_points(group=self.group):
+            found.setdefault(point.name, point)
+        return found
+
+    def _load(self, name: str, point: Any) -> None:
+        """Import an entry point; a failure is noted with the name of its package."""
+        package = point.dist.name if point.dist else point.value
+        # Another package's import may raise anything; that must not stop what does not need it.
+        try:
+            value = point.load()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            self._failed[name] = (
+                f"{self.kind} {name!r} of the package {package} cannot be imported: {reason}"
+            )
+            return
+        if name in self._objects:
+            return
+        if isinstance(value, types.ModuleType):
+            self._failed[name] = (
+                f"{self.kind} {name!r} of the package {package} is missing: the module "
+                f"{point.value} does not register it"
+            )
+            return
+        self._objects[name] = value
+
+
+def _path_of(value: Any) -> str:
+    """Where an object is defined, `"module:attribute"`."""
+    module = getattr(value, "__module__", type(value).__module__)
+    return f"{module}:{getattr(value, '__qualname__', type(value).__qualname__)}"
+
+
+# Data sources by the part of a source before its colon; see `keras_arch.data.register_source`.
+SOURCES: Registry[Any] = Registry(
+    kind="data source",
+    group="keras_arch.sources",
+    builtins={
+        "cells": "keras_arch.data.sources.cells:Cells",
+        "digits": "keras_arch.data.sources.digits:Digits",
+        "folder": "keras_arch.data.sources.folder:Folder",
+        "masks": "keras_arch.data.sources.masks:open_masks",
+        "npz": "keras_arch.data.sources.npz:open_archive",
+        "pairs": "keras_arch.data.sources.pairs:Pairs",
+        "tfds": "keras_arch.data.sources.tfds:TFDSSource",
+        "unpaired": "keras_arch.data.sources.unpaired:open_unpaired",
+    },
+    error=DataError,
+)
 
 TASKS = (
     "image-classification",
