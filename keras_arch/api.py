@@ -1,42 +1,114 @@
-"""What can be done with a trained model, wherever it is: in a run, a folder or on the Hub."""
+"""Functions of the package: train a config, and use a trained model wherever it is.
 
-import json
+Each function is an attribute of the package: `keras_arch.train("resnet20-digits")`. A model is a
+run directory, a model directory, the name of a config, `hf://user/repo[@revision]` or
+`file://FOLDER/user/repo`; its task decides what can be done with it.
+"""
+
+import inspect
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from keras_arch import data, export, files, hub, trainers, visualization
-from keras_arch.errors import ArgumentError, DataError
-from keras_arch.tasks.classification import measure_classifier, write_report
-from keras_arch.tasks.finetuning_config import finetune
-from keras_arch.tasks.generator_evaluation import diagnose, judge, sample_sheet
-from keras_arch.tasks.predictions import Prediction, predict, read_image
-from keras_arch.tasks.segmentation_report import cut_of, evaluate_segmentation
-from keras_arch.training.factories import EVALUATION_BATCH
+from keras_arch import export, hub, metrics, registry, visualization
+from keras_arch.errors import ArgumentError
+from keras_arch.tasks import finetuning_config, generator_evaluation
+from keras_arch.tasks.base import Prediction
 from keras_arch.training.loop import Run, train
-from keras_arch.training.references import model_uri, open_model, opened_with_card, trained_on
-from keras_arch.training.run_directory import RunDirectory, environment
+from keras_arch.training.references import load_model, model_uri, training_data
 
 __all__ = [
     "Prediction",
     "Run",
-    "RunDirectory",
     "diagnose",
-    "environment",
     "evaluate",
+    "evaluate_generator",
     "export_model",
     "finetune",
     "generate",
-    "judge",
+    "load_model",
     "model_uri",
-    "open_model",
     "predict",
     "push",
     "train",
     "translate",
 ]
+
+_log = logging.getLogger("keras_arch")
+
+
+def finetune(
+    ref: str | Path,
+    source: str,
+    out: str | Path | None = None,
+    *,
+    data_dir: str | None = None,
+    overrides: Sequence[str] = (),
+    strategy: str = "auto",
+    resume: bool = False,
+    verbose: int | str = "auto",
+) -> Run:
+    """Fine-tune a trained classifier on the classes of another data set.
+
+    Its head is replaced and trained alone first, then all layers are trained, those nearer to the
+    image at lower rates. The weights that are best on a validation part are saved, and training
+    stops when it no longer improves. The learning rates depend on the width of the network: 0.003
+    for a head of 64 inputs, 0.00053 for one of 2,048. Images go through the preprocessing of the
+    classifier, whatever their size and channels.
+
+    Args:
+        ref: The classifier, as in `model_uri`.
+        source: The data, as in `data.load`: `"folder:PATH"`, `"npz:PATH"`, `"digits"`, or a name of
+            TensorFlow Datasets. Where it has no validation or no test part, 15 % of the training
+            images become one.
+        out: The run directory. Default `runs/NAME`.
+        data_dir: As in `data.load`.
+        overrides: Changes of the config such as `"recipe.epochs=20"` or
+            `"data.augment=[crop:4, mixup:0.2]"`.
+        strategy: As in `keras_arch.distribute.strategy`.
+        resume: Continue the run in `out`.
+        verbose: As for `train`.
+
+    Returns:
+        The finished `Run`, like that of `train`; its `config.yaml` can be trained again.
+
+    Raises:
+        ArgumentError: If `ref` is no classifier of keras_arch.
+        DataError: If the data is missing, has no labels or does not fit.
+        ConfigError: If a change is wrong.
+        RunError, NonFiniteError, Interrupted: As for `train`.
+
+    Example:
+        >>> import tempfile
+        >>> import keras_arch
+        >>> from keras_arch import hub, models
+        >>> from keras_arch.preprocessing import Preprocessing
+        >>> card = hub.Card("net", "CIFARResNet", {"depth": 8, "input_shape": [8, 8, 1]},
+        ...                 "image-classification", Preprocessing((8, 8), 1))
+        >>> model = models.create("CIFARResNet", **card.arguments)
+        >>> few = ["recipe.epochs=1", "recipe.head_epochs=0", "data.train=train[:64]",
+        ...        "data.validation=train[64:96]", "data.test=test[:64]"]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     saved = hub.save(model, folder + "/net", card)
+        ...     run = keras_arch.finetune(
+        ...         saved, "digits", folder + "/run", overrides=few, verbose=0
+        ...     )
+        ...     sorted(run.metrics)
+        ['accuracy', 'best_epoch', 'error', 'loss']
+    """
+    checked = finetuning_config.finetune_config(
+        ref, source, data_dir=data_dir, overrides=overrides
+    )
+    parts = checked.data
+    _log.info(
+        "%s: train on %s, validate on %s, test on %s",
+        parts.source,
+        parts.train,
+        parts.validation,
+        parts.test,
+    )
+    return train(checked, out, strategy=strategy, resume=resume, verbose=verbose)
 
 
 def evaluate(
@@ -48,71 +120,81 @@ def evaluate(
     out: str | Path | None = None,
     token: str | None = None,
 ) -> dict[str, float]:
-    """Measure a model on a data set.
+    """Evaluate a model on a data set.
 
     Args:
         ref: As in `model_uri`.
-        source: As in `data.load`. Default: what the model was trained on.
+        source: As in `data.load`. Default: that of the training.
         split: Default: the recipe's test split (for a generator, its training split).
         data_dir: As in `data.load`.
         out: Folder for `metrics.json`, and of a classifier `confusion_matrix.png`,
-            `per_class.png`, `per_class.json` and `mistakes.png` (those it was surest of); of a
+            `per_class.png`, `per_class.json` and `mistakes.png` (the most confident ones); of a
             segmentation network `confusion_matrix.png`, `per_class.json`, `overlays.png` and
             `close_ups.png`; or `None`.
         token: For a private repository.
 
     Returns:
-        For a classifier accuracy, error and loss; for a segmentation network the figures of pixels
-        and boundaries of whole images at their own resolution; for a generator the means of its
-        game against the discriminator that was saved with it; for a translator of pairs its L1
-        error in [-1, 1].
+        For a classifier accuracy, error and loss; for a segmentation network the metrics of pixels
+        and boundaries of whole images at their own resolution; for a generator the mean losses
+        against the discriminator that was saved with it; for a translator of pairs its L1 error in
+        [-1, 1].
 
     Raises:
         DataError: If the data is missing or does not fit the model.
-        ArgumentError: If the model says not what it was trained on, and `source` neither, or it is
-            a discriminator.
+        ArgumentError: If the model's training data is unknown and no `source` is given, or its
+            task has no evaluation.
     """
-    opened = opened_with_card(ref, token=token, training=True)
-    card = opened.card
-    settings = trained_on(ref, card)
-    if card.task == "image-segmentation":
-        return evaluate_segmentation(opened, settings, source, split, data_dir, out)
-    classifier = card.task == "image-classification"
-    if not classifier and card.latent is None and card.task != "image-to-image":
+    loaded = load_model(ref, token=token, training=True)
+    return _task(loaded).evaluate(
+        loaded,
+        training_data(ref, loaded.card),
+        source=source,
+        split=split,
+        data_dir=data_dir,
+        out=None if out is None else Path(out),
+    )
+
+
+def predict(
+    ref: str | Path,
+    images: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    token: str | None = None,
+    **options: Any,
+) -> Sequence[Prediction]:
+    """Predict the classes of image files, or of their pixels.
+
+    Args:
+        ref: As in `model_uri`.
+        images: JPEG, PNG or other files that Pillow reads.
+        out: Folder of the files that are written. Default: beside each image.
+        token: For a private repository.
+        **options: Those of the model's task. For a classifier `top=5` (number of classes),
+            `explain=True` (Grad-CAM over each image, `NAME_explained.png`) and `label` (the class
+            to explain, by number or name); for a segmentation network `overlay=True` (classes over
+            each image, `NAME_overlay.png`, besides `NAME_mask.png`).
+
+    Returns:
+        One prediction an image.
+
+    Raises:
+        ArgumentError: If the task has no prediction or not that option, there is no such class, or
+            two files would get one name.
+        DataError: If a file is missing or is no image.
+    """
+    loaded = load_model(ref, token=token)
+    task = _task(loaded)
+    known = set(inspect.signature(task.predict).parameters) - {"loaded", "images", "out"}
+    if unknown := sorted(set(options) - known):
+        has = f"its options are {', '.join(sorted(known))}" if known else "it has no options"
         raise ArgumentError(
-            f"{ref} is {card.architecture}, a {card.task}; it is measured with its generator"
+            f"{unknown[0]} is no option of {loaded.card.name}, a model of the task {task.name}; "
+            f"{has}"
         )
-    source = source or settings.get("source")
-    generator = card.latent is not None
-    split = split or settings.get("train" if generator else "test")
-    data_dir = data_dir or settings.get("data_dir")
-    if source is None:
-        raise ArgumentError(f"{ref} does not say what it was trained on; give a data source")
-    images = data.load(source, split or "test", data_dir=data_dir)
-    if card.task == "image-to-image":
-        kind = data.describe(source, data_dir=data_dir).kind
-        if kind != "pairs":
-            raise ArgumentError(f"a translator is measured on pairs:PATH, {source} is no such data")
-    batches = data.eval_batches(images, card.preprocessing, EVALUATION_BATCH)
-    if classifier:
-        classes = data.describe(source, data_dir=data_dir).classes
-        outputs = opened.model.output_shape[-1]
-        if classes is None or len(classes) != outputs:
-            raise DataError(
-                f"{source} has {len(classes) if classes else 'no'} classes, the model {outputs}"
-            )
-        measured = measure_classifier(opened.model, batches, from_logits=False)
-        figures = measured.figures
-        if out is not None:
-            labels = card.labels or classes
-            write_report(measured, batches, card.preprocessing, labels, Path(out))
-    elif generator:
-        figures = _evaluate_game(opened, batches)
-    else:
-        figures = _evaluate_pairs(opened, batches)
-    if out is not None:
-        files.atomic_write(Path(out) / "metrics.json", json.dumps(figures, indent=1) + "\n")
-    return figures
+    return task.predict(
+        loaded, list(map(Path, images)), out=None if out is None else Path(out), **options
+    )
 
 
 def generate(
@@ -124,15 +206,15 @@ def generate(
     labels: Sequence[int | str] | None = None,
     token: str | None = None,
 ) -> Path:
-    """Draw images from a generator into one picture.
+    """Generate images into one picture.
 
     Args:
-        ref: As in `model_uri`.
-        count: How many images.
+        ref: A generator, as in `model_uri`.
+        count: Number of images.
         seed: The same seed gives the same images.
         out: The PNG file.
-        labels: For a conditional generator, the classes to draw, by number or name, in turn.
-            Default: all of them, a column each.
+        labels: For a conditional generator, the classes, by number or name, in turn. Default: all
+            of them, a column each.
         token: For a private repository.
 
     Returns:
@@ -141,14 +223,9 @@ def generate(
     Raises:
         ArgumentError: If the model is no generator or has no card, or a class is unknown.
     """
-    opened = opened_with_card(ref, token=token)
-    card = opened.card
-    if card.latent is None:
-        raise ArgumentError(f"{ref} is {card.architecture}, which generates no images")
-    if labels:
-        numbers = [_class_number(label, card.labels, ref) for label in labels]
-        labels = [numbers[i % len(numbers)] for i in range(count)]
-    return visualization.save_png(sample_sheet(opened, count, seed, labels or None), out)
+    loaded = load_model(ref, token=token)
+    grid = _task(loaded).generate(loaded, count, seed, labels)
+    return visualization.save_png(grid, out)
 
 
 def translate(
@@ -174,26 +251,93 @@ def translate(
             would replace an image.
         DataError: If a file is missing or is no image.
     """
-    opened = opened_with_card(ref, token=token)
-    card = opened.card
-    if card.task != "image-to-image":
-        raise ArgumentError(f"{ref} is {card.architecture}, which does not translate images")
-    paths = list(map(Path, images))
-    names = [path.stem for path in paths]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise ArgumentError(f"two images are named {twice!r} and would become one file")
-    made = card.target_preprocessing or card.preprocessing
-    results = [Path(out) / f"{name}.png" for name in names]
-    for path, result in zip(paths, results, strict=True):
-        if result.exists() and path.exists() and result.samefile(path):
-            raise ArgumentError(f"the result would replace {path}; give another folder")
-    written = []
-    for path, result in zip(paths, results, strict=True):
-        inputs = np.asarray(card.preprocessing(read_image(path)[None]))
-        pixels = made.to_pixels(trainers.translate(opened.model, inputs)[0])
-        written.append(visualization.save_png(pixels, result))
-    return written
+    loaded = load_model(ref, token=token)
+    return _task(loaded).translate(loaded, list(map(Path, images)), Path(out))
+
+
+def evaluate_generator(
+    ref: str | Path,
+    network: str,
+    *,
+    metrics: Sequence[str] = ("fid", "kid"),
+    images: int = 10_000,
+    source: str | None = None,
+    split: str | None = None,
+    data_dir: str | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+) -> "metrics.Evaluation":
+    """Compare the images of a generator with real ones.
+
+    Args:
+        ref: A generator, as in `model_uri`.
+        network: In whose features images are compared: a classifier, as in `model_uri`, or
+            `"inception"`.
+        metrics: Some of `keras_arch.metrics.GENERATIVE_METRICS`; `"parzen"` compares pixels and
+            follows the first GAN paper (10,000 images).
+        images: Number of generated images, and the most real ones they are compared with.
+        source: Of the real images. Default: that of the training.
+        split: Default: that of the training.
+        data_dir: As in `data.load`.
+        seed: Of the latents.
+        out: Folder for `generator_evaluation.json`, or `None`.
+
+    Returns:
+        The metrics, with a description of the network and the images.
+
+    Raises:
+        ArgumentError: If the model is no generator, a metric is unknown, or the training data is
+            unknown and no `source` is given.
+        ConfigError: If `network` is no classifier.
+    """
+    return generator_evaluation.evaluate_generator(
+        ref,
+        network,
+        names=metrics,
+        images=images,
+        source=source,
+        split=split,
+        data_dir=data_dir,
+        seed=seed,
+        out=out,
+    )
+
+
+def diagnose(
+    ref: str | Path,
+    out: str | Path,
+    *,
+    network: str | None = None,
+    source: str | None = None,
+    data_dir: str | None = None,
+    seed: int = 0,
+) -> list[Path]:
+    """Draw diagnostic pictures of a generator.
+
+    `latent_walk.png`: smooth changes are evidence against memorised images.
+    `vector_arithmetic.png`: sums of latents. `nearest_neighbors.png`: samples beside the training
+    images nearest to them. With a classifier `modes.png` (how many of its classes it finds in 1,000
+    samples), and for a conditional generator `classifier_agreement.png` (predicted against
+    requested classes).
+
+    Args:
+        ref: A generator, as in `model_uri`.
+        out: Folder of the pictures.
+        network: A classifier, as in `model_uri`, or `None`.
+        source: Of the training images. Default: that of the training; without any there is no
+            picture of neighbors.
+        data_dir: As in `data.load`.
+        seed: Of the latents.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        ArgumentError: If the model is no generator.
+    """
+    return generator_evaluation.diagnose(
+        ref, out, network=network, source=source, data_dir=data_dir, seed=seed
+    )
 
 
 def export_model(
@@ -203,9 +347,7 @@ def export_model(
     version: int | None = None,
     token: str | None = None,
 ) -> Path:
-    """Write a model for TF Serving; see `export.saved_model`.
-
-    A classifier whose classes have no names, as converted ones may be, gives their numbers.
+    """Export a model for TF Serving; see `export.saved_model`.
 
     Args:
         ref: As in `model_uri`.
@@ -216,21 +358,18 @@ def export_model(
     Returns:
         `directory/NAME/VERSION`.
     """
-    opened = opened_with_card(ref, token=token)
-    card = opened.card
-    labels = card.labels
-    if labels is None and card.task == "image-classification":
-        labels = [str(number) for number in range(opened.model.output_shape[-1])]
+    loaded = load_model(ref, token=token)
+    card, task = loaded.card, _task(loaded)
     return export.saved_model(
-        opened.model,
+        loaded.model,
         directory,
         name=card.name,
         preprocessing=card.preprocessing,
-        labels=labels,
+        labels=task.export_labels(loaded),
         latent=card.latent,
         task=card.task,
         target_preprocessing=card.target_preprocessing,
-        tiles=card.task == "image-segmentation" and cut_of(card) == "tiles",
+        tiles=task.in_tiles(card),
         version=version,
     )
 
@@ -243,7 +382,7 @@ def push(
     revision: str | None = None,
     token: str | None = None,
 ) -> str:
-    """Publish a run's model; see `hub.push`.
+    """Publish the model of a run; see `hub.push`.
 
     Args:
         ref: A run directory, or a model directory.
@@ -253,7 +392,7 @@ def push(
         token: Default: the one that `hf auth login` or HF_TOKEN gave.
 
     Returns:
-        Where it is now.
+        Its URI.
     """
     where = model_uri(ref)
     if not Path(where).is_dir():
@@ -261,41 +400,6 @@ def push(
     return hub.push(where, repository, private=private, revision=revision, token=token)
 
 
-def _evaluate_game(opened: "hub.LoadedModel", batches: Any) -> dict[str, float]:
-    """The losses of a generator against the discriminator beside it."""
-    folder = opened.training / "discriminator" if opened.training else None
-    if folder is None or not folder.exists():
-        raise ArgumentError(
-            f"{opened.card.name} was saved without the one discriminator of a game; measure the "
-            "generator with: keras-arch judge; look at it with: keras-arch generate"
-        )
-    latent, labels = opened.card.latent["distribution"], opened.card.labels
-    discriminator = hub.load(folder)
-    if labels:
-        gan = trainers.ConditionalGAN(opened.model, discriminator, len(labels), latent=latent)
-    else:
-        gan = trainers.GAN(opened.model, discriminator, latent=latent)
-    gan.compile(loss=opened.card.recipe.get("recipe", {}).get("loss", "non_saturating"))
-    figures = gan.evaluate(batches, return_dict=True, verbose=0)
-    return {name: float(value) for name, value in figures.items()}
-
-
-def _evaluate_pairs(opened: "hub.LoadedModel", batches: Any) -> dict[str, float]:
-    """The mean L1 error of a translator on pairs."""
-    total = count = 0
-    for inputs, targets in batches.as_numpy_iterator():
-        made = trainers.translate(opened.model, inputs)
-        total += float(np.abs(made - targets).mean(axis=(1, 2, 3)).sum())
-        count += len(targets)
-    return {"l1": total / count}
-
-
-def _class_number(label: int | str, labels: Sequence[str] | None, ref: Any) -> int:
-    """A class by its number or name."""
-    if not labels:
-        raise ArgumentError(f"{ref} draws no classes on request; leave labels out")
-    if str(label) in labels:
-        return list(labels).index(str(label))
-    if str(label).isdecimal() and int(label) < len(labels):
-        return int(label)
-    raise ArgumentError(f"{ref} draws {', '.join(labels)}; there is no class {label!r}")
+def _task(loaded: hub.LoadedModel) -> Any:
+    """The task of a saved model."""
+    return registry.TASKS.get(loaded.card.task)

@@ -179,13 +179,22 @@ SOURCES: Registry[Any] = Registry(
     error=DataError,
 )
 
-TASKS = (
-    "image-classification",
-    "image-segmentation",
-    "unconditional-image-generation",
-    "conditional-image-generation",
-    "image-to-image",
-    "discriminator",
+# Tasks by name: those that configs train, and those of saved models. See `keras_arch.tasks`.
+TASKS: Registry[Any] = Registry(
+    kind="task",
+    group="keras_arch.tasks",
+    builtins={
+        "image-classification": "keras_arch.tasks.classification:Classification",
+        "fine-tuning": "keras_arch.tasks.finetuning:FineTuning",
+        "image-segmentation": "keras_arch.tasks.segmentation:Segmentation",
+        "unconditional-image-generation": "keras_arch.tasks.generation:Generation",
+        "conditional-image-generation": "keras_arch.tasks.generation:ConditionalGeneration",
+        "laplacian-pyramid-generation": "keras_arch.tasks.generation:LaplacianPyramidGeneration",
+        "image-to-image": "keras_arch.tasks.translation:Translation",
+        "paired-image-translation": "keras_arch.tasks.translation:PairedTranslation",
+        "unpaired-image-translation": "keras_arch.tasks.translation:UnpairedTranslation",
+        "discriminator": "keras_arch.tasks.generation:Discrimination",
+    },
 )
 # Distributions that a generator's latent is drawn from: N(0, 1), U(-1, 1) and U(0, 1).
 LATENTS = ("normal", "uniform", "uniform01")
@@ -257,7 +266,9 @@ def register(
     def decorate(builder: Callable[..., Any]) -> Callable[..., Any]:
         name = builder.__name__
         if task not in TASKS:
-            raise ArgumentError(f"task of {name} must be one of {', '.join(TASKS)}, got {task!r}")
+            raise ArgumentError(
+                f"task of {name} must be one of {', '.join(TASKS.names())}, got {task!r}"
+            )
         if name in _ENTRIES:
             raise ArgumentError(f"an architecture named {name!r} is registered already")
         summary = (builder.__doc__ or "").strip().partition("\n")[0]

@@ -1,14 +1,17 @@
-"""Callbacks for `fit`: exact checkpoints, clean stops, the best model, grids and tables."""
+"""Callbacks for `fit`: exact checkpoints, clean stops, the best model, sample grids and tables."""
 
 from keras_arch.callbacks.best_model import BestCheckpoint, BestModel
-from keras_arch.callbacks.checkpoint import (
-    SaveCheckpoint,
-    StopOnNonFinite,
-    StopOnSignal,
-    StopWhen,
+from keras_arch.callbacks.checkpoint import SaveCheckpoint
+from keras_arch.callbacks.checkpoint_files import (
+    Checkpoint,
+    CheckpointManager,
+    Position,
+    variables_of,
 )
-from keras_arch.callbacks.reports import LogTable, SampleGrid
-from keras_arch.callbacks.state import Checkpoint, CheckpointManager, Position, variables_of
+from keras_arch.callbacks.early_stopping import StopEarly, out_of_patience
+from keras_arch.callbacks.log_table import LogTable
+from keras_arch.callbacks.sample_grid import SampleGrid
+from keras_arch.callbacks.stopping import StopOnNonFinite, StopOnSignal
 
 __all__ = [
     "BestCheckpoint",
@@ -19,8 +22,9 @@ __all__ = [
     "Position",
     "SampleGrid",
     "SaveCheckpoint",
+    "StopEarly",
     "StopOnNonFinite",
     "StopOnSignal",
-    "StopWhen",
+    "out_of_patience",
     "variables_of",
 ]

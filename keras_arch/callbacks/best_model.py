@@ -1,4 +1,4 @@
-"""Keeping the network that is best by a figure of what it makes, not the last one."""
+"""Callback that saves the best network by a metric, such as the FID of generated images."""
 
 import dataclasses
 import json
@@ -13,29 +13,29 @@ import keras
 from keras_arch import files
 from keras_arch.errors import ArgumentError, RunError
 
-# Which way the known figures are better.
+# Metrics that are better when they are lower, or higher.
 LOWER = ("fid", "kid")
 HIGHER = ("inception_score", "precision", "recall", "density", "coverage", "classifier_agreement")
 
-FIGURES = "figures.json"
+METRICS = "metrics.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class BestCheckpoint:
-    """Weights that were kept, and how good they were found.
+    """Saved weights of the best epoch, with its metrics.
 
     Attributes:
-        epoch: After which epoch, counted from 1.
-        monitor: Name of the figure that decided.
-        value: That figure.
-        figures: All figures of that epoch.
+        epoch: The epoch, counted from 1.
+        monitor: Name of the metric that decided.
+        value: That metric.
+        metrics: All metrics of that epoch.
         directory: Folder of the weights.
     """
 
     epoch: int
     monitor: str
     value: float
-    figures: dict[str, float]
+    metrics: dict[str, float]
     directory: Path
 
     def weights(self, name: str = "model") -> Path:
@@ -43,46 +43,47 @@ class BestCheckpoint:
         return self.directory / f"{name}.weights.h5"
 
     def load(self, networks: keras.Model | dict[str, keras.Model]) -> None:
-        """Put the kept weights into a network, or into several by the names they were kept under.
+        """Load the weights into a network, or into several by the names of their files.
 
         Args:
-            networks: Built as the kept ones were.
+            networks: Built as the saved ones were.
         """
         for name, network in _named(networks).items():
             network.load_weights(self.weights(name))
 
 
 class BestModel(keras.callbacks.Callback):
-    """Measures after every so many epochs, and keeps the weights that are best by one figure.
+    """Measures after every so many epochs, and saves the weights that are best by one metric.
 
-    The figures are added to the epoch's logs, and so come into every table after it: put it before
+    The metrics are added to the epoch's logs, and so to every table after it: put it before
     `SaveCheckpoint`, and after `StopOnNonFinite`.
 
     Each best network so far gets a folder of its own, `epoch-00012` with its weights and
-    `figures.json`, written whole or not at all. Older ones are deleted once no checkpoint can lead
-    back to before they were beaten: a run that is killed at any moment and resumed forgets what
-    lies after its checkpoint, still has what was best before it, and ends with what a run without
-    the interruption keeps. (What is kept of epochs after the one that a `fit` begins with is taken
-    for such a remainder.)
+    `metrics.json`, written whole or not at all. Older ones are deleted once no checkpoint can lead
+    back to before they were surpassed: a run that is killed at any moment and resumed forgets the
+    epochs after its checkpoint, still has the best one before it, and ends with the same best
+    epoch as a run without the interruption. (Folders of epochs after the one that a `fit` begins
+    with count as such a remainder.)
 
     Args:
-        directory: Where the kept weights go. It is this callback's alone.
-        measure: From the model to figures by name. It must leave the model's state, its random
-            state too, as it finds it. `None` takes the logs of the epoch for figures.
-        network: From the model to the network to keep, or to several by name, with the weights
+        directory: Folder of the weights. It is this callback's alone.
+        measure: From the model to metrics by name. It must leave the model's state, its random
+            state too, as it finds it. `None` takes the logs of the epoch as metrics.
+        network: From the model to the network to save, or to several by name, with the weights
             that count (averaged ones, say).
-        monitor: The figure that decides. One that is not a finite number is never the best.
-        mode: `"min"` where lower is better, `"max"`, or `"auto"` for what is usual: lower for `fid`
-            and `kid`; higher for `inception_score`, `precision`, `recall`, `density`, `coverage`
-            and `classifier_agreement`.
-        ties: A figure that decides, the lower one, between equals; of equals in both the earliest
-            is kept.
+        monitor: The metric that decides. One that is not a finite number is never the best.
+        mode: `"min"` where lower is better, `"max"`, or `"auto"`: lower for `fid` and `kid`; higher
+            for `inception_score`, `precision`, `recall`, `density`, `coverage` and
+            `classifier_agreement`.
+        ties: A metric whose lower value decides between equals; of equals in both the earliest
+            epoch is the best.
         every: Epochs between measurements.
-        keep: How many checkpoints are kept, as for `SaveCheckpoint`: the oldest of them is what a run
-            may be resumed from.
+        keep: Number of checkpoints, as for `SaveCheckpoint`: a run may be resumed from the oldest
+            of them.
 
     Raises:
-        ArgumentError: If `mode` or `every` is not one of the above, or nothing is usual.
+        ArgumentError: If `mode` or `every` is not one of the above, or `"auto"` is unknown for the
+            metric.
 
     Example:
         >>> import tempfile
@@ -131,84 +132,83 @@ class BestModel(keras.callbacks.Callback):
         self._done: int | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Forget what was kept of epochs that are still to come; delete what is old."""
+        """Delete the weights of later epochs, and those that are no longer needed."""
         self._done = epoch
         self._tidy()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Measure, log, and keep the network if it is the best so far."""
+        """Measure, log, and save the network if it is the best so far."""
         self._done = epoch + 1
         if self._done % self.every:
             return
         measured = (logs or {}) if self.measure is None else self.measure(self.model)
-        figures = {name: float(value) for name, value in measured.items()}
+        metrics = {name: float(value) for name, value in measured.items()}
         for name in (self.monitor, self.ties):
-            if name is not None and name not in figures:
+            if name is not None and name not in metrics:
                 raise ArgumentError(
-                    f"what decides is {name!r}, which was not measured; there are "
-                    f"{', '.join(figures)}"
+                    f"{name!r} is to decide and was not measured; there are {', '.join(metrics)}"
                 )
         if logs is not None and self.measure is not None:
-            if taken := [name for name in figures if name in logs]:
+            if taken := [name for name in metrics if name in logs]:
                 raise ArgumentError(
-                    f"a figure must not have the name of a training log, {taken[0]!r} has"
+                    f"a metric must not have the name of a training log, {taken[0]!r} has"
                 )
-            logs.update(figures)
+            logs.update(metrics)
         before = self.best()
-        better = before is None or self._rank(figures) < self._rank(before.figures)
-        if math.isfinite(figures[self.monitor]) and better:
-            self._write(figures)
+        better = before is None or self._rank(metrics) < self._rank(before.metrics)
+        if math.isfinite(metrics[self.monitor]) and better:
+            self._write(metrics)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Delete what is old, unless there was no epoch left to train."""
+        """Delete the weights that are no longer needed, unless there was no epoch left to train."""
         if self._done is not None:
             self._tidy()
 
     def best(self, epoch: int | None = None) -> BestCheckpoint | None:
-        """What is kept of the epochs up to `epoch` (of all without it), `None` where nothing is.
+        """The best epoch up to `epoch` (of all without it), `None` where there is none.
 
         Also of a run that ended in another process.
         """
-        kept = [one for one in self._all() if epoch is None or one.epoch <= epoch]
+        saved = [one for one in self._all() if epoch is None or one.epoch <= epoch]
         # Of equals the earliest.
-        return min(kept, key=lambda one: (*self._rank(one.figures), one.epoch), default=None)
+        return min(saved, key=lambda one: (*self._rank(one.metrics), one.epoch), default=None)
 
-    def _rank(self, figures: dict[str, float]) -> tuple[float, float]:
-        value = figures[self.monitor]
-        return value if self.lower else -value, figures[self.ties] if self.ties else 0.0
+    def _rank(self, metrics: dict[str, float]) -> tuple[float, float]:
+        value = metrics[self.monitor]
+        return value if self.lower else -value, metrics[self.ties] if self.ties else 0.0
 
-    def _write(self, figures: dict[str, float]) -> None:
+    def _write(self, metrics: dict[str, float]) -> None:
         with files.atomic_directory(self.directory / f"epoch-{self._done:05d}") as folder:
             for name, network in _named(self.network(self.model)).items():
                 network.save_weights(folder / f"{name}.weights.h5")
-            record = {"epoch": self._done, "monitor": self.monitor, "figures": figures}
-            (folder / FIGURES).write_text(json.dumps(record, indent=1) + "\n")
+            record = {"epoch": self._done, "monitor": self.monitor, "metrics": metrics}
+            (folder / METRICS).write_text(json.dumps(record, indent=1) + "\n")
 
     def _all(self) -> list[BestCheckpoint]:
-        kept = []
-        for path in self.directory.glob(f"epoch-*/{FIGURES}"):
+        saved = []
+        for path in self.directory.glob(f"epoch-*/{METRICS}"):
             record = json.loads(path.read_text())
             if record["monitor"] != self.monitor:
                 raise RunError(
-                    f"{path.parent} was kept for its {record['monitor']!r}, which cannot be "
+                    f"{path.parent} was saved for its {record['monitor']!r}, which cannot be "
                     f"compared by {self.monitor!r}; resume with the settings that began the run"
                 )
-            figures = record["figures"]
-            value = figures[self.monitor]
-            kept.append(BestCheckpoint(record["epoch"], self.monitor, value, figures, path.parent))
-        return kept
+            metrics = record["metrics"]
+            value = metrics[self.monitor]
+            saved.append(BestCheckpoint(record["epoch"], self.monitor, value, metrics, path.parent))
+        return saved
 
     def _tidy(self) -> None:
-        """Keep what was best after each epoch that a checkpoint may still be of."""
+        """Keep the best epoch up to each epoch that a checkpoint may still be of."""
         oldest = self._done - self.keep + 1
         wanted = [self.best(epoch) for epoch in range(oldest, self._done + 1)]
         names = {one.directory.name for one in wanted if one is not None}
         for folder in self.directory.glob("*"):
-            # And what a killed process was writing or deleting.
+            # Also remainders of a killed process.
             begun = folder.name.startswith(".epoch-") and folder.suffix == ".tmp"
             if begun or (folder.name.startswith("epoch-") and folder.name not in names):
-                # First what makes it one that counts.
-                (folder / FIGURES).unlink(missing_ok=True)
+                # First the file that makes the folder count.
+                (folder / METRICS).unlink(missing_ok=True)
                 shutil.rmtree(folder)
 
 

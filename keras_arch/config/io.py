@@ -68,12 +68,11 @@ def parse(
         content = _override(content, override)
     import_modules(content.get("imports") or (), where)
     task = content.get("task")
-    trainable = registry.tasks.names(trainable=True)
-    if task not in trainable:
-        wanted = ", ".join(map(repr, trainable))
+    schema = registry.TASKS.get(task).Config if task in registry.TASKS else None
+    if schema is None:
+        wanted = ", ".join(name for name, one in registry.TASKS.items() if one.Config is not None)
         got = f"got {task!r}" if "task" in content else "it is missing"
         raise ConfigError(f"{where}: task must be one of {wanted}; {got}")
-    schema = registry.tasks.get(task).Config
     try:
         return schema.model_validate(content)
     except pydantic.ValidationError as error:

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_arch.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -154,3 +156,33 @@ def _check_version(file: Path, _modified: int, _size: int) -> None:
             pixels_of(file.read_bytes())
     except tf.errors.InvalidArgumentError:
         raise DataError(f"{file} is damaged and cannot be decoded; repair or remove it") from None
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image file as `uint8` `(height, width, 1 or 3)`.
+
+    Raises:
+        DataError: If it is missing, no image, or has too many pixels.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            deep = image.mode.startswith("I;16")
+            grey = deep or image.mode in ("1", "L", "I")
+            # Of 16 bits the upper half, as in training; Pillow would cut off what is over 255.
+            pixels = np.asarray(image) >> 8 if deep else image.convert("L" if grey else "RGB")
+            pixels = np.asarray(pixels, np.uint8)
+    except FileNotFoundError:
+        raise DataError(f"image {path} does not exist") from None
+    except Image.DecompressionBombError:
+        # Pillow refuses twice the number that it warns of.
+        raise DataError(
+            f"image {path} has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels, the most that a "
+            "file is read with; predict it part by part with keras_arch.tiling.predict and "
+            "np.memmap"
+        ) from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"image {path} cannot be read: {reason}") from None
+    return pixels[..., None] if grey else pixels

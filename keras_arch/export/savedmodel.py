@@ -1,25 +1,25 @@
 """SavedModels for TensorFlow Serving."""
 
 import contextlib
+import dataclasses
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_arch import registry
 from keras_arch.errors import ArgumentError, StorageError
 from keras_arch.export import versions, warmup
+from keras_arch.export.spec import ExportSpec
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.registry import LATENTS
 
-# What a model comes with, by what it does.
-NEEDED = {
-    "image-classification": ("labels",),
-    "image-segmentation": ("labels",),
-    "unconditional-image-generation": ("latent",),
-    "conditional-image-generation": ("labels", "latent"),
-    "image-to-image": (),
-}
+# The tasks that follow from labels and latent alone.
+_INFERRED = (
+    "image-classification",
+    "unconditional-image-generation",
+    "conditional-image-generation",
+)
 
 
 def saved_model(
@@ -125,33 +125,29 @@ def saved_model(
         >>> import shutil
         >>> shutil.rmtree(path.parents[1])
     """
-    task = _task(model, task, labels, latent)
-    _check_model(model, task)
-    target = _check_card(model, task, preprocessing, labels, latent, target_preprocessing)
-    told = ("image-classification", "image-segmentation")
-    from_logits = task in told and _ends_in_logits(model)
-
-    from keras_arch.export import signatures  # It imports TensorFlow.
-
-    def make(labels_file: Path) -> Any:
-        if task == "image-classification":
-            return signatures.classifier(model, preprocessing, labels_file, from_logits)
-        if task == "image-segmentation":
-            return signatures.segmenter(model, preprocessing, labels_file, from_logits, tiles)
-        if task == "image-to-image":
-            return signatures.translator(model, preprocessing, target)
-        drawn = latent["size"], latent["distribution"]
-        if task == "unconditional-image-generation":
-            return signatures.generator(model, preprocessing, *drawn)
-        return signatures.conditional_generator(
-            model, preprocessing, labels_file, len(labels), *drawn
+    kind = _task(model, task, labels, latent)
+    _check_model(model, kind)
+    for name_of, value in (
+        ("preprocessing", preprocessing),
+        ("target_preprocessing", target_preprocessing or preprocessing),
+    ):
+        if not isinstance(value, Preprocessing):
+            raise ArgumentError(
+                f"model {model.name!r} comes without its {name_of} (got {value!r}); give the "
+                "Preprocessing that it was trained with"
+            )
+    if target_preprocessing is not None and not kind.has_target_preprocessing:
+        raise ArgumentError(
+            f"target_preprocessing is for image-to-image, the task is {kind.name}"
         )
+    spec = ExportSpec(preprocessing, labels, latent, target_preprocessing, tiles)
+    kind.check_export(model, spec)
 
     def fill(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             labels_file = Path(scratch) / "labels.txt"
             labels_file.write_text("".join(f"{label}\n" for label in labels or ()), "utf-8")
-            servable = make(labels_file)
+            servable = kind.signatures(model, dataclasses.replace(spec, labels_file=labels_file))
             _save(servable, folder)
         warmup.write(folder, name, servable.requests)
 
@@ -179,7 +175,7 @@ def _save(servable: Any, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _one_line_errors(path: Path) -> Iterator[None]:
-    """Tell any failed write as one line; TensorFlow's writers do not raise `OSError`."""
+    """Raise any failed write as a `StorageError`; TensorFlow's writers do not raise `OSError`."""
     import tensorflow as tf
 
     try:
@@ -194,8 +190,8 @@ def _one_line_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _task(model: Any, task: str | None, labels: Any, latent: Any) -> str:
-    """What the model does, as it is said or as what it comes with says."""
+def _task(model: Any, task: str | None, labels: Any, latent: Any) -> Any:
+    """The task of a model: the one that is named, or the one that labels and latent imply."""
     given = tuple(
         key for key, value in (("labels", labels), ("latent", latent)) if value is not None
     )
@@ -205,20 +201,23 @@ def _task(model: Any, task: str | None, labels: Any, latent: Any) -> str:
             raise ArgumentError(
                 f"model {named!r} comes with neither labels nor latent; give labels=[...] for a "
                 "classifier, latent={'size': ..., 'distribution': ...} for a generator, both for "
-                "a conditional one, or task='image-to-image'"
+                "a conditional one, or the task, such as task='image-to-image'"
             )
-        return next(known for known, needed in NEEDED.items() if needed == given)
-    if task not in NEEDED:
-        raise ArgumentError(f"task must be one of {', '.join(NEEDED)}, got {task!r}")
-    if NEEDED[task] != given:
+        kinds = map(registry.TASKS.get, _INFERRED)
+        return next(kind for kind in kinds if kind.export_needs == given)
+    exportable = [name for name, kind in registry.TASKS.items() if kind.can("signatures")]
+    if task not in exportable:
+        raise ArgumentError(f"task must be one of {', '.join(exportable)}, got {task!r}")
+    kind = registry.TASKS.get(task)
+    if kind.export_needs != given:
         raise ArgumentError(
             f"model {named!r} comes with {' and '.join(given) or 'neither labels nor latent'}; "
-            f"{task} takes {' and '.join(NEEDED[task]) or 'neither'}"
+            f"{task} takes {' and '.join(kind.export_needs) or 'neither'}"
         )
-    return task
+    return kind
 
 
-def _check_model(model: Any, task: str) -> None:
+def _check_model(model: Any, kind: Any) -> None:
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -233,138 +232,8 @@ def _check_model(model: Any, task: str) -> None:
             f"model {model.name!r} has no weights yet; call it on a batch or give it an Input"
         )
     ends = len(getattr(model, "inputs", None) or ()), len(getattr(model, "outputs", None) or ())
-    conditional = task == "conditional-image-generation"
-    if ends != (2 if conditional else 1, 1):
+    if ends != (kind.inputs, 1):
         raise ArgumentError(
-            f"model {model.name!r} has {ends[0]} inputs and {ends[1]} outputs; "
-            + (
-                "with both labels and latent it is a conditional generator, a functional model "
-                "from [latent, label] to one output"
-                if conditional
-                else "a functional model with one of each can be exported"
-            )
+            f"model {model.name!r} has {ends[0]} inputs and {ends[1]} outputs; a model of the task "
+            f"{kind.name} is a functional model with {kind.inputs} and 1"
         )
-
-
-def _check_card(
-    model: Any,
-    task: str,
-    preprocessing: Any,
-    labels: Sequence[str] | None,
-    latent: Mapping[str, Any] | None,
-    target_preprocessing: Any,
-) -> Preprocessing:
-    """Refuse what does not fit the model; give the preprocessing of what it makes."""
-    if not isinstance(preprocessing, Preprocessing):
-        raise ArgumentError(
-            f"model {model.name!r} comes without its preprocessing (got {preprocessing!r}); give "
-            "the Preprocessing that it was trained with"
-        )
-    target = preprocessing if target_preprocessing is None else target_preprocessing
-    if task == "image-to-image":
-        if not isinstance(target, Preprocessing):
-            raise ArgumentError(f"target_preprocessing must be a Preprocessing, got {target!r}")
-    elif target_preprocessing is not None:
-        raise ArgumentError(f"target_preprocessing is for image-to-image, the task is {task}")
-    if latent is not None:
-        _check_latent(model, latent)
-    else:
-        _check_shape(model, "takes images", model.input_shape, preprocessing)
-    if task == "image-classification":
-        outputs = tuple(model.output_shape[1:])
-        if len(outputs) != 1:
-            raise ArgumentError(
-                f"model {model.name!r} has outputs of shape {outputs}; those of a classifier are "
-                "one number a class"
-            )
-        _check_labels(model, labels, outputs[0])
-        return target
-    if task == "image-segmentation":
-        outputs = tuple(model.output_shape[1:])
-        if len(outputs) != 3 or outputs[-1] < 2:
-            raise ArgumentError(
-                f"model {model.name!r} has outputs of shape {outputs}; those of a segmentation "
-                "network are maps of two or more classes"
-            )
-        _check_labels(model, labels, outputs[-1])
-        return target
-    if task == "conditional-image-generation":
-        _check_labels(model, labels, _told_classes(model))
-    hint = "; give target_preprocessing" if task == "image-to-image" else ""
-    _check_shape(model, "makes images", model.output_shape, target, hint)
-    return target
-
-
-def _check_shape(
-    model: Any, does: str, shape: Any, preprocessing: Preprocessing, hint: str = ""
-) -> None:
-    wanted = preprocessing.input_shape
-    own = tuple(shape[1:])
-    if len(own) != 3 or any(a not in (None, b) for a, b in zip(own, wanted, strict=True)):
-        raise ArgumentError(
-            f"model {model.name!r} {does} of shape {own}, its preprocessing is for {wanted}{hint}"
-        )
-
-
-def _check_labels(model: Any, labels: Sequence[str], classes: int | None) -> None:
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
-        raise ArgumentError(f"labels must be a list of strings, got {labels!r}")
-    if not labels or classes not in (None, len(labels)):
-        raise ArgumentError(
-            f"model {model.name!r} has {classes or 'some'} classes, got {len(labels)} labels; give "
-            "one label a class"
-        )
-    for label in labels:
-        if label.splitlines() != [label]:
-            raise ArgumentError(f"a label must be one line of text, got {label!r}")
-
-
-def _told_classes(model: Any) -> int | None:
-    """How many classes a conditional generator tells apart, if its layers say so."""
-    import keras
-
-    told = {
-        layer.num_tokens
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.CategoryEncoding)
-    }
-    return told.pop() if len(told) == 1 else None
-
-
-def _check_latent(model: Any, latent: Mapping[str, Any]) -> None:
-    if set(latent) != {"size", "distribution"}:
-        raise ArgumentError(
-            f"latent must have the keys size and distribution, got {sorted(latent)}"
-        )
-    if latent["distribution"] not in LATENTS:
-        raise ArgumentError(
-            f"latent distribution must be one of {', '.join(LATENTS)}, "
-            f"got {latent['distribution']!r}"
-        )
-    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
-    if shapes[0] != (latent["size"],):
-        raise ArgumentError(
-            f"model {model.name!r} takes inputs of shape {shapes[0]}, got "
-            f"latent size {latent['size']!r}"
-        )
-    if shapes[1:] not in ([], [()]):
-        raise ArgumentError(
-            f"model {model.name!r} takes [latent, label], its labels have shape {shapes[1]}; they "
-            "are one whole number an image"
-        )
-
-
-def _ends_in_logits(model: Any) -> bool:
-    """Whether a classifier still lacks its softmax."""
-    import keras
-
-    last = model.layers[-1]
-    activation = getattr(last, "activation", None)
-    if isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax:
-        return False
-    if activation is keras.activations.linear:
-        return True
-    raise ArgumentError(
-        f"model {model.name!r} ends in {last.name!r} with activation "
-        f"{getattr(activation, '__name__', None)}; a classifier ends in a softmax or in logits"
-    )

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from keras_arch._version import __version__
 from keras_arch.errors import ArgumentError, HubError, IntegrityError
 from keras_arch.files import atomic_directory, sha256
-from keras_arch.hub.card import Card, readme
+from keras_arch.hub.card import Card
+from keras_arch.hub.readme import readme
 from keras_arch.hub.safety import check_config, check_names, check_objects
 
 if TYPE_CHECKING:

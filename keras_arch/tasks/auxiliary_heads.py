@@ -1,6 +1,6 @@
-"""Classifiers with auxiliary heads: trained with all of them, shared without.
+"""Classifiers with auxiliary heads: trained with all of them, saved without.
 
-GoogLeNet's builder gives a dictionary of outputs. For training they become one tensor
+GoogLeNet's builder returns a dictionary of outputs. For training they are stacked into one tensor
 `(batch, heads, classes)`, the classifier's own logits first, so that labels, metrics and their
 names are those of every other classifier.
 """
@@ -16,15 +16,15 @@ from keras_arch.training import factories
 MAIN = "logits"
 
 
-def joined(network: keras.Model) -> keras.Model:
-    """The network with all heads in one output; a network of one head as it is.
+def stack_heads(network: keras.Model) -> keras.Model:
+    """The network with all heads in one output; a network with one head is returned as it is.
 
     Example:
         >>> from keras_arch import models
         >>> network = models.GoogLeNet(
         ...     input_shape=(79, 79, 3), classes=5, auxiliary=True, classifier_activation=None
         ... )
-        >>> joined(network).output_shape
+        >>> stack_heads(network).output_shape
         (None, 3, 5)
     """
     if not isinstance(network.output, dict):
@@ -34,75 +34,77 @@ def joined(network: keras.Model) -> keras.Model:
     return keras.Model(network.input, stacked, name=network.name)
 
 
-def are_joined(network: keras.Model) -> bool:
-    """Whether a network is one that `joined` made of several heads."""
+def has_stacked_heads(network: keras.Model) -> bool:
+    """Whether a network is one that `stack_heads` made of several heads."""
     return len(network.output_shape) == 3
 
 
-def main(network: keras.Model) -> keras.Model:
-    """The classifier alone, with the weights of a network that `joined` gave."""
-    if not are_joined(network):
+def main_head(network: keras.Model) -> keras.Model:
+    """The classifier alone, with the weights of a network that `stack_heads` returned."""
+    if not has_stacked_heads(network):
         return network
     return keras.Model(network.input, network.get_layer(MAIN).output, name=network.name)
 
 
-def shared(builder: config.Builder) -> config.Builder:
-    """The builder of what is published: the classifier without its auxiliary heads.
+def without_auxiliary(builder: config.Builder) -> config.Builder:
+    """The builder of the saved classifier, which has no auxiliary heads.
 
     Example:
-        >>> shared(config.Builder(name="GoogLeNet", arguments={"auxiliary": True})).arguments
+        >>> without_auxiliary(
+        ...     config.Builder(name="GoogLeNet", arguments={"auxiliary": True})
+        ... ).arguments
         {}
     """
     arguments = {name: value for name, value in builder.arguments.items() if name != "auxiliary"}
     return builder.model_copy(update={"arguments": arguments})
 
 
-def published(builder: config.Builder, network: keras.Model) -> keras.Model:
-    """A trained network as it is shared: as `factories.published`, without auxiliary heads."""
-    if not are_joined(network):
-        return factories.published(builder, network)
-    return weights.transfer(
-        factories.in_single_precision(shared(builder)), network, "the trained network"
-    )
+def export_copy(builder: config.Builder, network: keras.Model) -> keras.Model:
+    """A copy of a trained classifier to save: as `factories.export_copy`, one head only."""
+    if not has_stacked_heads(network):
+        return factories.export_copy(builder, network)
+    copy = factories.build_in_float32(without_auxiliary(builder))
+    return weights.transfer(copy, network, "the trained network")
 
 
-class HeadsLoss(keras.losses.Loss):
-    """The loss of the classifier and, times a weight, that of each auxiliary head.
+class AuxiliaryHeadsLoss(keras.losses.Loss):
+    """The loss of the classifier plus, times a weight, that of each auxiliary head.
 
     Source: Szegedy et al. 2014, section 5: "their loss gets added to the total loss of the network
     with a discount weight (the losses of the auxiliary classifiers were weighted by 0.3)".
 
     Args:
-        loss: Of one head.
-        weight: Of each auxiliary head.
+        loss: The loss of one head.
+        weight: The weight of each auxiliary head.
 
     Example:
         >>> import numpy as np
         >>> one = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        >>> even = np.zeros((1, 3, 2), "float32")  # three heads that do not know: log 2 each
-        >>> round(float(HeadsLoss(one, 0.3)(np.array([0]), even)) / float(np.log(2)), 4)
+        >>> uniform = np.zeros((1, 3, 2), "float32")  # three undecided heads: log 2 each
+        >>> loss = AuxiliaryHeadsLoss(one, 0.3)(np.array([0]), uniform)
+        >>> round(float(loss) / float(np.log(2)), 4)
         1.6
     """
 
     def __init__(self, loss: keras.losses.Loss, weight: float) -> None:
-        super().__init__(name="heads")
+        super().__init__(name="auxiliary_heads")
         self.loss = loss
         self.weight = weight
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Losses of a batch of `(batch, heads, classes)`, an image each."""
+        """The loss of each image of a batch `(batch, heads, classes)`."""
         losses = [self.loss.call(y_true, y_pred[:, head]) for head in range(y_pred.shape[1])]
         return losses[0] + self.weight * sum(losses[1:])
 
 
-def accuracy(shares: bool) -> keras.metrics.Metric:
+def main_head_accuracy(one_hot: bool) -> keras.metrics.Metric:
     """The accuracy of the classifier itself.
 
     Args:
-        shares: Whether labels are shares of classes, and not numbers.
+        one_hot: Whether labels are one-hot or mixed, `(batch, classes)`, and not numbers.
     """
     of_one = (
-        keras.metrics.categorical_accuracy if shares else keras.metrics.sparse_categorical_accuracy
+        keras.metrics.categorical_accuracy if one_hot else keras.metrics.sparse_categorical_accuracy
     )
     return keras.metrics.MeanMetricWrapper(
         lambda y_true, y_pred: of_one(y_true, y_pred[:, 0]), name="accuracy"

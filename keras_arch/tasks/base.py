@@ -1,82 +1,379 @@
-"""What training needs to know of one kind of config."""
+"""Base class of tasks: all that is done with one kind of model, from its config to its server.
 
-from collections.abc import Mapping, Sequence
+A task is trained from a config: an instance belongs to one run. What is done with a saved model
+(evaluation, prediction, export, its card) are class methods, which take the model with its card.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-import keras
-
-from keras_arch import data, hub
+from keras_arch import data, files, registry
+from keras_arch.config.base import TaskConfig
+from keras_arch.errors import ArgumentError
+from keras_arch.hub import readme
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.training.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_arch import export, hub
+    from keras_arch.training.run_directory import RunDirectory
+
+_T = TypeVar("_T", bound="type[Task]")
 
 
-class Job:
-    """What training needs to know of one kind.
+class Prediction(Protocol):
+    """The prediction for one image file, in a form that can be printed.
 
     Attributes:
-        config: The checked config.
-        preprocessing: How images become the network's input.
-        images_per_step: Images that a step takes, over all replicas.
-        replicas: How many there are, at training.
-        shares: Labels as shares of so many classes, or `None` for labels as numbers.
-        phases: Epochs before which `enter` changes the model, besides the first of a process.
+        path: The image file.
+        columns: Names of the columns of `rows`.
+        files: The files that were written, by what they show.
     """
 
-    config: Any
-    preprocessing: Preprocessing
-    images_per_step: int
-    replicas: int = 1
-    shares: int | None = None
+    path: Path
+    columns: ClassVar[tuple[str, ...]]
+
+    @property
+    def files(self) -> Mapping[str, Path]: ...
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Table rows: the image, a label and a number, say."""
+        ...
+
+
+def register_task(name: str) -> Callable[[_T], _T]:
+    """Decorator that makes a task known to configs, the command line, the hub and export.
+
+    Args:
+        name: The `task` of its configs and of the cards of its models.
+
+    Returns:
+        A decorator that returns the class unchanged.
+
+    Raises:
+        ArgumentError: If another task has that name.
+
+    Example:
+        >>> @register_task("image-sharpening")
+        ... class Sharpening(Task):
+        ...     pass
+        >>> Sharpening.name, "image-sharpening" in registry.TASKS
+        ('image-sharpening', True)
+    """
+
+    def decorate(task: _T) -> _T:
+        registry.TASKS.register(name)(task)
+        task.name = name
+        if "model_task" not in vars(task):
+            task.model_task = name
+        if "export_needs" not in vars(task):
+            task.export_needs = task.needs
+        return task
+
+    return decorate
+
+
+class Task:
+    """Base class of tasks.
+
+    Sub-classes are registered with `register_task`. To be trained they give `Config`, `check`,
+    `build`, `measure`, `export_copy` and `card`; for saved models those class methods that make
+    sense (`evaluate`, `predict`, `generate`, `translate`, `signatures`). The others refuse with
+    the tasks that can.
+
+    Args:
+        config: The checked config.
+        preprocessing: How images become the network's input.
+        replicas: Number of replicas in training.
+
+    Attributes:
+        name: The `task` of a config.
+        model_task: The task of the models that it trains, which their cards have.
+        Config: Class of its configs; `None` where a task is of saved models only.
+        pipeline_tag: The Hub's own name of the task, or `None`.
+        needs: Which of `labels` and `latent` the cards of its models must have.
+        export_needs: Which of them an export takes. Default: `needs`.
+        has_target_preprocessing: Whether its models turn images into images of another kind.
+        has_colors: Whether the classes of its models have colors in pictures.
+        inputs: Number of inputs of its models.
+        phases: Epochs, besides the first of a process, before which `set_phase` changes the model.
+        one_hot_classes: Number of classes where labels are one-hot, or `None`.
+        examples_per_step: Examples that a training step takes, over all replicas.
+    """
+
+    name: ClassVar[str] = ""
+    model_task: ClassVar[str] = ""
+    Config: ClassVar[type[TaskConfig] | None] = None
+    pipeline_tag: ClassVar[str | None] = None
+    needs: ClassVar[tuple[str, ...]] = ()
+    export_needs: ClassVar[tuple[str, ...]] = ()
+    has_target_preprocessing: ClassVar[bool] = False
+    has_colors: ClassVar[bool] = False
+    inputs: ClassVar[int] = 1
+
     phases: tuple[int, ...] = ()
+    one_hot_classes: int | None = None
+
+    def __init__(self, config: Any, preprocessing: Preprocessing, replicas: int = 1) -> None:
+        self.config = config
+        self.preprocessing = preprocessing
+        self.replicas = replicas
+        self.examples_per_step: int = config.recipe.batch_size
+
+    # Training.
+
+    @classmethod
+    def schedule_length(cls, config: Any, examples: int) -> tuple[int, int]:
+        """Steps of an epoch and epochs over which a learning-rate schedule runs."""
+        # A data set smaller than a batch is refused when it is read.
+        return max(1, examples // config.recipe.batch_size), config.recipe.epochs
 
     def check(self) -> None:
         """Refuse a config whose parts do not fit each other or the data."""
         raise NotImplementedError
 
-    def build(self, replicas: int) -> keras.Model:
+    def build(self) -> keras.Model:
         """The compiled model, in the scope of a strategy."""
         raise NotImplementedError
 
-    def enter(self, model: keras.Model, epoch: int) -> None:
-        """Bring the model into the phase of an epoch."""
+    def set_phase(self, model: keras.Model, epoch: int) -> None:
+        """Change the model for the phase of an epoch."""
 
-    def batches(self, images: Any, epoch: int, step: int) -> "data.Batches":
-        """Training batches without end, from a step of an epoch on."""
+    def train_batches(self, dataset: Any, epoch: int, step: int) -> data.Batches:
+        """Endless training batches, from a step of an epoch on."""
         return data.train_batches(
-            images,
+            dataset,
             self.preprocessing,
-            self.images_per_step,
+            self.examples_per_step,
             seed=self.config.recipe.seed,
             augment=self.config.data.augment,
-            classes=self.shares,
+            classes=self.one_hot_classes,
             start_epoch=epoch,
             start_step=step,
             cache=self.config.data.cache,
         )
 
+    def validation_batches(self) -> Any:
+        """Batches for the end of each epoch, or `None`."""
+
+    def load(self, split: str) -> Any:
+        """A split of the config's data source."""
+        settings = self.config.data
+        return data.load(settings.uri, split, data_dir=settings.data_dir)
+
     def callbacks(self, directory: RunDirectory) -> list[keras.callbacks.Callback]:
-        """What to show and keep while it trains."""
+        """Callbacks of the task: sample grids, the best model."""
         return []
 
     def should_stop(self, rows: Sequence[Mapping[str, float]]) -> bool:
-        """Whether the logs of the epochs so far say that no more are needed."""
+        """Whether the logs of the epochs so far end the training early."""
         return False
 
-    def validation(self) -> Any:
-        """Data for the end of each epoch, or `None`."""
-
     def measure(self, model: keras.Model, directory: RunDirectory) -> dict[str, float]:
-        """The figures of the trained model."""
+        """Metrics of the trained model."""
         raise NotImplementedError
 
-    def publish(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
-        """The network for the Hub, and what goes into `training/` by name, with cards."""
+    def export_copy(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
+        """The network to save, and networks with cards for `training/` by name."""
         raise NotImplementedError
 
     def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
-        """The network's card."""
+        """The card of the network to save."""
         raise NotImplementedError
 
-    def picture(self, directory: RunDirectory) -> Path | None:
-        """What it makes, for the card."""
+    def pictures(self, directory: RunDirectory) -> list[Path]:
+        """Pictures of a finished run; the first one goes on the card."""
+        return []
+
+    # Saved models.
+
+    @classmethod
+    def check_card(cls, card: hub.Card) -> None:
+        """Refuse a card that lacks what the task needs, or has what it cannot have.
+
+        Raises:
+            ArgumentError: Naming it.
+        """
+        given = {"labels": bool(card.labels), "latent": card.latent is not None}
+        if missing := [name for name in cls.needs if not given[name]]:
+            raise ArgumentError(f"a card of {cls.name} needs {' and '.join(missing)}")
+        if card.target_preprocessing is not None and not cls.has_target_preprocessing:
+            raise ArgumentError(
+                f"a card's target_preprocessing is for image-to-image, the task is {cls.name}"
+            )
+        if card.colors is not None and not cls.has_colors:
+            raise ArgumentError(f"a card's colors are of image-segmentation, not of {cls.name}")
+
+    @classmethod
+    def evaluate(
+        cls,
+        loaded: hub.LoadedModel,
+        settings: Mapping[str, Any],
+        *,
+        source: str | None = None,
+        split: str | None = None,
+        data_dir: str | None = None,
+        out: Path | None = None,
+    ) -> dict[str, float]:
+        """Metrics of a saved model on a data set; `settings` are those of its training data."""
+        raise cls.cannot("evaluate", loaded)
+
+    @classmethod
+    def predict(
+        cls, loaded: hub.LoadedModel, images: Sequence[Path], *, out: Path | None = None
+    ) -> Sequence[Prediction]:
+        """Predictions for image files; sub-classes add options of their own."""
+        raise cls.cannot("predict", loaded)
+
+    @classmethod
+    def generate(
+        cls,
+        loaded: hub.LoadedModel,
+        count: int,
+        seed: int | None = None,
+        labels: Sequence[int | str] | None = None,
+    ) -> Any:
+        """A grid of generated images, `uint8` `(height, width, 1 or 3)`."""
+        raise cls.cannot("generate", loaded)
+
+    @classmethod
+    def translate(cls, loaded: hub.LoadedModel, images: Sequence[Path], out: Path) -> list[Path]:
+        """Translated image files."""
+        raise cls.cannot("translate", loaded)
+
+    @classmethod
+    def export_labels(cls, loaded: hub.LoadedModel) -> list[str] | None:
+        """The labels of an export: those of the card."""
+        return loaded.card.labels
+
+    @classmethod
+    def in_tiles(cls, card: hub.Card) -> bool:
+        """Whether a model sees tiles of larger images."""
+        return False
+
+    @classmethod
+    def check_export(cls, model: keras.Model, spec: export.ExportSpec) -> None:
+        """Refuse a model that its labels, latent or preprocessing do not fit.
+
+        Raises:
+            ArgumentError: Naming what does not fit.
+        """
+
+    @classmethod
+    def signatures(cls, model: keras.Model, spec: export.ExportSpec) -> export.Servable:
+        """The signatures of a SavedModel."""
+        raise ArgumentError(
+            f"models of the task {cls.name} cannot be exported; those of these tasks can: "
+            f"{', '.join(capable('signatures'))}"
+        )
+
+    # The README of a saved model.
+
+    @classmethod
+    def readme_example(cls, card: hub.Card) -> list[str]:
+        """Lines of Python that use the model; `loaded` is what `hub.load_with_card` returned."""
+        return [*_example_images(card), "outputs = loaded.model(loaded.card.preprocessing(images))"]
+
+    @classmethod
+    def readme_sections(cls, card: hub.Card) -> list[str]:
+        """Paragraphs about classes and inference."""
+        return []
+
+    @classmethod
+    def readme_pixels(cls, card: hub.Card) -> str:
+        """How pixels become the model's input, and its output becomes pixels."""
+        return readme.describe_input(card.preprocessing)
+
+    # Helpers of sub-classes.
+
+    @classmethod
+    def can(cls, operation: str) -> bool:
+        """Whether the task implements a class method such as `"generate"`.
+
+        Example:
+            >>> Task.can("generate")
+            False
+        """
+        return getattr(cls, operation).__func__ is not getattr(Task, operation).__func__
+
+    @classmethod
+    def cannot(cls, operation: str, loaded: hub.LoadedModel) -> ArgumentError:
+        """The error for an operation that the task does not have, with the tasks that do."""
+        card = loaded.card
+        return ArgumentError(
+            f"{card.name} is {card.architecture}, a model of the task {cls.name}, which has no "
+            f"{operation}; these tasks have it: {', '.join(capable(operation))}"
+        )
+
+
+def capable(operation: str) -> list[str]:
+    """The model tasks that implement a class method of `Task`.
+
+    Example:
+        >>> capable("translate")
+        ['image-to-image']
+    """
+    return [
+        name
+        for name, task in registry.TASKS.items()
+        if task.can(operation) and task.model_task == name
+    ]
+
+
+def source_of(
+    card: hub.Card, settings: Mapping[str, Any], source: str | None = None
+) -> str:
+    """The data source to evaluate on: the one given, else that of the training.
+
+    Raises:
+        ArgumentError: If neither is known.
+    """
+    source = source or settings.get("source")
+    if source is None:
+        raise ArgumentError(
+            f"{card.name} does not say what it was trained on; give a data source"
+        )
+    return source
+
+
+def class_number(label: int | str, labels: Sequence[str], name: str) -> int:
+    """A class by its name or number.
+
+    Raises:
+        ArgumentError: If there is none, with the closest names.
+
+    Example:
+        >>> class_number("dog", ["cat", "dog"], "pets"), class_number(0, ["cat", "dog"], "pets")
+        (1, 0)
+    """
+    import difflib
+
+    if str(label) in labels:
+        return list(labels).index(str(label))
+    if str(label).isdecimal() and int(label) < len(labels):
+        return int(label)
+    close = difflib.get_close_matches(str(label), labels, n=3)
+    known = ", ".join(close or labels[:10]) + ("" if close or len(labels) <= 10 else ", ...")
+    raise ArgumentError(
+        f"{name} has no class {label!r}; {'did you mean' if close else 'it has'} {known}"
+        f"{'?' if close else ''}"
+    )
+
+
+def write_metrics(metrics: Mapping[str, float], out: Path | None) -> None:
+    """Write `metrics.json` into a folder, if there is one."""
+    if out is not None:
+        files.atomic_write(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+
+
+def _example_images(card: hub.Card) -> list[str]:
+    height, width, channels = card.preprocessing.input_shape
+    return [
+        f'images = keras.ops.zeros((1, {height}, {width}, {channels}), "uint8")'
+        "  # yours, of any size"
+    ]

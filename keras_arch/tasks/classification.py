@@ -1,306 +1,366 @@
-"""Training of classifiers by plain `model.fit`."""
+"""Image classification: a class for each image, trained by plain `model.fit`."""
 
-import dataclasses
-import json
+from __future__ import annotations
+
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import keras
-import numpy as np
+import pydantic
 
-from keras_arch import callbacks, config, data, files, hub, losses, visualization
-from keras_arch.errors import ConfigError, DataError
+from keras_arch import config, data, hub
+from keras_arch._lazy import lazy_modules
+from keras_arch.config.base import Fraction, NotNegative, Positive
+from keras_arch.config.optimizers import WeightDecayOn
+from keras_arch.errors import ArgumentError, ConfigError, DataError
+from keras_arch.hub.readme import describe_input
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks import auxiliary_heads
-from keras_arch.tasks.base import Job
-from keras_arch.training.factories import (
-    EVALUATION_BATCH,
-    build_network,
-    check_shape,
-    check_task,
-    common_of_cards,
-    jit_compile,
-    make_optimizer,
-)
-from keras_arch.training.run_directory import RunDirectory
+from keras_arch.tasks.base import Prediction, Task, register_task, source_of, write_metrics
 
-CONFUSION, PER_CLASS, MISTAKES = "confusion_matrix.png", "per_class", "mistakes.png"
-# What decides which epoch is the best: the higher one of these; of equals the lower one of those.
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from keras_arch import callbacks, export, losses
+    from keras_arch.tasks import (
+        auxiliary_heads,
+        classification_predictions,
+        classification_report,
+        classification_signatures,
+    )
+    from keras_arch.training import factories
+    from keras_arch.training.run_directory import RunDirectory
+else:
+    keras, np, callbacks, losses, factories = lazy_modules(
+        "keras", "numpy", "keras_arch.callbacks", "keras_arch.losses", "keras_arch.training.factories"
+    )
+    (
+        auxiliary_heads,
+        classification_predictions,
+        classification_report,
+        classification_signatures,
+    ) = lazy_modules(
+        "keras_arch.tasks.auxiliary_heads",
+        "keras_arch.tasks.classification_predictions",
+        "keras_arch.tasks.classification_report",
+        "keras_arch.tasks.classification_signatures",
+    )
+
+# The best epoch has the highest accuracy; between equals, the lowest loss.
 _MONITOR, _TIES = "val_accuracy", "val_loss"
+_log = logging.getLogger("keras_arch")
 
 
-class Classification(Job):
-    """A classifier, trained on its logits by plain `model.fit`."""
+class ClassificationRecipe(config.Recipe):
+    """Training settings of a classifier.
 
-    def __init__(self, checked: config.ClassifierConfig, preprocessing: Preprocessing) -> None:
-        self.config = checked
-        self.preprocessing = preprocessing
-        self.images_per_step = checked.recipe.batch_size
-        self.source = data.describe(checked.data.source, data_dir=checked.data.data_dir)
-        if checked.recipe.label_smoothing or data.mixes_labels(checked.data.augment):
-            self.shares = len(self.source.classes or ())
+    `weight_decay` is the L2 kind of the classic recipes, on `all` weights or on `kernels` only.
+    `label_smoothing` spreads that part of a label over all classes. `synchronized` batch norm takes
+    the statistics over all replicas; by default where there are several.
+    `checkpoint` says which weights are saved: the `last`, or the `best` on `data.validation` (by
+    accuracy, and by loss between equals); with `patience` training ends after so many epochs
+    without better ones. The loss of each auxiliary head (GoogLeNet's) counts `auxiliary_weight`
+    times.
+    """
+
+    optimizer: config.Optimizer
+    weight_decay: NotNegative = 0.0
+    weight_decay_on: WeightDecayOn = "all"
+    auxiliary_weight: NotNegative = 0.3
+    label_smoothing: Fraction = 0.0
+    synchronized: bool | Literal["auto"] = "auto"
+    checkpoint: Literal["last", "best"] = "last"
+    patience: Positive | None = None
+
+    @pydantic.field_validator("optimizer")
+    @classmethod
+    def _not_averaged(cls, optimizer: Any) -> Any:
+        if optimizer.average is not None:
+            raise ValueError("average is for generators; leave it out of a classifier's optimizer")
+        return optimizer
+
+
+class ClassificationConfig(config.TaskConfig):
+    """Config of a classifier."""
+
+    model: config.Builder
+    recipe: ClassificationRecipe
+
+    @pydantic.model_validator(mode="after")
+    def _has_validation(self) -> ClassificationConfig:
+        recipe = self.recipe
+        if self.data.validation is None and (recipe.checkpoint == "best" or recipe.patience):
+            key = "checkpoint" if recipe.checkpoint == "best" else "patience"
+            raise ValueError(
+                f"recipe.{key} needs data.validation, a part of the data that is neither trained "
+                f"on nor tested on, such as train[90%:], got {getattr(recipe, key)!r}"
+            )
+        return self
+
+
+@register_task("image-classification")
+class Classification(Task):
+    """Task of classifiers, trained on their logits."""
+
+    Config = ClassificationConfig
+    pipeline_tag = "image-classification"
+    export_needs = ("labels",)
+
+    def __init__(self, config: Any, preprocessing: Preprocessing, replicas: int = 1) -> None:
+        super().__init__(config, preprocessing, replicas)
+        self.source = data.describe(config.data.source, data_dir=config.data.data_dir)
+        if config.recipe.label_smoothing or data.mixes_labels(config.data.augment):
+            self.one_hot_classes = len(self.source.classes or ())
         self._batches: dict[Any, Any] = {}
         self._final: Any = None
 
     def check(self) -> None:
-        """The data has labels, as many classes as the model, and the test split is there."""
-        check_task(self.config.model, "model", "image-classification")
+        """Check labels, classes, shapes and the test split."""
+        factories.check_architecture(self.config.model, "model", "image-classification")
         if self.source.classes is None:
             raise DataError(
                 f"data source {self.source.name} has no labels; a classifier needs them"
             )
-        network = build_network(self.config.model, classifier_activation=None)
-        check_shape(network, self.preprocessing, "the model's input", network.input_shape)
-        classes = auxiliary_heads.joined(network).output_shape[-1]
+        network = factories.build_network(self.config.model, classifier_activation=None)
+        factories.check_shape(self.preprocessing, "the model's input", network.input_shape)
+        classes = auxiliary_heads.stack_heads(network).output_shape[-1]
         if classes != len(self.source.classes):
             raise ConfigError(
                 f"model.arguments.classes is {classes}, {self.source.name} has "
                 f"{len(self.source.classes)} classes"
             )
-        self.validation()
-        self._test()
+        self.validation_batches()
+        self._test_batches()
 
-    def build(self, replicas: int) -> keras.Model:
-        """The classifier up to its logits: the loss is exact where a softmax would round."""
+    def build(self) -> keras.Model:
+        """The compiled classifier up to its logits: a softmax would round before the loss."""
         recipe = self.config.recipe
-        network = self.logits(replicas)
+        network = self.build_logits(self.replicas)
         losses.add_weight_decay(network, recipe.weight_decay, recipe.weight_decay_on)
-        self.compile(network, make_optimizer(recipe.optimizer))
-        self.make_metrics(network, replicas)
+        self.compile(network, factories.make_optimizer(recipe.optimizer))
+        self.make_metric_variables(network)
         return network
 
-    def logits(self, replicas: int = 1) -> keras.Model:
-        """The network without its softmax, and its heads in one output."""
-        network = build_network(
+    def build_logits(self, replicas: int = 1) -> keras.Model:
+        """The network without its softmax, and with its heads in one output."""
+        network = factories.build_network(
             self.config.model,
             replicas,
             self.config.recipe.synchronized,
             classifier_activation=None,
         )
-        return auxiliary_heads.joined(network)
+        return auxiliary_heads.stack_heads(network)
 
     def compile(self, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-        """Compile, with all variables of the optimizer."""
+        """Compile, and create all variables of the optimizer."""
         recipe = self.config.recipe
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        if self.shares:
+        loss: Any = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        if self.one_hot_classes:
             loss = keras.losses.CategoricalCrossentropy(
                 from_logits=True, label_smoothing=recipe.label_smoothing
             )
-        # Of mixed labels: how often the class with the largest share was found.
+        # For mixed labels: how often the class with the largest share is predicted.
         metric: Any = "accuracy"
-        if auxiliary_heads.are_joined(network):
-            loss = auxiliary_heads.HeadsLoss(loss, recipe.auxiliary_weight)
-            metric = auxiliary_heads.accuracy(bool(self.shares))
+        if auxiliary_heads.has_stacked_heads(network):
+            loss = auxiliary_heads.AuxiliaryHeadsLoss(loss, recipe.auxiliary_weight)
+            metric = auxiliary_heads.main_head_accuracy(bool(self.one_hot_classes))
         network.compile(
             optimizer=optimizer,
             loss=loss,
             metrics=[metric],
-            jit_compile=jit_compile(recipe, network),
+            jit_compile=factories.jit_compile(recipe, network),
             steps_per_execution=recipe.steps_per_execution,
         )
-        # Keras makes them at the first batch; a run that is resumed restores them before it.
+        # Keras does so at the first batch; a resumed run restores the variables before it.
         network.optimizer.build(network.trainable_variables)
 
-    def make_metrics(self, network: keras.Model, replicas: int) -> None:
-        """Make the variables of the metrics, which Keras does at the first batch too."""
-        blank = np.zeros((replicas, *self.preprocessing.input_shape), np.float32)
-        labels = np.zeros((replicas, self.shares) if self.shares else replicas, np.int64)
-        network.test_on_batch(blank, labels)
-        network.reset_metrics()
+    def make_metric_variables(self, network: keras.Model) -> None:
+        """Create the variables of the metrics."""
+        replicas, classes = self.replicas, self.one_hot_classes
+        factories.make_metric_variables(
+            network,
+            np.zeros((replicas, *self.preprocessing.input_shape), np.float32),
+            np.zeros((replicas, classes) if classes else replicas, np.int64),
+        )
 
     def callbacks(self, directory: RunDirectory) -> list[keras.callbacks.Callback]:
-        """What keeps the best weights, where they are asked for."""
-        return [self._best(directory)] if self.config.recipe.keep == "best" else []
+        """The best weights, where the recipe asks for them."""
+        best = self.config.recipe.checkpoint == "best"
+        return [best_of_validation(directory, _MONITOR, _TIES)] if best else []
 
     def should_stop(self, rows: Sequence[Mapping[str, float]]) -> bool:
         """Whether there were `patience` epochs without a better one."""
-        patience = self.config.recipe.patience
-        if patience is None or not rows:
-            return False
-        ranks = [(-row[_MONITOR], row[_TIES]) for row in rows]
-        best = ranks.index(min(ranks))
-        return len(rows) - 1 - max(best, self.first_that_counts) >= patience
+        return callbacks.out_of_patience(
+            rows,
+            self.config.recipe.patience,
+            monitor=_MONITOR,
+            ties=_TIES,
+            start=self.first_patient_epoch,
+        )
 
     @property
-    def first_that_counts(self) -> int:
-        """The epoch, from 0, that patience is counted from at the earliest."""
+    def first_patient_epoch(self) -> int:
+        """The first epoch, from 0, that patience counts from."""
         return 0
 
-    def validation(self) -> Any:
-        """What is looked at after every epoch: `data.validation`, else the test split."""
+    def validation_batches(self) -> Any:
+        """`data.validation`, else the test split."""
         settings = self.config.data
-        return self._split(settings.validation or settings.test, self.shares)
+        return self._split(settings.validation or settings.test, self.one_hot_classes)
 
     def measure(self, model: keras.Model, directory: RunDirectory) -> dict[str, float]:
         """Loss, accuracy and error on the test split; the pictures of the report."""
-        kept, network = None, model
-        if self.config.recipe.keep == "best":
-            kept = self._best(directory).best()
-        if kept is not None:
-            network = self.logits()
-            kept.load(network)
-        self._final = auxiliary_heads.published(self.config.model, network)
-        network = auxiliary_heads.main(network)
-        measured = measure_classifier(network, self._test(), from_logits=True)
-        write_report(
-            measured, self._test(), self.preprocessing, self.source.classes, directory.path
+        best, network = None, model
+        if self.config.recipe.checkpoint == "best":
+            best = best_of_validation(directory, _MONITOR, _TIES).best()
+        if best is not None:
+            network = self.build_logits()
+            best.load(network)
+        self._final = auxiliary_heads.export_copy(self.config.model, network)
+        report = classification_report.measure(
+            auxiliary_heads.main_head(network), self._test_batches(), from_logits=True
         )
-        return measured.figures | ({"best_epoch": float(kept.epoch)} if kept else {})
+        report.write(
+            self._test_batches(), self.preprocessing, self.source.classes, directory.path
+        )
+        return report.metrics | ({"best_epoch": float(best.epoch)} if best else {})
 
-    def publish(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
+    def export_copy(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
         """The classifier with its softmax."""
         return self._final, {}
 
     def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
-        """What the weights are."""
+        """The card of the classifier."""
         return hub.Card(
             name=self.config.name,
-            architecture=self.config.model.name,
-            arguments=auxiliary_heads.shared(self.config.model).arguments,
-            task="image-classification",
-            preprocessing=self.preprocessing,
+            arguments=auxiliary_heads.without_auxiliary(self.config.model).arguments,
+            task=self.model_task,
             labels=list(self.source.classes),
             metrics=metrics,
-            **common_of_cards(self.config, self.config.model),
+            **factories.card_fields(self.config, self.config.model),
         )
 
-    def picture(self, directory: RunDirectory) -> Path | None:
+    def pictures(self, directory: RunDirectory) -> list[Path]:
         """The confusion matrix."""
-        return directory.confusion
+        return [directory.path / "confusion_matrix.png"]
 
-    def _test(self) -> Any:
+    def _test_batches(self) -> Any:
         return self._split(self.config.data.test, None)
 
-    def _split(self, split: str, shares: int | None) -> Any:
-        """A part of the data as batches, read once."""
-        if (split, shares) not in self._batches:
-            settings = self.config.data
-            images = data.load(settings.source, split, data_dir=settings.data_dir)
-            batch = batch_of_all(int(images.cardinality()), self.replicas)
-            self._batches[split, shares] = data.eval_batches(
-                images, self.preprocessing, batch, cache=settings.cache, classes=shares
+    def _split(self, split: str, classes: int | None) -> Any:
+        """A split as batches, read once."""
+        if (split, classes) not in self._batches:
+            images = self.load(split)
+            batch = classification_report.evaluation_batch(
+                int(images.cardinality()), self.replicas
             )
-        return self._batches[split, shares]
+            self._batches[split, classes] = data.eval_batches(
+                images, self.preprocessing, batch, cache=self.config.data.cache, classes=classes
+            )
+        return self._batches[split, classes]
 
-    def _best(self, directory: RunDirectory) -> "callbacks.BestModel":
-        return callbacks.BestModel(
-            directory.best, None, lambda model: model, monitor=_MONITOR, mode="max", ties=_TIES
-        )
+    # Saved models.
+
+    @classmethod
+    def evaluate(
+        cls,
+        loaded: hub.LoadedModel,
+        settings: Mapping[str, Any],
+        *,
+        source: str | None = None,
+        split: str | None = None,
+        data_dir: str | None = None,
+        out: Path | None = None,
+    ) -> dict[str, float]:
+        """Accuracy, error and loss; writes the report into `out`."""
+        card = loaded.card
+        source = source_of(card, settings, source)
+        data_dir = data_dir or settings.get("data_dir")
+        images = data.load(source, split or settings.get("test", "test"), data_dir=data_dir)
+        classes = data.describe(source, data_dir=data_dir).classes
+        outputs = loaded.model.output_shape[-1]
+        if classes is None or len(classes) != outputs:
+            raise DataError(
+                f"{source} has {len(classes) if classes else 'no'} classes, the model {outputs}"
+            )
+        batches = data.eval_batches(images, card.preprocessing, factories.EVALUATION_BATCH)
+        report = classification_report.measure(loaded.model, batches, from_logits=False)
+        if out is not None:
+            report.write(batches, card.preprocessing, card.labels or classes, out)
+        write_metrics(report.metrics, out)
+        return report.metrics
+
+    @classmethod
+    def predict(
+        cls,
+        loaded: hub.LoadedModel,
+        images: Sequence[Path],
+        *,
+        out: Path | None = None,
+        top: int = 5,
+        explain: bool = False,
+        label: int | str | None = None,
+    ) -> Sequence[Prediction]:
+        """The `top` most probable classes of image files.
+
+        Args:
+            loaded: The classifier.
+            images: Image files.
+            out: Folder of the pictures of `explain`. Default: beside each image.
+            top: Number of classes.
+            explain: Whether to draw Grad-CAM over each image: `NAME_explained.png`.
+            label: The class to explain, by number or name. Default: the most probable one.
+        """
+        if out is not None and not explain:
+            raise ArgumentError("out is the folder of the pictures of explain; add explain")
+        if label is not None and not explain:
+            raise ArgumentError("label is the class to explain; add explain")
+        return classification_predictions.predict(loaded, images, out, top, explain, label)
+
+    @classmethod
+    def export_labels(cls, loaded: hub.LoadedModel) -> list[str] | None:
+        """The labels of the card, else numbers: converted classifiers may have no names."""
+        numbers = map(str, range(loaded.model.output_shape[-1]))
+        return loaded.card.labels or list(numbers)
+
+    @classmethod
+    def check_export(cls, model: keras.Model, spec: export.ExportSpec) -> None:
+        """Check the shapes of input and output, and that each class has a label."""
+        spec.check_input(model)
+        outputs = tuple(model.output_shape[1:])
+        if len(outputs) != 1:
+            raise ArgumentError(
+                f"model {model.name!r} has outputs of shape {outputs}; those of a classifier are "
+                "one number a class"
+            )
+        spec.check_labels(model, outputs[0])
+
+    @classmethod
+    def signatures(cls, model: keras.Model, spec: export.ExportSpec) -> export.Servable:
+        """Pixels or encoded images to probabilities and labels."""
+        return classification_signatures.signatures(model, spec)
+
+    @classmethod
+    def readme_example(cls, card: hub.Card) -> list[str]:
+        """Class names of a batch of images."""
+        lines = super().readme_example(card)
+        if card.labels:
+            lines.append(
+                "labels = [loaded.card.labels[i] for i in keras.ops.argmax(outputs, -1)]"
+            )
+        return lines
+
+    @classmethod
+    def readme_pixels(cls, card: hub.Card) -> str:
+        """How pixels become the input."""
+        return describe_input(card.preprocessing)
 
 
-def batch_of_all(images: int, replicas: int) -> int:
-    """The batch in which a data set is measured on so many replicas.
-
-    Keras (3.15) fails where the first batch does not divide by the replicas, and TensorFlow (2.21)
-    in a convolution of the part of a last one that has no image.
-
-    Args:
-        images: In the data set.
-        replicas: How many share a batch.
-
-    Returns:
-        At most `EVALUATION_BATCH`.
-
-    Example:
-        >>> batch_of_all(359, 1), batch_of_all(1000, 3), batch_of_all(9, 2)
-        (256, 255, 6)
-    """
-    largest = min(EVALUATION_BATCH, images)
-    fitting = range(largest - largest % replicas, 0, -replicas)
-    return next((batch for batch in fitting if not 0 < images % batch < replicas), max(largest, 1))
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """What a classifier made of a data set.
-
-    Attributes:
-        figures: `accuracy`, `error` and `loss`; `top5_error` of more than ten classes.
-        truth: `(images,)` classes.
-        probabilities: `(images, classes)`.
-    """
-
-    figures: dict[str, float]
-    truth: np.ndarray
-    probabilities: np.ndarray
-
-    @property
-    def predictions(self) -> np.ndarray:
-        """`(images,)` the most probable classes."""
-        return self.probabilities.argmax(axis=1)
-
-    @property
-    def confusion(self) -> np.ndarray:
-        """`(classes, classes)` counts with true classes as rows."""
-        classes = self.probabilities.shape[1]
-        matrix = np.zeros((classes, classes), np.int64)
-        np.add.at(matrix, (self.truth, self.predictions), 1)
-        return matrix
-
-
-def measure_classifier(model: keras.Model, batches: Any, *, from_logits: bool) -> Measured:
-    """Loss, accuracy and error over a data set.
-
-    Args:
-        model: From images to logits or probabilities.
-        batches: A `tf.data.Dataset` of `(images, labels)`.
-        from_logits: Which of the two the model gives.
-
-    Returns:
-        The figures, as fractions, with the probabilities that they were taken from.
-    """
-    outputs = model.predict(batches, verbose=0)
-    truth = np.concatenate([np.asarray(labels) for _, labels in batches])
-    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
-    order = np.argsort(-outputs, axis=1, kind="stable")
-    accuracy = float((order[:, 0] == truth).mean())
-    loss = float(cross_entropy(truth, outputs))
-    figures = {"accuracy": accuracy, "error": 1 - accuracy, "loss": loss}
-    if outputs.shape[1] > 10:
-        hits = (order[:, :5] == truth[:, None]).any(axis=1)
-        figures["top5_error"] = 1 - float(hits.mean())
-    if from_logits:
-        outputs = keras.ops.convert_to_numpy(keras.ops.softmax(outputs))
-    return Measured(figures, truth, outputs)
-
-
-def write_report(
-    measured: Measured,
-    batches: Any,
-    preprocessing: Preprocessing,
-    labels: Sequence[str],
-    folder: Path,
-) -> None:
-    """Write `confusion_matrix.png`, `per_class.png` and `.json`, and `mistakes.png` if any.
-
-    Args:
-        measured: What the classifier made of the data set.
-        batches: The data set that was measured, for the images of mistakes.
-        preprocessing: What turns its images back into pixels.
-        labels: A name for each class.
-        folder: Where to.
-    """
-    visualization.confusion_matrix(measured.confusion, labels, folder / CONFUSION)
-    report = visualization.per_class_report(
-        measured.truth, measured.predictions, labels, folder / f"{PER_CLASS}.png"
-    )
-    files.atomic_write(folder / f"{PER_CLASS}.json", json.dumps(report, indent=1) + "\n")
-    mistakes = visualization.confident_mistakes(measured.truth, measured.probabilities)
-    if not mistakes:
-        # Of an earlier measurement.
-        (folder / MISTAKES).unlink(missing_ok=True)
-        return
-    wanted, first, found = {one.index for one in mistakes}, 0, {}
-    for images, _ in batches:
-        here = sorted(index for index in wanted if first <= index < first + len(images))
-        if here:
-            pixels = preprocessing.to_pixels(np.asarray(images)[[i - first for i in here]])
-            found |= dict(zip(here, pixels, strict=True))
-        first += len(images)
-        if len(found) == len(wanted):
-            break
-    visualization.draw_mistakes(
-        mistakes, np.stack([found[one.index] for one in mistakes]), labels, folder / MISTAKES
+def best_of_validation(
+    directory: RunDirectory, monitor: str, ties: str
+) -> callbacks.BestModel:
+    """The callback that keeps the epoch with the highest metric on the validation data."""
+    return callbacks.BestModel(
+        directory.best, None, lambda model: model, monitor=monitor, mode="max", ties=ties
     )

@@ -1,42 +1,120 @@
-"""Fine-tuning: a trained classifier learns other classes, its head first and then all of it."""
+"""Fine-tuning: a trained classifier learns other classes, its head first and then all layers."""
+
+from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import keras
+import pydantic
 
-from keras_arch import config, data, hub, losses, models, optimizers, registry, weights
+from keras_arch import config, data, hub, registry
+from keras_arch._lazy import lazy_modules
+from keras_arch.config.base import Positive, Rate
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks.classification import Classification
-from keras_arch.training.factories import make_optimizer
-from keras_arch.training.references import model_uri
+from keras_arch.tasks.base import register_task
+from keras_arch.tasks.classification import (
+    Classification,
+    ClassificationConfig,
+    ClassificationRecipe,
+)
 
-# The layer that knows the classes, in every architecture.
+if TYPE_CHECKING:
+    import keras
+
+    from keras_arch import losses, models, optimizers, weights
+    from keras_arch.training import factories, references
+else:
+    keras, losses, models, optimizers, weights, factories, references = lazy_modules(
+        "keras",
+        "keras_arch.losses",
+        "keras_arch.models",
+        "keras_arch.optimizers",
+        "keras_arch.weights",
+        "keras_arch.training.factories",
+        "keras_arch.training.references",
+    )
+
+# The name of the classifier's layer in every architecture.
 HEAD = "logits"
 _log = logging.getLogger("keras_arch")
 
 
-class Finetuning(Classification):
-    """A classifier with the weights of another one, trained in two phases.
+class FineTuningRecipe(ClassificationRecipe):
+    """Training settings of fine-tuning.
 
-    Both optimizers are there from the beginning, so that a checkpoint holds the same variables in
-    either phase.
+    For the first `head_epochs` of the `epochs` (by default a fifth of them, at most 3) only the new
+    classifier learns, at `head_learning_rate`, and the rest of the network is frozen. Then all
+    layers learn by the `optimizer`: the classifier at its learning rate, and each stage before it
+    at `layer_decay` times the rate of the one after it.
     """
 
-    def __init__(self, checked: config.FinetuneConfig, preprocessing: Preprocessing) -> None:
-        super().__init__(checked, preprocessing)
-        self.phases = (checked.recipe.head_epochs,)
-        self._opened: Any = None
-        self._head_learns = False
+    epochs: Positive = 30
+    batch_size: Positive = 32
+    optimizer: config.Optimizer = config.AdamW(
+        name="adamw",
+        learning_rate=config.Cosine(peak=1e-3, warmup_epochs=1.0),
+        weight_decay=0.01,
+    )
+    head_epochs: Annotated[int, pydantic.Field(ge=0)] | None = None
+    head_learning_rate: Rate = 3e-3
+    layer_decay: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.5
+    checkpoint: Literal["last", "best"] = "best"
+    patience: Positive | None = 10
+
+    @pydantic.model_validator(mode="after")
+    def _head_first(self) -> FineTuningRecipe:
+        if self.head_epochs is None:
+            # The one way to set a field of a frozen model.
+            self.__dict__["head_epochs"] = min(3, self.epochs // 5)
+        if self.head_epochs > self.epochs:
+            raise ValueError(
+                f"head_epochs are the first of the epochs, {self.epochs}, got {self.head_epochs}"
+            )
+        return self
+
+
+class FineTuningConfig(ClassificationConfig):
+    """Config of a classifier that starts from the `weights` of another one.
+
+    `weights` is a REF, as on the command line. `preprocessing` and the arguments of the `model` are
+    those of the weights, except `classes`.
+    """
+
+    weights: str
+    recipe: FineTuningRecipe = FineTuningRecipe()
+
+
+@register_task("fine-tuning")
+class FineTuning(Classification):
+    """Task of classifiers that start from the weights of another one, trained in two phases.
+
+    Both optimizers exist from the start, so that a checkpoint holds the same variables in either
+    phase.
+    """
+
+    Config = FineTuningConfig
+    model_task = "image-classification"
+
+    def __init__(self, config: Any, preprocessing: Preprocessing, replicas: int = 1) -> None:
+        super().__init__(config, preprocessing, replicas)
+        self.phases = (config.recipe.head_epochs,)
+        self._loaded: Any = None
+        self._trains_head_only = False
+
+    @classmethod
+    def schedule_length(cls, config: Any, examples: int) -> tuple[int, int]:
+        """The schedule starts in the epoch from which all layers learn."""
+        steps, epochs = super().schedule_length(config, examples)
+        return steps, max(1, epochs - config.recipe.head_epochs)
 
     def check(self) -> None:
-        """As for every classifier; the weights are there, and are those of the model."""
+        """Also check that the weights are there and are those of the model."""
         super().check()
         self._check_order()
-        self._opened = opened_classifier(self.config.weights)
-        card, name = self._opened.card, self.config.model.name
+        self._loaded = load_classifier(self.config.weights)
+        card, name = self._loaded.card, self.config.model.name
         if card.architecture != name:
             raise ConfigError(
                 f"weights {self.config.weights!r} are those of {card.architecture}, model.name is "
@@ -49,14 +127,15 @@ class Finetuning(Classification):
         ]
         if differing:
             _log.warning(
-                "preprocessing has another %s than what the weights were trained with",
+                "preprocessing has another %s than the weights were trained with",
                 " and ".join(differing),
             )
 
     def _check_order(self) -> None:
-        """Archives are sliced as they lie; those in order of their classes would lose some.
+        """Refuse a slice of an archive without images of some classes.
 
-        Folders are interleaved, and TensorFlow Datasets shuffles when it prepares a set.
+        Archives are sliced in their own order, which may be that of the classes. Folders are
+        interleaved, and TensorFlow Datasets shuffles when it prepares a set.
         """
         settings = self.config.data
         if not settings.source.startswith("npz:") or "[" not in settings.train:
@@ -70,67 +149,66 @@ class Finetuning(Classification):
                 f"{_listed(missing)}; shuffle the archive, or set data.train and data.validation"
             )
 
-    def build(self, replicas: int) -> keras.Model:
+    def build(self) -> keras.Model:
         """The network with its weights and a head for the new classes, in its first phase."""
         recipe = self.config.recipe
-        network = self.logits(replicas)
-        self._take_weights(network)
+        network = self.build_logits(self.replicas)
+        self._transfer_weights(network)
         losses.add_weight_decay(network, recipe.weight_decay, recipe.weight_decay_on)
         head_first = recipe.head_epochs > 0
-        made = {}
+        both = {}
         for head in (False, True) if head_first else (True, False):
-            self._let_learn(network, head)
+            self._set_trainable(network, head)
             self.compile(network, self._optimizer(network, head))
-            made["head" if head else "all"] = network.optimizer
-        # All that the state of a run consists of, in either phase.
-        network.optimizers = dict(sorted(made.items()))
-        self.make_metrics(network, replicas)
+            both["head" if head else "all"] = network.optimizer
+        # The state of a run holds both, in either phase.
+        network.optimizers = dict(sorted(both.items()))
+        self.make_metric_variables(network)
         return network
 
-    def enter(self, model: keras.Model, epoch: int) -> None:
-        """Let the head learn alone, or all layers."""
+    def set_phase(self, model: keras.Model, epoch: int) -> None:
+        """Train the head alone, or all layers."""
         head = epoch < self.config.recipe.head_epochs
-        if head == self._head_learns:
+        if head == self._trains_head_only:
             return
-        strategy = model.distribute_strategy
-        with strategy.scope():
-            self._let_learn(model, head)
+        with model.distribute_strategy.scope():
+            self._set_trainable(model, head)
             self.compile(model, model.optimizers["head" if head else "all"])
-            self.make_metrics(model, strategy.num_replicas_in_sync)
+            self.make_metric_variables(model)
 
-    def _let_learn(self, network: keras.Model, head: bool) -> None:
-        """The head alone, batch norms of the rest keeping their statistics too, or all layers."""
+    def _set_trainable(self, network: keras.Model, head: bool) -> None:
+        """The head alone, with the batch norms of the rest frozen too, or all layers."""
         for layer in network.layers:
             layer.trainable = not head or layer.name == HEAD
-        self._head_learns = head
+        self._trains_head_only = head
 
     def _optimizer(self, network: keras.Model, head: bool) -> keras.optimizers.Optimizer:
         recipe = self.config.recipe
         if head:
             rate = {"learning_rate": recipe.head_learning_rate}
-            return make_optimizer(recipe.optimizer.model_copy(update=rate))
-        factors = stage_factors(network, recipe.layer_decay)
-        return optimizers.layerwise(make_optimizer(recipe.optimizer), factors)
+            return factories.make_optimizer(recipe.optimizer.model_copy(update=rate))
+        rates = layer_factors(network, recipe.layer_decay)
+        return optimizers.layerwise(factories.make_optimizer(recipe.optimizer), rates)
 
     @property
-    def first_that_counts(self) -> int:
-        """Patience begins with the epochs in which all layers learn."""
+    def first_patient_epoch(self) -> int:
+        """Patience counts from the epoch in which all layers learn."""
         return self.config.recipe.head_epochs
 
     def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
-        """What the weights are, and whose they were."""
+        """The card of the classifier, with the model that it was fine-tuned from."""
         where = public_name(self.config.weights)
         card = super().card(network, metrics)
         return dataclasses.replace(card, base=where, recipe=card.recipe | {"weights": where})
 
-    def _take_weights(self, network: keras.Model) -> None:
-        """All weights but the head's, and those too where the classes are the same."""
-        source, classes = self._opened, list(self.source.classes)
+    def _transfer_weights(self, network: keras.Model) -> None:
+        """Transfer all weights; those of the head only where the classes are the same."""
+        source, classes = self._loaded, list(self.source.classes)
         head = network.get_layer(HEAD)
         fresh = head.get_weights()
         weights.transfer(network, source.model, f"{self.config.weights!r}")
         if source.card.labels == classes:
-            _log.info("the classes are those of %s: its head is kept", source.card.name)
+            _log.info("the classes are those of %s: its head stays", source.card.name)
             return
         head.set_weights(fresh)
         _log.info(
@@ -142,23 +220,18 @@ class Finetuning(Classification):
         )
 
 
-def opened_classifier(ref: str) -> hub.LoadedModel:
-    """A classifier that another one can be made of.
+def load_classifier(ref: str) -> hub.LoadedModel:
+    """Load a classifier to fine-tune.
 
     Args:
-        ref: As in `model_uri`.
+        ref: As in `training.references.model_uri`.
 
     Raises:
         ArgumentError: If it is no classifier, or of an architecture that is not known.
         HubError: If it is not there.
     """
-    opened = hub.load_with_card(model_uri(ref))
-    card = opened.card
-    if card is None:
-        raise ArgumentError(
-            f"{ref} was not saved by keras_arch, so nothing says what network it is and how its "
-            "pixels are prepared; save it with hub.save and a card first"
-        )
+    loaded = references.load_model(ref)
+    card = loaded.card
     if card.task != "image-classification":
         raise ArgumentError(
             f"{ref} is {card.architecture}, which does not classify images; fine-tuning takes a "
@@ -169,18 +242,18 @@ def opened_classifier(ref: str) -> hub.LoadedModel:
             f"{ref} is {card.architecture!r}, which is no architecture of keras_arch, so that its "
             "head cannot be replaced; keras-arch models lists those that there are"
         )
-    return opened
+    return loaded
 
 
 def without_auxiliary_heads(card: hub.Card) -> dict[str, Any]:
-    """The arguments of a network with the one head that is fine-tuned."""
+    """The arguments of a network with one head."""
     known = registry.entry(card.architecture).arguments
     off = {"auxiliary": False} if "auxiliary" in known else {}
     return card.arguments | off
 
 
-def stage_factors(network: keras.Model, decay: float) -> dict[str, float]:
-    """Factors on the learning rate of layers that fall from the head to the image.
+def layer_factors(network: keras.Model, decay: float) -> dict[str, float]:
+    """Factors of the learning rate of each layer, which fall from the head to the image.
 
     The head has 1. The last stage of `models.features` has `decay`, the one before it `decay ** 2`,
     and so on; what lies before the first stage belongs to it. Layers between the last stage and
@@ -194,7 +267,8 @@ def stage_factors(network: keras.Model, decay: float) -> dict[str, float]:
         Factors by name of the layer, for layers with weights.
 
     Example:
-        >>> factors = stage_factors(models.CIFARResNet(depth=8), 0.5)
+        >>> from keras_arch import models
+        >>> factors = layer_factors(models.CIFARResNet(depth=8), 0.5)
         >>> [factors[f"{name}_conv"] for name in ("stem", "stage1_block1_1", "stage3_block1_2")]
         [0.125, 0.125, 0.5]
     """
@@ -215,14 +289,14 @@ def stage_factors(network: keras.Model, decay: float) -> dict[str, float]:
 
 
 def public_name(ref: str) -> str:
-    """A reference as a card may show it: of what is on this machine only the name."""
+    """A reference for a card: of a local path only the last part."""
     if ref.startswith("hf://"):
         return ref
     return ref.rstrip("/").rpartition("/")[2]
 
 
 def _operations_before(tensor: Any) -> set[str]:
-    """Names of all that a tensor is computed by."""
+    """Names of the operations that a tensor is computed by."""
     names: set[str] = set()
     left = [tensor]
     while left:

@@ -1,346 +1,484 @@
-"""Training of generators of images: GAN, conditional GAN, LAPGAN."""
+"""Image generation: GAN, conditional GAN and LAPGAN."""
+
+from __future__ import annotations
 
 import functools
-import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import keras
-import numpy as np
-
-from keras_arch import callbacks, config, data, hub, metrics, trainers, visualization
-from keras_arch.errors import ArgumentError, ConfigError, DataError, HubError, RunError
+from keras_arch import data, hub
+from keras_arch import config as configs
+from keras_arch._lazy import lazy_modules
+from keras_arch.errors import ArgumentError, ConfigError, DataError
+from keras_arch.hub.readme import describe_output
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks.base import Job
-from keras_arch.tasks.generator_evaluation import COUNTED, draw, judge_network, real_images
-from keras_arch.training.factories import (
-    EVALUATION_BATCH,
-    argument,
-    build_network,
-    check_range,
-    check_shape,
-    check_task,
-    common_of_cards,
-    make_optimizer,
-    published,
-)
-from keras_arch.training.run_directory import RunDirectory
+from keras_arch.tasks.base import Task, class_number, register_task, source_of, write_metrics
+from keras_arch.tasks.generation_config import GenerationConfig, LAPGANConfig
 
-_TASKS = {
-    "unconditional-image-generation": ("unconditional-image-generation",),
-    "conditional-image-generation": (
-        "conditional-image-generation",
-        # The same builder with `classes`.
-        "unconditional-image-generation",
-    ),
-    "laplacian-pyramid-generation": ("conditional-image-generation",),
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from keras_arch import callbacks, export, trainers, visualization
+    from keras_arch.tasks import generation_signatures, generator_evaluation
+    from keras_arch.training import factories
+    from keras_arch.training.run_directory import RunDirectory
+else:
+    (
+        keras,
+        callbacks,
+        trainers,
+        visualization,
+        generation_signatures,
+        generator_evaluation,
+        factories,
+    ) = lazy_modules(
+        "keras",
+        "keras_arch.callbacks",
+        "keras_arch.trainers",
+        "keras_arch.visualization",
+        "keras_arch.tasks.generation_signatures",
+        "keras_arch.tasks.generator_evaluation",
+        "keras_arch.training.factories",
+    )
+
+# Code that draws from the distributions of `registry.LATENTS`, for READMEs.
+_DRAWS = {
+    "normal": "normal((16, {size}))",
+    "uniform": "uniform((16, {size}), -1.0, 1.0)",
+    "uniform01": "uniform((16, {size}), 0.0, 1.0)",
 }
-# The nearest neighbours of precision and its kin are three, besides an image itself.
-_LEAST_JUDGED = 4
-_log = logging.getLogger("keras_arch")
+_LISTED_CLASSES = 20
 
 
-class Generation(Job):
-    """A generator, trained against one discriminator or one a level."""
+@register_task("unconditional-image-generation")
+class Generation(Task):
+    """Task of generators without labels: a GAN."""
 
-    def __init__(self, checked: config.GeneratorConfig, preprocessing: Preprocessing) -> None:
-        self.config = checked
-        self.preprocessing = preprocessing
-        self.images_per_step = checked.recipe.batch_size * getattr(checked.recipe, "n_critic", 1)
-        self.classes = argument(checked.generator, "classes")
-        self.levels = checked.task == "laplacian-pyramid-generation"
+    Config = GenerationConfig
+    pipeline_tag = "unconditional-image-generation"
+    needs = ("latent",)
+    # Tasks of the architectures that can be the generator.
+    architectures: ClassVar[tuple[str, ...]] = ("unconditional-image-generation",)
+
+    def __init__(self, config: Any, preprocessing: Preprocessing, replicas: int = 1) -> None:
+        super().__init__(config, preprocessing, replicas)
+        self.examples_per_step *= getattr(config.recipe, "n_critic", 1)
+        self.classes: int | None = factories.argument(config.generator, "classes")
         self.labels: list[str] | None = None
         self._final: Any = None
 
+    @classmethod
+    def schedule_length(cls, config: Any, examples: int) -> tuple[int, int]:
+        """A step takes a batch for each update of the critic."""
+        return super().schedule_length(config, examples // getattr(config.recipe, "n_critic", 1))
+
+    @functools.cached_property
+    def evaluator(self) -> generator_evaluation.GeneratorEvaluator | None:
+        """The evaluation during training, where the config asks for it."""
+        wanted = self.config.generator_evaluation is not None
+        return generator_evaluation.GeneratorEvaluator(self) if wanted else None
+
     def check(self) -> None:
-        """The networks, the images and the labels fit each other."""
-        check_task(self.config.generator, "generator", *_TASKS[self.config.task])
-        check_task(self.config.discriminator, "discriminator", "discriminator")
-        generator = build_network(self.config.generator)
-        check_shape(generator, self.preprocessing, "the generator's", generator.outputs[0].shape)
-        check_range(generator, self.preprocessing)
+        """Check the networks, the images and the labels."""
+        builder = self.config.generator
+        factories.check_architecture(builder, "generator", *self.architectures)
+        factories.check_architecture(self.config.discriminator, "discriminator", "discriminator")
+        generator = factories.build_network(builder)
+        factories.check_shape(
+            self.preprocessing, "the generator's output", generator.outputs[0].shape
+        )
+        factories.check_range(generator, self.preprocessing)
         settings = self.config.data
         source = data.describe(settings.source, data_dir=settings.data_dir)
         if source.kind != "images":
             raise DataError(
-                f"data source {source.name} has {source.kind}; {self.config.task} learns from "
-                "images of one kind"
+                f"data source {source.name} has {source.kind}; {self.name} learns from images of "
+                "one kind"
             )
-        self._check_classes(source)
-        if self.config.judge is not None:
-            self._check_judge()
+        self.check_classes(source)
+        if self.evaluator is not None:
+            self.evaluator.check()
 
-    def _check_classes(self, source: data.Source) -> None:
-        """The classes of the generator, the discriminator and the data are the same."""
-        if self.config.task == "conditional-image-generation" and self.classes is None:
-            raise ConfigError(
-                f"generator.arguments.classes is missing: {self.config.task} needs the number of "
-                "classes"
-            )
-        if self.config.task == "unconditional-image-generation" and self.classes is not None:
+    def check_classes(self, source: Any) -> None:
+        """Refuse a generator that takes labels."""
+        if self.classes is not None:
             raise ConfigError(
                 f"generator.arguments.classes is {self.classes}; a generator that takes labels is "
                 "trained with task: conditional-image-generation"
             )
-        if self.classes is None:
-            return
-        if source.classes is None:
-            raise DataError(
-                f"data source {source.name} has no labels; {self.config.task} needs them"
+
+    def build(self) -> keras.Model:
+        """The compiled trainer."""
+        recipe = self.config.recipe
+        generator = factories.build_network(self.config.generator, self.replicas)
+        trainer = self.build_trainer(generator)
+        trainer.compile(
+            **self._compile_arguments(),
+            g_optimizer=factories.make_optimizer(recipe.g_optimizer),
+            d_optimizer=factories.make_optimizer(recipe.d_optimizer),
+            n_critic=recipe.n_critic,
+            update=recipe.update,
+            diff_augment=recipe.diff_augment,
+        )
+        return trainer
+
+    def build_trainer(self, generator: keras.Model) -> keras.Model:
+        """The trainer before it is compiled."""
+        return trainers.GAN(generator, self._discriminator(), **self._trainer_arguments())
+
+    def _discriminator(self) -> keras.Model:
+        return factories.build_network(self.config.discriminator, self.replicas)
+
+    def _trainer_arguments(self) -> dict[str, Any]:
+        return {"latent": self.config.recipe.latent, "seed": self.config.recipe.seed}
+
+    def _compile_arguments(self) -> dict[str, Any]:
+        names = ("loss", "jit_compile", "steps_per_execution")
+        return {name: getattr(self.config.recipe, name) for name in names}
+
+    def callbacks(self, directory: RunDirectory) -> list[keras.callbacks.Callback]:
+        """A grid from the same latents; with an evaluation, the best model."""
+        grid = callbacks.SampleGrid(
+            directory.samples,
+            lambda trainer: self._sample(trainer.ema_network(trainer.generator)),
+            every=self.config.samples.every,
+            columns=self.classes,
+            tensorboard=directory.logs / "samples",
+        )
+        return [grid, *([self.evaluator.best(directory)] if self.evaluator else [])]
+
+    def measure(self, model: keras.Model, directory: RunDirectory) -> dict[str, float]:
+        """Mean losses over the training images, the evaluation's metrics, the last grid.
+
+        The evaluation's metrics and the grid are those of the saved weights.
+        """
+        batches = data.eval_batches(
+            self.load(self.config.data.train),
+            self.preprocessing,
+            factories.EVALUATION_BATCH,
+            cache=self.config.data.cache,
+        )
+        losses = model.evaluate(batches, return_dict=True, verbose=0)
+        found = {name: float(value) for name, value in losses.items()}
+        self._final = factories.export_copy(
+            self.config.generator, model.ema_network(model.generator)
+        )
+        if self.evaluator is not None:
+            best = self.evaluator.best(directory).best()
+            if best is not None:
+                best.load(self._final)
+                found |= {"best_epoch": float(best.epoch)} | best.metrics
+            else:
+                # The run is shorter than the interval between two evaluations.
+                found |= self.evaluator.measure(self._final)
+            classes = self.evaluator.measure_classes(self._final, directory)
+            found |= {name: value for name, value in classes.items() if name not in found}
+        grid = visualization.grid(self._sample(self._final), columns=self.classes, enlarge=True)
+        visualization.save_png(grid, directory.samples / "final.png")
+        return found
+
+    def export_copy(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
+        """The generator; its discriminators go into `training/`."""
+        training = {
+            name: (
+                factories.export_copy(builder, trained),
+                hub.Card(
+                    name=f"{self.config.name} {name}",
+                    arguments=builder.arguments,
+                    task="discriminator",
+                    **factories.card_fields(self.config, builder),
+                ),
             )
+            for name, (builder, trained) in self.trained_discriminators(model).items()
+        }
+        return self._final, training
+
+    def trained_discriminators(
+        self, model: keras.Model
+    ) -> dict[str, tuple[configs.Builder, keras.Model]]:
+        """The discriminators by name, each with its builder."""
+        return {"discriminator": (self.config.discriminator, model.discriminator)}
+
+    def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
+        """The card of the generator."""
+        common = factories.card_fields(self.config, self.config.generator)
+        if self.evaluator is not None:
+            description = f"Metrics were computed with {self.evaluator.real.description}."
+            common["description"] += f"\n\n{description}"
+        size = network.inputs[0].shape[-1]
+        return hub.Card(
+            name=self.config.name,
+            arguments=self.config.generator.arguments,
+            task=self.model_task if self.classes is None else "conditional-image-generation",
+            labels=self.labels,
+            latent={"size": size, "distribution": self.config.recipe.latent},
+            metrics=metrics,
+            **common,
+        )
+
+    def pictures(self, directory: RunDirectory) -> list[Path]:
+        """The last grid."""
+        return [directory.samples / "final.png"]
+
+    def draw_images(self, generator: keras.Model, count: int, seed: int) -> np.ndarray:
+        """Generated images as pixels."""
+        latent = self.config.recipe.latent
+        return generator_evaluation.draw(
+            generator, self.preprocessing, count, seed, latent, self.classes
+        )
+
+    def _sample(self, generator: keras.Model) -> np.ndarray:
+        settings = self.config.samples
+        return self.draw_images(generator, settings.count, settings.seed)
+
+    # Saved models.
+
+    @classmethod
+    def evaluate(
+        cls,
+        loaded: hub.LoadedModel,
+        settings: Mapping[str, Any],
+        *,
+        source: str | None = None,
+        split: str | None = None,
+        data_dir: str | None = None,
+        out: Path | None = None,
+    ) -> dict[str, float]:
+        """Mean losses against the discriminator that was saved with the generator."""
+        card = loaded.card
+        folder = loaded.training / "discriminator" if loaded.training else None
+        if folder is None or not folder.exists():
+            raise ArgumentError(
+                f"{card.name} was saved without its discriminator; compare its images with real "
+                "ones: keras-arch evaluate-generator, or look at them: keras-arch generate"
+            )
+        images = data.load(
+            source_of(card, settings, source),
+            split or settings.get("train", "train"),
+            data_dir=data_dir or settings.get("data_dir"),
+        )
+        batches = data.eval_batches(images, card.preprocessing, factories.EVALUATION_BATCH)
+        trainer = cls.saved_trainer(loaded, hub.load(folder))
+        trainer.compile(loss=card.recipe.get("recipe", {}).get("loss", "non_saturating"))
+        losses = trainer.evaluate(batches, return_dict=True, verbose=0)
+        found = {name: float(value) for name, value in losses.items()}
+        write_metrics(found, out)
+        return found
+
+    @classmethod
+    def saved_trainer(cls, loaded: hub.LoadedModel, discriminator: keras.Model) -> keras.Model:
+        """The trainer of a saved generator and its discriminator."""
+        latent = loaded.card.latent["distribution"]
+        return trainers.GAN(loaded.model, discriminator, latent=latent)
+
+    @classmethod
+    def generate(
+        cls,
+        loaded: hub.LoadedModel,
+        count: int,
+        seed: int | None = None,
+        labels: Sequence[int | str] | None = None,
+    ) -> Any:
+        """A grid of generated images."""
+        if labels:
+            raise ArgumentError(f"{loaded.card.name} takes no labels; leave them out")
+        return generator_evaluation.sample_grid(loaded, count, seed)
+
+    @classmethod
+    def check_export(cls, model: keras.Model, spec: export.ExportSpec) -> None:
+        """Check the latent and the shape of the images."""
+        spec.check_latent(model)
+        spec.check_output(model)
+
+    @classmethod
+    def signatures(cls, model: keras.Model, spec: export.ExportSpec) -> export.Servable:
+        """Latents, or a seed and a count, to images."""
+        return generation_signatures.unconditional(model, spec)
+
+    @classmethod
+    def readme_example(cls, card: hub.Card) -> list[str]:
+        """Images from random latents."""
+        return [_draw_latents(card), _to_pixels("latent")]
+
+    @classmethod
+    def readme_pixels(cls, card: hub.Card) -> str:
+        """How generated images become pixels."""
+        return describe_output(card.preprocessing)
+
+
+@register_task("conditional-image-generation")
+class ConditionalGeneration(Generation):
+    """Task of generators that take a label: a conditional GAN."""
+
+    needs = ("labels", "latent")
+    inputs = 2
+    # Builders of the unconditional ones take `classes`.
+    architectures = ("conditional-image-generation", "unconditional-image-generation")
+
+    def check_classes(self, source: Any) -> None:
+        """Check that generator, discriminator and data have the same classes."""
+        if self.classes is None:
+            raise ConfigError(
+                f"generator.arguments.classes is missing: {self.name} needs the number of classes"
+            )
+        self.check_labels(source)
+        discriminated = factories.argument(self.config.discriminator, "classes")
+        if discriminated != self.classes:
+            raise ConfigError(
+                f"discriminator.arguments.classes must be {self.classes} as the generator's, got "
+                f"{discriminated!r}"
+            )
+
+    def check_labels(self, source: Any) -> None:
+        """Check that the data has labels, of as many classes as the generator."""
+        if source.classes is None:
+            raise DataError(f"data source {source.name} has no labels; {self.name} needs them")
         if len(source.classes) != self.classes:
             raise ConfigError(
                 f"generator.arguments.classes is {self.classes}, {source.name} has "
                 f"{len(source.classes)} classes"
             )
-        told = argument(self.config.discriminator, "classes")
-        if not self.levels and told != self.classes:
-            raise ConfigError(
-                f"discriminator.arguments.classes must be {self.classes} as the generator's, got "
-                f"{told!r}"
-            )
         self.labels = list(source.classes)
 
-    def _check_judge(self) -> None:
-        """The judge is there and can say what it is asked for, before any time is spent."""
-        judge = self.config.judge
-        try:
-            network = self._network
-        except (ArgumentError, HubError, RunError) as error:
-            raise ConfigError(
-                f"judge.network {judge.network!r} cannot be opened: {error}; train it first, or "
-                "leave the judge out with --set judge=null"
-            ) from None
-        if "classifier_agreement" in judge.figures:
-            if self.classes is None:
-                raise ConfigError(
-                    "judge.figures: classifier_agreement asks whether images are of the class that was asked "
-                    f"for, which {self.config.task} has not; leave it out"
-                )
-            if network.classes != self.classes:
-                raise ConfigError(
-                    f"judge.figures: classifier_agreement needs a classifier of the generator's {self.classes} "
-                    f"classes, {judge.network} has {network.classes}"
-                )
-        if self._judge.statistics.count < _LEAST_JUDGED:
-            raise ConfigError(
-                f"judge needs at least {_LEAST_JUDGED} real images, there are "
-                f"{self._judge.statistics.count}"
-            )
-
-    def build(self, replicas: int) -> keras.Model:
-        """The compiled trainer."""
-        recipe = self.config.recipe
-        generator = build_network(self.config.generator, replicas)
-        common = {"latent": recipe.latent, "seed": recipe.seed}
-        fit = {
-            "loss": recipe.loss,
-            "jit_compile": recipe.jit_compile,
-            "steps_per_execution": recipe.steps_per_execution,
-        }
-        if self.levels:
-            discriminators = {
-                size: build_network(builder, replicas)
-                for size, builder in self._discriminators().items()
-            }
-            trainer = trainers.LAPGAN(generator, discriminators, classes=self.classes, **common)
-            sides = {"g": recipe.g_optimizer, "d": recipe.d_optimizer}
-            optimizers = {
-                player.name: make_optimizer(sides[player.name[0]]) for player in trainer.players()
-            }
-            trainer.compile(optimizers, **fit)
-            return trainer
-        discriminator = build_network(self.config.discriminator, replicas)
-        if self.classes is None:
-            trainer = trainers.GAN(generator, discriminator, **common)
-        else:
-            trainer = trainers.ConditionalGAN(generator, discriminator, self.classes, **common)
-        trainer.compile(
-            g_optimizer=make_optimizer(recipe.g_optimizer),
-            d_optimizer=make_optimizer(recipe.d_optimizer),
-            n_critic=recipe.n_critic,
-            update=recipe.update,
-            diff_augment=recipe.diff_augment,
-            **fit,
+    def build_trainer(self, generator: keras.Model) -> keras.Model:
+        """The trainer before it is compiled."""
+        return trainers.ConditionalGAN(
+            generator, self._discriminator(), self.classes, **self._trainer_arguments()
         )
+
+    # Saved models.
+
+    @classmethod
+    def saved_trainer(cls, loaded: hub.LoadedModel, discriminator: keras.Model) -> keras.Model:
+        """The trainer of a saved generator and its discriminator."""
+        card = loaded.card
+        return trainers.ConditionalGAN(
+            loaded.model, discriminator, len(card.labels), latent=card.latent["distribution"]
+        )
+
+    @classmethod
+    def generate(
+        cls,
+        loaded: hub.LoadedModel,
+        count: int,
+        seed: int | None = None,
+        labels: Sequence[int | str] | None = None,
+    ) -> Any:
+        """A grid of generated images: all classes, a column each, or `labels` in turn."""
+        if labels:
+            names = loaded.card.labels
+            numbers = [class_number(label, names, loaded.card.name) for label in labels]
+            labels = [numbers[i % len(numbers)] for i in range(count)]
+        return generator_evaluation.sample_grid(loaded, count, seed, labels or None)
+
+    @classmethod
+    def check_export(cls, model: keras.Model, spec: export.ExportSpec) -> None:
+        """Check the latent, the labels and the shape of the images."""
+        spec.check_latent(model)
+        spec.check_labels(model, _encoded_classes(model))
+        spec.check_output(model)
+
+    @classmethod
+    def signatures(cls, model: keras.Model, spec: export.ExportSpec) -> export.Servable:
+        """Latents and labels, or a seed and labels, to images."""
+        return generation_signatures.conditional(model, spec)
+
+    @classmethod
+    def readme_example(cls, card: hub.Card) -> list[str]:
+        """Images from random latents, of all classes in turn."""
+        classes = len(card.labels)
+        return [
+            _draw_latents(card),
+            f"label = keras.ops.arange(16) % {classes}  # Of loaded.card.labels",
+            _to_pixels("[latent, label]"),
+        ]
+
+    @classmethod
+    def readme_sections(cls, card: hub.Card) -> list[str]:
+        """The labels that it takes."""
+        listed = [f"{i} {label}" for i, label in enumerate(card.labels[:_LISTED_CLASSES])]
+        more = len(card.labels) - len(listed)
+        return [f"Labels: {', '.join(listed)}{f' and {more} more' if more else ''}."]
+
+
+@register_task("laplacian-pyramid-generation")
+class LaplacianPyramidGeneration(ConditionalGeneration):
+    """Task of generators in levels: a LAPGAN, conditional or not."""
+
+    Config = LAPGANConfig
+    model_task = "unconditional-image-generation"
+    architectures = ("conditional-image-generation",)
+
+    def check_classes(self, source: Any) -> None:
+        """Check that the data has the generator's classes, if it takes labels."""
+        if self.classes is not None:
+            self.check_labels(source)
+
+    def build(self) -> keras.Model:
+        """The compiled trainer, with optimizers for each network of each level."""
+        recipe = self.config.recipe
+        trainer = trainers.LAPGAN(
+            factories.build_network(self.config.generator, self.replicas),
+            {
+                size: factories.build_network(builder, self.replicas)
+                for size, builder in self._level_builders().items()
+            },
+            classes=self.classes,
+            **self._trainer_arguments(),
+        )
+        sides = {"g": recipe.g_optimizer, "d": recipe.d_optimizer}
+        optimizers = {
+            player.name: factories.make_optimizer(sides[player.name[0]])
+            for player in trainer.players()
+        }
+        trainer.compile(optimizers, **self._compile_arguments())
         return trainer
 
-    def callbacks(self, directory: RunDirectory) -> list[keras.callbacks.Callback]:
-        """A grid over the same latents; with a judge, the best model is kept."""
-        chain: list[keras.callbacks.Callback] = [
-            callbacks.SampleGrid(
-                directory.samples,
-                self._samples,
-                every=self.config.samples.every,
-                columns=self.classes,
-                tensorboard=directory.logs / "samples",
-            )
-        ]
-        if self.config.judge is not None:
-            chain.append(self._best(directory))
-        return chain
+    def trained_discriminators(
+        self, model: keras.Model
+    ) -> dict[str, tuple[configs.Builder, keras.Model]]:
+        """The discriminator of each level."""
+        trained = dict(zip(model.sizes, model.discriminators, strict=True))
+        return {
+            f"discriminator{size}": (builder, trained[size])
+            for size, builder in self._level_builders().items()
+        }
 
-    def validation(self) -> Any:
-        """None: a game has no validation loss that says anything."""
-
-    def measure(self, model: keras.Model, directory: RunDirectory) -> dict[str, float]:
-        """The game's means over the training images, the judge's figures, the last grid.
-
-        The generator's figures and grid are those of the kept weights.
-        """
-        settings = self.config.data
-        images = data.load(settings.source, settings.train, data_dir=settings.data_dir)
-        batches = data.eval_batches(
-            images, self.preprocessing, EVALUATION_BATCH, cache=settings.cache
-        )
-        found = model.evaluate(batches, return_dict=True, verbose=0)
-        figures = {name: float(value) for name, value in found.items()}
-        self._final = published(self.config.generator, model.ema_network(model.generator))
-        if self.config.judge is not None:
-            kept = self._best(directory).best()
-            if kept is not None:
-                kept.load(self._final)
-                figures |= {"best_epoch": float(kept.epoch)} | kept.figures
-            else:
-                # Shorter than the time between two looks.
-                figures |= self._figures_of(self._final)
-            seen = self._diagnosed(self._final, directory)
-            figures |= {name: value for name, value in seen.items() if name not in figures}
-        sheet = self._draw(self._final, self.config.samples.count, self.config.samples.seed)
-        sheet = visualization.grid(sheet, columns=self.classes, enlarge=True)
-        visualization.save_png(sheet, directory.samples / "final.png")
-        return figures
-
-    def publish(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
-        """The generator; its discriminators go into `training/`."""
-        training = {}
-        if self.levels:
-            trained_at = dict(zip(model.sizes, model.discriminators, strict=True))
-            parts = {
-                f"discriminator{size}": (builder, trained_at[size])
-                for size, builder in self._discriminators().items()
-            }
-        else:
-            parts = {"discriminator": (self.config.discriminator, model.discriminator)}
-        for name, (builder, trained) in parts.items():
-            card = hub.Card(
-                name=f"{self.config.name} {name}",
-                architecture=builder.name,
-                arguments=builder.arguments,
-                task="discriminator",
-                preprocessing=self.preprocessing,
-                **common_of_cards(self.config, builder),
-            )
-            training[name] = (published(builder, trained), card)
-        return self._final, training
-
-    def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
-        """What the weights are."""
-        conditional = self.classes is not None
-        common = common_of_cards(self.config, self.config.generator)
-        if self.config.judge is not None:
-            common["description"] += f"\n\nFigures were taken with {self._judge.description}."
-        return hub.Card(
-            name=self.config.name,
-            architecture=self.config.generator.name,
-            arguments=self.config.generator.arguments,
-            task=f"{'' if conditional else 'un'}conditional-image-generation",
-            preprocessing=self.preprocessing,
-            labels=self.labels,
-            latent={
-                "size": network.inputs[0].shape[-1],
-                "distribution": self.config.recipe.latent,
-            },
-            metrics=metrics,
-            **common,
-        )
-
-    def picture(self, directory: RunDirectory) -> Path | None:
-        """The last grid."""
-        return directory.samples / "final.png"
-
-    # The judge.
-
-    def _best(self, directory: RunDirectory) -> "callbacks.BestModel":
-        """What keeps the best generator of the run."""
-        return callbacks.BestModel(
-            directory.best,
-            self._judged,
-            network=lambda trainer: trainer.ema_network(trainer.generator),
-            monitor=self.config.judge.figures[0],
-            every=self.config.judge.every,
-        )
-
-    @functools.cached_property
-    def _network(self) -> metrics.FeatureNetwork:
-        """The network that judges."""
-        return judge_network(self.config.judge.network)
-
-    @functools.cached_property
-    def _judge(self) -> metrics.GenerativeMetrics:
-        """The figures, with the real images looked at once."""
-        judge, settings = self.config.judge, self.config.data
-        wanted = [name for name in judge.figures if name != "classifier_agreement"]
-        real = real_images(
-            settings.source, settings.train, self.preprocessing, judge.images, settings.data_dir
-        )
-        judged = metrics.GenerativeMetrics(real, self._network, wanted or ["fid"])
-        _log.info("judged by %s", judged.description)
-        return judged
-
-    def _judged(self, trainer: keras.Model) -> dict[str, float]:
-        return self._figures_of(trainer.ema_network(trainer.generator))
-
-    def _figures_of(self, generator: keras.Model) -> dict[str, float]:
-        judge = self.config.judge
-        # Other latents than those of the grids, the same in every epoch.
-        images = self._draw(generator, judge.images, self.config.samples.seed + 1)
-        figures = dict(self._judge(images).values)
-        if "classifier_agreement" in judge.figures:
-            labels = trainers.class_labels(len(images), self.classes)
-            figures["classifier_agreement"] = visualization.classifier_agreement(
-                images, labels, self._network
-            ).fraction
-        return {name: float(figures[name]) for name in judge.figures}
-
-    def _diagnosed(self, generator: keras.Model, directory: RunDirectory) -> dict[str, float]:
-        """What a classifier sees in the final images, where the judge is one of these classes."""
-        settings = self.config.data
-        classes = data.describe(settings.source, data_dir=settings.data_dir).classes
-        if classes is None or len(classes) != self._network.classes:
-            return {}
-        images = self._draw(generator, COUNTED, self.config.samples.seed + 2)
-        coverage = visualization.mode_coverage(
-            images, self._network, class_names=classes, path=directory.modes
-        )
-        figures = {"modes_covered": float(coverage.seen)}
-        if self.classes is not None:
-            labels = trainers.class_labels(len(images), self.classes)
-            read = visualization.classifier_agreement(
-                images, labels, self._network, class_names=classes, path=directory.confusion
-            )
-            figures["classifier_agreement"] = float(read.fraction)
-        return figures
-
-    # Drawing.
-
-    def _draw(self, generator: keras.Model, count: int, seed: int) -> np.ndarray:
-        latent = self.config.recipe.latent
-        return draw(generator, self.preprocessing, count, seed, latent, self.classes)
-
-    def _samples(self, trainer: keras.Model) -> np.ndarray:
-        settings = self.config.samples
-        return self._draw(trainer.ema_network(trainer.generator), settings.count, settings.seed)
-
-    def _discriminators(self) -> dict[int, config.Builder]:
-        """The builder of each level's discriminator, with what it shares with the generator."""
+    def _level_builders(self) -> dict[int, configs.Builder]:
+        """The builder of each level's discriminator, with the arguments of the generator."""
         builder = self.config.discriminator
-        shared = {
-            name: argument(self.config.generator, name) for name in ("sizes", "channels", "classes")
+        common = {
+            name: factories.argument(self.config.generator, name)
+            for name in ("sizes", "channels", "classes")
         }
         return {
-            size: config.Builder(
-                name=builder.name, arguments={"size": size} | shared | builder.arguments
+            size: configs.Builder(
+                name=builder.name, arguments={"size": size} | common | builder.arguments
             )
-            for size in shared["sizes"]
+            for size in common["sizes"]
         }
+
+
+@register_task("discriminator")
+class Discrimination(Task):
+    """Task of discriminators, which are saved beside their generator."""
+
+
+def _draw_latents(card: hub.Card) -> str:
+    return f"latent = keras.random.{_DRAWS[card.latent['distribution']].format(**card.latent)}"
+
+
+def _to_pixels(inputs: str) -> str:
+    return f"images = loaded.card.preprocessing.to_pixels(loaded.model({inputs}))  # uint8"
+
+
+def _encoded_classes(model: keras.Model) -> int | None:
+    """The number of classes of a conditional generator, if its layers say so."""
+    numbers = {
+        layer.num_tokens
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.CategoryEncoding)
+    }
+    return numbers.pop() if len(numbers) == 1 else None

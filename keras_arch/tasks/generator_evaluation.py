@@ -1,6 +1,8 @@
-"""Generators judged by figures, and what a person should look at."""
+"""Evaluation of generators: metrics against real images, and pictures for a person to look at."""
 
+import functools
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,40 +10,150 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_arch import data, files, hub, metrics, trainers, visualization
+from keras_arch import callbacks, data, files, hub, metrics, trainers, visualization
 from keras_arch.data import caching, counting
-from keras_arch.errors import ArgumentError, ConfigError, DataError
+from keras_arch.errors import ArgumentError, ConfigError, DataError, HubError, RunError
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.tasks.base import source_of
 from keras_arch.training.factories import pixel_range
-from keras_arch.training.references import open_model, opened_with_card, trained_on
+from keras_arch.training.references import load_model, training_data
+from keras_arch.training.run_directory import RunDirectory
 
-# Images that a classifier looks at to count the classes there are.
+# Images in which a classifier counts the classes.
 COUNTED = 1_000
-# Rows of the picture of nearest neighbours.
+# Rows of the picture of nearest neighbors.
 SAMPLES = 8
+# The nearest neighbors of precision and recall are three, besides the image itself.
+_FEWEST_REAL = 4
+_log = logging.getLogger("keras_arch")
 
 
-def judge_network(ref: str) -> metrics.FeatureNetwork:
-    """The network that images are judged with.
+class GeneratorEvaluator:
+    """Evaluates the generator of a run after every so many epochs, and keeps the best one.
 
     Args:
-        ref: A classifier of ours, as in `model_uri`, or `"inception"`.
+        task: The task, with its config, preprocessing, classes and `draw_images`.
+    """
+
+    def __init__(self, task: Any) -> None:
+        self.task = task
+        self.config = task.config.generator_evaluation
+
+    def check(self) -> None:
+        """Check that the network is there and gives the metrics, before any training.
+
+        Raises:
+            ConfigError: Naming what is missing.
+        """
+        network, classes = self.config.network, self.task.classes
+        try:
+            features = self.network
+        except (ArgumentError, HubError, RunError) as error:
+            raise ConfigError(
+                f"generator_evaluation.network {network!r} cannot be loaded: {error}; train it "
+                "first, or train without it: --set generator_evaluation=null"
+            ) from None
+        if "classifier_agreement" in self.config.metrics:
+            if classes is None:
+                raise ConfigError(
+                    "generator_evaluation.metrics: classifier_agreement compares images with the "
+                    f"class that was asked for, which {self.task.name} has not; leave it out"
+                )
+            if features.classes != classes:
+                raise ConfigError(
+                    "generator_evaluation.metrics: classifier_agreement needs a classifier of the "
+                    f"generator's {classes} classes, {network} has {features.classes}"
+                )
+        count = self.real.statistics.count
+        if count < _FEWEST_REAL:
+            raise ConfigError(
+                f"generator_evaluation needs at least {_FEWEST_REAL} real images, there are {count}"
+            )
+
+    @functools.cached_property
+    def network(self) -> metrics.FeatureNetwork:
+        """The network in whose features images are compared."""
+        return feature_network(self.config.network)
+
+    @functools.cached_property
+    def real(self) -> metrics.GenerativeMetrics:
+        """The metrics, with the features of the real images."""
+        settings = self.task.config.data
+        wanted = [name for name in self.config.metrics if name != "classifier_agreement"]
+        images = real_images(
+            settings.source,
+            settings.train,
+            self.task.preprocessing,
+            self.config.images,
+            settings.data_dir,
+        )
+        found = metrics.GenerativeMetrics(images, self.network, wanted or ["fid"])
+        _log.info("evaluated with %s", found.description)
+        return found
+
+    def best(self, directory: RunDirectory) -> callbacks.BestModel:
+        """The callback that keeps the best generator of the run."""
+        return callbacks.BestModel(
+            directory.best,
+            lambda trainer: self.measure(trainer.ema_network(trainer.generator)),
+            network=lambda trainer: trainer.ema_network(trainer.generator),
+            monitor=self.config.metrics[0],
+            every=self.config.every,
+        )
+
+    def measure(self, generator: keras.Model) -> dict[str, float]:
+        """The metrics of the config."""
+        # Other latents than those of the grids, the same in every epoch.
+        seed = self.task.config.samples.seed + 1
+        images = self.task.draw_images(generator, self.config.images, seed)
+        found = dict(self.real(images).values)
+        if "classifier_agreement" in self.config.metrics:
+            labels = trainers.class_labels(len(images), self.task.classes)
+            agreement = visualization.classifier_agreement(images, labels, self.network)
+            found["classifier_agreement"] = agreement.fraction
+        return {name: float(found[name]) for name in self.config.metrics}
+
+    def measure_classes(self, generator: keras.Model, directory: RunDirectory) -> dict[str, float]:
+        """Classes among generated images, where the network is a classifier of these classes."""
+        settings, classes = self.task.config.data, self.task.classes
+        names = data.describe(settings.source, data_dir=settings.data_dir).classes
+        if names is None or len(names) != self.network.classes:
+            return {}
+        images = self.task.draw_images(generator, COUNTED, self.task.config.samples.seed + 2)
+        coverage = visualization.mode_coverage(
+            images, self.network, class_names=names, path=directory.modes
+        )
+        found = {"modes_covered": float(coverage.seen)}
+        if classes is not None:
+            labels = trainers.class_labels(len(images), classes)
+            agreement = visualization.classifier_agreement(
+                images, labels, self.network, class_names=names, path=directory.confusion
+            )
+            found["classifier_agreement"] = float(agreement.fraction)
+        return found
+
+
+def feature_network(ref: str) -> metrics.FeatureNetwork:
+    """The network in whose features images are compared.
+
+    Args:
+        ref: A classifier of ours, as in `training.references.model_uri`, or `"inception"`.
 
     Raises:
         ConfigError: If it is no classifier.
     """
     if ref == "inception":
         return metrics.inception()
-    opened = open_model(ref)
-    if opened.card is None or opened.card.task != "image-classification":
-        raise ConfigError(f"judge {ref} is no classifier; give one, or inception")
-    return metrics.classifier(opened.model, opened.card.preprocessing, opened.card.name)
+    loaded = load_model(ref)
+    if loaded.card.task != "image-classification":
+        raise ConfigError(f"{ref} is no classifier; give one, or inception")
+    return metrics.classifier(loaded.model, loaded.card.preprocessing, loaded.card.name)
 
 
 def real_images(
     source: str, split: str, preprocessing: Preprocessing, count: int, data_dir: str | None = None
 ) -> np.ndarray:
-    """The first images of a data set as `uint8`, brought to the size that a generator makes."""
+    """The first images of a data set as `uint8`, in the size of the generated ones."""
     images = data.load(source, split, data_dir=data_dir)
     if isinstance(images, data.Unpaired):
         raise DataError(f"generated images are compared with one kind of image, {source} has two")
@@ -59,20 +171,30 @@ def draw(
     classes: int | None = None,
     labels: Any = None,
 ) -> np.ndarray:
-    """Generated pixels; a conditional generator draws its classes in turn, or those given."""
+    """Generated pixels; a conditional generator takes its classes in turn, or `labels`."""
     if classes is not None:
         labels = trainers.class_labels(count, classes, labels)
     elif labels is not None:
         raise ArgumentError("this generator takes no labels")
-    made = trainers.sample(generator, count, seed, latent, labels=labels)
-    return preprocessing.to_pixels(made)
+    images = trainers.sample(generator, count, seed, latent, labels=labels)
+    return preprocessing.to_pixels(images)
 
 
-def judge(
+def draw_from(
+    loaded: hub.LoadedModel, count: int, seed: int | None, labels: Any = None
+) -> np.ndarray:
+    """Generated pixels of a saved generator."""
+    card = loaded.card
+    classes = len(card.labels) if card.labels else None
+    latent = card.latent["distribution"]
+    return draw(loaded.model, card.preprocessing, count, seed, latent, classes, labels)
+
+
+def evaluate_generator(
     ref: str | Path,
     network: str,
     *,
-    figures: Sequence[str] = ("fid", "kid"),
+    names: Sequence[str] = ("fid", "kid"),
     images: int = 10_000,
     source: str | None = None,
     split: str | None = None,
@@ -80,66 +202,49 @@ def judge(
     seed: int = 0,
     out: str | Path | None = None,
 ) -> metrics.Evaluation:
-    """Figures of a generator's images against real ones.
-
-    Args:
-        ref: A generator, as in `model_uri`.
-        network: As in `judge_network`.
-        figures: Some of `metrics.FIGURES`; `parzen` needs no network's features but pixels, and
-            follows the first GAN paper (10,000 images).
-        images: How many are generated, and at most how many real ones they are compared with.
-        source: Of the real images. Default: what the model was trained on.
-        split: Default: the split it was trained on.
-        data_dir: As in `data.load`.
-        seed: Of the latents.
-        out: Folder for `figures.json`, or `None`.
-
-    Returns:
-        The figures and the description of what they were taken with.
-
-    Raises:
-        ArgumentError: If the model is no generator, a figure is unknown, or the model says not
-            what it was trained on, and `source` neither.
-        ConfigError: If `network` is no classifier.
-    """
-    opened = opened_with_card(ref)
-    card = _generator_card(opened, ref)
-    settings = trained_on(ref, card)
-    source = source or settings.get("source")
-    if source is None:
-        raise ArgumentError(f"{ref} does not say what it was trained on; give a data source")
+    """Metrics of a saved generator; arguments are those of `keras_arch.evaluate_generator`."""
+    loaded = _load_generator(ref)
+    card = loaded.card
+    settings = training_data(ref, card)
+    source = source_of(card, settings, source)
     split = split or settings.get("train", "train")
     data_dir = data_dir or settings.get("data_dir")
-    if unknown := [name for name in figures if name not in (*metrics.FIGURES, "parzen")]:
+    if unknown := [name for name in names if name not in (*metrics.GENERATIVE_METRICS, "parzen")]:
         raise ArgumentError(
-            f"figures are {', '.join(metrics.FIGURES)} and parzen, got {unknown[0]!r}"
+            f"metrics are {', '.join(metrics.GENERATIVE_METRICS)} and parzen, got {unknown[0]!r}"
         )
-    values, said = {}, []
-    others = [name for name in figures if name != "parzen"]
-    judged = None
+    values: dict[str, float] = {}
+    descriptions = []
+    others = [name for name in names if name != "parzen"]
+    compare = None
     if others:
-        # Before the images, which take longest: what is wrong with either shows at once.
-        looking = judge_network(network)
+        # Before the images, which take longest: a mistake in either shows at once.
+        features = feature_network(network)
         real = real_images(source, split, card.preprocessing, images, data_dir)
-        judged = metrics.GenerativeMetrics(real, looking, others)
-    made = _images_of(opened, images, seed)
-    if judged is not None:
-        found = judged(made)
+        compare = metrics.GenerativeMetrics(real, features, others)
+    generated = draw_from(loaded, images, seed)
+    if compare is not None:
+        found = compare(generated)
         values |= found.values
-        said.append(found.description)
-    if "parzen" in figures:
-        held = real_images(source, "train[-1000:]", card.preprocessing, 1_000, data_dir)
+        descriptions.append(found.description)
+    if "parzen" in names:
+        held_out = real_images(source, "train[-1000:]", card.preprocessing, 1_000, data_dir)
         test = real_images(
             source, settings.get("test", "test"), card.preprocessing, 10_000, data_dir
         )
-        parts = [(part / np.float32(255)).reshape(len(part), -1) for part in (made, held, test)]
+        parts = [
+            (part / np.float32(255)).reshape(len(part), -1) for part in (generated, held_out, test)
+        ]
         estimate = metrics.parzen_log_likelihood(*parts)
         values |= {"parzen": estimate.mean, "parzen_error": estimate.standard_error}
-        said.append(f"Parzen windows of sigma {estimate.sigma:.4g} around {len(made)} images")
-    result = metrics.Evaluation(values, "; ".join(said))
+        descriptions.append(
+            f"Parzen windows of sigma {estimate.sigma:.4g} around {len(generated)} images"
+        )
+    result = metrics.Evaluation(values, "; ".join(descriptions))
     if out is not None:
-        content = {"figures": result.values, "taken_with": result.description}
-        files.atomic_write(Path(out) / "figures.json", json.dumps(content, indent=1) + "\n")
+        content = {"metrics": result.values, "description": result.description}
+        path = Path(out) / "generator_evaluation.json"
+        files.atomic_write(path, json.dumps(content, indent=1) + "\n")
     return result
 
 
@@ -152,100 +257,58 @@ def diagnose(
     data_dir: str | None = None,
     seed: int = 0,
 ) -> list[Path]:
-    """Pictures that tell a generator's illnesses.
-
-    `latent_walk.png`: smooth changes speak against memorised images. `vector_arithmetic.png`:
-    sums of latents. `nearest_neighbours.png`: samples beside the training images nearest to them.
-    With a classifier `modes.png` (how many of its classes it sees in 1,000 samples), and for a
-    conditional generator `classifier_agreement.png` (which digits are read for which were asked for).
-
-    Args:
-        ref: A generator, as in `model_uri`.
-        out: Folder of the pictures.
-        network: A classifier, as in `judge_network`, or `None`.
-        source: Of the training images. Default: what the model was trained on; without any there
-            is no picture of neighbours.
-        data_dir: As in `data.load`.
-        seed: Of the latents.
-
-    Returns:
-        The pictures.
-
-    Raises:
-        ArgumentError: If the model is no generator.
-    """
-    opened = opened_with_card(ref)
-    card = _generator_card(opened, ref)
-    out = Path(out)
+    """Diagnostic pictures of a saved generator; arguments are those of `keras_arch.diagnose`."""
+    loaded = _load_generator(ref)
+    card, out = loaded.card, Path(out)
     classes = len(card.labels) if card.labels else None
-    latent = card.latent["distribution"]
-    label = 0 if classes else None
-    value_range = pixel_range(card.preprocessing)
-    walk = visualization.latent_walk(
-        opened.model,
-        card.latent["size"],
-        latent=latent,
-        label=label,
-        seed=seed,
-        value_range=value_range,
-        path=out / "latent_walk.png",
-    )
-    ends = walk.latents.reshape(-1, 10, card.latent["size"])[:, 0]
-    visualization.vector_arithmetic(
-        opened.model,
-        *(ends[i : i + 2] for i in (0, 2, 4)),
-        label=label,
-        value_range=value_range,
-        path=out / "vector_arithmetic.png",
-    )
+    size, latent = card.latent["size"], card.latent["distribution"]
+    common = {"label": 0 if classes else None, "value_range": pixel_range(card.preprocessing)}
     written = [out / "latent_walk.png", out / "vector_arithmetic.png"]
-    settings = trained_on(ref, card)
+    walk = visualization.latent_walk(
+        loaded.model, size, latent=latent, seed=seed, path=written[0], **common
+    )
+    ends = walk.latents.reshape(-1, 10, size)[:, 0]
+    visualization.vector_arithmetic(
+        loaded.model, *(ends[i : i + 2] for i in (0, 2, 4)), path=written[1], **common
+    )
+    settings = training_data(ref, card)
     source = source or settings.get("source")
     if source:
         split = settings.get("train", "train")
         data_dir = data_dir or settings.get("data_dir")
         training = real_images(source, split, card.preprocessing, 60_000, data_dir)
-        samples = _images_of(opened, SAMPLES, seed)
-        path = out / "nearest_neighbours.png"
-        visualization.nearest_neighbours(samples, training, path=path)
-        written.append(path)
+        written.append(out / "nearest_neighbors.png")
+        visualization.nearest_neighbors(
+            draw_from(loaded, SAMPLES, seed), training, path=written[-1]
+        )
     if network:
-        judge = judge_network(network)
-        images = _images_of(opened, COUNTED, seed + 1)
-        path = out / "modes.png"
-        visualization.mode_coverage(images, judge, class_names=card.labels, path=path)
-        written.append(path)
+        features = feature_network(network)
+        images = draw_from(loaded, COUNTED, seed + 1)
+        written.append(out / "modes.png")
+        visualization.mode_coverage(images, features, class_names=card.labels, path=written[-1])
         if classes:
             labels = trainers.class_labels(COUNTED, classes)
-            path = out / "classifier_agreement.png"
+            written.append(out / "classifier_agreement.png")
             visualization.classifier_agreement(
-                images, labels, judge, class_names=card.labels, path=path
+                images, labels, features, class_names=card.labels, path=written[-1]
             )
-            written.append(path)
     return written
 
 
-def sample_sheet(
-    opened: "hub.LoadedModel", count: int, seed: int | None, labels: Any
+def sample_grid(
+    loaded: hub.LoadedModel, count: int, seed: int | None, labels: Any = None
 ) -> np.ndarray:
-    """A grid of images from an opened generator; a conditional one has its classes as columns."""
-    classes = len(opened.card.labels) if opened.card.labels else None
-    images = _images_of(opened, count, seed, labels)
-    columns = classes if classes and labels is None else None
+    """A grid of generated images; a conditional generator has its classes as columns."""
+    columns = len(loaded.card.labels) if loaded.card.labels and labels is None else None
+    images = draw_from(loaded, count, seed, labels)
     return visualization.grid(images, columns=columns, enlarge=True)
 
 
-def _images_of(
-    opened: "hub.LoadedModel", count: int, seed: int | None, labels: Any = None
-) -> np.ndarray:
-    card = opened.card
-    classes = len(card.labels) if card.labels else None
-    return draw(
-        opened.model, card.preprocessing, count, seed, card.latent["distribution"], classes, labels
-    )
-
-
-def _generator_card(opened: "hub.LoadedModel", ref: Any) -> "hub.Card":
-    if opened.card.latent is None:
-        raise ArgumentError(f"{ref} is {opened.card.architecture}, which generates no images")
-    return opened.card
+def _load_generator(ref: str | Path) -> hub.LoadedModel:
+    loaded = load_model(ref)
+    if loaded.card.latent is None:
+        raise ArgumentError(
+            f"{ref} is {loaded.card.architecture}, a model of the task {loaded.card.task}; this is "
+            "for generators"
+        )
+    return loaded

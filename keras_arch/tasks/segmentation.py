@@ -1,56 +1,91 @@
-"""Training of networks that classify every pixel, by plain `model.fit`."""
+"""Image segmentation: a class for each pixel, trained by plain `model.fit`."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
-import numpy as np
-
-from keras_arch import callbacks, config, data, distribute, hub, losses, metrics, visualization
-from keras_arch.errors import ConfigError, DataError
-from keras_arch.losses.pixel import pixel_loss
+from keras_arch import data, hub
+from keras_arch._lazy import lazy_modules
+from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks import segmentation_report
-from keras_arch.tasks.base import Job
-from keras_arch.tiling.networks import network_of
-from keras_arch.training.factories import (
-    build_network,
-    check_shape,
-    check_task,
-    common_of_cards,
-    jit_compile,
-    make_optimizer,
-    published,
-)
-from keras_arch.training.run_directory import RunDirectory
+from keras_arch.tasks.base import Prediction, Task, register_task, source_of, write_metrics
+from keras_arch.tasks.classification import best_of_validation
+from keras_arch.tasks.segmentation_config import SegmentationConfig, SegmentationData
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from keras_arch import callbacks, distribute, export, losses, metrics, visualization
+    from keras_arch.tasks import (
+        segmentation_predictions,
+        segmentation_report,
+        segmentation_signatures,
+    )
+    from keras_arch.tiling import networks as tiling_networks
+    from keras_arch.training import factories
+    from keras_arch.training.run_directory import RunDirectory
+else:
+    keras, np, callbacks, distribute, losses, metrics, visualization = lazy_modules(
+        "keras",
+        "numpy",
+        "keras_arch.callbacks",
+        "keras_arch.distribute",
+        "keras_arch.losses",
+        "keras_arch.metrics",
+        "keras_arch.visualization",
+    )
+    (
+        factories,
+        segmentation_predictions,
+        segmentation_report,
+        segmentation_signatures,
+        tiling_networks,
+    ) = lazy_modules(
+        "keras_arch.training.factories",
+        "keras_arch.tasks.segmentation_predictions",
+        "keras_arch.tasks.segmentation_report",
+        "keras_arch.tasks.segmentation_signatures",
+        "keras_arch.tiling.networks",
+    )
 
 _MONITOR, _TIES = "val_mean_iu", "val_loss"
 _ORDERS = {"bilinear": 1, "bicubic": 3}
 
 
-class Segmentation(Job):
-    """A segmentation network, trained on its logits."""
+@register_task("image-segmentation")
+class Segmentation(Task):
+    """Task of segmentation networks, trained on their logits."""
 
-    def __init__(self, checked: config.SegmentationConfig, preprocessing: Preprocessing) -> None:
-        self.config = checked
-        self.preprocessing = preprocessing
-        self.images_per_step = checked.recipe.batch_size
-        settings = checked.data
-        self.source = data.describe(settings.address, data_dir=settings.data_dir)
+    Config = SegmentationConfig
+    pipeline_tag = "image-segmentation"
+    needs = ("labels",)
+    has_colors = True
+
+    def __init__(self, config: Any, preprocessing: Preprocessing, replicas: int = 1) -> None:
+        super().__init__(config, preprocessing, replicas)
+        self.source = data.describe(config.data.uri, data_dir=config.data.data_dir)
         self._validation: Any = None
         self._output: tuple[int, int] | None = None
         self._final: Any = None
 
+    @classmethod
+    def schedule_length(cls, config: Any, examples: int) -> tuple[int, int]:
+        """An epoch takes several crops of each image."""
+        return super().schedule_length(config, examples * config.data.crops_per_image)
+
     def check(self) -> None:
-        """The data has masks with as many classes as the model, and sizes fit."""
-        check_task(self.config.model, "model", "image-segmentation")
+        """Check masks, classes and sizes."""
+        factories.check_architecture(self.config.model, "model", "image-segmentation")
         if self.source.kind != "masks":
             raise DataError(
                 f"segmentation learns from images with masks (masks:PATH, cells), data source "
                 f"{self.source.name} has none"
             )
-        network = self.logits()
-        check_shape(network, self.preprocessing, "the model's input", network.input_shape)
+        network = self.build_logits()
+        factories.check_shape(self.preprocessing, "the model's input", network.input_shape)
         classes = network.output_shape[-1]
         if classes != len(self.source.classes):
             raise ConfigError(
@@ -62,16 +97,16 @@ class Segmentation(Job):
                 f"preprocessing.crop {self.preprocessing.crop} loses pixels, which a segmentation "
                 "must give back; leave it out"
             )
-        isbi = [name for name in self.config.figures if name in segmentation_report.ISBI]
+        isbi = [name for name in self.config.metrics if name in segmentation_report.ISBI]
         if isbi and classes != 2:
-            raise ConfigError(f"figures: {isbi[0]} is of two classes, the data has {classes}")
+            raise ConfigError(f"metrics: {isbi[0]} is for two classes, the data has {classes}")
         unknown = set(self.config.data.colors) - set(self.source.classes)
         if unknown:
             raise ConfigError(
                 f"data.colors names {sorted(unknown)[0]!r}; the classes are "
                 f"{', '.join(self.source.classes)}"
             )
-        tiled, size = network_of(network), self.preprocessing.size
+        tiled, size = tiling_networks.network_of(network), self.preprocessing.size
         if not tiled.fits(size):
             raise ConfigError(
                 f"preprocessing.size: {self.config.model.name} does not take {size[0]}x{size[1]} "
@@ -79,51 +114,55 @@ class Segmentation(Job):
                 "names those near it"
             )
         self._output = tiled.output_of(size, self.preprocessing.channels)[:2]
-        if self.config.data.cut == "whole" and self._output != self.preprocessing.size:
+        if self.config.data.crop_mode == "whole" and self._output != self.preprocessing.size:
             raise ConfigError(
-                f"data.cut whole is for a network that gives all pixels; {self.config.model.name} "
-                f"gives {self._output} of {self.preprocessing.size}: cut tiles"
+                f"data.crop_mode whole is for a network that gives all pixels; "
+                f"{self.config.model.name} gives {self._output} of {self.preprocessing.size}: use "
+                "tiles"
             )
-        self.validation()
-        next(segmentation_report.examples(self._load(self.config.data.test), 1))
+        self.validation_batches()
+        next(segmentation_report.examples(self.load(self.config.data.test), 1))
 
-    def logits(self, replicas: int = 1) -> keras.Model:
+    def build_logits(self, replicas: int = 1) -> keras.Model:
         """The network without its softmax."""
-        return build_network(
+        return factories.build_network(
             self.config.model, replicas, self.config.recipe.synchronized, classifier_activation=None
         )
 
-    def build(self, replicas: int) -> keras.Model:
+    def build(self) -> keras.Model:
         """The compiled network, with all variables that a step reads or writes."""
         recipe = self.config.recipe
-        network = self.logits(replicas)
+        network = self.build_logits(self.replicas)
         losses.add_weight_decay(network, recipe.weight_decay, recipe.weight_decay_on)
         arguments = {} if recipe.normalize else {"normalize": False}
         classes = network.output_shape[-1]
+        loss = losses.pixel_loss(recipe.loss, total=distribute.sum_over_replicas, **arguments)
         network.compile(
-            optimizer=make_optimizer(recipe.optimizer),
-            loss=pixel_loss(recipe.loss, total=distribute.sum_over_replicas, **arguments),
+            optimizer=factories.make_optimizer(recipe.optimizer),
+            loss=loss,
             metrics=[metrics.PixelAccuracy(classes), metrics.MeanIU(classes)],
-            jit_compile=jit_compile(recipe, network),
+            jit_compile=factories.jit_compile(recipe, network),
             steps_per_execution=recipe.steps_per_execution,
         )
         network.optimizer.build(network.trainable_variables)
-        blank = np.zeros((replicas, *self.preprocessing.input_shape), np.float32)
-        network.test_on_batch(blank, np.zeros((replicas, *self._output), np.uint8))
-        network.reset_metrics()
+        factories.make_metric_variables(
+            network,
+            np.zeros((self.replicas, *self.preprocessing.input_shape), np.float32),
+            np.zeros((self.replicas, *self._output), np.uint8),
+        )
         return network
 
-    def batches(self, images: Any, epoch: int, step: int) -> data.Batches:
+    def train_batches(self, dataset: Any, epoch: int, step: int) -> data.Batches:
         """Tiles or whole images with masks and weights, from a step of an epoch on."""
         settings, recipe = self.config.data, self.config.recipe
         weights = recipe.weights
         return data.segmentation_train_batches(
-            images,
+            dataset,
             self.preprocessing,
             recipe.batch_size,
             seed=recipe.seed,
             output=self._output,
-            cut=settings.cut,
+            crop_mode=settings.crop_mode,
             augment=settings.augment,
             weights=data.WeightMap(**weights.model_dump()) if weights else None,
             classes=len(self.source.classes),
@@ -134,7 +173,7 @@ class Segmentation(Job):
         )
 
     def callbacks(self, directory: RunDirectory) -> list[keras.callbacks.Callback]:
-        """Test images with their truths and predictions; what keeps the best weights."""
+        """Test images with their truths and predictions; the best weights."""
         samples = callbacks.SampleGrid(
             directory.samples,
             self._sheet,
@@ -142,97 +181,215 @@ class Segmentation(Job):
             columns=4,
             tensorboard=directory.logs / "samples",
         )
-        best = [self._best(directory)] if self.config.recipe.keep == "best" else []
-        return [*best, samples]
+        best = self.config.recipe.checkpoint == "best"
+        return [*([best_of_validation(directory, _MONITOR, _TIES)] if best else []), samples]
 
-    def validation(self) -> Any:
+    def validation_batches(self) -> Any:
         """Tiles that cover `data.validation`, else the test split."""
         if self._validation is None:
             settings = self.config.data
             self._validation = data.segmentation_eval_batches(
-                self._load(settings.validation or settings.test),
+                self.load(settings.validation or settings.test),
                 self.preprocessing,
                 self.config.recipe.batch_size,
                 output=self._output,
-                cut=settings.cut,
+                crop_mode=settings.crop_mode,
                 replicas=self.replicas,
             )
         return self._validation
 
     def measure(self, model: keras.Model, directory: RunDirectory) -> dict[str, float]:
-        """The figures of whole test images at their own resolution; the pictures of the report."""
-        kept, network = None, model
-        if self.config.recipe.keep == "best":
-            kept = self._best(directory).best()
-        if kept is not None:
-            network = self.logits()
-            kept.load(network)
-        self._final = published(self.config.model, network)
-        measured = segmentation_report.measure_segmentation(
+        """Metrics of whole test images at their own resolution; the pictures of the report."""
+        best, network = None, model
+        if self.config.recipe.checkpoint == "best":
+            best = best_of_validation(directory, _MONITOR, _TIES).best()
+        if best is not None:
+            network = self.build_logits()
+            best.load(network)
+        self._final = factories.export_copy(self.config.model, network)
+        report = segmentation_report.measure(
             self._final,
-            self._load(self.config.data.test),
+            self.load(self.config.data.test),
             self.preprocessing,
-            self.config.data.cut,
+            self.config.data.crop_mode,
             len(self.source.classes),
-            self.config.figures,
+            self.config.metrics,
             self.config.samples.count,
         )
-        segmentation_report.write_report(
-            measured, self.source.classes, self._colors(), directory.path
-        )
-        return measured.figures | ({"best_epoch": float(kept.epoch)} if kept else {})
+        report.write(self.source.classes, self._colors(), directory.path)
+        return report.metrics | ({"best_epoch": float(best.epoch)} if best else {})
 
-    def publish(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
+    def export_copy(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
         """The network with its softmax."""
         return self._final, {}
 
     def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
-        """What the weights are."""
+        """The card of the network."""
         return hub.Card(
             name=self.config.name,
-            architecture=self.config.model.name,
             arguments=self.config.model.arguments,
-            task="image-segmentation",
-            preprocessing=self.preprocessing,
+            task=self.model_task,
             labels=list(self.source.classes),
             colors=self._colors(),
             metrics=metrics,
-            **common_of_cards(self.config, self.config.model),
+            **factories.card_fields(self.config, self.config.model),
         )
 
-    def picture(self, directory: RunDirectory) -> Path | None:
+    def pictures(self, directory: RunDirectory) -> list[Path]:
         """Test images with their truths and predictions."""
-        return directory.path / "visualization.png"
+        return [directory.path / "overlays.png"]
 
     def _colors(self) -> list[tuple[int, ...]]:
-        """Of each class: the config's, else the source's, else those of PASCAL VOC."""
+        """The color of each class: the config's, else the source's, else PASCAL VOC's."""
         usual = self.source.colors or visualization.class_colors(len(self.source.classes))
         given = {
-            name: tuple(bytes.fromhex(colour[1:]))
-            for name, colour in self.config.data.colors.items()
+            name: tuple(bytes.fromhex(color[1:]))
+            for name, color in self.config.data.colors.items()
         }
         return [
-            given.get(name, tuple(colour))
-            for name, colour in zip(self.source.classes, usual, strict=True)
+            given.get(name, tuple(color))
+            for name, color in zip(self.source.classes, usual, strict=True)
         ]
-
-    def _load(self, split: str) -> Any:
-        settings = self.config.data
-        return data.load(settings.address, split, data_dir=settings.data_dir)
 
     def _sheet(self, model: keras.Model) -> np.ndarray:
         shown = []
         settings = self.config.data
         for image, mask in segmentation_report.examples(
-            self._load(settings.test), self.config.samples.count
+            self.load(settings.test), self.config.samples.count
         ):
-            found = segmentation_report.probabilities_of(
-                model, image, self.preprocessing, settings.cut
+            found = segmentation_predictions.predict_probabilities(
+                model, image, self.preprocessing, settings.crop_mode
             )
             shown.append((image, mask, found.argmax(axis=-1).astype(np.uint8)))
         return segmentation_report.panels(shown, self._colors())
 
-    def _best(self, directory: RunDirectory) -> "callbacks.BestModel":
-        return callbacks.BestModel(
-            directory.best, None, lambda model: model, monitor=_MONITOR, mode="max", ties=_TIES
+    # Saved models.
+
+    @classmethod
+    def check_card(cls, card: hub.Card) -> None:
+        """Check that the classes have colors in 0 to 255, each or none."""
+        super().check_card(card)
+        if card.colors is None:
+            return
+        if len(card.colors) != len(card.labels) or any(
+            len(color) != 3 or any(type(part) is not int or not 0 <= part <= 255 for part in color)
+            for color in card.colors
+        ):
+            raise ArgumentError(
+                f"a card's colors must be red, green and blue in 0 to 255 for each of "
+                f"{len(card.labels)} classes, got {card.colors!r}"
+            )
+
+    @classmethod
+    def evaluate(
+        cls,
+        loaded: hub.LoadedModel,
+        settings: Mapping[str, Any],
+        *,
+        source: str | None = None,
+        split: str | None = None,
+        data_dir: str | None = None,
+        out: Path | None = None,
+    ) -> dict[str, float]:
+        """Metrics of pixels and boundaries of whole images; writes the report into `out`."""
+        card = loaded.card
+        source = _with_classes(source_of(card, settings, source), settings)
+        data_dir = data_dir or settings.get("data_dir")
+        described = data.describe(source, data_dir=data_dir)
+        if described.kind != "masks" or len(described.classes) != len(card.labels):
+            found = "no masks"
+            if described.kind == "masks":
+                found = f"masks of {len(described.classes)} classes"
+            raise DataError(f"{source} has {found}, the model has {len(card.labels)} classes")
+        dataset = data.load(source, split or settings.get("test", "test"), data_dir=data_dir)
+        usual = ("boundary_f_score", *card.metrics)
+        report = segmentation_report.measure(
+            loaded.model,
+            dataset,
+            card.preprocessing,
+            crop_mode_of(card),
+            len(card.labels),
+            [name for name in segmentation_report.METRICS if name in usual],
         )
+        if out is not None:
+            report.write(card.labels, colors_of(card), out)
+        write_metrics(report.metrics, out)
+        return report.metrics
+
+    @classmethod
+    def predict(
+        cls,
+        loaded: hub.LoadedModel,
+        images: Sequence[Path],
+        *,
+        out: Path | None = None,
+        overlay: bool = False,
+    ) -> Sequence[Prediction]:
+        """Masks of image files, `NAME_mask.png`.
+
+        Args:
+            loaded: The segmentation network.
+            images: Image files.
+            out: Folder of the masks. Default: beside each image.
+            overlay: Whether to draw the classes over each image too: `NAME_overlay.png`.
+        """
+        return segmentation_predictions.predict(
+            loaded, images, out, overlay, colors_of(loaded.card), crop_mode_of(loaded.card)
+        )
+
+    @classmethod
+    def in_tiles(cls, card: hub.Card) -> bool:
+        """Whether the network sees tiles of larger images."""
+        return crop_mode_of(card) == "tiles"
+
+    @classmethod
+    def check_export(cls, model: keras.Model, spec: export.ExportSpec) -> None:
+        """Check the shapes of input and output, and that each class has a label."""
+        spec.check_input(model)
+        outputs = tuple(model.output_shape[1:])
+        if len(outputs) != 3 or outputs[-1] < 2:
+            raise ArgumentError(
+                f"model {model.name!r} has outputs of shape {outputs}; those of a segmentation "
+                "network are maps of two or more classes"
+            )
+        spec.check_labels(model, outputs[-1])
+
+    @classmethod
+    def signatures(cls, model: keras.Model, spec: export.ExportSpec) -> export.Servable:
+        """Pixels or encoded images to the classes of their pixels."""
+        return segmentation_signatures.signatures(model, spec)
+
+    @classmethod
+    def readme_example(cls, card: hub.Card) -> list[str]:
+        """Class numbers of the pixels of a batch of images."""
+        return [
+            *super().readme_example(card),
+            "classes = keras.ops.argmax(outputs, -1)  # numbers of loaded.card.labels",
+        ]
+
+    @classmethod
+    def readme_sections(cls, card: hub.Card) -> list[str]:
+        """A table of the classes and their colors."""
+        colors = card.colors or [None] * len(card.labels)
+        rows = [
+            f"| {number} | {label} | {'#{:02x}{:02x}{:02x}'.format(*color) if color else ''} |"
+            for number, (label, color) in enumerate(zip(card.labels, colors, strict=True))
+        ]
+        return ["| Class | Name | Color |\n|---|---|---|\n" + "\n".join(rows)]
+
+
+def colors_of(card: hub.Card) -> list[Sequence[int]]:
+    """The colors of a card's classes."""
+    return list(card.colors or visualization.class_colors(len(card.labels)))
+
+
+def crop_mode_of(card: hub.Card) -> str:
+    """The crop mode that a network was trained with."""
+    return card.recipe.get("data", {}).get("crop_mode", "tiles")
+
+
+def _with_classes(source: str, settings: Mapping[str, Any]) -> str:
+    """A source with the values of the classes in the training masks, where it needs them."""
+    plain = source.startswith("masks:") and not source.startswith("masks:tfds:")
+    classes = settings.get("classes", {}) if plain and "classes=" not in source else {}
+    return SegmentationData(source=source, classes=classes).uri

@@ -1,4 +1,4 @@
-"""Optimizers, networks and cards of a config, and the checks that its parts fit."""
+"""Factories: optimizers, networks and card fields from the sections of a config."""
 
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,16 @@ from keras_arch.trainers.engines.tensorflow import compiles_faster
 
 EVALUATION_BATCH = 256
 
+_OPTIMIZERS = {
+    "sgd": keras.optimizers.SGD,
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "rmsprop": keras.optimizers.RMSprop,
+}
+
 
 def make_optimizer(settings: config.Optimizer) -> keras.optimizers.Optimizer:
-    """A Keras optimizer with its schedule from a config's section.
+    """A Keras optimizer with its schedules, from a section of a config.
 
     Example:
         >>> make_optimizer(config.Adam(name="adam", learning_rate=2e-4, beta_1=0.5)).beta_1
@@ -25,34 +32,28 @@ def make_optimizer(settings: config.Optimizer) -> keras.optimizers.Optimizer:
         exclude={"name", "learning_rate", "average", "weight_decay", "weight_decay_on"}
     )
     if settings.average is not None:
-        # Kept beside the weights and never written over them.
+        # The average is a copy beside the weights and never overwrites them.
         arguments |= {"use_ema": True, "ema_momentum": settings.average}
-    classes = {
-        "sgd": keras.optimizers.SGD,
-        "adam": keras.optimizers.Adam,
-        "adamw": keras.optimizers.AdamW,
-        "rmsprop": keras.optimizers.RMSprop,
-    }
-    chosen = classes[settings.name]
-    if isinstance(getattr(settings, "momentum", None), config.Ramp):
+    chosen = _OPTIMIZERS[settings.name]
+    if isinstance(getattr(settings, "momentum", None), config.LinearRamp):
         ramp = settings.momentum
         chosen = optimizers.ScheduledSGD
         arguments["momentum"] = optimizers.LinearRamp(ramp.start, ramp.end, ramp.steps)
     decay = getattr(settings, "weight_decay", 0.0)
     if decay or settings.name == "adamw":
-        # Keras refuses an AdamW without, and has others count zero as a decay.
+        # Keras refuses an AdamW without, and the others count zero as a decay.
         arguments["weight_decay"] = decay
-    made = chosen(learning_rate=_learning_rate(settings.learning_rate), **arguments)
+    optimizer = chosen(learning_rate=_learning_rate(settings.learning_rate), **arguments)
     kernels_only = decay and settings.weight_decay_on == "kernels"
-    return optimizers.decay_kernels_only(made) if kernels_only else made
+    return optimizers.decay_kernels_only(optimizer) if kernels_only else optimizer
 
 
 def _learning_rate(rate: Any) -> Any:
-    if isinstance(rate, config.Schedule):
+    if isinstance(rate, config.PiecewiseConstant):
         return keras.optimizers.schedules.PiecewiseConstantDecay(rate.boundaries, rate.values)
-    if isinstance(rate, config.Decay):
+    if isinstance(rate, config.FlooredDecay):
         return optimizers.FlooredDecay(rate.initial, rate.factor, rate.floor)
-    if isinstance(rate, config.LinearDecay):
+    if isinstance(rate, config.ConstantThenLinear):
         return optimizers.ConstantThenLinear(rate.initial, rate.constant_steps, rate.decay_steps)
     if isinstance(rate, config.Cosine):
         return keras.optimizers.schedules.CosineDecay(
@@ -71,24 +72,24 @@ def build_network(
     synchronized: bool | str = "auto",
     **more: Any,
 ) -> keras.Model:
-    """A network of a config; batch norm looks at all replicas where there are several."""
+    """A network of a config; with several replicas its batch norm is synchronized."""
     known = registry.entry(builder.name).arguments
     if "synchronized" in known and "synchronized" not in builder.arguments:
         more["synchronized"] = replicas > 1 if synchronized == "auto" else synchronized
     return models.create(builder.name, **(builder.arguments | more))
 
 
-def published(builder: config.Builder, trained: keras.Model) -> keras.Model:
-    """A trained network as it is shared: single precision, without a trace of the replicas."""
-    network = in_single_precision(builder)
-    # All variables: those of dropout's seeds decide what a network that keeps dropout gives.
+def export_copy(builder: config.Builder, trained: keras.Model) -> keras.Model:
+    """A copy of a trained network to save: in float32, without synchronized batch norm."""
+    network = build_in_float32(builder)
+    # All variables: the seeds of dropout decide the output of a network that keeps dropout.
     for own, other in zip(network.variables, trained.variables, strict=True):
         own.assign(keras.ops.convert_to_tensor(other))
     return network
 
 
-def in_single_precision(builder: config.Builder) -> keras.Model:
-    """A new network whatever the policy of the run."""
+def build_in_float32(builder: config.Builder) -> keras.Model:
+    """A new network in float32, whatever the run's dtype policy is."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
@@ -98,25 +99,44 @@ def in_single_precision(builder: config.Builder) -> keras.Model:
 
 
 def jit_compile(recipe: config.Recipe, model: keras.Model) -> bool:
-    """The recipe's choice, or what is faster on this machine."""
+    """The recipe's choice, or the faster one on this machine."""
     return compiles_faster(model) if recipe.jit_compile == "auto" else recipe.jit_compile
 
 
-def check_task(builder: config.Builder, key: str, *tasks: str) -> None:
-    """Refuse an architecture that is made for something else.
+def make_metric_variables(model: keras.Model, inputs: np.ndarray, targets: np.ndarray) -> None:
+    """Create the variables of a model's metrics.
+
+    Keras creates them at the first batch; a resumed run restores them before it.
+
+    Args:
+        model: Compiled.
+        inputs: A batch of any values, one example a replica.
+        targets: The targets of the batch.
+    """
+    model.test_on_batch(inputs, targets)
+    model.reset_metrics()
+
+
+def check_architecture(builder: config.Builder, key: str, *tasks: str) -> None:
+    """Refuse an architecture of another task.
 
     Raises:
-        ConfigError: Naming what it is for.
+        ConfigError: Naming its task.
     """
     found = registry.entry(builder.name).task
     if found not in tasks:
         raise ConfigError(
-            f"{key}.name must be an architecture for {tasks[0]}, {builder.name} is {found}"
+            f"{key}.name must be an architecture for {tasks[0]}, {builder.name} is for {found}"
         )
 
 
-def check_shape(network: keras.Model, preprocessing: Preprocessing, what: str, shape: Any) -> None:
-    """Refuse a network that takes or makes images of another shape than the data's.
+def check_shape(preprocessing: Preprocessing, name: str, shape: Any) -> None:
+    """Refuse a network whose images have another shape than those of the preprocessing.
+
+    Args:
+        preprocessing: Of the data.
+        name: What has the shape, for the message: `"the model's input"`.
+        shape: With the batch.
 
     Raises:
         ConfigError: Naming both shapes.
@@ -124,11 +144,11 @@ def check_shape(network: keras.Model, preprocessing: Preprocessing, what: str, s
     wanted = tuple(shape[1:])
     given = preprocessing.input_shape
     if any(want is not None and want != got for want, got in zip(wanted, given, strict=True)):
-        raise ConfigError(f"preprocessing makes images of shape {given}, {what} is {wanted}")
+        raise ConfigError(f"preprocessing makes images of shape {given}, {name} is {wanted}")
 
 
 def pixel_range(preprocessing: Preprocessing) -> tuple[float, float]:
-    """What preprocessing makes of the darkest and the brightest pixel.
+    """The values of the darkest and the brightest pixel after preprocessing.
 
     Example:
         >>> pixel_range(Preprocessing((8, 8), 1, scale=1 / 127.5, mean=1.0))
@@ -139,7 +159,7 @@ def pixel_range(preprocessing: Preprocessing) -> tuple[float, float]:
 
 
 def check_range(network: keras.Model, preprocessing: Preprocessing) -> None:
-    """Refuse a generator whose range is not that of the images it is compared with.
+    """Refuse a generator whose output range is not that of the preprocessed images.
 
     Raises:
         ConfigError: Naming both ranges.
@@ -148,12 +168,12 @@ def check_range(network: keras.Model, preprocessing: Preprocessing) -> None:
     if activation not in trainers.RANGES:
         return
     low, high = pixel_range(preprocessing)
-    made = trainers.RANGES[activation]
-    if not np.allclose((low, high), made, atol=0.05):
+    output = trainers.RANGES[activation]
+    if not np.allclose((low, high), output, atol=0.05):
         raise ConfigError(
             f"preprocessing brings pixels to [{low:.3g}, {high:.3g}]; the generator ends in "
-            f"{activation} and makes [{made[0]:g}, {made[1]:g}]: set preprocessing.scale and mean "
-            "to that range"
+            f"{activation}, whose range is [{output[0]:g}, {output[1]:g}]: set "
+            "preprocessing.scale and mean to that range"
         )
 
 
@@ -163,18 +183,21 @@ def argument(builder: config.Builder, name: str) -> Any:
     return builder.arguments.get(name, known[name].default if name in known else None)
 
 
-def common_of_cards(checked: config.Config, builder: config.Builder) -> dict[str, Any]:
-    """What all cards say; of what is on this machine only the name, not where it lay."""
+def card_fields(checked: config.TaskConfig, builder: config.Builder) -> dict[str, Any]:
+    """The fields that the cards of all tasks have; of local paths only the last part."""
     entry = registry.entry(builder.name)
-    kind, colon, path = checked.data.source.partition(":")
-    source = f"{kind}:{Path(path).name}" if colon else kind
-    recipe = checked.model_dump(mode="json", exclude={"preprocessing", "expected"})
+    scheme, colon, path = checked.data.source.partition(":")
+    source = f"{scheme}:{Path(path).name}" if colon else scheme
+    recipe = checked.model_dump(mode="json", exclude={"preprocessing", "expected", "imports"})
     recipe["data"] = recipe["data"] | {"source": source, "data_dir": None}
-    if recipe.get("judge"):
-        judge = recipe["judge"]["network"]
-        if not judge.startswith("hf://"):
-            recipe["judge"] = recipe["judge"] | {"network": Path(judge).name}
+    if evaluation := recipe.get("generator_evaluation"):
+        network = evaluation["network"]
+        if not network.startswith("hf://"):
+            evaluation = evaluation | {"network": Path(network).name}
+        recipe["generator_evaluation"] = evaluation
     return {
+        "architecture": builder.name,
+        "preprocessing": checked.preprocessing.build(),
         "description": checked.description,
         "license": checked.license,
         "datasets": [source],

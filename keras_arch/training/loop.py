@@ -1,4 +1,4 @@
-"""From a config to a trained model in a run directory."""
+"""Training from a config into a run directory, resumable at any step."""
 
 import contextlib
 import dataclasses
@@ -12,11 +12,10 @@ from typing import Any
 
 import keras
 
-from keras_arch import callbacks, config, data, distribute, files, hub
+from keras_arch import callbacks, config, data, distribute, files, hub, registry
+from keras_arch._tensorflow.memory import keep_freed_memory
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks.base import Job
-from keras_arch.tasks.known import job_for
 from keras_arch.training.run_directory import RunDirectory
 
 
@@ -25,9 +24,9 @@ class Run:
     """A finished run.
 
     Attributes:
-        directory: Where everything is.
-        model: The model directory in the layout of the Hub.
-        metrics: The figures of `metrics.json`.
+        directory: The run directory.
+        model: The model directory in it, in the layout of the Hub.
+        metrics: The content of `metrics.json`.
     """
 
     directory: Path
@@ -36,7 +35,7 @@ class Run:
 
 
 def train(
-    source: "config.Config | str | Path",
+    source: config.TaskConfig | str | Path,
     out: str | Path | None = None,
     *,
     overrides: Sequence[str] = (),
@@ -44,7 +43,7 @@ def train(
     resume: bool = False,
     verbose: int | str = "auto",
 ) -> Run:
-    """Train what a config describes.
+    """Train the model of a config.
 
     Args:
         source: A checked config, the name of a shipped one, or the path of a YAML file.
@@ -83,6 +82,7 @@ def train(
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
     directory = RunDirectory(out or Path("runs") / checked.name)
+    keep_freed_memory()
     with _settings(checked.recipe):
         chosen = distribute.strategy(strategy)
         replicas = chosen.num_replicas_in_sync
@@ -91,28 +91,28 @@ def train(
                 f"recipe.batch_size {checked.recipe.batch_size} is the batch over all replicas "
                 f"and must divide by their number, {replicas}"
             )
-        images = data.load(checked.data.address, checked.data.train, data_dir=checked.data.data_dir)
-        resolved, preprocessing = _resolve(checked, images)
-        job = job_for(resolved, preprocessing)
-        job.replicas = replicas
-        job.check()
+        dataset = data.load(checked.data.uri, checked.data.train, data_dir=checked.data.data_dir)
+        kind = registry.TASKS.get(checked.task)
+        resolved, preprocessing = _resolve(checked, kind, dataset)
+        task = kind(resolved, preprocessing, replicas)
+        task.check()
         with chosen.scope():
-            model = job.build(replicas)
+            model = task.build()
         new = not directory.config.exists()
         directory.start(resolved, resume=resume)
         saved = callbacks.CheckpointManager(directory.checkpoints).newest() if resume else None
         try:
-            _fit(model, job, images, directory, saved, verbose)
+            _fit(model, task, dataset, directory, saved, verbose)
         except (ArgumentError, ConfigError, DataError):
             if new:
                 directory.abandon()
             raise
-        return _finish(model, job, directory)
+        return _finish(model, task, directory)
 
 
 @contextlib.contextmanager
 def _settings(recipe: config.Recipe) -> Iterator[None]:
-    """The process-wide settings of a recipe, put back afterwards where that can be."""
+    """Set the process-wide settings of a recipe, and restore those that can be restored."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(recipe.seed)
@@ -126,14 +126,16 @@ def _settings(recipe: config.Recipe) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _resolve(checked: config.Config, images: Any) -> tuple[config.Config, Preprocessing]:
-    """Put measured values in place of their names."""
-    checked = _in_updates(checked, images)
+def _resolve(
+    checked: config.TaskConfig, kind: Any, dataset: Any
+) -> tuple[config.TaskConfig, Preprocessing]:
+    """A config with measured values in place of their names, and its preprocessing."""
+    checked = _resolve_schedules(checked, kind, dataset)
     settings = checked.preprocessing
     if not isinstance(settings.mean, str):
         return checked, settings.build()
     unmeasured = settings.build(mean=0.0)
-    mean = data.mean_image(images, unmeasured, per_pixel=settings.mean == "per_pixel")
+    mean = data.mean_image(dataset, unmeasured, per_pixel=settings.mean == "per_pixel")
     # Rounded: what a config can hold readably is exactly what is used.
     rounded = mean.round(4).tolist()
     resolved = checked.model_copy(
@@ -142,24 +144,19 @@ def _resolve(checked: config.Config, images: Any) -> tuple[config.Config, Prepro
     return resolved, settings.build(mean=rounded)
 
 
-def _in_updates(checked: config.Config, images: Any) -> config.Config:
-    """Say the lengths of cosine schedules in updates."""
+def _resolve_schedules(checked: config.TaskConfig, kind: Any, dataset: Any) -> config.TaskConfig:
+    """A config whose cosine schedules say their lengths in steps."""
     recipe, changed = checked.recipe, {}
     for name, value in recipe:
         rate = getattr(value, "learning_rate", None)
         if not isinstance(rate, config.Cosine):
             continue
-        domains = [images.image, images.other] if isinstance(images, data.Unpaired) else [images]
+        domains = (
+            [dataset.image, dataset.other] if isinstance(dataset, data.Unpaired) else [dataset]
+        )
         examples = max(int(domain.cardinality()) for domain in domains)
-        examples *= getattr(checked.data, "crops_per_image", 1)
-        per_step = recipe.batch_size * getattr(recipe, "n_critic", 1)
         try:
-            resolved = rate.resolved(
-                # What is smaller than a batch is told when it is read.
-                max(1, examples // per_step),
-                # The schedule of fine-tuning begins where all layers learn.
-                max(1, recipe.epochs - getattr(recipe, "head_epochs", 0)),
-            )
+            resolved = rate.resolved(*kind.schedule_length(checked, examples))
         except ValueError as error:
             raise ConfigError(f"recipe.{name}.learning_rate: {error}") from None
         changed[name] = value.model_copy(update={"learning_rate": resolved})
@@ -168,20 +165,20 @@ def _in_updates(checked: config.Config, images: Any) -> config.Config:
 
 def _fit(
     model: keras.Model,
-    job: Job,
-    images: Any,
+    task: Any,
+    dataset: Any,
     directory: RunDirectory,
     saved: "callbacks.Checkpoint | None",
     verbose: int | str,
 ) -> None:
     """Train to the last epoch, from wherever the run is."""
-    recipe = job.config.recipe
+    recipe = task.config.recipe
     start = saved.position if saved else callbacks.Position()
     checkpoint = callbacks.SaveCheckpoint(
         directory.checkpoints, every=recipe.checkpoint_every, resume=saved
     )
     table = callbacks.LogTable(directory.table, directory.history, lambda: checkpoint.position.rows)
-    if start.epoch >= recipe.epochs or job.should_stop(start.rows):
+    if start.epoch >= recipe.epochs or task.should_stop(start.rows):
         saved.restore(model)
         # A kill right after the last checkpoint leaves them a row short.
         table.on_epoch_end(start.epoch - 1)
@@ -191,34 +188,34 @@ def _fit(
     stop = callbacks.StopOnSignal(checkpoint, where)
     chain = [
         callbacks.StopOnNonFinite(directory.checkpoints),
-        *job.callbacks(directory),
+        *task.callbacks(directory),
         keras.callbacks.TensorBoard(str(directory.logs), write_graph=False),
         checkpoint,
         table,
-        callbacks.StopWhen(lambda: job.should_stop(checkpoint.position.rows)),
+        callbacks.StopEarly(lambda: task.should_stop(checkpoint.position.rows)),
         stop,
     ]
     # An epoch that was begun is finished by a `fit` of its own, shorter than the others, and
     # another phase has one of its own.
-    ends = {epoch for epoch in (*job.phases, recipe.epochs) if start.epoch < epoch}
+    ends = {epoch for epoch in (*task.phases, recipe.epochs) if start.epoch < epoch}
     ends |= {start.epoch + 1} if start.step else set()
     ends = sorted(end for end in ends if end <= recipe.epochs)
     with stop:
         for first, last in itertools.pairwise((start.epoch, *ends)):
-            if job.should_stop(checkpoint.position.rows):
+            if task.should_stop(checkpoint.position.rows):
                 break
             step = start.step if first == start.epoch else 0
-            job.enter(model, first)
-            batches = job.batches(images, first, step)
+            task.set_phase(model, first)
+            batches = task.train_batches(dataset, first, step)
             if step == batches.steps_per_epoch:
-                _end_epoch(model, first, step, job.validation(), chain, verbose)
+                _end_epoch(model, first, step, task.validation_batches(), chain, verbose)
                 continue
             model.fit(
                 batches.dataset,
                 initial_epoch=first,
                 epochs=last,
                 steps_per_epoch=batches.steps_per_epoch - step,
-                validation_data=job.validation(),
+                validation_data=task.validation_batches(),
                 callbacks=chain,
                 verbose=verbose,
                 # The pipeline shuffles; Keras warns unless it is told that it need not.
@@ -234,7 +231,7 @@ def _end_epoch(
     chain: list[keras.callbacks.Callback],
     verbose: int | str,
 ) -> None:
-    """Do what `fit` does after an epoch's last step, where a run was stopped between the two.
+    """The end of an epoch whose steps are all done, as `fit` runs it.
 
     Keras' `fit` cannot run an epoch without steps.
     """
@@ -258,11 +255,12 @@ def _end_epoch(
     called.on_train_end(logs)
 
 
-def _finish(model: keras.Model, job: Job, directory: RunDirectory) -> Run:
+def _finish(model: keras.Model, task: Any, directory: RunDirectory) -> Run:
     """Measure, and write `metrics.json` and the model directory."""
-    metrics = job.measure(model, directory)
-    network, training = job.publish(model)
-    card = job.card(network, metrics)
+    metrics = task.measure(model, directory)
+    network, training = task.export_copy(model)
+    card = task.card(network, metrics)
+    pictures = task.pictures(directory)
     with tempfile.TemporaryDirectory() as scratch:
         for name, (part, part_card) in training.items():
             hub.save(part, Path(scratch) / name, part_card)
@@ -270,7 +268,7 @@ def _finish(model: keras.Model, job: Job, directory: RunDirectory) -> Run:
             network,
             directory.model,
             card,
-            samples=job.picture(directory),
+            samples=pictures[0] if pictures else None,
             training=scratch if training else None,
         )
     files.atomic_write(directory.metrics, json.dumps(metrics, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Where a model is, and opening it."""
+"""References to models: run directories, model directories, configs and repositories."""
 
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,14 @@ from keras_arch.training.run_directory import RunDirectory
 
 
 def model_uri(ref: str | Path) -> str | Path:
-    """Where the model of a reference is, in the terms of `hub.load_with_card`.
+    """The location of the model of a reference, as `hub.load` takes it.
 
     Args:
         ref: A run directory, a model directory, the name of a config (its finished run in
             `runs/NAME`, else its repository), `hf://user/repo[@revision]` or `file://...`.
+
+    Returns:
+        A path or a URI.
 
     Raises:
         RunError: If it is a run that has not finished.
@@ -39,40 +42,50 @@ def model_uri(ref: str | Path) -> str | Path:
     return run.path if run.path.exists() else str(ref)
 
 
-def open_model(ref: str | Path, *, token: str | None = None) -> "hub.LoadedModel":
-    """Open a model with its card; `ref` is as in `model_uri`.
+def run_config(ref: str | Path) -> config.TaskConfig | None:
+    """The config of a finished run, or `None` where the reference is no run on this machine."""
+    if "://" in str(ref):
+        return None
+    for run in (RunDirectory(ref), RunDirectory(Path("runs") / str(ref))):
+        # A model directory may come from a repository, whose files name no modules to import.
+        downloaded = any((run.path / name).exists() for name in ("keras_arch.json", "config.json"))
+        if run.config.exists() and run.model.exists() and not downloaded:
+            return config.load(run.config)
+    return None
 
-    Raises:
-        HubError: If it is not there, cannot be reached or is not what its record says.
-    """
-    return hub.load_with_card(model_uri(ref), token=token)
 
-
-def opened_with_card(
+def load_model(
     ref: str | Path, *, token: str | None = None, training: bool = False
-) -> "hub.LoadedModel":
-    """Open a model that says what its inputs and outputs mean.
+) -> hub.LoadedModel:
+    """Load a model whose card says what its inputs and outputs are.
 
     Args:
         ref: As in `model_uri`.
         token: For a private repository.
-        training: Whether what it was trained with is wanted too.
+        training: Whether to load the networks of `training/` too.
+
+    Returns:
+        The model with its card.
 
     Raises:
-        ArgumentError: If it says nothing.
+        HubError: If it is not there, cannot be reached or is not what its record says.
+        ArgumentError: If it has no card.
     """
-    opened = hub.load_with_card(model_uri(ref), token=token, training=training)
-    if opened.card is None:
+    # A run of a task of another package names the modules that register it.
+    run_config(ref)
+    loaded = hub.load_with_card(model_uri(ref), token=token, training=training)
+    if loaded.card is None:
         raise ArgumentError(
-            f"{ref} was not saved by keras_arch, so nothing says how its pixels are prepared or "
-            "what its outputs mean; open it in Python with hub.load"
+            f"{ref} was not saved by keras_arch, so its preprocessing and the meaning of its "
+            "outputs are unknown; load it in Python with hub.load"
         )
-    return opened
+    return loaded
 
 
-def trained_on(ref: str | Path, card: "hub.Card") -> dict[str, Any]:
-    """What the model was trained on: the run's own config knows the paths, a card does not."""
-    for run in (RunDirectory(ref), RunDirectory(Path("runs") / str(ref))):
-        if "://" not in str(ref) and run.config.exists() and run.model.exists():
-            return config.load(run.config).data.model_dump()
-    return card.recipe.get("data", {})
+def training_data(ref: str | Path, card: hub.Card) -> dict[str, Any]:
+    """The data settings that a model was trained with.
+
+    A run on this machine knows the paths, a card does not.
+    """
+    checked = run_config(ref)
+    return checked.data.model_dump() if checked else card.recipe.get("data", {})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from keras_arch.errors import ArgumentError
 from keras_arch.hub import Card
-from keras_arch.hub.card import readme
+from keras_arch.hub.readme import readme
 from keras_arch.preprocessing import Preprocessing
 
 

@@ -1,4 +1,4 @@
-"""The whole state of a training run in one file, so that it can go on exactly where it was."""
+"""Checkpoint files: the whole state of a training run, from which it resumes exactly."""
 
 import dataclasses
 import io
@@ -21,7 +21,7 @@ _log = logging.getLogger("keras_arch")
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """How far a run has come: `step` batches into `epoch`, counted from 0.
+    """Position of a run: `step` batches into `epoch`, counted from 0.
 
     Attributes:
         epoch: Complete epochs.
@@ -96,7 +96,7 @@ REMEDY = "lower the learning rate, or look for images that are not numbers"
 
 
 class Checkpoint:
-    """A state file that was read and found whole.
+    """A checkpoint file that was read and found whole.
 
     Args:
         path: The file.
@@ -141,11 +141,11 @@ class Checkpoint:
 
 
 class CheckpointManager:
-    """The checkpoints of a run: the newest that is whole counts.
+    """The checkpoints of a run; the newest whole one counts.
 
     Args:
-        directory: Where they are.
-        keep: How many to keep.
+        directory: Their folder.
+        keep: Number of checkpoints on disk.
     """
 
     def __init__(self, directory: Path, keep: int = 2) -> None:
@@ -153,7 +153,7 @@ class CheckpointManager:
         self.keep = keep
 
     def save(self, model: keras.Model, position: Position) -> Path:
-        """Write one and delete those that are too old."""
+        """Write a checkpoint and delete the oldest ones."""
         name = f"epoch-{position.epoch:05d}-step-{position.step:07d}.npz"
         path = save(model, self.directory / name, position)
         for old in self._files()[: -self.keep]:

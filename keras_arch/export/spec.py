@@ -1,0 +1,128 @@
+"""Description of an export: what goes into a SavedModel besides the model."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_arch import registry
+from keras_arch.errors import ArgumentError
+from keras_arch.preprocessing import Preprocessing
+
+
+@dataclasses.dataclass(frozen=True)
+class Servable:
+    """A module with the functions that a server calls.
+
+    Attributes:
+        module: A `tf.Module` that holds the variables and tables of the functions.
+        signatures: Functions by signature name.
+        requests: For each signature, inputs of a warm-up request.
+    """
+
+    module: Any
+    signatures: dict[str, Callable[..., Any]]
+    requests: dict[str, dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSpec:
+    """The arguments of an export, with the checks that tasks share.
+
+    Attributes:
+        preprocessing: Of the images that the model takes, or of those that it generates.
+        labels: A name for each class.
+        latent: Size and distribution of the latent.
+        target_preprocessing: Of the images that a translator generates.
+        tiles: Whether images of another size are refused, and not resized.
+        labels_file: `labels.txt`, one label a line; it becomes an asset.
+    """
+
+    preprocessing: Preprocessing
+    labels: Sequence[str] | None = None
+    latent: Mapping[str, Any] | None = None
+    target_preprocessing: Preprocessing | None = None
+    tiles: bool = False
+    labels_file: Path | None = None
+
+    @property
+    def output_preprocessing(self) -> Preprocessing:
+        """Of the images that the model generates."""
+        return self.target_preprocessing or self.preprocessing
+
+    def check_input(self, model: Any) -> None:
+        """Refuse a model that takes images of another shape.
+
+        Raises:
+            ArgumentError: Naming both shapes.
+        """
+        _check_shape(model, "takes images", model.input_shape, self.preprocessing)
+
+    def check_output(self, model: Any, hint: str = "") -> None:
+        """Refuse a model that generates images of another shape.
+
+        Raises:
+            ArgumentError: Naming both shapes.
+        """
+        _check_shape(model, "makes images", model.output_shape, self.output_preprocessing, hint)
+
+    def check_labels(self, model: Any, classes: int | None) -> None:
+        """Refuse labels that are not one line of text for each class.
+
+        Args:
+            model: Named in messages.
+            classes: Number of classes, where it is known.
+
+        Raises:
+            ArgumentError: Naming the label or both numbers.
+        """
+        labels = self.labels
+        if isinstance(labels, str) or not all(isinstance(label, str) for label in labels or ()):
+            raise ArgumentError(f"labels must be a list of strings, got {labels!r}")
+        if not labels or classes not in (None, len(labels)):
+            raise ArgumentError(
+                f"model {model.name!r} has {classes or 'some'} classes, got {len(labels or ())} "
+                "labels; give one label a class"
+            )
+        for label in labels:
+            if label.splitlines() != [label]:
+                raise ArgumentError(f"a label must be one line of text, got {label!r}")
+
+    def check_latent(self, model: Any) -> None:
+        """Refuse a latent that does not fit the inputs of a generator.
+
+        Raises:
+            ArgumentError: Naming what does not fit.
+        """
+        latent = self.latent or {}
+        if set(latent) != {"size", "distribution"}:
+            raise ArgumentError(
+                f"latent must have the keys size and distribution, got {sorted(latent)}"
+            )
+        if latent["distribution"] not in registry.LATENTS:
+            raise ArgumentError(
+                f"latent distribution must be one of {', '.join(registry.LATENTS)}, "
+                f"got {latent['distribution']!r}"
+            )
+        shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+        if shapes[0] != (latent["size"],):
+            raise ArgumentError(
+                f"model {model.name!r} takes inputs of shape {shapes[0]}, got latent size "
+                f"{latent['size']!r}"
+            )
+        if shapes[1:] not in ([], [()]):
+            raise ArgumentError(
+                f"model {model.name!r} takes [latent, label], its labels have shape {shapes[1]}; "
+                "they are one whole number an image"
+            )
+
+
+def _check_shape(
+    model: Any, does: str, shape: Any, preprocessing: Preprocessing, hint: str = ""
+) -> None:
+    wanted = preprocessing.input_shape
+    own = tuple(shape[1:])
+    if len(own) != 3 or any(a not in (None, b) for a, b in zip(own, wanted, strict=True)):
+        raise ArgumentError(
+            f"model {model.name!r} {does} of shape {own}, its preprocessing is for {wanted}{hint}"
+        )

@@ -1,0 +1,186 @@
+"""The README of a model directory, written from its card."""
+
+import math
+import re
+from pathlib import PurePath
+from typing import Any
+
+from keras_arch import registry
+from keras_arch.hub.card import Card
+from keras_arch.preprocessing import Preprocessing
+
+_HUB_DATASET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
+
+
+def readme(card: Card, *, samples: bool = False) -> str:
+    """The README of a model directory: metadata for the Hub, then text for people.
+
+    Args:
+        card: The model's card.
+        samples: Whether `samples.png` is beside it.
+
+    Returns:
+        Markdown with a YAML head. The code in it runs: from the Hub when the card names a
+        repository, else from inside the directory.
+
+    Example:
+        >>> from keras_arch.hub import Card
+        >>> from keras_arch.hub.readme import readme
+        >>> from keras_arch.preprocessing import Preprocessing
+        >>> card = Card("digits", "CIFARResNet", {"depth": 20}, "image-classification",
+        ...             Preprocessing(size=(8, 8), channels=1), repository="user/digits")
+        >>> 'load_with_card("hf://user/digits")' in readme(card)
+        True
+    """
+    task = registry.TASKS.get(card.task)
+    place = f"hf://{card.repository}" if card.repository else "."
+    sections = [
+        f"---\n{_metadata(card, task.pipeline_tag)}\n---",
+        f"# {card.name}",
+        "![Samples](samples.png)" if samples else "",
+        card.description.strip(),
+        f"Fine-tuned from `{card.base}`." if card.base else "",
+        f"`{card.architecture}({_arguments(card.arguments)})`, saved with keras_arch. "
+        "It consists of stock Keras layers and opens in plain Keras too.",
+        "## Use",
+        _example(place, task.readme_example(card)),
+        _plain_keras(place),
+        *task.readme_sections(card),
+        "## Pixels",
+        task.readme_pixels(card),
+        _table("Metrics", card.metrics),
+        _datasets(card),
+        f"## Training\n\n```yaml\n{_yaml(card.recipe)}\n```" if card.recipe else "",
+        f"## Paper\n\n{card.paper}" if card.paper else "",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _metadata(card: Card, pipeline: str | None) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    datasets = [name for name in card.datasets if _HUB_DATASET.fullmatch(name)]
+    more = [card.task] if pipeline not in (None, card.task) else []
+    results = [
+        EvalResult(
+            task_type=card.task,
+            dataset_type=datasets[0] if datasets else "other",
+            dataset_name=_shown(card.datasets[0]) if card.datasets else "unnamed",
+            metric_type=name,
+            metric_value=value,
+        )
+        for name, value in card.metrics.items()
+    ]
+    data = ModelCardData(
+        library_name="keras",
+        license=card.license,
+        pipeline_tag=pipeline,
+        datasets=datasets or None,
+        tags=["keras_arch", card.architecture, *more],
+        model_name=card.name,
+        base_model=_repository(card.base),
+        eval_results=results or None,
+    )
+    return data.to_yaml()
+
+
+def _repository(base: str | None) -> str | None:
+    """The Hub's name of what a model was fine-tuned from, if it is there."""
+    if base is None or not base.startswith("hf://"):
+        return None
+    return base.removeprefix("hf://").partition("@")[0]
+
+
+def _example(place: str, lines: list[str]) -> str:
+    note = "  # from inside this folder" if place == "." else ""
+    head = ["import keras", "import keras_arch", ""]
+    head.append(f'loaded = keras_arch.hub.load_with_card("{place}"){note}')
+    return "```python\n" + "\n".join([*head, *lines]) + "\n```"
+
+
+def _plain_keras(place: str) -> str:
+    return (
+        "Without keras_arch:\n\n```python\nimport keras\n\n"
+        f'model = keras.saving.load_model("{place}")\n```'
+    )
+
+
+def describe_input(preprocessing: Preprocessing) -> str:
+    """How pixels become the input of a model, in one sentence.
+
+    Example:
+        >>> describe_input(Preprocessing((8, 8), 1))
+        'The model sees 8x8 grey images (`bilinear` brings others there): `input = pixel * \
+0.003921568627` for pixels in [0, 255].'
+    """
+    p = preprocessing
+    way = f"`{p.resize}` brings others there"
+    if p.crop is not None:
+        sides = sorted({math.floor(side / p.crop) for side in p.size})
+        way = f"the centre of others, whose shorter side `{p.resize}` brings to "
+        way += " or ".join(map(str, sides))
+    return f"The model sees {_images(p)} ({way}): {_formula('input', p)}."
+
+
+def describe_output(preprocessing: Preprocessing, subject: str = "The model") -> str:
+    """How the images that a model generates become pixels, in one sentence.
+
+    Example:
+        >>> describe_output(Preprocessing((8, 8), 1))
+        'The model makes 8x8 grey images y: `y = pixel * 0.003921568627` for pixels in [0, 255].'
+    """
+    p = preprocessing
+    return f"{subject} makes {_images(p)} y: {_formula('y', p)}."
+
+
+def _images(p: Preprocessing) -> str:
+    height, width, channels = p.input_shape
+    colour = "grey" if channels == 1 else f"colour ({p.channel_order.upper()})"
+    return f"{height}x{width} {colour} images"
+
+
+def _formula(name: str, p: Preprocessing) -> str:
+    formula = f"pixel * {p.scale:.10g}"
+    if p.mean != 0:
+        formula = f"{formula} - {_constant(p.mean, 'mean')}"
+    if p.std != 1:
+        formula = f"({formula}) / {_constant(p.std, 'std')}"
+    return f"`{name} = {formula}` for pixels in [0, 255]"
+
+
+def _constant(value: Any, name: str) -> str:
+    """A number or a few; a whole mean image is only pointed to."""
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    if value and isinstance(value[0], float):
+        return "[" + ", ".join(f"{number:.10g}" for number in value) + "]"
+    return f"the {name} image in keras_arch.json"
+
+
+def _datasets(card: Card) -> str:
+    if not card.datasets:
+        return ""
+    return "## Data\n\n" + ", ".join(_shown(name) for name in card.datasets)
+
+
+def _shown(dataset: str) -> str:
+    """A dataset's name without the folders of the machine it lay on."""
+    kind, colon, path = dataset.partition(":")
+    return f"{kind}:{PurePath(path).name}" if colon else dataset
+
+
+def _table(title: str, metrics: dict[str, float]) -> str:
+    if not metrics:
+        return ""
+    rows = [f"| {name} | {value:.6g} |" for name, value in metrics.items()]
+    return f"## {title}\n\n| Metric | Value |\n|---|---|\n" + "\n".join(rows)
+
+
+def _arguments(arguments: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+
+
+def _yaml(values: dict[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()

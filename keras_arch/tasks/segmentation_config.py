@@ -1,0 +1,132 @@
+"""The config of image segmentation."""
+
+import urllib.parse
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from keras_arch import config
+from keras_arch.config.base import NotNegative, Positive, Rate
+from keras_arch.config.optimizers import WeightDecayOn
+
+_Byte = Annotated[int, pydantic.Field(ge=0, le=255)]
+# Of masks of 8 or 16 bits.
+_Value = Annotated[int, pydantic.Field(ge=0, le=65535)]
+_Color = Annotated[str, pydantic.Field(pattern="^#[0-9a-fA-F]{6}$")]
+
+
+class SegmentationData(config.Data):
+    """Images with masks: `masks:PATH`, `masks:tfds:NAME` or `cells`, as in `keras_arch.data.load`.
+
+    `classes` maps names to values of a `masks:PATH`: a number, a color such as `"#ff00aa"` or
+    `[red, green, blue]`; `ignore` names unlabelled pixels. `colors` are those of the classes in
+    pictures. `crop_mode` cuts `tiles` of the size of `preprocessing` out of images at their own
+    resolution, or resizes `whole` images; an epoch takes `crops_per_image`. `augment` is as in
+    `keras_arch.data.segmentation_train_batches`.
+    """
+
+    classes: dict[str, _Value | _Color | Annotated[list[_Byte], pydantic.Field(min_length=3)]] = {}
+    colors: dict[str, _Color] = {}
+    crop_mode: Literal["tiles", "whole"] = "tiles"
+    crops_per_image: Positive = 1
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> "SegmentationData":
+        plain = self.source.startswith("masks:") and not self.source.startswith("masks:tfds:")
+        if self.classes and not plain:
+            raise ValueError(
+                f"classes is for masks:PATH, {self.source} knows its own; write classes={{}}, got "
+                f"{self.classes!r}"
+            )
+        if self.classes and "classes=" in self.source:
+            raise ValueError(
+                f"the classes are named in source and in classes; leave one out, got "
+                f"{self.classes!r}"
+            )
+        if not self.cache:
+            raise ValueError("segmentation caches images in memory; leave cache out, got False")
+        return self
+
+    @property
+    def uri(self) -> str:
+        """The source with its classes, as `keras_arch.data.load` takes it."""
+        if not self.classes:
+            return self.source
+        named = ",".join(
+            f"{urllib.parse.quote(name)}:{_value(value)}" for name, value in self.classes.items()
+        )
+        return f"{self.source}{'&' if '?' in self.source else '?'}classes={named}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return "#" + "".join(f"{part:02x}" for part in value[:3])
+    return str(value)
+
+
+class Weights(config.Section):
+    """Weight map of the pixels; see `keras_arch.data.WeightMap`."""
+
+    w0: NotNegative = 10.0
+    sigma: Rate = 5.0
+    balance: bool = True
+
+
+class SegmentationRecipe(config.Recipe):
+    """Training settings of a segmentation network.
+
+    `loss` is one of `keras_arch.losses.PIXEL_LOSSES`; `normalize: false` takes the sum over pixels,
+    as the authors of FCN did. `weights` is the weight map of cross-entropy and focal loss, or
+    `null`. `interpolation` is that of augmented images. `checkpoint` says which weights are saved:
+    the `last`, or those of the epoch with the `best` mean IU on `data.validation`.
+    """
+
+    optimizer: config.Optimizer
+    loss: Literal["cross_entropy", "dice", "focal", "tversky"] = "cross_entropy"
+    normalize: bool = True
+    weights: Weights | None = None
+    weight_decay: NotNegative = 0.0
+    weight_decay_on: WeightDecayOn = "all"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    synchronized: bool | Literal["auto"] = "auto"
+    checkpoint: Literal["last", "best"] = "last"
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> "SegmentationRecipe":
+        if self.weights is not None and self.loss in ("dice", "tversky"):
+            raise ValueError(f"weights is for cross_entropy and focal, got {self.loss!r}")
+        if not self.normalize and self.loss != "cross_entropy":
+            raise ValueError(f"normalize is for cross_entropy, got {self.loss!r}")
+        if self.optimizer.average is not None:
+            raise ValueError("average is for generators, got " + repr(self.optimizer.average))
+        return self
+
+
+class SegmentationConfig(config.TaskConfig):
+    """Config of a segmentation network.
+
+    `metrics` are computed on the test split besides those of pixels; the errors of ISBI-2012 are
+    for two classes, membrane and interior.
+    """
+
+    model: config.Builder
+    data: SegmentationData
+    recipe: SegmentationRecipe
+    samples: config.Samples = config.Samples(count=4)
+    metrics: tuple[
+        Literal["boundary_f_score", "pixel_error", "rand_error", "warping_error"], ...
+    ] = ("boundary_f_score",)
+
+    @pydantic.model_validator(mode="after")
+    def _has_validation(self) -> "SegmentationConfig":
+        if isinstance(self.preprocessing.mean, str):
+            raise ValueError(
+                f"preprocessing.mean must be a number, or one a channel, got "
+                f"{self.preprocessing.mean!r}"
+            )
+        if self.data.validation is None and self.recipe.checkpoint == "best":
+            raise ValueError(
+                "recipe.checkpoint needs data.validation, a part of the data that is neither "
+                "trained on nor tested on, such as train[90%:], got 'best'"
+            )
+        return self
