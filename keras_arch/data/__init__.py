@@ -7,7 +7,8 @@ Example:
     >>> from keras_arch import data
     >>> from keras_arch.preprocessing import Preprocessing
     >>> digits = data.load("digits", "train")
-    >>> batches = data.train_batches(digits, Preprocessing((32, 32), 1), 128, seed=0, augment=["flip"])
+    >>> to_input = Preprocessing((32, 32), 1)
+    >>> batches = data.train_batches(digits, to_input, 128, seed=0, augment=["flip"])
     >>> batches.steps_per_epoch
     11
     >>> images, labels = next(iter(batches.dataset))
@@ -28,6 +29,7 @@ from keras_arch.data.augment.mixing import CutMix, MixUp
 from keras_arch.data.augment.rand_augment import RandAugment
 from keras_arch.data.augment.with_masks import augment_with_mask, mask_augmentations
 from keras_arch.data.border_weights import border_weights, class_balance, instances_of
+from keras_arch.data.loading import describe, load
 from keras_arch.data.pipelines import Batches, eval_batches, mean_image, train_batches
 from keras_arch.data.segmentation import (
     WeightMap,
@@ -35,7 +37,7 @@ from keras_arch.data.segmentation import (
     segmentation_eval_batches,
     segmentation_train_batches,
 )
-from keras_arch.data.sources.base import Source, describe, load
+from keras_arch.data.sources.base import Source, register_source
 from keras_arch.data.sources.cells import draw_cells
 from keras_arch.data.sources.unpaired import Unpaired
 
@@ -67,6 +69,7 @@ __all__ = [
     "mask_augmentations",
     "mean_image",
     "mixes_labels",
+    "register_source",
     "segmentation_eval_batches",
     "segmentation_train_batches",
     "train_batches",

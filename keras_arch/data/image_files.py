@@ -1,4 +1,4 @@
-"""Image files: which ones a folder holds, what they are, and decoding them in a pipeline."""
+"""Image files: listing those of a folder, their sizes, and decoding them in a pipeline."""
 
 import functools
 import os
@@ -20,7 +20,7 @@ _FORMATS = ("JPEG", "PNG", "BMP")
 _GREY = ("L", "1", "LA", "I;16")
 
 
-def shape_of(files: Sequence[Path]) -> Shape:
+def shape_of(files: Iterable[Path]) -> Shape:
     """The `(height, width, channels)` of all files; `None` where they differ, 1 when all are grey.
 
     Only the first bytes of each file are read.
@@ -32,10 +32,10 @@ def shape_of(files: Sequence[Path]) -> Shape:
 
 
 def decode(file: Any, shape: Shape) -> Any:
-    """Decode a named file to `uint8` pixels inside a pipeline; `shape` is as `shape_of` tells."""
+    """Decode a named file to `uint8` pixels inside a pipeline; `shape` is that of `shape_of`."""
     import tensorflow as tf
 
-    # A BMP file knows no other number of channels.
+    # A BMP file is decoded to three channels only.
     return tf.ensure_shape(pixels_of(tf.io.read_file(file))[..., : shape[-1]], shape)
 
 
@@ -61,9 +61,9 @@ def pixels_of(encoded: Any) -> Any:
 
 
 def decoded(files: Sequence[Path], shape: Shape, *columns: Any) -> Any:
-    """A `tf.data.Dataset` of the images, with further columns where there are any.
+    """A `tf.data.Dataset` of decoded images, with further columns where there are any.
 
-    Every file is decoded once beforehand, so that a damaged one is named now and not met in the
+    Every file is decoded once beforehand, so that a damaged one is an error now and not in the
     middle of a training.
     """
     import tensorflow as tf
@@ -92,6 +92,41 @@ def images(folder: Path) -> list[Path]:
     )
 
 
+def some_images(folder: Path) -> list[Path]:
+    """The images of a folder that has at least one.
+
+    Raises:
+        DataError: If there is none.
+    """
+    files = images(folder)
+    if not files:
+        raise DataError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
+    return files
+
+
+def split_folders(path: Path) -> dict[str, Path]:
+    """The sub-folders that are named like splits, by name and in the order of `SPLITS`."""
+    inner = {folder.name: folder for folder in subfolders(path)}
+    return {split: inner[split] for split in SPLITS if split in inner}
+
+
+def same_sizes(pairs: Sequence[tuple[Path, ...]], error: str) -> None:
+    """Check that the two images of each pair are of one size.
+
+    Args:
+        pairs: Tuples of two files.
+        error: Message with the fields `{first}`, `{size}`, `{second}` and `{other}`.
+
+    Raises:
+        DataError: If they are not.
+    """
+    heads = (in_threads(head, column) for column in zip(*pairs, strict=True))
+    for (first, second), (size, _), (other, _) in zip(pairs, *heads, strict=True):
+        if size != other:
+            one, two = (f"{width}x{height}" for height, width in (size, other))
+            raise DataError(error.format(first=first, size=one, second=second, other=two))
+
+
 def _entries(folder: Path) -> list[Path]:
     try:
         return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
@@ -104,13 +139,13 @@ def _sorted(entries: Iterable[Path]) -> list[Path]:
 
 
 def natural(name: str) -> tuple[Any, ...]:
-    """`image2` before `image10`; ties by the exact name."""
+    """Sort key for natural order: `image2` before `image10`; ties by the exact name."""
     parts = re.split(r"(\d+)", name.lower())
     return (*((int(p), "") if p.isdecimal() else (-1, p) for p in parts), (-1, name))
 
 
-def in_threads(function: Any, files: Sequence[Path]) -> list[Any]:
-    """Apply a function that waits for the disk or decodes, in order."""
+def in_threads(function: Any, files: Iterable[Path]) -> list[Any]:
+    """Results of a function for each file, in order, computed in threads."""
     with ThreadPoolExecutor(max_workers=min(32, 2 * (os.cpu_count() or 1))) as pool:
         try:
             return list(pool.map(function, files))
@@ -148,7 +183,7 @@ def check(file: Path) -> None:
 
 @functools.cache
 def _check_version(file: Path, _modified: int, _size: int) -> None:
-    """`check` of a file as it is now; a file that did not change is not decoded again."""
+    """`check` of one version of a file; a file that did not change is not decoded again."""
     import tensorflow as tf
 
     try:

@@ -218,7 +218,7 @@ def test_folders_that_do_not_match_are_told(tmp_path):
         ("unpaired:tfds:no such", "'no such' is not known"),
         (f"pairs:{__file__}", "is not a folder"),
         (f"unpaired:{__file__}", "is not a folder"),
-        ("pair:/no", "pairs:PATH, unpaired:PATH or masks:PATH"),
+        ("pair:/no", "did you mean pairs?"),
     ],
 )
 def test_wrong_sources_are_told(source, told):

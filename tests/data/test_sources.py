@@ -135,7 +135,7 @@ def test_a_set_that_is_not_prepared_is_told_at_once_without_a_network(tmp_path, 
         ("digit", "did you mean digits"),
         ("mnist:1.0.0", "cannot be opened: .*3.0.1"),
         ("mnist/zebra", "cannot be opened"),
-        ("fodler:pets", "'fodler:pets' is not known; give .*folder:PATH"),
+        ("fodler:pets", "'fodler:pets' is not known .did you mean folder.*; give .*folder:PATH"),
         ("", "is not known"),
         ("npz:", "names no path"),
         ("folder:/no/such/place", "there is no /no/such/place"),
@@ -157,7 +157,7 @@ def test_text_is_no_image_set(tmp_path):
     with pytest.raises(DataError, match="has no 8-bit image; its features are"):
         source._columns(info, "imdb_reviews")
     coco = tfds.builder("coco/2017", data_dir=tmp_path).info
-    assert tfds._columns(coco, "coco")[0] == "image"
+    assert source._columns(coco, "coco")[0] == "image"
 
 
 # ---- folders
@@ -263,7 +263,7 @@ def test_empty_folders_are_named(tmp_path, pets):
     (tmp_path / "empty").mkdir()
     assert f"{tmp_path / 'empty'} holds no image" in refused(f"folder:{tmp_path / 'empty'}")
     (pets / "mouse").mkdir()
-    assert f"class folder {pets / 'mouse'} holds no image" in refused(f"folder:{pets}")
+    assert f"{pets / 'mouse'} holds no image" in refused(f"folder:{pets}")
     write_image(pets / "loose.png")
     assert "both class folders and images such as loose.png" in refused(f"folder:{pets}")
     assert "is not a folder" in refused(f"folder:{pets / 'loose.png'}")

@@ -1,5 +1,5 @@
-"""Data sources: one module for each kind."""
+"""Data sources: one module for each scheme, and their base class."""
 
-from keras_arch.data.sources.base import Source, describe, load
+from keras_arch.data.sources.base import Source, register_source
 
-__all__ = ["Source", "describe", "load"]
+__all__ = ["Source", "register_source"]

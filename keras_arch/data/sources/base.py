@@ -1,251 +1,184 @@
-"""Where images come from: one entrance for every kind of source."""
+"""Base class of data sources, and their registration."""
 
-import dataclasses
+import difflib
 import functools
 import os
+import re
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from keras_arch.data import splits
-from keras_arch.errors import DataError
+from keras_arch.data.image_files import Shape
+from keras_arch.errors import ArgumentError, DataError
+from keras_arch.registry import SOURCES
 
-SCHEMES = (
-    "a TensorFlow Datasets name, digits, cells, folder:PATH, npz:PATH, pairs:PATH, unpaired:PATH "
-    "or masks:PATH"
-)
-_DIRECTIONS = ("AtoB", "BtoA")
+_Factory = TypeVar("_Factory")
 
 
-@dataclasses.dataclass(frozen=True)
 class Source:
-    """What is known of a data source before its images are read.
+    """Base class of data sources.
+
+    A subclass sets the attributes below, in its class or in its constructor, and implements
+    `examples`. Only `splits` has no default.
+
+    `keras_arch.data.load("scheme:PATH?option=value", split)` calls the constructor with the text
+    between colon and question mark as the first argument and each option as a keyword argument,
+    both as text. The constructor's arguments say which options there are. If it has arguments named
+    `data_dir` or `download`, it also gets those of `load`.
 
     Attributes:
-        name: The source as it was asked for.
-        classes: Class names by label, or `None` when the images have no labels.
-        splits: Number of images in each split; of unpaired images, in the larger domain.
-        image_shape: `(height, width, channels)`; `None` where images differ.
-        license: SPDX identifier where there is one, else what the source states.
-        kind: `"images"` (with labels or without), `"pairs"`, `"unpaired"` or `"masks"`.
-        other_shape: As `image_shape`, of the target of a pair or of the other domain; `None` where
-            there is no second image.
-        colors: Red, green and blue of each class of masks, where the source tells.
+        name: The source as the user wrote it; `load` sets it.
+        kind: What the examples are: `"images"` (alone or with labels), `"pairs"` of images,
+            `"unpaired"` images of two domains, images with `"masks"`, or a word of your own such as
+            `"regression"`.
+        splits: Number of examples in each split; of unpaired images, in the larger domain.
+        classes: Class names by label, or `None` where there are no classes.
+        image_shape: `(height, width, channels)`, `None` for sides that differ. Default: read from
+            the first split.
+        other_shape: As `image_shape`, of the second image of a pair or of the other domain; `None`
+            where there is no second image.
+        license: SPDX identifier where there is one, else the text of the source.
+        colors: Red, green and blue of each class of masks, where the source has them.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_arch import data
+        >>> @data.register_source("gradients")
+        ... class Gradients(data.Source):
+        ...     kind = "regression"
+        ...
+        ...     def __init__(self, count, *, width="8"):
+        ...         self.slopes = np.linspace(-1, 1, int(count), dtype=np.float32)
+        ...         self.splits = {"train": int(count)}
+        ...         self.columns = np.linspace(-127, 127, int(width))
+        ...
+        ...     def examples(self, split, start, stop):
+        ...         slopes = self.slopes[start:stop]
+        ...         images = np.zeros((len(slopes), 8, len(self.columns), 1)) + 127
+        ...         images += np.multiply.outer(slopes, self.columns)[:, None, :, None]
+        ...         return images.astype(np.uint8), slopes
+        >>> for image, slope in data.load("gradients:100?width=16", "train[-1:]"):
+        ...     print(image.shape, float(slope))
+        (8, 16, 1) 1.0
     """
 
-    name: str
-    classes: tuple[str, ...] | None
-    splits: dict[str, int]
-    image_shape: tuple[int | None, int | None, int]
-    license: str
+    name: str = ""
     kind: str = "images"
-    other_shape: tuple[int | None, int | None, int] | None = None
+    splits: dict[str, int]
+    classes: tuple[str, ...] | None = None
+    image_shape: Shape | None = None
+    other_shape: Shape | None = None
+    license: str = "not stated"
     colors: tuple[tuple[int, int, int], ...] | None = None
 
+    def examples(self, split: str, start: int, stop: int) -> Any:
+        """Examples `start` to `stop` of a split, always in the same order.
 
-class Reader(Protocol):
-    """One opened source."""
+        Returns:
+            A `tf.data.Dataset`, or an array or a tuple of arrays with one row an example. An
+            example is `image` or `(image, target)`: `uint8` `(height, width, channels)`, and what
+            the kind of the source asks for (see `keras_arch.data.load`).
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement examples")
 
-    source: Source
+    def load(self, split: str = "train") -> Any:
+        """The examples of a split expression such as `"train[:90%]"`, as a `tf.data.Dataset`."""
+        import tensorflow as tf
 
-    def part(self, split: str, start: int, stop: int) -> Any:
-        """Images `start` to `stop` of a split, in their order, as a `tf.data.Dataset`."""
+        parts = splits.parse(split, self.splits, self.name)
+        # Reading belongs to the host; without this, constants land on a GPU when there is one.
+        with tf.device("CPU"):
+            datasets = []
+            for part in parts:
+                found = self.examples(*part)
+                if not isinstance(found, tf.data.Dataset):
+                    found = tf.data.Dataset.from_tensor_slices(found)
+                datasets.append(found)
+            dataset = functools.reduce(lambda first, second: first.concatenate(second), datasets)
+        count = sum(stop - start for _, start, stop in parts)
+        return dataset.apply(tf.data.experimental.assert_cardinality(count))
+
+    def __repr__(self) -> str:
+        names = ("name", "kind", "splits", "classes", "image_shape", "license")
+        fields = ", ".join(f"{name}={getattr(self, name, None)!r}" for name in names)
+        return f"{type(self).__name__}({fields})"
 
 
-def describe(
-    source: str, *, data_dir: str | os.PathLike[str] | None = None, download: bool = False
-) -> Source:
-    """Tell a source's classes, splits and image shape, without reading its images.
+def register_source(scheme: str) -> Any:
+    """Register a data source, so that `"scheme:..."` opens it in `load`, configs and commands.
+
+    Other packages name the class in the entry-point group `keras_arch.sources`, where it is found
+    without an import.
 
     Args:
-        source: As for `load`.
-        data_dir: As for `load`.
-        download: Whether to download a set of TensorFlow Datasets that is not there yet, as `load`
-            does.
+        scheme: The word before the colon: lower-case letters, digits and underscores.
 
     Returns:
-        A `Source`.
+        A decorator for a subclass of `Source`, or for a function that returns an instance of one.
 
     Raises:
-        DataError: If the source is not there or is malformed.
+        ArgumentError: If the scheme is taken or no such word, or the class is no `Source`.
 
     Example:
         >>> from keras_arch import data
-        >>> digits = data.describe("digits")
-        >>> digits.splits, digits.image_shape
-        ({'train': 1438, 'test': 359}, (8, 8, 1))
+        >>> @data.register_source("black")
+        ... class Black(data.Source):
+        ...     splits = {"train": 3}
+        ...     image_shape = (8, 8, 1)
+        ...
+        ...     def examples(self, split, start, stop):
+        ...         import numpy as np
+        ...
+        ...         return np.zeros((stop - start, 8, 8, 1), np.uint8)
+        >>> len(data.load("black", "train[1:]"))
+        2
     """
-    return _open(source, data_dir, download=download).source
-
-
-def load(
-    source: str, split: str = "train", *, data_dir: str | os.PathLike[str] | None = None
-) -> Any:
-    """Open a split of a data source.
-
-    Args:
-        source: One of
-
-            - the name of any TensorFlow Datasets image set (`"fashion_mnist"`), which is
-              downloaded when it is not prepared under `data_dir`;
-            - `"digits"`: 1,797 handwritten digits of 8x8 pixels from scikit-learn, no network
-              needed; every fifth image of each digit is the test split;
-            - `"folder:PATH"`: one sub-folder of JPEG, PNG or BMP files a class, either in PATH or
-              in PATH/train and PATH/test (also PATH/val); images alone are unlabelled;
-            - `"npz:PATH"`: a NumPy archive with `x_train`, `y_train`, `x_test`, `y_test`, or with
-              JPEG bytes in `train_jpeg`, `train_offsets`, `train_labels` and the same for `test`
-              (image i is `jpeg[offsets[i]:offsets[i + 1]]`), either with an optional
-              `class_names`;
-            - `"pairs:PATH"`: image files that hold A and B side by side, each half the width, in
-              PATH or in PATH/train, PATH/test and PATH/val, as the pix2pix authors keep them; or
-              single images of equal names and sizes in two folders A and B in those places. A is
-              the network's input and B its target; `"pairs:PATH?direction=BtoA"` turns that
-              round (the facades go from the right half, the labels, to the left one, the photo);
-            - `"unpaired:PATH"`: two domains without a correspondence in PATH/trainA, PATH/trainB,
-              PATH/testA and PATH/testB, as the CycleGAN authors keep them; or, as
-              `"unpaired:pairs:PATH"`, the two sides of pairs taken apart; or, as
-              `"unpaired:tfds:NAME"`, a TensorFlow Datasets set with such splits
-              (`"unpaired:tfds:cycle_gan/horse2zebra"`). `?direction=BtoA` as above;
-            - `"masks:PATH"`: images and masks of equal names and sizes in folders `images` and
-              `masks`, in PATH or in PATH/train, PATH/test and PATH/val. Masks are PNG files: 0 and
-              255 (background and foreground), a class a pixel, or a palette, with 255 where nothing
-              is known; or any values or colours that are named,
-              `"masks:PATH?classes=background:0,cell:128"` or
-              `?classes=road:#804080,ignore:#000000`. `?images=image&masks=label` names other
-              folders (joined by `&`);
-            - `"masks:tfds:NAME"`: a segmentation set of TensorFlow Datasets, `oxford_iiit_pet` or
-              one with a LabeledImage;
-            - `"cells"`: 96 drawn pictures of cells that touch, 128x128 pixels, no network needed.
-        split: A split's name, or a slice such as `"train[:90%]"` or `"train[100:200]"`, or a sum
-            of these. Of unpaired images, a slice is one of each domain.
-        data_dir: Where TensorFlow Datasets keeps its sets. Default: `TFDS_DATA_DIR`, or
-            `~/tensorflow_datasets`.
-
-    Returns:
-        A `tf.data.Dataset` of `(image, label)`, or of `image` where there are no labels: `uint8`
-        `(height, width, channels)` and `int64`, always in the same order. Pairs give
-        `(image, target)`, both `uint8`. Masks give `(image, mask)`, the mask `uint8` `(height,
-        width)` with classes from 0 and 255 where nothing is known. Unpaired images give a
-        `keras_arch.data.Unpaired`, which iterates over `(image, other)` and which `train_batches`
-        shuffles each domain of.
-
-    Raises:
-        DataError: If the source or the split is not there or is malformed.
-
-    Example:
-        >>> from keras_arch import data
-        >>> image, label = next(iter(data.load("digits", "test[:10]")))
-        >>> image.shape, image.dtype, int(label)
-        (TensorShape([8, 8, 1]), tf.uint8, 0)
-    """
-    from keras_arch.data.sources.unpaired import Domains, Unpaired
-
-    reader = _open(source, data_dir, download=True)
-    if isinstance(reader, Domains):
-        return Unpaired(_dataset(reader.image, split), _dataset(reader.other, split))
-    return _dataset(reader, split)
-
-
-def _dataset(reader: Reader, split: str) -> Any:
-    """The examples of a split expression."""
-    import tensorflow as tf
-
-    parts = splits.parse(split, reader.source.splits, reader.source.name)
-    # Reading belongs to the host; without this, constants land on a GPU when there is one.
-    with tf.device("CPU"):
-        datasets = [reader.part(*part) for part in parts]
-        dataset = functools.reduce(lambda first, second: first.concatenate(second), datasets)
-    count = sum(stop - start for _, start, stop in parts)
-    return dataset.apply(tf.data.experimental.assert_cardinality(count))
-
-
-def _open(source: str, data_dir: str | os.PathLike[str] | None, *, download: bool) -> Any:
-    """The reader for a source; each kind's module is loaded only when it is asked for."""
-    kind, colon, path = source.partition(":")
-    if source == "digits":
-        from keras_arch.data.sources.digits import Digits
-
-        return Digits()
-    if source == "cells":
-        from keras_arch.data.sources.cells import Cells
-
-        return Cells()
-    if colon and kind == "masks":
-        return _open_masks(source, path, data_dir, download=download)
-    if colon and kind == "npz":
-        from keras_arch.data.sources.npz import open_archive
-
-        return open_archive(_existing(source, path))
-    if colon and kind == "folder":
-        from keras_arch.data.sources.folder import Folder
-
-        return Folder(_existing(source, path))
-    if colon and kind == "pairs":
-        from keras_arch.data.sources.pairs import Pairs
-
-        path, swap = _directed(source, path)
-        return Pairs(source, _existing(source, path), swap)
-    if colon and kind == "unpaired":
-        return _open_domains(source, path, data_dir, download=download)
-    from keras_arch.data.sources.tfds import TFDSSource
-
-    return TFDSSource(source, data_dir, download=download)
-
-
-def _open_masks(
-    source: str, path: str, data_dir: str | os.PathLike[str] | None, *, download: bool
-) -> Any:
-    """The reader of a `masks:` source."""
-    from keras_arch.data.sources import masks
-
-    if path.startswith("tfds:"):
-        from keras_arch.data.sources.tfds import TFDSSource
-
-        catalog = TFDSSource(path.removeprefix("tfds:"), data_dir, download=download)
-        return masks.TFDSMasks(source, catalog)
-    options = ""
-    if "?" in path and not Path(path).expanduser().exists():
-        path, _, options = path.rpartition("?")
-    layout = masks.layout_of(source, options)
-    return masks.Masks(source, _existing(source, path), layout)
-
-
-def _open_domains(
-    source: str, path: str, data_dir: str | os.PathLike[str] | None, *, download: bool
-) -> Any:
-    """The two readers of an `unpaired:` source."""
-    from keras_arch.data.sources import unpaired
-
-    if path.startswith("pairs:"):
-        return unpaired.of_pairs(source, _open(path, data_dir, download=download))
-    path, swap = _directed(source, path)
-    if path.startswith("tfds:"):
-        from keras_arch.data.sources.tfds import TFDSSource
-
-        catalog = TFDSSource(path.removeprefix("tfds:"), data_dir, download=download)
-        return unpaired.of_tfds(source, catalog, swap)
-    return unpaired.in_folders(source, _existing(source, path), swap)
-
-
-def _directed(source: str, path: str) -> tuple[str, bool]:
-    """A path without `?direction=...`, and whether that says that B is the input."""
-    if "?" not in path or Path(path).expanduser().exists():
-        return path, False
-    path, _, option = path.rpartition("?")
-    key, _, direction = option.partition("=")
-    if key != "direction" or direction not in _DIRECTIONS:
-        raise DataError(
-            f"data source {source!r}: after ? comes direction=AtoB or direction=BtoA, got "
-            f"{option!r}"
+    if not isinstance(scheme, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", scheme):
+        raise ArgumentError(
+            f"the scheme of a data source is a word of lower-case letters, got {scheme!r}"
         )
-    return path, direction == "BtoA"
+
+    def decorate(factory: _Factory) -> _Factory:
+        if isinstance(factory, type) and not issubclass(factory, Source):
+            raise ArgumentError(
+                f"{factory.__name__} must be a subclass of keras_arch.data.Source to be a data "
+                "source"
+            )
+        return SOURCES.register(scheme)(factory)
+
+    return decorate
 
 
-def _existing(source: str, path: str) -> Path:
-    """The path of a `kind:PATH` source."""
-    if not path:
-        kind = source.partition("?")[0]
-        raise DataError(f"data source {source!r} names no path; write {kind}PATH")
+def unknown_source(name: str) -> DataError:
+    """The error for a text that is no data source, with the schemes there are."""
+    schemes = SOURCES.names()
+    close = difflib.get_close_matches(name.partition(":")[0], schemes, n=1)
+    return DataError(
+        f"data source {name!r} is not known{f' (did you mean {close[0]}?)' if close else ''}; give "
+        "the name of a TensorFlow Datasets set, or a scheme and its path such as folder:PATH; the "
+        f"schemes are {', '.join(schemes)}"
+    )
+
+
+def existing_path(path: str | os.PathLike[str]) -> Path:
+    """The path of files to read, with `~` expanded.
+
+    Raises:
+        DataError: If there is no such file or folder.
+    """
     expanded = Path(path).expanduser()
     if not expanded.exists():
-        raise DataError(f"data source {source!r}: there is no {expanded.absolute()}")
+        raise DataError(f"there is no {expanded.absolute()}")
     return expanded
+
+
+def existing_folder(path: str | os.PathLike[str], content: str) -> Path:
+    """As `existing_path`, for a folder; `content` says in messages which one to give.
+
+    Raises:
+        DataError: If there is no such folder, or it is a file.
+    """
+    folder = existing_path(path)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; give one with {content}")
+    return folder

@@ -1,4 +1,4 @@
-"""Drawn cells that touch: a segmentation set without a download."""
+"""Data source `cells`: drawn cells that touch, a segmentation set without a download."""
 
 import functools
 from typing import Any
@@ -11,8 +11,8 @@ from keras_arch.errors import ArgumentError
 
 _SIZE = (128, 128)
 _SPLITS = {"train": 64, "val": 16, "test": 16}
-# Cells of fewer pixels are crumbs between others.
-_CRUMB = 20
+# Cells of fewer pixels are fragments between others, and are left out.
+_SMALLEST = 20
 
 
 def draw_cells(
@@ -20,8 +20,8 @@ def draw_cells(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw ellipses that touch, as a microscope might show cells, and number them.
 
-    Where two cells meet, a dark gap of about two pixels parts them, which is all that tells them
-    apart: the case that the border weights of U-Net are for.
+    Where two cells meet, only a dark gap of about two pixels separates them: the case that the
+    border weights of U-Net are for.
 
     Args:
         seed: Anything that `numpy.random.default_rng` takes.
@@ -66,7 +66,7 @@ def draw_cells(
     gap = (owner > 0) & ((most != owner) & (most > 0) | (least != owner) & (least <= count))
     instances = instances_of((owner > 0) & ~gap)
     sizes = np.bincount(instances.ravel())
-    instances = instances_of((instances > 0) & (sizes[instances] >= _CRUMB))
+    instances = instances_of((instances > 0) & (sizes[instances] >= _SMALLEST))
     inside = instances > 0
     light = 70 + 70 * inside * (1 - 0.5 * np.minimum(nearest, 1) ** 2) - 25 * gap
     light = ndimage.gaussian_filter(light, 0.7)
@@ -75,25 +75,21 @@ def draw_cells(
     return np.clip(np.rint(light), 0, 255).astype(np.uint8)[..., None], instances
 
 
-class Cells:
+class Cells(Source):
     """Pictures of drawn cells with masks: background, and cell."""
 
+    kind = "masks"
+    classes = ("background", "cell")
+    image_shape = (*_SIZE, 1)
+    license = "CC0-1.0"
+
     def __init__(self) -> None:
-        self.source = Source(
-            name="cells",
-            classes=("background", "cell"),
-            splits=dict(_SPLITS),
-            image_shape=(*_SIZE, 1),
-            license="CC0-1.0",
-            kind="masks",
-        )
+        self.splits = dict(_SPLITS)
 
-    def part(self, split: str, start: int, stop: int) -> Any:
+    def examples(self, split: str, start: int, stop: int) -> tuple[np.ndarray, ...]:
         """Images `start` to `stop` with their masks."""
-        import tensorflow as tf
-
         drawn = [_drawn(split, number) for number in range(start, stop)]
-        return tf.data.Dataset.from_tensor_slices(tuple(map(np.stack, zip(*drawn, strict=True))))
+        return tuple(map(np.stack, zip(*drawn, strict=True)))
 
 
 @functools.cache

@@ -1,18 +1,20 @@
-"""The digits that come with scikit-learn."""
-
-from typing import Any
+"""Data source `digits`: the handwritten digits of scikit-learn."""
 
 import numpy as np
 
 from keras_arch.data.sources.base import Source
 
 
-class Digits:
-    """1,797 digits of 8x8 pixels; every fifth image of each digit is held out for test.
+class Digits(Source):
+    """1,797 digits of 8x8 pixels; every fifth image of each digit is in the test split.
 
     The rule needs no random numbers, so that the split is the same with every version of every
     library, and it is stratified by construction.
     """
+
+    classes = tuple("0123456789")
+    image_shape = (8, 8, 1)
+    license = "CC-BY-4.0"
 
     def __init__(self) -> None:
         from sklearn.datasets import load_digits
@@ -24,21 +26,13 @@ class Digits:
             (members,) = np.nonzero(labels == digit)
             order[members] = np.arange(len(members))
         held_out = order % 5 == 2
-        self._splits = {
+        self._arrays = {
             "train": (images[~held_out], labels[~held_out].astype(np.int64)),
             "test": (images[held_out], labels[held_out].astype(np.int64)),
         }
-        self.source = Source(
-            name="digits",
-            classes=tuple("0123456789"),
-            splits={name: len(labels) for name, (_, labels) in self._splits.items()},
-            image_shape=(8, 8, 1),
-            license="CC-BY-4.0",
-        )
+        self.splits = {name: len(labels) for name, (_, labels) in self._arrays.items()}
 
-    def part(self, split: str, start: int, stop: int) -> Any:
+    def examples(self, split: str, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Images `start` to `stop` with their labels."""
-        import tensorflow as tf
-
-        images, labels = self._splits[split]
-        return tf.data.Dataset.from_tensor_slices((images[start:stop], labels[start:stop]))
+        images, labels = self._arrays[split]
+        return images[start:stop], labels[start:stop]

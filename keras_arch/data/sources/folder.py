@@ -1,29 +1,33 @@
-"""Folders of image files, one sub-folder a class."""
+"""Data source `folder:PATH`: image files, one sub-folder a class."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_arch.data import image_files
-from keras_arch.data.sources.base import Source
+from keras_arch.data.sources.base import Source, existing_folder
 from keras_arch.errors import DataError
 
 
-class Folder:
+class Folder(Source):
     """JPEG, PNG and BMP files by class.
 
     The images of all classes are interleaved evenly, so that a slice such as `train[:90%]` holds
     every class in proportion.
+
+    Args:
+        path: A folder of class folders or of images, or of folders train, test and val of these.
+
+    Raises:
+        DataError: If the folder is missing, empty or has another structure.
     """
 
-    def __init__(self, path: Path) -> None:
-        if not path.is_dir():
-            raise DataError(f"{path} is not a folder; give one with a sub-folder for each class")
-        inner = {folder.name: folder for folder in image_files.subfolders(path)}
-        if inner and set(inner) <= set(image_files.SPLITS):
-            folders = {name: inner[name] for name in image_files.SPLITS if name in inner}
-        else:
+    def __init__(self, path: str | Path) -> None:
+        path = existing_folder(path, "a sub-folder for each class")
+        folders = image_files.split_folders(path)
+        if not folders or len(folders) < len(image_files.subfolders(path)):
             folders = {"train": path}
         self._files: dict[str, list[Path]] = {}
         self._labels: dict[str, np.ndarray] = {}
@@ -42,18 +46,14 @@ class Folder:
                 first = next(iter(folders.values()))
                 raise DataError(f"{folder} has class {stray[0]!r}, which {first} does not have")
             self._files[split], self._labels[split] = _interleave(by_class, classes or ())
-        self.source = Source(
-            name=f"folder:{path}",
-            classes=classes,
-            splits={split: len(files) for split, files in self._files.items()},
-            image_shape=image_files.shape_of([f for files in self._files.values() for f in files]),
-            license="not stated",
-        )
+        self.classes = classes
+        self.splits = {split: len(files) for split, files in self._files.items()}
+        self.image_shape = image_files.shape_of(itertools.chain(*self._files.values()))
 
-    def part(self, split: str, start: int, stop: int) -> Any:
+    def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop`, with their labels where there are class folders."""
         labels = (self._labels[split][start:stop],) if split in self._labels else ()
-        return image_files.decoded(self._files[split][start:stop], self.source.image_shape, *labels)
+        return image_files.decoded(self._files[split][start:stop], self.image_shape, *labels)
 
 
 def _images_by_class(folder: Path) -> dict[str, list[Path]] | None:
@@ -71,13 +71,7 @@ def _images_by_class(folder: Path) -> dict[str, list[Path]] | None:
                 f"{folder} holds no image ({', '.join(image_files.SUFFIXES)}) and no class folder"
             )
         return None
-    by_class = {folder.name: image_files.images(folder) for folder in classes}
-    for name, files in by_class.items():
-        if not files:
-            raise DataError(
-                f"class folder {folder / name} holds no image ({', '.join(image_files.SUFFIXES)})"
-            )
-    return by_class
+    return {folder.name: image_files.some_images(folder) for folder in classes}
 
 
 def _interleave(

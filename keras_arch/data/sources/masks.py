@@ -1,7 +1,7 @@
-"""Images with masks: a class for every pixel."""
+"""Data source `masks:PATH`: images with masks, a class for every pixel."""
 
-import dataclasses
 import functools
+import os
 import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,69 +12,63 @@ import numpy as np
 from keras_arch.data import image_files
 from keras_arch.data.border_weights import IGNORE
 from keras_arch.data.sources import pairs
-from keras_arch.data.sources.base import Source
+from keras_arch.data.sources.base import Source, existing_folder
 from keras_arch.data.sources.tfds import TFDSSource
 from keras_arch.errors import DataError
 
-# What is not known, in a table of classes.
+# Name of ignored pixels in a table of classes.
 _IGNORED = "ignore"
 _GREY, _COLOURED = ("1", "L", "LA", "I;16", "I"), ("RGB", "RGBA", "P")
 _SHOWN = 10
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """How masks are kept, from the options behind a `masks:PATH`.
+def open_masks(
+    path: str | Path,
+    *,
+    images: str = "images",
+    masks: str = "masks",
+    classes: str = "",
+    data_dir: str | os.PathLike[str] | None = None,
+    download: bool = False,
+) -> Source:
+    """Open images with masks.
 
-    Attributes:
+    Args:
+        path: A folder as for `Masks`, or `tfds:NAME` for a segmentation set of TensorFlow Datasets.
         images: Name of the folder of images.
         masks: Name of the folder of masks.
-        table: Name and value in the masks of each class: a number, or a colour as `0xrrggbb`
-            where `coloured`. `ignore` is no class.
-        coloured: Whether the table tells colours.
-    """
-
-    images: str = "images"
-    masks: str = "masks"
-    table: tuple[tuple[str, int], ...] = ()
-    coloured: bool = False
-
-
-def layout_of(source: str, options: str) -> Layout:
-    """Read `images=image&masks=label&classes=membrane:0,interior:255`.
+        classes: Name and value in the masks of each class, `"membrane:0,interior:255"` or
+            `"road:#804080,ignore:#000000"`, where `ignore` is no class. In names, percent encoding
+            stands for the characters `,:&%`. Default: read from the masks.
+        data_dir: As for `keras_arch.data.load`.
+        download: As for `keras_arch.data.describe`.
 
     Raises:
-        DataError: If an option is unknown or its value cannot be read.
+        DataError: If a file or option is missing or wrong.
+    """
+    if str(path).startswith("tfds:"):
+        name = str(path).removeprefix("tfds:")
+        return TFDSMasks(TFDSSource(name, data_dir=data_dir, download=download))
+    return Masks(path, images=images, masks=masks, classes=classes)
+
+
+def class_table(text: str) -> tuple[dict[str, int], bool]:
+    """The values of `background:#000000,car:#ff00aa` by class, and whether they are colours.
+
+    Raises:
+        DataError: If the text cannot be read.
 
     Example:
-        >>> layout_of("masks:cells", "classes=background:0,cell:255").table
-        (('background', 0), ('cell', 255))
+        >>> class_table("background:0,cell:255")
+        ({'background': 0, 'cell': 255}, False)
     """
-    found: dict[str, Any] = {}
-    for option in filter(None, options.split("&")):
-        key, _, text = option.partition("=")
-        if key not in ("images", "masks", "classes") or not text or key in found:
-            raise DataError(
-                f"data source {source!r}: after ? come images=FOLDER, masks=FOLDER and "
-                f"classes=NAME:VALUE,..., joined by &; got {option!r}"
-            )
-        # Names of classes one by one: there may be a comma in them.
-        found[key] = text if key == "classes" else urllib.parse.unquote(text)
-    folders = [found.get(key, key) for key in ("images", "masks")]
-    if any(Path(name).name != name or name in (".", "..") for name in folders):
-        raise DataError(f"data source {source!r}: images and masks are names of folders")
-    return Layout(*folders, *_table(source, found.get("classes", "")))
-
-
-def _table(source: str, text: str) -> tuple[tuple[tuple[str, int], ...], bool]:
-    """The classes of `background:#000000,car:#ff00aa`, and whether they are colours."""
     table: dict[str, int] = {}
     coloured = set()
     for entry in filter(None, text.split(",")):
         name, _, value = map(urllib.parse.unquote, entry.rpartition(":"))
         coloured.add(value.startswith("#"))
         if len(coloured) > 1:
-            raise DataError(f"data source {source!r}: classes have numbers or colours, not both")
+            raise DataError(f"classes have numbers or colours, not both, got {text!r}")
         try:
             number = int(value[1:], 16) if value.startswith("#") else int(value)
             readable = name and name not in table and 0 <= number < 2**24
@@ -83,107 +77,106 @@ def _table(source: str, text: str) -> tuple[tuple[tuple[str, int], ...], bool]:
             readable = False
         if not readable or number in table.values():
             raise DataError(
-                f"data source {source!r}: classes are written NAME:VALUE, each once, with a number "
-                f"or a colour such as #ff00aa as value; got {entry!r}"
+                "classes are written NAME:VALUE, each once, with a number or a colour such as "
+                f"#ff00aa as value; got {entry!r}"
             )
         table[name] = number
     named = sum(name != _IGNORED for name in table)
     if table and not 2 <= named <= IGNORE:
-        raise DataError(f"data source {source!r} names {named} classes; give 2 to {IGNORE}")
-    return tuple(table.items()), coloured == {True}
+        raise DataError(f"{text!r} names {named} classes; give 2 to {IGNORE}")
+    return table, coloured == {True}
 
 
-class Masks:
+class Masks(Source):
     """Folders of images and of masks with files of equal names.
 
     Args:
-        name: The source as it was asked for.
         path: A folder of the two, or of folders train, test and val of these.
-        layout: How the masks are kept.
+        images: As for `open_masks`.
+        masks: As for `open_masks`.
+        classes: As for `open_masks`.
+
+    Raises:
+        DataError: If a file is missing or wrong.
     """
 
-    def __init__(self, name: str, path: Path, layout: Layout) -> None:
-        if not path.is_dir():
-            raise DataError(f"{path} is not a folder; give one with folders of images and masks")
-        inner = {folder.name: folder for folder in image_files.subfolders(path)}
-        splits = {split: inner[split] for split in image_files.SPLITS if split in inner}
-        if {layout.images, layout.masks} & set(inner) or not splits:
-            splits = {"train": path}
-        self._files = {split: _matched(folder, layout) for split, folder in splits.items()}
-        images, masks = zip(
-            *(both for files in self._files.values() for both in files), strict=True
-        )
-        _check_sizes(images, masks)
-        self._layout = layout
-        self._shape = image_files.shape_of(images)
-        self._check(masks)
-        self.source = Source(
-            name=name,
-            classes=self._names,
-            splits={split: len(files) for split, files in self._files.items()},
-            image_shape=self._shape,
-            license="not stated",
-            kind="masks",
-            colors=self._colors,
-        )
+    kind = "masks"
 
-    def part(self, split: str, start: int, stop: int) -> Any:
+    def __init__(
+        self, path: str | Path, *, images: str = "images", masks: str = "masks", classes: str = ""
+    ) -> None:
+        folders = [urllib.parse.unquote(name) for name in (images, masks)]
+        if any(Path(name).name != name or name in (".", "..") for name in folders):
+            raise DataError(f"images and masks are names of folders, got {images!r} and {masks!r}")
+        table, self._coloured = class_table(classes)
+        path = existing_folder(path, "folders of images and masks")
+        splits = image_files.split_folders(path)
+        if any((path / name).is_dir() for name in folders) or not splits:
+            splits = {"train": path}
+        self._files = {split: _matched(folder, *folders) for split, folder in splits.items()}
+        everything = [files for both in self._files.values() for files in both]
+        image_files.same_sizes(
+            everything,
+            "{first} has {size} pixels and its mask {second} has {other}; they must be of one size",
+        )
+        self.splits = {split: len(files) for split, files in self._files.items()}
+        files, mask_files = zip(*everything, strict=True)
+        self.image_shape = image_files.shape_of(files)
+        self._read_classes(mask_files, table)
+
+    def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop` with their masks."""
         import tensorflow as tf
 
         images, masks = zip(*self._files[split][start:stop], strict=True)
-        values, classes = self._values, self._classes
+        values, numbers = self._values, self._numbers
 
         def read(file: bytes) -> np.ndarray:
-            raw = _raw(Path(file.decode()), self._layout.coloured)
-            return classes[np.searchsorted(values, raw)]
+            raw = _raw(Path(file.decode()), self._coloured)
+            return numbers[np.searchsorted(values, raw)]
 
         def load(image: Any, file: Any) -> tuple[Any, Any]:
             mask = tf.numpy_function(read, [file], tf.uint8, stateful=False)
-            return image, tf.ensure_shape(mask, self._shape[:2])
+            return image, tf.ensure_shape(mask, self.image_shape[:2])
 
-        decoded = image_files.decoded(images, self._shape, [str(file) for file in masks])
-        return decoded.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        files = image_files.decoded(images, self.image_shape, [str(file) for file in masks])
+        return files.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-    def _check(self, files: Sequence[Path]) -> None:
-        """Read all masks, and find out which value is which class."""
-        coloured = self._layout.coloured
-        held = image_files.in_threads(lambda file: _values_in(file, coloured), files)
-        everything = sorted(set().union(*(found for found in held)))
-        table = dict(self._layout.table)
-        if not table:
-            table = _guessed(files, held, everything)
+    def _read_classes(self, files: Sequence[Path], table: dict[str, int]) -> None:
+        """Read all masks, check their values and set the classes."""
+        coloured = self._coloured
+        values = image_files.in_threads(lambda file: _values_in(file, coloured), files)
+        table = table or _guessed(files, values)
         known = {value: name for name, value in table.items()}
-        if not self._layout.coloured:
+        if not coloured:
             known.setdefault(IGNORE, _IGNORED)
-        for file, found in zip(files, held, strict=True):
+        for file, found in zip(files, values, strict=True):
             unknown = sorted(found - set(known))
             if unknown:
                 shown = ", ".join(_written(value, coloured) for value in unknown[:_SHOWN])
-                told = ", ".join(
+                names = ", ".join(
                     f"{name} {_written(value, coloured)}" for name, value in table.items()
                 )
                 raise DataError(
                     f"{file} holds the unknown value{'s' * (len(unknown) > 1)} {shown}"
-                    f"{', ...' * (len(unknown) > _SHOWN)}; the classes are {told}"
+                    f"{', ...' * (len(unknown) > _SHOWN)}; the classes are {names}"
                 )
             if {known[value] for value in found} == {_IGNORED}:
                 raise DataError(
                     f"all pixels of {file} are ignored, so that nothing can be learnt from it; "
                     "remove it and its image"
                 )
-        self._names = tuple(name for name in table if name != _IGNORED)
-        numbers = {name: number for number, name in enumerate(self._names)} | {_IGNORED: IGNORE}
+        self.classes = tuple(name for name in table if name != _IGNORED)
+        numbers = {name: number for number, name in enumerate(self.classes)} | {_IGNORED: IGNORE}
         self._values = np.array(sorted(known))
-        self._classes = np.array([numbers[known[value]] for value in sorted(known)], np.uint8)
-        self._colors = self._coloured(table, files)
+        self._numbers = np.array([numbers[known[value]] for value in sorted(known)], np.uint8)
+        self.colors = self._class_colors([table[name] for name in self.classes], files)
 
-    def _coloured(
-        self, table: dict[str, int], files: Sequence[Path]
+    def _class_colors(
+        self, values: list[int], files: Sequence[Path]
     ) -> tuple[tuple[int, int, int], ...] | None:
-        """A colour for each class, where the table or a palette tells."""
-        values = [table[name] for name in self._names]
-        if self._layout.coloured:
+        """A colour for each class, where the table or a palette has them."""
+        if self._coloured:
             return tuple(_rgb(value) for value in values)
         palette = _palette(files[0])
         if palette is None or max(values) >= len(palette):
@@ -191,35 +184,34 @@ class Masks:
         return tuple(tuple(map(int, palette[value])) for value in values)
 
 
-class TFDSMasks:
+class TFDSMasks(Source):
     """A segmentation set of TensorFlow Datasets: its images and masks.
 
-    Args:
-        name: The source as it was asked for.
-        catalog: The set.
+    Raises:
+        DataError: If the set has no masks.
     """
 
-    def __init__(self, name: str, catalog: TFDSSource) -> None:
-        self._catalog = catalog
-        self._key, self._first, classes = _mask_feature(catalog)
-        self.source = dataclasses.replace(
-            catalog.source, name=name, classes=classes, kind="masks", colors=None
-        )
+    kind = "masks"
 
-    def part(self, split: str, start: int, stop: int) -> Any:
+    def __init__(self, inner: TFDSSource) -> None:
+        self._inner = inner
+        self._key, self._first, self.classes = _mask_feature(inner)
+        self.splits, self.image_shape, self.license = inner.splits, inner.image_shape, inner.license
+
+    def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop` in the order of the files, with their masks."""
         import tensorflow as tf
 
-        first, count = self._first, len(self.source.classes)
+        first, count, image = self._first, len(self.classes), self._inner.image
 
-        def classes(example: Any) -> tuple[Any, Any]:
+        def convert(example: Any) -> tuple[Any, Any]:
             mask = tf.cast(example[self._key], tf.int32)[..., 0] - first
-            # What is no class is not known.
+            # A value that is no class is ignored.
             mask = tf.where((mask >= 0) & (mask < count), mask, IGNORE)
-            return example[self._catalog.image], tf.cast(mask, tf.uint8)
+            return example[image], tf.cast(mask, tf.uint8)
 
-        return self._catalog.examples(split, start, stop, [self._catalog.image, self._key]).map(
-            classes, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        return self._inner.read(split, start, stop, [image, self._key]).map(
+            convert, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
 
 
@@ -227,43 +219,32 @@ class TFDSMasks:
 _KNOWN = {"oxford_iiit_pet": ("segmentation_mask", 1, ("pet", "background", "border"))}
 
 
-def _mask_feature(catalog: TFDSSource) -> tuple[str, int, tuple[str, ...]]:
+def _mask_feature(inner: TFDSSource) -> tuple[str, int, tuple[str, ...]]:
     """The key of the masks, the value of the first class and the names of the classes."""
     import tensorflow_datasets as tfds
 
-    if catalog.set_name in _KNOWN:
-        return _KNOWN[catalog.set_name]
-    features = dict(catalog.features.items())
+    if inner.set_name in _KNOWN:
+        return _KNOWN[inner.set_name]
+    features = dict(inner.features.items())
     for key, feature in features.items():
         if isinstance(feature, tfds.features.LabeledImage) and feature.names:
             return key, 0, tuple(feature.names)
     raise DataError(
-        f"data set {catalog.set_name!r} tells no masks with classes; of TensorFlow Datasets give "
+        f"data set {inner.set_name!r} has no masks with named classes; of TensorFlow Datasets give "
         f"masks:tfds:{', '.join(_KNOWN)} or a set with a LabeledImage, or give masks:PATH"
     )
 
 
-def _matched(folder: Path, layout: Layout) -> list[tuple[Path, Path]]:
+def _matched(folder: Path, images: str, masks: str) -> list[tuple[Path, Path]]:
     """Images and masks of one split."""
-    for name in (layout.images, layout.masks):
+    for name in (images, masks):
         if not (folder / name).is_dir():
             names = ", ".join(path.name for path in image_files.subfolders(folder)[:5]) or "none"
             raise DataError(
-                f"{folder} must hold folders {layout.images} and {layout.masks} with files of "
+                f"{folder} must hold folders {images} and {masks} with files of "
                 f"equal names; its folders are {names} (?images=FOLDER&masks=FOLDER names others)"
             )
-    return pairs.matched(folder / layout.images, folder / layout.masks)
-
-
-def _check_sizes(images: Sequence[Path], masks: Sequence[Path]) -> None:
-    """An image and its mask are of one size."""
-    heads = (image_files.in_threads(image_files.head, files) for files in (images, masks))
-    for image, mask, (size, _), (other, _) in zip(images, masks, *heads, strict=True):
-        if size != other:
-            raise DataError(
-                f"{image} has {size[1]}x{size[0]} pixels and its mask {mask} has "
-                f"{other[1]}x{other[0]}; they must be of one size"
-            )
+    return pairs.matched(folder / images, folder / masks)
 
 
 def _raw(file: Path, coloured: bool) -> np.ndarray:
@@ -308,23 +289,22 @@ def _values_in(file: Path, coloured: bool) -> frozenset[int]:
 
 @functools.lru_cache(maxsize=100_000)
 def _values_of_version(file: Path, coloured: bool, _modified: int, _size: int) -> frozenset[int]:
-    """The values in a mask as it is now; a file that did not change is not read again."""
+    """The values in one version of a mask; a file that did not change is not read again."""
     return frozenset(np.unique(_raw(file, coloured)).tolist())
 
 
-def _guessed(
-    files: Sequence[Path], held: Sequence[frozenset[int]], values: list[int]
-) -> dict[str, int]:
+def _guessed(files: Sequence[Path], held: Sequence[frozenset[int]]) -> dict[str, int]:
     """The classes of masks without a table."""
-    classes = [value for value in values if value != IGNORE]
-    if set(values) == {0, IGNORE} and _palette(files[0]) is None:
+    values = set().union(*held)
+    classes = sorted(values - {IGNORE})
+    if values == {0, IGNORE} and _palette(files[0]) is None:
         return {"background": 0, "foreground": 255}
     if classes and classes != list(range(len(classes))):
         shown = ", ".join(map(str, classes[:_SHOWN])) + ", ..." * (len(classes) > _SHOWN)
         example = next(f for f, found in zip(files, held, strict=True) if max(classes) in found)
         raise DataError(
             f"the masks hold the values {shown} ({example} for one); without a table they must be "
-            "0 to n-1 with none left out, and 255 where nothing is known: name them by "
+            "0 to n-1 with none left out, and 255 for ignored pixels: name them by "
             "?classes=NAME:VALUE,..., or data.classes in a config"
         )
     if len(classes) < 2:

@@ -1,4 +1,4 @@
-"""NumPy archives: arrays as Keras keeps them, or JPEG bytes with offsets."""
+"""Data source `npz:PATH`: NumPy archives of arrays, or of JPEG bytes with offsets."""
 
 import zipfile
 from pathlib import Path
@@ -6,25 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch.data.sources.base import Source
+from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.errors import DataError
 
 ARRAY_KEYS = "x_train, y_train, x_test, y_test"
 JPEG_KEYS = "train_jpeg, train_offsets, train_labels, test_jpeg, test_offsets, test_labels"
 
 
-def open_archive(path: Path) -> "JPEGArchive | ArrayArchive":
+def open_archive(path: str | Path) -> "JPEGArchive | ArrayArchive":
     """Open an archive of either layout.
 
     Args:
         path: The `.npz` file.
 
     Returns:
-        A reader.
+        The `Source`.
 
     Raises:
         DataError: If the file is no archive, or holds neither layout.
     """
+    path = existing_path(path)
     archive = Archive(path)
     if any(f"{split}_jpeg" in archive.keys for split in ("train", "test")):
         return JPEGArchive(archive)
@@ -116,7 +117,27 @@ class Archive:
         return str(self["license"]) if "license" in self.keys else "not stated"
 
 
-class JPEGArchive:
+class _ArchiveSource(Source):
+    """Base class of the two layouts.
+
+    Args:
+        archive: The opened file.
+        sizes: Number of images in each split.
+        labels: Format of the labels' keys, such as `"y_{}"`.
+    """
+
+    def __init__(self, archive: Archive, sizes: dict[str, int], labels: str) -> None:
+        self._archive, self.splits, self.license = archive, sizes, archive.license()
+        keys = {split: labels.format(split) for split in sizes}
+        self._labels = {
+            split: archive.labels(key, sizes[split])
+            for split, key in keys.items()
+            if key in archive.keys
+        }
+        self.classes = archive.classes(self._labels)
+
+
+class JPEGArchive(_ArchiveSource):
     """JPEG files one after the other, with offsets: small on disk, decoded as they are read."""
 
     def __init__(self, archive: Archive) -> None:
@@ -126,32 +147,21 @@ class JPEGArchive:
         names = [split for split in ("train", "test") if f"{split}_jpeg" in archive.keys]
         self._offsets = {split: self._checked_offsets(split) for split in names}
         sizes = {split: len(offsets) - 1 for split, offsets in self._offsets.items()}
-        self._labels = {
-            split: archive.labels(f"{split}_labels", sizes[split])
-            for split in names
-            if f"{split}_labels" in archive.keys
-        }
+        super().__init__(archive, sizes, "{}_labels")
         with tf.device("CPU"):
             first = self._files(names[0], 0, 1)[0]
             try:
-                shape = tf.io.decode_jpeg(first).shape
+                self.image_shape = tuple(tf.io.decode_jpeg(first).shape)
             except tf.errors.InvalidArgumentError:
                 raise DataError(
                     f"image 0 of split {names[0]!r} in {archive.path} is not a JPEG file"
                 ) from None
-        self.source = Source(
-            name=f"npz:{archive.path}",
-            classes=archive.classes(self._labels),
-            splits=sizes,
-            image_shape=tuple(shape),
-            license=archive.license(),
-        )
 
-    def part(self, split: str, start: int, stop: int) -> Any:
+    def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop`, with their labels where there are any."""
         import tensorflow as tf
 
-        shape = self.source.image_shape
+        shape = self.image_shape
 
         def decode(file: Any, *label: Any) -> Any:
             # The accurate transform gives the pixels that other libraries give.
@@ -200,11 +210,10 @@ class JPEGArchive:
         return np.array([data[a:b] for a, b in zip(begin, end, strict=True)], dtype=object)
 
 
-class ArrayArchive:
+class ArrayArchive(_ArchiveSource):
     """Images as arrays: `uint8`, or numbers in [0, 255] or [0, 1], which are rounded to `uint8`."""
 
     def __init__(self, archive: Archive) -> None:
-        self._archive = archive
         names = [split for split in ("train", "test") if f"x_{split}" in archive.keys]
         shapes = {split: archive.shape(f"x_{split}") for split in names}
         for split, shape in shapes.items():
@@ -221,31 +230,18 @@ class ArrayArchive:
                     f"{images} holds images of shape {shape[1:]}, those of 'x_{names[0]}' are "
                     f"{shapes[names[0]][1:]}"
                 )
-        self._labels = {
-            split: archive.labels(f"y_{split}", shapes[split][0])
-            for split in names
-            if f"y_{split}" in archive.keys
-        }
+        super().__init__(archive, {split: shapes[split][0] for split in names}, "y_{}")
         shape = shapes[names[0]]
-        self.source = Source(
-            name=f"npz:{archive.path}",
-            classes=archive.classes(self._labels),
-            splits={split: shapes[split][0] for split in names},
-            image_shape=(*shape[1:3], shape[3] if len(shape) == 4 else 1),
-            license=archive.license(),
-        )
+        self.image_shape = (*shape[1:3], shape[3] if len(shape) == 4 else 1)
 
-    def part(self, split: str, start: int, stop: int) -> Any:
+    def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop`, with their labels where there are any."""
-        import tensorflow as tf
-
         key = f"x_{split}"
         images = as_pixels(self._archive[key], f"array {key!r} of {self._archive.path}")
-        images = images.reshape(len(images), *self.source.image_shape)[start:stop]
+        images = images.reshape(len(images), *self.image_shape)[start:stop]
         if split in self._labels:
-            labels = self._labels[split][start:stop]
-            return tf.data.Dataset.from_tensor_slices((images, labels))
-        return tf.data.Dataset.from_tensor_slices(images)
+            return images, self._labels[split][start:stop]
+        return images
 
 
 def as_pixels(images: np.ndarray, name: str) -> np.ndarray:

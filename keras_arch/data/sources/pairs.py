@@ -1,37 +1,41 @@
-"""Pairs of images: an image and what it is to be translated to."""
+"""Data source `pairs:PATH`: pairs of an image and the image that it is translated to."""
 
 from pathlib import Path
 from typing import Any
 
 from keras_arch.data import image_files
 from keras_arch.data.image_files import Shape
-from keras_arch.data.sources.base import Source
+from keras_arch.data.sources.base import Source, existing_folder
 from keras_arch.errors import DataError
 
 _LAYOUT = "images side by side in one file, or two folders named A and B"
 
 
-class Pairs:
+class Pairs(Source):
     """Images A and B side by side in one file, or in two folders with files of equal names.
 
     The halves are named as the pix2pix authors name them: A is the left one, B the right one.
 
     Args:
-        name: The source as it was asked for.
         path: A folder of pairs, or of folders train, test and val of these.
-        swap: Whether B is the network's input and A its target; else A is the input.
+        direction: `"AtoB"` where A is the network's input and B its target, or `"BtoA"`.
+
+    Raises:
+        DataError: If the folder is missing or has another structure.
     """
 
-    def __init__(self, name: str, path: Path, swap: bool) -> None:
-        if not path.is_dir():
-            raise DataError(f"{path} is not a folder; give one with {_LAYOUT}")
-        inner = {folder.name: folder for folder in image_files.subfolders(path)}
-        found = {split: inner[split] for split in image_files.SPLITS if split in inner}
-        strange = sorted(set(inner) - set(found), key=image_files.natural)
-        loose = image_files.images(path)
-        if found and (strange or loose):
-            other = path / strange[0] if strange else loose[0]
-            raise DataError(f"{path} holds folders of splits and also {other}; move it elsewhere")
+    kind = "pairs"
+
+    def __init__(self, path: str | Path, *, direction: str = "AtoB") -> None:
+        swap = swaps(direction)
+        path = existing_folder(path, _LAYOUT)
+        found = image_files.split_folders(path)
+        strange = [each for each in image_files.subfolders(path) if each.name not in found]
+        strange += image_files.images(path)
+        if found and strange:
+            raise DataError(
+                f"{path} holds folders of splits and also {strange[0]}; move it elsewhere"
+            )
         self._files = {
             split: _pairs(folder) for split, folder in (found or {"train": path}).items()
         }
@@ -42,18 +46,10 @@ class Pairs:
             raise DataError(f"{path} has pairs in one file and pairs in two folders; choose one")
         self._joined = widths == {1}
         self._shapes = _joined(everything) if self._joined else _separate(everything)
-        shapes = self._shapes[::-1] if swap else self._shapes
-        self.source = Source(
-            name=name,
-            classes=None,
-            splits={split: len(files) for split, files in self._files.items()},
-            image_shape=shapes[0],
-            license="not stated",
-            kind="pairs",
-            other_shape=shapes[1],
-        )
+        self.splits = {split: len(files) for split, files in self._files.items()}
+        self.image_shape, self.other_shape = self._shapes[::-1] if swap else self._shapes
 
-    def part(self, split: str, start: int, stop: int) -> Any:
+    def examples(self, split: str, start: int, stop: int) -> Any:
         """Pairs `start` to `stop` as `(image, target)`."""
         import tensorflow as tf
 
@@ -74,6 +70,20 @@ class Pairs:
             )
         images = [image_files.decoded(*each) for each in zip(columns, self._shapes, strict=True)]
         return tf.data.Dataset.zip(tuple(images[::-1] if self._swap else images))
+
+
+def swaps(direction: str) -> bool:
+    """Whether a direction makes B the input and A the target.
+
+    Raises:
+        DataError: If it is neither `"AtoB"` nor `"BtoA"`.
+    """
+    if direction not in ("AtoB", "BtoA"):
+        raise DataError(
+            f"the direction of a data source is direction=AtoB or direction=BtoA, got "
+            f"{f'direction={direction}'!r}"
+        )
+    return direction == "BtoA"
 
 
 def _pairs(folder: Path) -> list[tuple[Path, ...]]:
@@ -97,10 +107,10 @@ def _pairs(folder: Path) -> list[tuple[Path, ...]]:
 
 
 def matched(one: Path, other: Path) -> list[tuple[Path, Path]]:
-    """The images of two folders that are named alike.
+    """Pairs of images of equal names in two folders.
 
     Raises:
-        DataError: If some have no counterpart.
+        DataError: If an image has no counterpart.
     """
     first, second = _by_name(one), _by_name(other)
     for here, there, where in ((first, second, other), (second, first, one)):
@@ -116,11 +126,8 @@ def matched(one: Path, other: Path) -> list[tuple[Path, Path]]:
 
 def _by_name(folder: Path) -> dict[str, Path]:
     """The images of a folder by their names without the ending."""
-    files = image_files.images(folder)
-    if not files:
-        raise DataError(f"{folder} holds no image ({', '.join(image_files.SUFFIXES)})")
     named: dict[str, Path] = {}
-    for file in files:
+    for file in image_files.some_images(folder):
         if file.stem in named:
             raise DataError(f"{named[file.stem]} and {file} have one name; a pair has two images")
         named[file.stem] = file
@@ -145,15 +152,9 @@ def _joined(pairs: list[tuple[Path, ...]]) -> tuple[Shape, Shape]:
 
 def _separate(pairs: list[tuple[Path, ...]]) -> tuple[Shape, Shape]:
     """The shapes of the images in two folders; those of one pair must agree in size."""
-    heads = [
-        image_files.in_threads(image_files.head, column) for column in zip(*pairs, strict=True)
-    ]
-    for (first, second), ((height, width), _), ((other_height, other_width), _) in zip(
-        pairs, *heads, strict=True
-    ):
-        if (height, width) != (other_height, other_width):
-            raise DataError(
-                f"{first} has {width}x{height} pixels and {second} has {other_width}x"
-                f"{other_height}; the two images of a pair must be of one size"
-            )
+    image_files.same_sizes(
+        pairs,
+        "{first} has {size} pixels and {second} has {other}; the two images of a pair must be of "
+        "one size",
+    )
     return tuple(image_files.shape_of(column) for column in zip(*pairs, strict=True))

@@ -1,4 +1,4 @@
-"""The image sets of TensorFlow Datasets."""
+"""Data source `tfds:NAME`: image sets of TensorFlow Datasets."""
 
 import difflib
 import os
@@ -11,19 +11,36 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch.data.sources.base import SCHEMES, Source
+from keras_arch.data.sources.base import Source, unknown_source
 from keras_arch.errors import DataError
+from keras_arch.registry import SOURCES
 
+# `name`, `name/config` and `name:1.0.0`.
 _NAME = re.compile(r"\w+(/[\w.+-]+)?(:\d+\.\d+\.\d+)?")
 # Where TensorFlow Datasets does not record a licence and the authors state one.
 _LICENSES = {"fashion_mnist": "MIT"}
 _ELSEWHERE = "or give npz:PATH or folder:PATH"
 
 
-class TFDSSource:
-    """A set that TensorFlow Datasets knows by name: its images, and labels where it has them."""
+class TFDSSource(Source):
+    """A set of TensorFlow Datasets: its images, and labels where it has them.
 
-    def __init__(self, name: str, data_dir: str | os.PathLike[str] | None, *, download: bool):
+    Args:
+        name: The set's name, optionally with a configuration and a version.
+        data_dir: Folder of the prepared sets.
+        download: Whether to download a set that is not prepared.
+
+    Raises:
+        DataError: If there is no such set, it has no 8-bit images, or is not prepared.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        data_dir: str | os.PathLike[str] | None = None,
+        download: bool = False,
+    ) -> None:
         self._builder = _builder(name, data_dir)
         if not self._builder.is_prepared():
             if not download:
@@ -35,30 +52,26 @@ class TFDSSource:
         info = self._builder.info
         self.set_name, self.features = self._builder.name, info.features
         self.image, self._label = _columns(info, name)
-        image = info.features[self.image]
-        classes = tuple(info.features[self._label].names) if self._label else None
+        self.name = name
+        self.classes = tuple(info.features[self._label].names) if self._label else None
+        self.splits = {split: int(part.num_examples) for split, part in info.splits.items()}
+        self.image_shape = tuple(info.features[self.image].shape)
         redistribution = getattr(info.redistribution_info, "license", "") or ""
-        self.source = Source(
-            name=name,
-            classes=classes,
-            splits={split: int(part.num_examples) for split, part in info.splits.items()},
-            image_shape=tuple(image.shape),
-            license=redistribution or _LICENSES.get(self._builder.name, "not stated"),
-        )
+        self.license = redistribution or _LICENSES.get(self._builder.name, "not stated")
 
-    def part(self, split: str, start: int, stop: int) -> Any:
+    def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop` in the order of the files, with their labels."""
         import tensorflow as tf
 
-        dataset = self.examples(split, start, stop, list(filter(None, (self.image, self._label))))
+        dataset = self.read(split, start, stop, list(filter(None, (self.image, self._label))))
         if self._label is None:
             return dataset.map(lambda example: example[self.image])
         return dataset.map(
             lambda example: (example[self.image], tf.cast(example[self._label], tf.int64))
         )
 
-    def examples(self, split: str, start: int, stop: int, keys: Sequence[str]) -> Any:
-        """Examples `start` to `stop` in the order of the files, with what is asked for."""
+    def read(self, split: str, start: int, stop: int, keys: Sequence[str]) -> Any:
+        """Examples `start` to `stop` in the order of the files, as dictionaries of features."""
         import tensorflow_datasets as tfds
 
         wanted = dict.fromkeys(keys, True)
@@ -73,30 +86,33 @@ class TFDSSource:
 
 
 def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
-    """The builder of a set, or one line that says what is wrong with its name."""
+    """The builder of a set, or an error of one line that says what is wrong with its name."""
     if not _NAME.fullmatch(name):
-        raise DataError(f"data source {name!r} is not known; give {SCHEMES}")
+        raise unknown_source(name)
     import tensorflow_datasets as tfds
 
     try:
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
-        known = ["digits", *tfds.list_builders(with_community_datasets=False)]
+        known = [*SOURCES.names(), *tfds.list_builders(with_community_datasets=False)]
         close = difflib.get_close_matches(name, known, n=3)
         hint = f" (did you mean {', '.join(close)}?)" if close else ""
-        raise DataError(f"there is no data set named {name!r}{hint}; give {SCHEMES}") from None
+        raise DataError(
+            f"there is no data set named {name!r}{hint} in TensorFlow Datasets; the other data "
+            f"sources are {', '.join(SOURCES.names())}"
+        ) from None
     except (AssertionError, ValueError, OSError) as error:
         raise DataError(f"data set {name!r} cannot be opened: {_line(error)}") from None
 
 
 def _prepare(builder: Any, name: str) -> None:
-    """Download a set; without a network say so at once."""
+    """Download a set; without a network fail at once."""
     where = (
         f"data set {name!r} is not prepared in {builder.data_path} (data_dir or TFDS_DATA_DIR "
         "names the folder)"
     )
-    # TensorFlow Datasets repeats a failing request for minutes. A name that does not resolve
-    # tells the same in a moment; behind a proxy it tells nothing.
+    # TensorFlow Datasets repeats a failing request for minutes. A host name that does not resolve
+    # shows it in a moment; behind a proxy host names need not resolve.
     hosts = {urllib.parse.urlsplit(url).hostname for url in builder.url_infos} - {None}
     if not urllib.request.getproxies():
         for host in sorted(hosts):
@@ -110,7 +126,7 @@ def _prepare(builder: Any, name: str) -> None:
     try:
         builder.download_and_prepare()
     # Whatever goes wrong inside a download (HTTP, checksums, manual steps, a full disk), the user
-    # is told which set, where, and what else to do.
+    # learns which set it is, where it should be and which other source would do.
     except Exception as error:
         raise DataError(
             f"{where} and could not be downloaded: {_line(error)}; {_ELSEWHERE}"
@@ -134,7 +150,7 @@ def _columns(info: Any, name: str) -> tuple[str, str | None]:
 
 
 def _choose(keys: list[str], usual: str, supervised: Any) -> str | None:
-    """Of several features, the supervised one, the one of the usual name, or the only one."""
+    """One of several features: the supervised one, the one of the usual name, or the only one."""
     for key in keys:
         if key in supervised:
             return key

@@ -1,21 +1,26 @@
-"""Two sets of images without a correspondence, as CycleGAN learns from."""
+"""Data source `unpaired:PATH`: images of two domains without a correspondence, for CycleGAN."""
 
 import dataclasses
+import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from keras_arch.data import counting, image_files
 from keras_arch.data.image_files import Shape
-from keras_arch.data.sources.base import Reader, Source
+from keras_arch.data.loading import open_source
+from keras_arch.data.sources.base import Source, existing_folder
+from keras_arch.data.sources.pairs import swaps
 from keras_arch.errors import DataError
+from keras_arch.registry import SOURCES
 
 
 @dataclasses.dataclass(frozen=True)
 class Unpaired:
-    """Two data sets of images that `train_batches` draws from independently.
+    """Two data sets of images from which `train_batches` draws independently.
 
-    `load("unpaired:...")` gives one; any two data sets of images make another.
+    `load("unpaired:...")` returns one; it is also built from any two data sets of images.
 
     Args:
         image: Finite `tf.data.Dataset` of `uint8` images `(height, width, channels)`: the domain
@@ -77,28 +82,55 @@ class Unpaired:
         return iter(self.zipped())
 
 
-@dataclasses.dataclass(frozen=True)
-class Domains:
-    """Two opened domains and what is known of both."""
-
-    image: Reader
-    other: Reader
-    source: Source
-
-
-def in_folders(name: str, path: Path, swap: bool) -> Domains:
-    """Domains as the CycleGAN authors keep them: folders trainA, trainB, testA, testB.
+class UnpairedSource(Source):
+    """Two domains, each a data source of its own, with splits of equal names.
 
     Args:
-        name: The source as it was asked for.
-        path: The folder that holds them.
-        swap: Whether images of B are translated to A; else A to B.
+        image: The domain that is translated.
+        other: The domain that it is translated to.
+        swap: Whether the two change places.
+    """
+
+    kind = "unpaired"
+
+    def __init__(self, image: Source, other: Source, *, swap: bool = False) -> None:
+        self._domains = image, other = (other, image) if swap else (image, other)
+        self.splits = {
+            split: max(size, other.splits[split]) for split, size in image.splits.items()
+        }
+        self.image_shape, self.other_shape = image.image_shape, other.image_shape
+        self.license = image.license
+
+    def load(self, split: str = "train") -> Unpaired:
+        """A split expression of each domain, whose slices are those of the domain."""
+        return Unpaired(*(domain.load(split) for domain in self._domains))
+
+
+def open_unpaired(
+    path: str | Path,
+    *,
+    direction: str = "AtoB",
+    data_dir: str | os.PathLike[str] | None = None,
+    download: bool = False,
+) -> UnpairedSource:
+    """Open two domains of images.
+
+    Args:
+        path: A folder as the CycleGAN authors have them, with folders trainA, trainB, testA and
+            testB; or another data source: one of pairs, whose two sides are the domains, or one of
+            images with splits trainA, trainB, ...
+        direction: `"AtoB"` where images of A are translated to B, or `"BtoA"`.
+        data_dir: As for `keras_arch.data.load`.
+        download: As for `keras_arch.data.describe`.
 
     Raises:
-        DataError: If there are no such folders, or one is missing or empty.
+        DataError: If a folder or split is missing or empty.
     """
-    if not path.is_dir():
-        raise DataError(f"{path} is not a folder; give one with folders trainA and trainB")
+    swap = swaps(direction)
+    scheme, colon, _ = str(path).partition(":")
+    if colon and scheme in SOURCES:
+        return _from_source(open_source(path, data_dir, download=download), swap)
+    path = existing_folder(path, "folders trainA and trainB")
     inner = {folder.name: folder for folder in image_files.subfolders(path)}
     splits = [split for split in image_files.SPLITS if {split + "A", split + "B"} & set(inner)]
     if not splits:
@@ -110,99 +142,57 @@ def in_folders(name: str, path: Path, swap: bool) -> Domains:
         for here, there in (("A", "B"), ("B", "A")):
             if split + here not in inner:
                 raise DataError(f"{path} has a folder {split}{there} but no {split}{here}")
-    return _ordered(
-        name, [_Images({split: inner[split + side] for split in splits}) for side in "AB"], swap
-    )
+    domains = [_Images({split: inner[split + side] for split in splits}) for side in "AB"]
+    return UnpairedSource(*domains, swap=swap)
 
 
-def of_pairs(name: str, pairs: Reader) -> Domains:
-    """The two columns of pairs as domains."""
-    source = pairs.source
-    shapes = (source.image_shape, source.other_shape)
-    views = [
-        _View(pairs, {split: split for split in source.splits}, shape, column)
-        for column, shape in enumerate(shapes)
-    ]
-    return _ordered(name, views, swap=False)
-
-
-def of_tfds(name: str, catalog: Reader, swap: bool) -> Domains:
-    """The splits trainA, trainB, testA and testB of a TensorFlow Datasets set as domains.
-
-    Raises:
-        DataError: If it has no such splits.
-    """
-    source = catalog.source
+def _from_source(source: Source, swap: bool) -> UnpairedSource:
+    """The two sides of pairs, or the splits trainA, trainB, testA and testB of images."""
+    if source.kind == "pairs":
+        columns = [{split: split for split in source.splits}] * 2
+        shapes = source.image_shape, source.other_shape
+        return UnpairedSource(*map(_Column, [source] * 2, columns, shapes, (0, 1)), swap=swap)
     splits = [split[:-1] for split in source.splits if split.endswith("A")]
     splits = [split for split in splits if split + "B" in source.splits]
     if not splits:
         raise DataError(
-            f"data source {name!r} has the splits {', '.join(source.splits)}; two domains need "
-            "splits such as trainA and trainB"
+            f"data source {source.name!r} has the splits {', '.join(source.splits)}; two domains "
+            "need splits such as trainA and trainB"
         )
-    views = [
-        _View(catalog, {split: split + side for split in splits}, source.image_shape, 0)
+    domains = [
+        _Column(source, {split: split + side for split in splits}, source.image_shape, 0)
         for side in "AB"
     ]
-    return _ordered(name, views, swap)
+    return UnpairedSource(*domains, swap=swap)
 
 
-class _Images:
-    """The images of one domain, a folder for each split."""
+class _Images(Source):
+    """The images of one domain, with a folder for each split."""
 
     def __init__(self, folders: dict[str, Path]) -> None:
-        self._files = {split: image_files.images(folder) for split, folder in folders.items()}
-        for split, files in self._files.items():
-            if not files:
-                raise DataError(
-                    f"{folders[split]} holds no image ({', '.join(image_files.SUFFIXES)})"
-                )
-        files = [file for files in self._files.values() for file in files]
-        self.source = _domain(
-            ", ".join(map(str, folders.values())),
-            {split: len(files) for split, files in self._files.items()},
-            image_files.shape_of(files),
-        )
+        self._files = {split: image_files.some_images(folder) for split, folder in folders.items()}
+        self.name = ", ".join(map(str, folders.values()))
+        self.splits = {split: len(files) for split, files in self._files.items()}
+        self.image_shape = image_files.shape_of(itertools.chain(*self._files.values()))
 
-    def part(self, split: str, start: int, stop: int) -> Any:
+    def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop`."""
-        return image_files.decoded(self._files[split][start:stop], self.source.image_shape)
+        return image_files.decoded(self._files[split][start:stop], self.image_shape)
 
 
-class _View:
-    """One column of another reader, whose splits may have other names there."""
+class _Column(Source):
+    """One column of another source, whose splits may have other names there."""
 
-    def __init__(self, reader: Reader, splits: dict[str, str], shape: Shape, column: int) -> None:
-        self._reader, self._splits, self._column = reader, splits, column
-        sizes = {split: reader.source.splits[inner] for split, inner in splits.items()}
-        self.source = _domain(reader.source.name, sizes, shape, reader.source.license)
+    def __init__(
+        self, source: Source, splits: dict[str, str], shape: Shape | None, column: int
+    ) -> None:
+        self._source, self._inner, self._column = source, splits, column
+        self.name, self.license, self.image_shape = source.name, source.license, shape
+        self.splits = {split: source.splits[inner] for split, inner in splits.items()}
 
-    def part(self, split: str, start: int, stop: int) -> Any:
+    def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop`."""
-        dataset = self._reader.part(self._splits[split], start, stop)
+        dataset = self._source.load(f"{self._inner[split]}[{start}:{stop}]")
         if not isinstance(dataset.element_spec, tuple):
             return dataset
         return dataset.map(lambda *columns: columns[self._column])
-
-
-def _domain(name: str, splits: dict[str, int], shape: Shape, license: str = "not stated") -> Source:
-    return Source(name=name, classes=None, splits=splits, image_shape=shape, license=license)
-
-
-def _ordered(name: str, readers: list[Any], swap: bool) -> Domains:
-    """Domains with what is known of both."""
-    image, other = readers[::-1] if swap else readers
-    first, second = image.source, other.source
-    return Domains(
-        image,
-        other,
-        Source(
-            name=name,
-            classes=None,
-            splits={split: max(size, second.splits[split]) for split, size in first.splits.items()},
-            image_shape=first.image_shape,
-            license=first.license,
-            kind="unpaired",
-            other_shape=second.image_shape,
-        ),
-    )
