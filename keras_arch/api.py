@@ -97,9 +97,7 @@ def finetune(
         ...     sorted(run.metrics)
         ['accuracy', 'best_epoch', 'error', 'loss']
     """
-    checked = finetuning_config.finetune_config(
-        ref, source, data_dir=data_dir, overrides=overrides
-    )
+    checked = finetuning_config.finetune_config(ref, source, data_dir=data_dir, overrides=overrides)
     parts = checked.data
     _log.info(
         "%s: train on %s, validate on %s, test on %s",

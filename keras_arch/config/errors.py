@@ -26,9 +26,7 @@ _IN_YAML = {
 }
 
 
-def explain(
-    error: pydantic.ValidationError, content: dict[str, Any], schema: type[Section]
-) -> str:
+def explain(error: pydantic.ValidationError, content: dict[str, Any], schema: type[Section]) -> str:
     """The first error in one line.
 
     Args:

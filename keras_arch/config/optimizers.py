@@ -127,7 +127,8 @@ class LinearRamp(Section):
 
 
 Momentum = Annotated[
-    Annotated[Fraction, pydantic.Tag("number")] | Annotated[LinearRamp, pydantic.Tag("linear_ramp")],
+    Annotated[Fraction, pydantic.Tag("number")]
+    | Annotated[LinearRamp, pydantic.Tag("linear_ramp")],
     pydantic.Discriminator(_schedule_name),
 ]
 

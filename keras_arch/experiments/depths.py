@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_arch import api, config, data, files, models, presets, visualization
 from keras_arch.errors import ArgumentError, ConfigError, DataError, Interrupted, RunError
+from keras_arch.training.run_directory import RunDirectory
 
 # The published recipe, and where in the course of its iterations the learning rate falls.
 RECIPE = "resnet20-cifar10"
@@ -231,7 +232,7 @@ def _config(
     classes: int,
     images: int,
     overrides: Sequence[str],
-) -> config.ClassifierConfig:
+) -> config.TaskConfig:
     """The config of one net, its learning rate scaled to the number of its iterations."""
     name = f"{'resnet' if residual else 'plain'}{depth}"
     arguments = {"depth": depth, "residual": residual, "classes": classes}
@@ -260,13 +261,13 @@ def schedule(iterations: int, depth: int) -> dict[str, list[Any]]:
         depth: Weighted layers: those of 110 and more are warmed up.
 
     Returns:
-        `boundaries` and `values`, as a config has them.
+        `name`, `boundaries` and `values`, as a config has them.
 
     Example:
         >>> schedule(64_000, 56)
-        {'boundaries': [32000, 48000], 'values': [0.1, 0.01, 0.001]}
+        {'name': 'piecewise_constant', 'boundaries': [32000, 48000], 'values': [0.1, 0.01, 0.001]}
         >>> schedule(64_000, 110)
-        {'boundaries': [400, 32000, 48000], 'values': [0.01, 0.1, 0.01, 0.001]}
+        {'name': 'piecewise_constant', 'boundaries': [400, 32000, 48000], 'values': [0.01, 0.1, 0.01, 0.001]}
     """
     begins = {round(share * iterations): rate for share, rate in FALLS.items()}
     warm_up = min(WARM_UP_ITERATIONS, iterations // 10)
@@ -274,6 +275,7 @@ def schedule(iterations: int, depth: int) -> dict[str, list[Any]]:
         begins |= {0: WARM_UP_RATE, warm_up: FALLS[0.0]}
     ordered = sorted(begins.items())
     return {
+        "name": "piecewise_constant",
         "boundaries": [start for start, _ in ordered[1:]],
         "values": [rate for _, rate in ordered],
     }
@@ -316,9 +318,9 @@ def _begun(out: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[Non
         raise
 
 
-def _train(checked: config.Config, out: Path, *, resume: bool, **how: Any) -> None:
+def _train(checked: config.TaskConfig, out: Path, *, resume: bool, **how: Any) -> None:
     """Train one net, or leave it when it is finished."""
-    directory = api.RunDirectory(out)
+    directory = RunDirectory(out)
     if directory.metrics.exists():
         return
     try:
@@ -331,9 +333,9 @@ def _train(checked: config.Config, out: Path, *, resume: bool, **how: Any) -> No
         ) from None
 
 
-def _curves(checked: config.ClassifierConfig, out: Path) -> Curves:
+def _curves(checked: config.TaskConfig, out: Path) -> Curves:
     """What a finished run wrote down."""
-    with open(api.RunDirectory(out).table, encoding="utf-8", newline="") as table:
+    with open(RunDirectory(out).table, encoding="utf-8", newline="") as table:
         rows = list(csv.DictReader(table))
 
     def errors(column: str) -> tuple[float, ...]:

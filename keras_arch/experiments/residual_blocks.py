@@ -19,7 +19,7 @@ from keras import ops
 from keras_arch import data, files, visualization
 from keras_arch import layers as layouts
 from keras_arch.errors import ArgumentError, DataError
-from keras_arch.training.references import opened_with_card, trained_on
+from keras_arch.training.references import load_model, training_data
 
 _BATCH = 256
 _STAGES = ("tab:blue", "tab:green", "tab:orange", "tab:red")
@@ -99,10 +99,10 @@ def blocks(
             and `source` neither.
         DataError: If the data is missing or has other classes.
     """
-    opened = opened_with_card(ref, token=token)
-    card = opened.card
-    block_names(opened.model)
-    settings = trained_on(ref, card)
+    loaded = load_model(ref, token=token)
+    card = loaded.card
+    block_names(loaded.model)
+    settings = training_data(ref, card)
     # Another source has splits of its own.
     split = split or (None if source else settings.get("test")) or "test"
     source = source or settings.get("source")
@@ -115,13 +115,13 @@ def blocks(
     if limit is not None:
         images = images.take(limit)
     classes = data.describe(source, data_dir=data_dir).classes
-    outputs = opened.model.output_shape[-1]
+    outputs = loaded.model.output_shape[-1]
     if classes is None or len(classes) != outputs:
         raise DataError(
             f"{source} has {len(classes) if classes else 'no'} classes, the model {outputs}"
         )
     batches = data.eval_batches(images, card.preprocessing, _BATCH)
-    accuracy, found = measure(opened.model, batches)
+    accuracy, found = measure(loaded.model, batches)
     count = int(images.cardinality())
     kind, colon, path = source.partition(":")
     table = {

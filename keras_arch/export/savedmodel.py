@@ -137,9 +137,7 @@ def saved_model(
                 "Preprocessing that it was trained with"
             )
     if target_preprocessing is not None and not kind.has_target_preprocessing:
-        raise ArgumentError(
-            f"target_preprocessing is for image-to-image, the task is {kind.name}"
-        )
+        raise ArgumentError(f"target_preprocessing is for image-to-image, the task is {kind.name}")
     spec = ExportSpec(preprocessing, labels, latent, target_preprocessing, tiles)
     kind.check_export(model, spec)
 

@@ -6,7 +6,6 @@ no Keras.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np

@@ -14,9 +14,9 @@ from keras_arch.errors import ArgumentError, HubError, StorageError
 from keras_arch.files import atomic_directory, atomic_write
 from keras_arch.hub import layout, remote
 from keras_arch.hub.card import Card
-from keras_arch.hub.readme import readme
 from keras_arch.hub.layout import README, RECORD, SAMPLES, TRAINING, Record
 from keras_arch.hub.loading import FolderSource, Source, no_record, read_record
+from keras_arch.hub.readme import readme
 from keras_arch.hub.references import Folder, Repository, check_revision, parse, parse_uri
 
 if TYPE_CHECKING:

@@ -325,9 +325,7 @@ def capable(operation: str) -> list[str]:
     ]
 
 
-def source_of(
-    card: hub.Card, settings: Mapping[str, Any], source: str | None = None
-) -> str:
+def source_of(card: hub.Card, settings: Mapping[str, Any], source: str | None = None) -> str:
     """The data source to evaluate on: the one given, else that of the training.
 
     Raises:
@@ -335,9 +333,7 @@ def source_of(
     """
     source = source or settings.get("source")
     if source is None:
-        raise ArgumentError(
-            f"{card.name} does not say what it was trained on; give a data source"
-        )
+        raise ArgumentError(f"{card.name} does not say what it was trained on; give a data source")
     return source
 
 

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
     from keras_arch.training.run_directory import RunDirectory
 else:
     keras, np, callbacks, losses, factories = lazy_modules(
-        "keras", "numpy", "keras_arch.callbacks", "keras_arch.losses", "keras_arch.training.factories"
+        "keras",
+        "numpy",
+        "keras_arch.callbacks",
+        "keras_arch.losses",
+        "keras_arch.training.factories",
     )
     (
         auxiliary_heads,
@@ -221,9 +225,7 @@ class Classification(Task):
         report = classification_report.measure(
             auxiliary_heads.main_head(network), self._test_batches(), from_logits=True
         )
-        report.write(
-            self._test_batches(), self.preprocessing, self.source.classes, directory.path
-        )
+        report.write(self._test_batches(), self.preprocessing, self.source.classes, directory.path)
         return report.metrics | ({"best_epoch": float(best.epoch)} if best else {})
 
     def export_copy(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
@@ -252,9 +254,7 @@ class Classification(Task):
         """A split as batches, read once."""
         if (split, classes) not in self._batches:
             images = self.load(split)
-            batch = classification_report.evaluation_batch(
-                int(images.cardinality()), self.replicas
-            )
+            batch = classification_report.evaluation_batch(int(images.cardinality()), self.replicas)
             self._batches[split, classes] = data.eval_batches(
                 images, self.preprocessing, batch, cache=self.config.data.cache, classes=classes
             )
@@ -346,9 +346,7 @@ class Classification(Task):
         """Class names of a batch of images."""
         lines = super().readme_example(card)
         if card.labels:
-            lines.append(
-                "labels = [loaded.card.labels[i] for i in keras.ops.argmax(outputs, -1)]"
-            )
+            lines.append("labels = [loaded.card.labels[i] for i in keras.ops.argmax(outputs, -1)]")
         return lines
 
     @classmethod
@@ -357,9 +355,7 @@ class Classification(Task):
         return describe_input(card.preprocessing)
 
 
-def best_of_validation(
-    directory: RunDirectory, monitor: str, ties: str
-) -> callbacks.BestModel:
+def best_of_validation(directory: RunDirectory, monitor: str, ties: str) -> callbacks.BestModel:
     """The callback that keeps the epoch with the highest metric on the validation data."""
     return callbacks.BestModel(
         directory.best, None, lambda model: model, monitor=monitor, mode="max", ties=ties

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from keras_arch import data, hub
 from keras_arch import config as configs
+from keras_arch import data, hub
 from keras_arch._lazy import lazy_modules
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_output

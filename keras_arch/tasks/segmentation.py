@@ -243,8 +243,7 @@ class Segmentation(Task):
         """The color of each class: the config's, else the source's, else PASCAL VOC's."""
         usual = self.source.colors or visualization.class_colors(len(self.source.classes))
         given = {
-            name: tuple(bytes.fromhex(color[1:]))
-            for name, color in self.config.data.colors.items()
+            name: tuple(bytes.fromhex(color[1:])) for name, color in self.config.data.colors.items()
         }
         return [
             given.get(name, tuple(color))

@@ -183,5 +183,3 @@ def _check_replaceable(path: Path) -> None:
             f"{path} is there already and is no prediction; move it away, or have the masks "
             "written to another folder with out (--out DIR)"
         )
-
-

@@ -1,4 +1,4 @@
-"""What a run leaves behind, and where."""
+"""Run directory: the files of a training run."""
 
 import contextlib
 import datetime
@@ -41,12 +41,12 @@ class RunDirectory:
         self.metrics = self.path / "metrics.json"
         self.model = self.path / "model"
 
-    def start(self, resolved: config.Config, *, resume: bool) -> None:
-        """Take the directory for a run, or make sure that it is this run's.
+    def start(self, resolved: config.TaskConfig, *, resume: bool) -> None:
+        """Claim the directory for a new run, or check that it belongs to the run to resume.
 
         Raises:
-            RunError: If it holds a run and `resume` is not asked for, or the run in it was begun
-                with another config.
+            RunError: If it holds a run and `resume` is not asked for, or the run in it has
+                another config.
         """
         if not self.config.exists():
             if self.path.exists() and any(self.path.iterdir()):
@@ -63,10 +63,10 @@ class RunDirectory:
         files.atomic_write(self.environment, json.dumps(environment(), indent=1) + "\n")
 
     def abandon(self) -> None:
-        """Give the directory of a new run back, when it ended before there was a checkpoint.
+        """Remove the files of a new run that failed before its first checkpoint.
 
-        A mistake that shows late would otherwise leave a directory that neither a new run nor
-        `resume`, with another config, may use.
+        They would otherwise block the directory for a new run, and for `resume` with a corrected
+        config.
         """
         if any(self.checkpoints.glob("*.npz")):
             return
@@ -78,7 +78,7 @@ class RunDirectory:
         with contextlib.suppress(OSError):
             self.path.rmdir()
 
-    def _check_same(self, resolved: config.Config) -> None:
+    def _check_same(self, resolved: config.TaskConfig) -> None:
         before = config.load(self.config).model_dump()
         now = resolved.model_dump()
         before["recipe"].pop("epochs"), now["recipe"].pop("epochs")
