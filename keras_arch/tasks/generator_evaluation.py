@@ -85,8 +85,8 @@ def judge(
     Args:
         ref: A generator, as in `model_uri`.
         network: As in `judge_network`.
-        figures: Some of `metrics.FIGURES`; `parzen` needs no network's features but pixels, and
-            follows the first GAN paper (10,000 images).
+        figures: Some of `metrics.GENERATIVE_METRICS`; `parzen` needs no network's features but
+            pixels, and follows the first GAN paper (10,000 images).
         images: How many are generated, and at most how many real ones they are compared with.
         source: Of the real images. Default: what the model was trained on.
         split: Default: the split it was trained on.
@@ -110,9 +110,9 @@ def judge(
         raise ArgumentError(f"{ref} does not say what it was trained on; give a data source")
     split = split or settings.get("train", "train")
     data_dir = data_dir or settings.get("data_dir")
-    if unknown := [name for name in figures if name not in (*metrics.FIGURES, "parzen")]:
+    if unknown := [name for name in figures if name not in (*metrics.GENERATIVE_METRICS, "parzen")]:
         raise ArgumentError(
-            f"figures are {', '.join(metrics.FIGURES)} and parzen, got {unknown[0]!r}"
+            f"figures are {', '.join(metrics.GENERATIVE_METRICS)} and parzen, got {unknown[0]!r}"
         )
     values, said = {}, []
     others = [name for name in figures if name != "parzen"]
