@@ -1,4 +1,4 @@
-"""Models that come from and go to the Hugging Face Hub.
+"""Loading, saving and sharing of models on the Hugging Face Hub.
 
 A model directory and a repository have the same files: `config.json`, `metadata.json` and
 `model.weights.h5` as Keras itself writes them (so that `keras.saving.load_model` opens both),
@@ -6,8 +6,19 @@ A model directory and a repository have the same files: `config.json`, `metadata
 """
 
 from keras_arch.hub.card import Card
+from keras_arch.hub.external import register_reader
 from keras_arch.hub.layout import save
 from keras_arch.hub.loading import LoadedModel, load, load_with_card, pull, read_card
 from keras_arch.hub.pushing import push
 
-__all__ = ["Card", "LoadedModel", "load", "load_with_card", "pull", "push", "read_card", "save"]
+__all__ = [
+    "Card",
+    "LoadedModel",
+    "load",
+    "load_with_card",
+    "pull",
+    "push",
+    "read_card",
+    "register_reader",
+    "save",
+]

@@ -1,6 +1,7 @@
-"""A model directory: Keras' own three files, the record that vouches for them, and a README."""
+"""Layout of a model directory: Keras' own three files, a record of hashes, and a README."""
 
 import dataclasses
+import hashlib
 import json
 import logging
 import os
@@ -32,38 +33,38 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """The content of `keras_arch.json`.
+    """Content of `keras_arch.json`.
 
     Attributes:
-        card: What is known of the model.
+        card: The model's card.
         sha256: Of every file by its path, except this record and the README.
-        readme: SHA-256 of the README as it was made of the card; another one was edited.
-        published: SHA-256 of the README that the repository had at the last push or pull.
+        readme: SHA-256 of the README that was generated from the card; another one was edited.
+        remote_readme: SHA-256 of the README that the repository had at the last push or pull.
     """
 
     card: Card
     sha256: dict[str, str]
     readme: str
-    published: str | None = None
+    remote_readme: str | None = None
 
     @property
     def training(self) -> list[str]:
-        """The listed files that only resuming or fine-tuning needs."""
+        """Listed files that only resuming or fine-tuning needs."""
         return [name for name in self.sha256 if name.startswith(f"{TRAINING}/")]
 
     @property
     def needed(self) -> list[str]:
-        """The listed files that the model itself needs."""
+        """Listed files that the model itself needs."""
         return [name for name in self.sha256 if name in CORE or name.startswith("assets/")]
 
     def to_json(self) -> str:
-        """The text of `keras_arch.json`."""
+        """Text of `keras_arch.json`."""
         content = {
             "schema_version": SCHEMA,
             "written_by": f"keras_arch {__version__}",
             "card": self.card.to_dict(),
             "sha256": self.sha256,
-            "readme_sha256": {"generated": self.readme, "published": self.published},
+            "readme_sha256": {"generated": self.readme, "published": self.remote_readme},
         }
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
@@ -73,7 +74,7 @@ class Record:
 
         Args:
             content: The file.
-            where: What to call the model in messages.
+            where: Name of the model in messages.
 
         Raises:
             IntegrityError: If it is no such record.
@@ -132,10 +133,10 @@ def save(
 
     Args:
         model: A functional or sequential `keras.Model` of stock layers.
-        directory: Where to; its parents are made.
-        card: What a user of the weights has to know.
-        samples: A PNG that shows what the model makes, or `None`.
-        training: A folder with what resuming or fine-tuning needs, or `None`. It is copied to
+        directory: Destination; missing parents are created.
+        card: The model's card.
+        samples: A PNG with outputs of the model, or `None`.
+        training: A folder with files for resuming or fine-tuning, or `None`. It is copied to
             `training/`.
 
     Returns:
@@ -143,9 +144,9 @@ def save(
 
     Raises:
         UnsafeContentError: If the model needs classes that are not part of Keras.
-        ArgumentError: If the directory holds something else than a model, or the model cannot
-            be saved.
-        StorageError: If the disk is full or read-only; what was there before is unchanged.
+        ArgumentError: If the directory holds other files than a model's, or the model cannot be
+            saved.
+        StorageError: If the disk is full or read-only; the directory is then unchanged.
 
     Example:
         >>> import tempfile
@@ -183,10 +184,13 @@ def save(
             card,
             {name: sha256(filling / name) for name in names},
             text_sha256(text),
-            before.published if before else None,
+            before.remote_readme if before else None,
         )
         if is_edited(directory, before):
-            _tell_kept(directory)
+            _log.warning(
+                "%s was edited and is not replaced; delete it and save again to get a fresh one",
+                directory / README,
+            )
             shutil.copyfile(directory / README, filling / README)
         else:
             (filling / README).write_text(text, encoding="utf-8")
@@ -196,10 +200,10 @@ def save(
 
 
 def before_replacing(directory: Path) -> Record | None:
-    """The record of a directory that is about to be replaced, if it has one.
+    """Read the record of a directory that is about to be replaced, if it has one.
 
     Raises:
-        ArgumentError: If it holds something else than a model: that would be lost.
+        ArgumentError: If it holds other files than a model's: they would be lost.
     """
     if not directory.exists():
         return None
@@ -213,14 +217,14 @@ def before_replacing(directory: Path) -> Record | None:
             return None
     if names - {README} and not names.issuperset(CORE):
         raise ArgumentError(
-            f"{directory} holds files that are no model ({min(names - {README})}); "
+            f"{directory} holds files that are not a model's ({min(names - {README})}); "
             "give a new or empty folder"
         )
     return None
 
 
 def carry_over(old: Path, new: Path, record: Record | None) -> None:
-    """Copy what a person has put into a model directory into the one that replaces it."""
+    """Copy a person's own files from a model directory into the one that replaces it."""
     if not old.is_dir():
         return
     ours = {RECORD, README, SAMPLES, TRAINING, "assets", *CORE}
@@ -240,17 +244,8 @@ def is_edited(directory: Path, record: Record | None) -> bool:
     return file.is_file() and (record is None or sha256(file) != record.readme)
 
 
-def _tell_kept(directory: Path) -> None:
-    _log.warning(
-        "%s was edited and is kept; delete it and save again to get a fresh one",
-        directory / README,
-    )
-
-
 def text_sha256(text: str | bytes) -> str:
-    """SHA-256 of a text as it lies on disk."""
-    import hashlib
-
+    """SHA-256 of a text in UTF-8."""
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
@@ -261,7 +256,7 @@ def verify(directory: Path, record: Record, names: Iterable[str], where: str, re
         directory: Where they are.
         record: What they should be.
         names: Which of the listed files.
-        where: What to call the model in messages.
+        where: Name of the model in messages.
         remedy: What a user can do about a file that differs.
 
     Raises:
@@ -283,7 +278,7 @@ def load_model(directory: Path, where: str) -> "keras.Model":
     """Open a checked directory with Keras.
 
     Raises:
-        UnsafeContentError: If it asks for anything but Keras' own classes.
+        UnsafeContentError: If it needs other classes than Keras' own.
         IntegrityError: If Keras cannot open it.
     """
     import keras
@@ -309,7 +304,7 @@ def _check_model(model: Any) -> None:
         raise ArgumentError(f"hub.save needs a keras.Model, got {type(model).__name__}")
     if isinstance(getattr(model, "generator", None), keras.Model):
         raise ArgumentError(
-            f"{type(model).__name__} is a trainer; save the network that is used, its .generator"
+            f"{type(model).__name__} is a trainer; save the network for inference, its .generator"
         )
     try:
         config = keras.saving.serialize_keras_object(model)
@@ -336,7 +331,7 @@ def _write_model(model: "keras.Model", directory: Path) -> None:
     try:
         keras.saving.save_model(model, str(directory), zipped=False)
     except RuntimeError as error:
-        # h5py closing a file that could not be written; the number is in the text.
+        # h5py failed to close a file that it could not write; the error number is in the text.
         if "errno = " in str(error):
             raise OSError(str(error)) from error
         raise

@@ -1,4 +1,4 @@
-"""Publishing models."""
+"""Publishing of models: push to a repository or to a folder."""
 
 import contextlib
 import dataclasses
@@ -15,9 +15,9 @@ from keras_arch.files import atomic_directory, atomic_write
 from keras_arch.hub import layout, remote
 from keras_arch.hub.card import Card
 from keras_arch.hub.layout import README, RECORD, SAMPLES, TRAINING, Record
-from keras_arch.hub.loading import FolderSource, Source, no_record, read_record
 from keras_arch.hub.readme import readme
 from keras_arch.hub.references import Folder, Repository, check_revision, parse, parse_uri
+from keras_arch.hub.sources import FolderSource, Source, no_record, read_record
 
 if TYPE_CHECKING:
     import keras
@@ -36,40 +36,36 @@ def push(
 ) -> str:
     """Publish a model: all of its files in one commit.
 
-    The repository and the branch are made when they are missing. A README that a person edited on
-    the Hub is kept, unless you pulled that very one and edited it further; delete it there and
-    push again to get a fresh one. Files that an earlier push left and that are no part of the
-    model any more are removed; files that others added stay.
+    A missing repository or branch is created. A README that a person edited on the Hub is not
+    replaced, unless you pulled that very one and edited it further; delete it there and push again
+    to get a fresh one. Files of an earlier push that are no part of the model any more are
+    removed; files that others added stay.
 
     Args:
         model: A model directory, or a `keras.Model` together with `card`.
         repo: `"user/repo"`, `"hf://user/repo"`, or `"file:///folder/hub/user/repo"` for a hub
-            that is a folder: it keeps no revisions and asks for no token.
-        card: What a user of the weights has to know; only with a `keras.Model`.
+            that is a folder: it has no revisions and needs no token.
+        card: The model's card; only with a `keras.Model`.
         private: Whether only the owner may see the repository. A public one is not pushed to.
         revision: Branch. Default: the main one.
         token: Access token of the Hub with write permission. Default: `HF_TOKEN`, or that of
             `hf auth login`.
 
     Returns:
-        Address of the commit, or of the folder.
+        URL of the commit, or of the folder.
 
     Raises:
         HubError: If there is no token, no permission or no connection.
-        IntegrityError: If a file of the directory is not what its record says.
+        IntegrityError: If a file's hash differs from the directory's record.
         UnsafeContentError: If the model holds code or pickled data.
         ArgumentError: If the arguments do not fit together.
 
     Example:
         >>> import tempfile
-        >>> import keras
         >>> from keras_arch import hub
-        >>> from keras_arch.preprocessing import Preprocessing
-        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
-        >>> card = hub.Card("flat", "Flatten", {}, "image-classification",
-        ...                 Preprocessing(size=(8, 8), channels=1))
+        >>> from keras_arch.hub.example import save_example
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     url = hub.push(model, f"file://{folder}/me/flat", card=card)
+        ...     url = hub.push(save_example(folder), f"file://{folder}/me/flat")
         ...     hub.load(url).output_shape
         (None, 64)
     """
@@ -90,7 +86,7 @@ def push(
         record = read_record(FolderSource(directory, str(directory)))
         if record is None:
             raise HubError(no_record(str(directory)))
-        # What resuming needs may have been left on the Hub when this was pulled.
+        # A pulled directory may lack the files for resuming.
         has_training = (directory / TRAINING).is_dir()
         names = [n for n in record.sha256 if has_training or n not in record.training]
         layout.verify(directory, record, names, str(directory), "save it again")
@@ -105,7 +101,7 @@ def _target(repo: str, revision: str | None, private: bool) -> Repository | Fold
     if isinstance(target, Folder):
         for name, value in (("revision", revision), ("private", private)):
             if value:
-                raise ArgumentError(f"{target} is a folder, which knows no {name}; leave it out")
+                raise ArgumentError(f"{target} is a folder, which has no {name}; leave it out")
         return target
     if revision is None:
         return target
@@ -115,22 +111,22 @@ def _target(repo: str, revision: str | None, private: bool) -> Repository | Fold
 
 
 def _compose(
-    directory: Path, record: Record, names: list[str], repository: str | None, there: Source
+    directory: Path, record: Record, names: list[str], repository: str | None, target: Source
 ) -> tuple[dict[str, Path | bytes], Record, Record | None]:
-    """The files to publish, the record among them, and the record of what is there now.
+    """Collect the files to publish with their new record, and read the published record.
 
     Args:
-        directory: The model.
+        directory: The model directory.
         record: Its record.
         names: Those listed files that it holds.
         repository: The repository's id, which the README then names.
-        there: What is published now.
+        target: The published model.
     """
     try:
-        published = read_record(there)
+        published = read_record(target)
     except HubError:
-        published = None  # What somebody broke there is replaced.
-    theirs = there.fetch(README)
+        published = None  # A damaged record is replaced.
+    theirs = target.fetch(README)
     card = dataclasses.replace(record.card, repository=repository or record.card.repository)
     generated = readme(card, samples=SAMPLES in record.sha256)
     edited = layout.is_edited(directory, record)
@@ -143,16 +139,16 @@ def _compose(
         seen = layout.text_sha256(theirs.read_bytes()) if theirs else None
         if theirs and theirs.read_bytes() != ours:
             _log.warning(
-                "the README of %s was edited there and is kept; delete it there and push again "
+                "the README of %s was edited and is not replaced; delete it there and push again "
                 "to replace it",
-                there.where,
+                target.where,
             )
-    # Of training files that are only there, those stay listed that belong to these weights.
-    kept = published.sha256 if published else {}
+    # Training files that only the published model has stay listed if they belong to these weights.
+    before = published.sha256 if published else {}
     hashes = {
         name: value
         for name, value in record.sha256.items()
-        if name in names or kept.get(name) == value
+        if name in names or before.get(name) == value
     }
     new = Record(card, hashes, layout.text_sha256(generated), seen)
     files[RECORD] = new.to_json().encode()
@@ -162,12 +158,12 @@ def _compose(
 def _may_replace(
     theirs: Path | None, published: Record | None, record: Record, edited: bool
 ) -> bool:
-    """Whether the README that is there was made by us, or was seen by whoever edited ours."""
+    """Whether the published README was generated, or is the one that a person edited further."""
     if theirs is None:
         return True
     digest = layout.text_sha256(theirs.read_bytes())
     return (published is not None and digest == published.readme) or (
-        edited and digest == record.published
+        edited and digest == record.remote_readme
     )
 
 
@@ -192,9 +188,8 @@ def _push_to_folder(directory: Path, record: Record, names: list[str], target: F
     if os.path.realpath(directory) == os.path.realpath(target.path):
         raise ArgumentError(f"{directory} is the folder to push to; give another one")
     before = layout.before_replacing(target.path)
-    there = FolderSource(target.path, str(target))
-    files, new, _ = _compose(directory, record, names, None, there)
-    # What stays as it is there.
+    files, new, _ = _compose(directory, record, names, None, FolderSource(target.path, str(target)))
+    # Files that stay.
     for name in (README, *new.training):
         files.setdefault(name, target.path / name)
     with atomic_directory(target.path) as filling:
@@ -210,10 +205,10 @@ def _push_to_folder(directory: Path, record: Record, names: list[str], target: F
 
 
 def _remember(directory: Path, record: Record, new: Record) -> None:
-    """Note which README was published, so that one edited further here can follow it."""
-    if new.published == record.published:
+    """Note the published README's hash in the directory, so that it can be edited further here."""
+    if new.remote_readme == record.remote_readme:
         return
-    noted = dataclasses.replace(record, published=new.published)
+    noted = dataclasses.replace(record, remote_readme=new.remote_readme)
     try:
         atomic_write(directory / RECORD, noted.to_json())
     except StorageError as error:

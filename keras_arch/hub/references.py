@@ -1,4 +1,4 @@
-"""What a user writes to name a model, and where that is."""
+"""Parsing of model references: directories, URIs and names of shipped configs."""
 
 import dataclasses
 import difflib
@@ -37,8 +37,8 @@ class Folder:
     """A model directory, or a repository of a folder hub, which is one too.
 
     Attributes:
-        path: Where it is.
-        url: The `file:///` address if it was named that way.
+        path: Path of the folder.
+        url: The `file:///` URI if it was given as one.
     """
 
     path: Path
@@ -49,18 +49,18 @@ class Folder:
 
 
 def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
-    """Understand the name of a model.
+    """Parse a reference to a model.
 
     Args:
         reference: A model directory, `"hf://user/repo"`, `"hf://user/repo@revision"`,
             `"file:///folder/hub/user/repo"`, or the name of a shipped config.
 
     Returns:
-        Where it points to; nothing is opened yet.
+        The repository or the folder; nothing is opened yet.
 
     Raises:
         ArgumentError: If it is none of these; the message says what it could have been.
-        HubError: If it is a shipped config that has no published model.
+        HubError: If it is a shipped config without a published model.
 
     Example:
         >>> from keras_arch.hub.references import parse
@@ -70,44 +70,44 @@ def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
     if isinstance(reference, os.PathLike):
         return _directory(Path(reference))
     if not isinstance(reference, str) or not reference.strip():
-        raise ArgumentError(f"a model is named by a text or a path, got {reference!r}")
+        raise ArgumentError(f"a model's reference is a string or a path, got {reference!r}")
     if reference.startswith(("hf://", "file:")):
         return parse_uri(reference)
     if "://" in reference:
         raise ArgumentError(
-            f"{reference!r} is not an address that is understood; write hf://user/repo, "
-            "file:///folder or a directory"
+            f"{reference!r} has an unknown scheme; write hf://user/repo, file:///folder or a "
+            "directory"
         )
-    # A run directory may bear the name of its config; only one that holds a model comes first.
+    # A run directory may have the name of its config; it comes first only if it holds a model.
     path = Path(reference).expanduser()
     if reference in presets.names() and not (path / "config.json").is_file():
         return _preset(reference)
     return _directory(path)
 
 
-def parse_uri(address: str) -> Repository | Folder:
-    """Understand where to push to.
+def parse_uri(uri: str) -> Repository | Folder:
+    """Parse the URI of a repository, as `hub.push` takes it.
 
     Args:
-        address: `"user/repo"`, `"hf://user/repo"`, either with `"@revision"`, or
+        uri: `"user/repo"`, `"hf://user/repo"`, either with `"@revision"`, or
             `"file:///folder/hub/user/repo"`.
 
     Returns:
-        The place, whether or not it exists.
+        The repository or the folder, whether or not it exists.
 
     Raises:
-        ArgumentError: If the address has no such form.
+        ArgumentError: If the URI has no such form.
 
     Example:
         >>> from keras_arch.hub.references import parse_uri
         >>> str(parse_uri("user/repo"))
         'hf://user/repo'
     """
-    if not isinstance(address, str):
-        raise ArgumentError(f"a repository is named by a text, got {address!r}")
-    if address.startswith("file:"):
-        return _folder_hub(address)
-    name, at, revision = address.removeprefix("hf://").partition("@")
+    if not isinstance(uri, str):
+        raise ArgumentError(f"a repository's URI is a string, got {uri!r}")
+    if uri.startswith("file:"):
+        return _folder_hub(uri)
+    name, at, revision = uri.removeprefix("hf://").partition("@")
     parts = name.split("/")
     problem = None
     if len(parts) != 2:
@@ -118,14 +118,14 @@ def parse_uri(address: str) -> Repository | Folder:
         problem = "'..', '--' and a final '.git' are not allowed"
     if problem:
         raise ArgumentError(
-            f"{address!r} is not a repository: {problem}; write hf://user/repo or "
+            f"{uri!r} is not a repository: {problem}; write hf://user/repo or "
             "hf://user/repo@revision"
         )
     return Repository(name, check_revision(revision) if at else None)
 
 
 def check_revision(revision: str) -> str:
-    """Return a revision that can exist.
+    """Check a revision and return it.
 
     Raises:
         ArgumentError: If Git allows no branch, tag or commit of that name.
@@ -141,15 +141,15 @@ def check_revision(revision: str) -> str:
     return revision
 
 
-def _folder_hub(address: str) -> Folder:
-    split = urlsplit(address)
+def _folder_hub(uri: str) -> Folder:
+    split = urlsplit(uri)
     path = unquote(split.path)
-    if not address.startswith("file://") or split.netloc not in ("", "localhost"):
-        raise ArgumentError(f"{address!r} is not a folder; write file:///absolute/path")
+    if not uri.startswith("file://") or split.netloc not in ("", "localhost"):
+        raise ArgumentError(f"{uri!r} is not a folder; write file:///absolute/path")
     if ".." in path.split("/") or "\0" in path or split.query or split.fragment:
-        raise ArgumentError(f"{address!r} must be a plain absolute path without '..'")
+        raise ArgumentError(f"{uri!r} must be a plain absolute path without '..'")
     if not path.strip("/"):
-        raise ArgumentError(f"{address!r} names no folder; write file:///folder/hub/user/repo")
+        raise ArgumentError(f"{uri!r} names no folder; write file:///folder/hub/user/repo")
     return Folder(Path(path), f"file://{quote(path)}")
 
 

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub through its own client, with errors that a user can act on."""
+"""Access to the Hugging Face Hub through its own client, with errors that name a remedy."""
 
 import contextlib
 import dataclasses
@@ -21,8 +21,8 @@ class Snapshot:
     """A repository at one commit, so that all of its files belong together.
 
     Attributes:
-        repository: What was asked for.
-        commit: The commit that it was at.
+        repository: The repository and the revision asked for.
+        commit: The commit of that revision.
         token: Access token, or `None` for the one of the environment.
         offline: Whether only the cache is used.
     """
@@ -34,12 +34,17 @@ class Snapshot:
 
     @property
     def where(self) -> str:
-        """What to call the model in messages."""
+        """Name of the model in messages."""
         return str(self.repository)
 
     @property
+    def name(self) -> str:
+        """Name of the repository without its owner."""
+        return self.repository.id.rpartition("/")[2]
+
+    @property
     def remedy(self) -> str:
-        """What to do about a file that is not what it should be."""
+        """Advice for a file whose hash is wrong."""
         from huggingface_hub import constants
 
         folder = f"models--{self.repository.id.replace('/', '--')}"
@@ -55,7 +60,7 @@ class Snapshot:
             name: Its path in the repository.
 
         Returns:
-            Where it is on disk; `None` if this commit has no such file, or if the cache has none
+            Its path on disk; `None` if this commit has no such file, or if the cache has none
             when offline.
 
         Raises:
@@ -87,7 +92,7 @@ def resolve(repository: Repository, token: str | None = None) -> Snapshot:
     """Find the commit that a repository is at.
 
     Args:
-        repository: What to open.
+        repository: The repository and the revision.
         token: Access token, or `None` for the one of the environment.
 
     Returns:
@@ -106,8 +111,8 @@ def resolve(repository: Repository, token: str | None = None) -> Snapshot:
     with hub_errors(repository, token):
         try:
             api.repo_info(**arguments, timeout=10)
-            # A second question, because only this one is remembered for when the Hub cannot be
-            # reached, and only the first one tells that it cannot.
+            # A second request: only this one is cached for offline use, and only the first one
+            # notices that the Hub cannot be reached.
             return Snapshot(repository, api.resolve_revision(**arguments).resolved, token)
         except Exception as error:
             if not _is_unreachable(error):
@@ -126,7 +131,7 @@ def resolve(repository: Repository, token: str | None = None) -> Snapshot:
 
 
 def prepare(repository: Repository, private: bool, token: str | None) -> Snapshot:
-    """Make sure that a repository and its branch exist and may be written to.
+    """Create a repository and its branch where missing, and check that they may be written to.
 
     Args:
         repository: Where to push; its revision is a branch, `None` for the default one.
@@ -134,10 +139,10 @@ def prepare(repository: Repository, private: bool, token: str | None) -> Snapsho
         token: Access token, or `None` for the one of the environment.
 
     Returns:
-        What the branch holds now.
+        The current commit of the branch.
 
     Raises:
-        HubError: If it cannot be made or written, or is public and `private` is asked for.
+        HubError: If it cannot be created or written, or is public and `private` is asked for.
     """
     from huggingface_hub import HfApi, get_token
 
@@ -169,13 +174,13 @@ def commit(
     """Add files to a repository and remove others, all in one commit.
 
     Args:
-        snapshot: What the branch is expected to hold.
-        files: Paths in the repository, and where their content is.
-        stale: Paths to remove; those that are not there are passed over.
-        message: What the commit is called.
+        snapshot: The expected current commit of the branch.
+        files: Paths in the repository, each with a local file or its content.
+        stale: Paths to remove; missing ones are skipped.
+        message: Commit message.
 
     Returns:
-        Address of the commit.
+        URL of the commit.
 
     Raises:
         HubError: If the branch has moved on since, or the Hub refuses.
@@ -208,7 +213,7 @@ def commit(
 
 @contextlib.contextmanager
 def hub_errors(repository: Repository, token: str | None, pushing: bool = False) -> Iterator[None]:
-    """Tell what goes wrong with a repository in one line with what to do about it.
+    """Turn errors of the Hub's client into one line with a remedy.
 
     Raises:
         HubError: In place of the errors of the Hub's client.
@@ -222,7 +227,7 @@ def hub_errors(repository: Repository, token: str | None, pushing: bool = False)
     except (HfHubHTTPError, HTTPError, OSError, ValueError, RuntimeError) as error:
         if isinstance(error, KerasArchError):
             raise
-        # Told without its cause: requests carry tokens, and a traceback may show them.
+        # Raised without its cause: requests carry tokens, and a traceback may show them.
         raise HubError(_explain(error, repository, token, pushing)) from None
 
 
@@ -259,15 +264,15 @@ def _explain(error: Exception, repository: Repository, token: str | None, pushin
     if status == 429:
         return f"the Hub asks to slow down for {repository}; try again in some minutes"
     # The client puts what is wrong with a README into its own error.
-    told = error if isinstance(error, ValueError) else cause
-    reason = " ".join(str(told).split())[:300]
+    source = error if isinstance(error, ValueError) else cause
+    reason = " ".join(str(source).split())[:300]
     for secret in _secrets(token):
         reason = reason.replace(secret, "(token)")
     return f"the Hub's answer for {repository} is an error: {reason}"
 
 
 def _is_unreachable(error: BaseException) -> bool:
-    """No answer, or one that says that the Hub is down."""
+    """Whether there was no answer, or one that says that the Hub is down."""
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HTTPError,

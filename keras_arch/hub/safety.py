@@ -1,8 +1,8 @@
-"""What a model directory may ask for: Keras' own classes, and nothing that runs code.
+"""Safety checks of model directories: only Keras' own classes, and nothing that runs code.
 
-Keras' safe mode refuses Lambda layers too. This goes further and comes first: it holds even where
-safe mode was switched off for the process, and a class that a process happens to have registered
-is not picked up from a download.
+Keras' safe mode refuses Lambda layers too. These checks refuse more and come first: they hold even
+if safe mode was switched off for the process, and a download cannot use a class that the process
+has registered.
 """
 
 import json
@@ -11,8 +11,8 @@ from typing import Any
 
 from keras_arch.errors import IntegrityError, UnsafeContentError
 
-# Where Keras keeps what a model is made of; `keras.src` is how it writes operations that are
-# layers of a functional model. `keras.utils`, `keras.saving` and `keras.config` are not here.
+# Keras' modules with parts of models; `keras.src` is how it writes operations that are layers of a
+# functional model. `keras.utils`, `keras.saving` and `keras.config` are not here.
 _MODULES = tuple(
     prefix + name
     for prefix in ("keras.", "keras.src.")
@@ -50,7 +50,7 @@ _MARKERS = {
     "__slice__",
     "__tensor__",
 }
-# Keras' own, but what they wrap is code or comes from another file.
+# Keras' own, but they wrap code, or load another file.
 _WRAPPERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 _CODE_SUFFIXES = {
     ".bin",
@@ -73,14 +73,14 @@ _CODE_SUFFIXES = {
 
 
 def check_config(path: Path, where: str) -> None:
-    """Refuse a `config.json` that asks for anything but Keras' own classes.
+    """Refuse a `config.json` that needs other classes than Keras' own.
 
     Args:
         path: The file.
-        where: What to call the model in messages.
+        where: Name of the model in messages.
 
     Raises:
-        UnsafeContentError: If it does; the message names the class.
+        UnsafeContentError: If it needs one; the message names the class.
         IntegrityError: If the file is not a Keras model configuration.
     """
     try:
@@ -95,7 +95,7 @@ def check_config(path: Path, where: str) -> None:
 
 
 def check_objects(config: Any, where: str) -> None:
-    """Walk a serialized Keras object and refuse what is not Keras' own.
+    """Refuse a serialized Keras object with other classes than Keras' own.
 
     Raises:
         UnsafeContentError: Naming the class or file.
@@ -160,7 +160,7 @@ def check_names(names: Any, where: str) -> None:
 
     Args:
         names: Paths that a record lists, relative to the model directory.
-        where: What to call the model in messages.
+        where: Name of the model in messages.
 
     Raises:
         UnsafeContentError: Naming the file.

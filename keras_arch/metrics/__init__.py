@@ -1,12 +1,13 @@
-"""Figures of what networks make, on any Keras backend.
+"""Metrics of generators and of segmentation, on any Keras backend.
 
-Distances between features (`frechet_distance`, `kernel_distance`), figures of samples
-(`inception_score`, `precision_recall`, `density_coverage`), the Parzen log-likelihood of the first
-GANs, and sharpness. `evaluate` takes several of them from images through a `FeatureNetwork`.
+Of generated images: distances between features (`frechet_distance` for FID, `kernel_distance` for
+KID), scores of samples (`inception_score`, `precision_recall`, `density_coverage`), the Parzen
+log-likelihood of the first GANs, and sharpness. `evaluate` computes several of them from images
+through a `FeatureNetwork`.
 
-Of segmentations: the figures of a confusion matrix of pixels (`pixel_scores`, or `MeanIU` and its
-kin in `model.fit`), of boundaries (`boundary_f_score`), and those of ISBI-2012 (`pixel_error`,
-`rand_error`, `warping_error`).
+Of segmentations: scores of a confusion matrix of pixels (`pixel_scores`, or `MeanIU` and the other
+Keras metrics in `model.fit`), of boundaries (`boundary_f_score`), and those of ISBI-2012
+(`pixel_error`, `rand_error`, `warping_error`).
 """
 
 from keras_arch.metrics.boundaries import boundary_f_score, boundary_of
@@ -17,7 +18,7 @@ from keras_arch.metrics.distances import (
     kernel_distance,
 )
 from keras_arch.metrics.evaluation import (
-    FIGURES,
+    GENERATIVE_METRICS,
     LOWER_IS_BETTER,
     Evaluation,
     GenerativeMetrics,
@@ -26,12 +27,12 @@ from keras_arch.metrics.evaluation import (
 from keras_arch.metrics.isbi2012 import (
     pixel_error,
     rand_error,
-    thinned,
-    warped,
+    thin_lines,
+    warp_towards,
     warping_error,
 )
 from keras_arch.metrics.likelihood import ParzenEstimate, parzen_log_likelihood
-from keras_arch.metrics.neighbours import nearest
+from keras_arch.metrics.neighbors import nearest_neighbors
 from keras_arch.metrics.networks import Activations, FeatureNetwork, classifier, inception
 from keras_arch.metrics.scores import (
     DensityCoverage,
@@ -55,7 +56,7 @@ from keras_arch.metrics.segmentation import (
 from keras_arch.metrics.sharpness import mean_gradient_magnitude
 
 __all__ = [
-    "FIGURES",
+    "GENERATIVE_METRICS",
     "LOWER_IS_BETTER",
     "Activations",
     "DensityCoverage",
@@ -83,7 +84,7 @@ __all__ = [
     "inception_score",
     "kernel_distance",
     "mean_gradient_magnitude",
-    "nearest",
+    "nearest_neighbors",
     "parzen_log_likelihood",
     "per_class",
     "pixel_confusion",
@@ -91,7 +92,7 @@ __all__ = [
     "pixel_scores",
     "precision_recall",
     "rand_error",
-    "thinned",
-    "warped",
+    "thin_lines",
+    "warp_towards",
     "warping_error",
 ]

@@ -1,4 +1,4 @@
-"""How well the boundaries of segments lie where they should."""
+"""Accuracy of the boundaries of segments."""
 
 from typing import Any
 
@@ -15,18 +15,18 @@ def boundary_f_score(
     tolerance: float = 2.0,
     ignore: int | None = IGNORE,
 ) -> dict[str, Any]:
-    """The F-score of boundary pixels, which match within a tolerance (Csurka et al. 2013).
+    """F-score of boundary pixels, which match within a tolerance (Csurka et al. 2013).
 
     The boundary of a class are its pixels beside one of another class. Precision is the share of
     predicted boundary pixels with a true one within the tolerance, recall the reverse, and F =
-    2 P R / (P + R). The figure of a class is that of its boundaries in all images together; the
-    mean is over the classes that have some boundary, true or predicted. The border of the image is
-    no boundary, and neither is the border of what is ignored.
+    2 P R / (P + R). The score of a class counts its boundaries in all images together; the mean is
+    over the classes that have some boundary, true or predicted. The border of the image is no
+    boundary, and neither is the border of ignored pixels.
 
     Args:
         truth: `(height, width)` or `(n, height, width)` classes, or a list of maps of any sizes.
         predicted: As `truth`.
-        classes: How many there are.
+        classes: Number of classes.
         tolerance: Distance in pixels up to which boundaries match.
         ignore: Value of `truth` that does not count.
 
@@ -72,11 +72,11 @@ def boundary_f_score(
 
 
 def boundary_of(region: Any, counted: Any = None) -> np.ndarray:
-    """The pixels of a region that have a neighbour outside of it, on one of four sides.
+    """Pixels of a region that have a neighbor outside of it, on one of four sides.
 
     Args:
         region: `(height, width)`, boolean.
-        counted: `(height, width)`, boolean: neighbours that are looked at. Default: all.
+        counted: `(height, width)`, boolean: neighbors that count. Default: all.
 
     Returns:
         `(height, width)`, boolean.
@@ -111,7 +111,7 @@ def _maps(values: Any) -> list[np.ndarray]:
 
 
 def _near(these: np.ndarray, those: np.ndarray, tolerance: float) -> int:
-    """How many of these pixels have one of those within the tolerance."""
+    """Number of pixels of the first mask with one of the second within the tolerance."""
     from scipy import ndimage
 
     if not those.any() or not these.any():

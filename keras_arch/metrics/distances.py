@@ -1,4 +1,4 @@
-"""How far two sets of features lie apart: Frechet distance (FID) and kernel distance (KID)."""
+"""Distances between two sets of features: Frechet distance (FID) and kernel distance (KID)."""
 
 import dataclasses
 import logging
@@ -8,19 +8,19 @@ import numpy as np
 from scipy import linalg
 
 from keras_arch.errors import ArgumentError
-from keras_arch.metrics.neighbours import check_pair, check_points
+from keras_arch.metrics.checks import check_pair, check_points, check_whole_number
 
 _log = logging.getLogger(__name__)
 
 
 class FeatureStatistics:
-    """Mean and covariance of features that come batch by batch and need not be kept.
+    """Mean and covariance of features, updated batch by batch.
 
     Batches are merged by the update of Chan, Golub and LeVeque (1979), which loses no digits where
     the difference of two large sums would.
 
     Args:
-        features: The first features, `(samples, dimensions)`, or `None` for none yet.
+        features: The first features, `(samples, dimensions)`, or `None`.
 
     Example:
         >>> statistics = FeatureStatistics()
@@ -38,13 +38,13 @@ class FeatureStatistics:
             self.update(features)
 
     def update(self, features: Any) -> None:
-        """Take in further features.
+        """Add a batch of features.
 
         Args:
             features: `(samples, dimensions)`, at least one sample.
 
         Raises:
-            ArgumentError: If they are no features, or of another dimension than those before.
+            ArgumentError: If they are no features, or of another dimension than before.
         """
         batch = check_points(features, "features", minimum=1).astype(np.float64)
         mean = batch.mean(axis=0)
@@ -70,7 +70,7 @@ class FeatureStatistics:
         Raises:
             ArgumentError: If there is no sample yet.
         """
-        self._need(1)
+        self._check_count(1)
         return self._mean.copy()
 
     @property
@@ -80,10 +80,10 @@ class FeatureStatistics:
         Raises:
             ArgumentError: If there are fewer than two samples.
         """
-        self._need(2)
+        self._check_count(2)
         return self._scatter / (self.count - 1)
 
-    def _need(self, samples: int) -> None:
+    def _check_count(self, samples: int) -> None:
         if self.count < samples:
             raise ArgumentError(
                 f"statistics of features need at least {samples} samples, got {self.count}"
@@ -91,13 +91,13 @@ class FeatureStatistics:
 
 
 def frechet_distance(features_a: Any, features_b: Any) -> float:
-    """Frechet distance of two Gaussians fitted to features; on Inception's it is the FID.
+    """Frechet distance of two Gaussians fitted to features; on Inception features it is the FID.
 
     `|mean_a - mean_b|^2 + trace(C_a + C_b - 2 (C_a C_b)^(1/2))`. Source: Dowson and Landau 1982;
     Heusel et al. 2017 (GANs Trained by a Two Time-Scale Update Rule), equation 6. The trace of the
     root is the sum of the singular values of `C_b^(1/2) C_a^(1/2)`: the same number as by SciPy's
     root of the product, but real, and exact where a covariance is singular. The estimate is biased
-    upwards by few samples: compare figures of one sample size only.
+    upwards for few samples: compare values of one sample size only.
 
     Args:
         features_a: `(samples, dimensions)`, or `FeatureStatistics`.
@@ -139,7 +139,7 @@ def frechet_distance(features_a: Any, features_b: Any) -> float:
 
 
 def _half(covariance: np.ndarray) -> np.ndarray:
-    """H with `H^T H` = covariance; directions that are only rounding are left out."""
+    """H with `H^T H` = covariance; eigenvalues that are only rounding are 0."""
     values, vectors = linalg.eigh(covariance)
     floor = len(values) * np.finfo(np.float64).eps * max(values[-1], 0)
     values = np.where(values > floor, values, 0)
@@ -148,12 +148,12 @@ def _half(covariance: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class KernelDistance:
-    """A kernel distance (KID) and how it was taken.
+    """Kernel distance (KID) over random subsets.
 
     Attributes:
         mean: Mean over the subsets; around 0, also below it, for equal distributions.
         deviation: Standard deviation over the subsets.
-        subsets: How many.
+        subsets: Number of subsets.
         subset_size: Samples of either set in each.
     """
 
@@ -182,14 +182,14 @@ def kernel_distance(
     Args:
         features_a: `(samples, dimensions)`, at least 4 samples.
         features_b: The same for the other set.
-        subsets: Random subsets.
+        subsets: Number of random subsets.
         subset_size: Samples of either set in each subset, drawn without replacement. Where this is
             more than half of the smaller set it becomes that half: larger subsets would share most
             of their samples, and their deviation would say nothing.
         degree: Degree of the kernel.
         gamma: Factor on the inner product. Default: 1 / dimensions.
-        coef0: Added to it.
-        seed: Of the subsets; `None` gives others at each call.
+        coef0: Constant term.
+        seed: Seed of the subsets; `None` gives others at each call.
 
     Returns:
         Mean and deviation over the subsets, and their number and size.
@@ -210,11 +210,11 @@ def kernel_distance(
         ("subset_size", subset_size, 2),
         ("degree", degree, 1),
     ):
-        if not isinstance(value, int) or value < minimum:
+        if check_whole_number(value, minimum) is None:
             raise ArgumentError(f"{name} must be a whole number from {minimum}, got {value!r}")
     a, b = a.astype(np.float64), b.astype(np.float64)
     gamma = 1 / a.shape[1] if gamma is None else gamma
-    size = min(subset_size, len(a) // 2, len(b) // 2)
+    subsets, size = int(subsets), min(int(subset_size), len(a) // 2, len(b) // 2)
     rng = np.random.default_rng(seed)
 
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:

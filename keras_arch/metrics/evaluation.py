@@ -1,4 +1,4 @@
-"""Several figures of generated images at once, against real images that are looked at once."""
+"""Evaluation of generated images by several metrics, with one pass over the real images."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,15 +11,14 @@ from keras_arch.metrics.distances import FeatureStatistics, frechet_distance, ke
 from keras_arch.metrics.networks import FeatureNetwork
 from keras_arch.metrics.scores import density_coverage, inception_score, precision_recall
 
-FIGURES = ("fid", "kid", "inception_score", "precision", "recall", "density", "coverage")
-# What is better when it is lower.
+GENERATIVE_METRICS = ("fid", "kid", "inception_score", "precision", "recall", "density", "coverage")
 LOWER_IS_BETTER = ("fid", "kid")
 _NEED_FEATURES = ("kid", "precision", "recall", "density", "coverage")
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Figures of generated images, and what they were taken with.
+    """Metrics of generated images, and how they were computed.
 
     Attributes:
         values: By name; `"kid_deviation"` and `"inception_score_deviation"` beside theirs.
@@ -30,22 +29,22 @@ class Evaluation:
     description: str
 
     def __str__(self) -> str:
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())
-        return f"{figures} ({self.description})"
+        metrics = ", ".join(f"{name} {value:.4g}" for name, value in self.values.items())
+        return f"{metrics} ({self.description})"
 
 
 class GenerativeMetrics:
-    """Figures of generated images, for calls after each epoch: real images are looked at once.
+    """Metrics of generated images for repeated calls, with one pass over the real images.
 
     Args:
         real: Real images, `uint8` `(n, height, width, 1 or 3)`, or an iterable of such arrays.
-        network: In whose features they are compared.
-        figures: Some of `FIGURES`. `"fid"` and `"inception_score"` keep no feature of the real
-            images, so that any number will do; the others keep all.
-        seed: Of KID's subsets and the inception score's splits.
+        network: Feature network in which they are compared.
+        metrics: Some of `GENERATIVE_METRICS`. `"fid"` and `"inception_score"` need little memory
+            for any number of real images; the others store the features of all.
+        seed: Seed of KID's subsets and the inception score's splits.
 
     Raises:
-        ArgumentError: If a figure is unknown, the network gives no probabilities that one needs, or
+        ArgumentError: If a metric is unknown, the network gives no probabilities that one needs, or
             there are too few images.
 
     Example:
@@ -53,8 +52,8 @@ class GenerativeMetrics:
         ...     "mean", "pixels", "none", "none", lambda x: (x.mean((1, 2)), None)
         ... )
         >>> images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), "uint8")
-        >>> figures = GenerativeMetrics(images, mean, ["fid", "precision"])
-        >>> {name: round(value, 6) for name, value in figures(images).values.items()}
+        >>> evaluate_images = GenerativeMetrics(images, mean, ["fid", "precision"])
+        >>> {name: round(value, 6) for name, value in evaluate_images(images).values.items()}
         {'fid': 0.0, 'precision': 1.0}
     """
 
@@ -62,31 +61,31 @@ class GenerativeMetrics:
         self,
         real: Any,
         network: FeatureNetwork,
-        figures: Sequence[str] = ("fid", "kid"),
+        metrics: Sequence[str] = ("fid", "kid"),
         *,
         seed: int | None = 0,
     ) -> None:
-        figures = (figures,) if isinstance(figures, str) else tuple(figures)
-        unknown = [name for name in figures if name not in FIGURES]
-        if unknown or not figures:
+        metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+        unknown = [name for name in metrics if name not in GENERATIVE_METRICS]
+        if unknown or not metrics:
             raise ArgumentError(
-                f"figures must be some of {', '.join(FIGURES)}, got "
+                f"metrics must be some of {', '.join(GENERATIVE_METRICS)}, got "
                 f"{unknown[0] if unknown else 'none'!r}"
             )
         self.network = network
-        self.figures = figures
+        self.metrics = metrics
         self.seed = seed
-        self.statistics, self.real, _ = self._look(real, probabilities=False)
+        self.statistics, self.real, _ = self._features(real, probabilities=False)
         if self.statistics.count < 2:
-            raise ArgumentError(f"figures need at least 2 real images, got {self.statistics.count}")
+            raise ArgumentError(f"metrics need at least 2 real images, got {self.statistics.count}")
 
     @property
     def description(self) -> str:
-        """The feature network and the number of real images."""
+        """Feature network and number of real images."""
         return f"{self.network.describe()}; {self.statistics.count} real images"
 
     def __call__(self, generated: Any) -> Evaluation:
-        """The figures of generated images.
+        """Compute the metrics of generated images.
 
         Args:
             generated: As `real`.
@@ -95,42 +94,42 @@ class GenerativeMetrics:
             Values by name, in the order asked for, and the description.
 
         Raises:
-            ArgumentError: If there are too few images, or a figure needs a classifier.
+            ArgumentError: If there are too few images, or a metric needs a classifier.
         """
-        statistics, features, probabilities = self._look(
-            generated, probabilities="inception_score" in self.figures
+        statistics, features, probabilities = self._features(
+            generated, probabilities="inception_score" in self.metrics
         )
         found: dict[str, float] = {}
-        if "fid" in self.figures:
+        if "fid" in self.metrics:
             found["fid"] = frechet_distance(self.statistics, statistics)
-        if "kid" in self.figures:
+        if "kid" in self.metrics:
             kid = kernel_distance(self.real, features, seed=self.seed)
             found |= {"kid": kid.mean, "kid_deviation": kid.deviation}
-        if "inception_score" in self.figures:
+        if "inception_score" in self.metrics:
             splits = min(10, len(probabilities))
             score = inception_score(probabilities, splits, seed=self.seed)
             found["inception_score"] = score.mean
             found["inception_score_deviation"] = score.deviation
-        if {"precision", "recall"} & set(self.figures):
+        if {"precision", "recall"} & set(self.metrics):
             found |= dataclasses.asdict(precision_recall(self.real, features))
-        if {"density", "coverage"} & set(self.figures):
+        if {"density", "coverage"} & set(self.metrics):
             found |= dataclasses.asdict(density_coverage(self.real, features))
         values = {
             name: found[name]
-            for figure in self.figures
-            for name in (figure, f"{figure}_deviation")
+            for metric in self.metrics
+            for name in (metric, f"{metric}_deviation")
             if name in found
         }
         return Evaluation(values, f"{self.description}, {statistics.count} generated")
 
-    def _look(self, images: Any, probabilities: bool) -> Any:
-        """Statistics always, features and probabilities where a figure needs them."""
+    def _features(self, images: Any, probabilities: bool) -> Any:
+        """Statistics always, features and probabilities where a metric needs them."""
         statistics = FeatureStatistics()
         features, rows = [], []
-        keep = any(name in _NEED_FEATURES for name in self.figures)
+        store = any(name in _NEED_FEATURES for name in self.metrics)
         for batch in self.network.stream(images):
             statistics.update(batch.features)
-            if keep:
+            if store:
                 features.append(batch.features)
             if probabilities:
                 if batch.probabilities is None:
@@ -140,10 +139,10 @@ class GenerativeMetrics:
                     )
                 rows.append(batch.probabilities)
         if not statistics.count:
-            raise ArgumentError("figures need images, got none")
+            raise ArgumentError("metrics need images, got none")
         return (
             statistics,
-            np.concatenate(features) if keep else None,
+            np.concatenate(features) if store else None,
             np.concatenate(rows) if rows else None,
         )
 
@@ -152,21 +151,21 @@ def evaluate(
     generated: Any,
     real: Any,
     network: FeatureNetwork,
-    figures: Sequence[str] = ("fid", "kid"),
+    metrics: Sequence[str] = ("fid", "kid"),
     *,
     seed: int | None = 0,
 ) -> Evaluation:
-    """Figures of generated against real images, once. For many calls: `GenerativeMetrics`.
+    """Compute metrics of generated against real images. For many calls: `GenerativeMetrics`.
 
     Args:
         generated: `uint8` images `(n, height, width, 1 or 3)`, or an iterable of such arrays.
         real: The same.
-        network: In whose features they are compared.
-        figures: Some of `FIGURES`.
-        seed: Of KID's subsets and the inception score's splits.
+        network: Feature network in which they are compared.
+        metrics: Some of `GENERATIVE_METRICS`.
+        seed: Seed of KID's subsets and the inception score's splits.
 
     Returns:
-        Values by name, and the description that belongs beside them.
+        Values by name, and the description.
 
     Raises:
         ArgumentError: As `GenerativeMetrics`.
@@ -179,4 +178,4 @@ def evaluate(
         >>> print(evaluate(images, images, mean, ["recall"]))
         recall 1 (mean: features of pixels; weights none; resize none; 40 real images, 40 generated)
     """
-    return GenerativeMetrics(real, network, figures, seed=seed)(generated)
+    return GenerativeMetrics(real, network, metrics, seed=seed)(generated)

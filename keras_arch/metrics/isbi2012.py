@@ -1,10 +1,10 @@
-"""The figures of the ISBI-2012 challenge: how well membranes part the cells of a tissue.
+"""Metrics of the ISBI-2012 challenge: separation of cells by membranes in electron microscopy.
 
-Interior is 1 and membrane 0, as in the challenge's labels; pixels of the truth that are 255 are not
-known and count nowhere. Cells are the interior regions that are connected across the sides of
-pixels, so that a membrane that is connected across corners parts them. (Arganda-Carreras et al.
-2015, Crowdsourcing the creation of image segmentation algorithms for connectomics, tells the
-challenge and its figures. The challenge took the best of many thresholds.)
+Interior is 1 and membrane 0, as in the challenge's labels; pixels of the truth that are 255 are
+ignored. Cells are the interior regions that are connected across the sides of pixels, so that a
+membrane that is connected across corners separates them. Source: Arganda-Carreras et al. 2015,
+Crowdsourcing the creation of image segmentation algorithms for connectomics. The challenge took
+the best of many thresholds.
 """
 
 import functools
@@ -17,9 +17,9 @@ from keras_arch.errors import ArgumentError
 from keras_arch.losses.pixel import IGNORE
 from keras_arch.metrics.boundaries import boundary_of
 
-# Where interior may begin.
+# Thresholds of the interior probability.
 THRESHOLDS = tuple(step / 10 for step in range(1, 10))
-# The eight neighbours in turn.
+# Offsets of the eight neighbors in order.
 _RING = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
 
 
@@ -35,7 +35,7 @@ def pixel_error(truth: Any, interior: Any) -> float:
         A number in [0, 1].
 
     Raises:
-        ArgumentError: If the arrays are no such maps.
+        ArgumentError: If the shapes or values are others.
 
     Example:
         >>> pixel_error([[0, 1]], [[0.0, 0.0]])
@@ -54,10 +54,10 @@ def rand_error(
 ) -> float:
     """ISBI-2012's Rand error: 1 - the largest foreground-restricted Rand F-score.
 
-    Pairs of interior pixels of the truth are either in one cell or in two, and so they are in the
+    A pair of interior pixels of the truth is either in one cell or in two, and likewise in the
     prediction. Precision is the share of pairs that the prediction joins which belong together,
     recall the share of pairs that belong together which it joins; the score is their harmonic mean.
-    Pixels of the truth's membranes count nowhere; pixels of predicted membranes are cells of one
+    Pixels of the truth's membranes are ignored; pixels of predicted membranes are cells of one
     pixel each. The challenge ranked by it at first ("1 - the maximal F-score of the
     foreground-restricted Rand index", on its evaluation page) and later by the score "after border
     thinning" (Arganda-Carreras et al. 2015). Here each slice is scored by itself; the score is the
@@ -67,15 +67,15 @@ def rand_error(
         truth: `(height, width)` or `(n, height, width)` of 0 (membrane), 1 (interior) and 255
             (ignored).
         interior: Of the same shape, probabilities of interior in [0, 1].
-        thresholds: Where interior begins; the best one counts, as in the challenge.
+        thresholds: Thresholds of interior; the best one counts, as in the challenge.
         thin: Whether to thin predicted membranes to lines of one pixel first, as the later ranking
-            did, so that only what they part counts and not how thick they are.
+            did, so that their thickness does not count.
 
     Returns:
         A number in [0, 1].
 
     Raises:
-        ArgumentError: If the arrays are no such maps.
+        ArgumentError: If the shapes or values are others.
 
     Example:
         >>> truth = np.array([[1, 1, 0, 1, 1]])
@@ -94,35 +94,33 @@ def rand_error(
         for known, probabilities in zip(cells, interior, strict=True):
             found = probabilities >= threshold
             if thin:
-                found = ~thinned(~found)
+                found = ~thin_lines(~found)
             scores.append(_rand_f_score(known, _cells(found)))
         best = max(best, float(np.mean(scores)))
     return 1.0 - best
 
 
 def warping_error(truth: Any, interior: Any, threshold: float = 0.5) -> float:
-    """Warping error (Jain et al. 2010): what remains wrong after moving borders.
+    """Warping error (Jain et al. 2010): errors that remain after borders are moved.
 
     The truth is warped towards the prediction: pixels are flipped one at a time wherever they
-    differ, as long as each is a simple point, which changes no cell's and no membrane's topology.
-    What still differs when no flip is left are the disagreements that are topological (splits,
-    mergers, cells that are missing); a membrane that is a pixel further left, or thicker, costs
-    nothing. (Boundary
-    learning by optimization with topological constraints, section 2.) Flips are made wherever they
-    can be until none is left, a local optimum as that of the paper's descent. What is beyond the
-    image counts as membrane.
+    differ, as long as each is a simple point, whose flip changes no topology. Pixels that still
+    differ when no flip is left are topological errors (splits, mergers, missing cells); a membrane
+    that is a pixel further left, or thicker, costs nothing. Source: Boundary learning by
+    optimization with topological constraints, section 2. The result is a local optimum, as that of
+    the paper's descent. Beyond the image counts as membrane.
 
     Args:
         truth: `(height, width)` or `(n, height, width)` of 0 (membrane), 1 (interior) and 255
             (ignored).
         interior: Of the same shape, probabilities of interior in [0, 1].
-        threshold: Where interior begins.
+        threshold: Threshold of interior.
 
     Returns:
         The share of pixels that differ.
 
     Raises:
-        ArgumentError: If the arrays are no such maps.
+        ArgumentError: If the shapes or values are others.
 
     Example:
         >>> truth = np.ones((5, 6), int)
@@ -134,25 +132,25 @@ def warping_error(truth: Any, interior: Any, threshold: float = 0.5) -> float:
     """
     truth, interior, known = _maps(truth, interior)
     wrong = [
-        (warped(cells, found >= threshold) != (found >= threshold))[counted].mean()
+        (warp_towards(cells, found >= threshold) != (found >= threshold))[counted].mean()
         for cells, found, counted in zip(truth, interior, known, strict=True)
         if counted.any()
     ]
     return float(np.mean(wrong)) if wrong else 0.0
 
 
-def warped(truth: Any, target: Any) -> np.ndarray:
-    """One map of cells, moved towards another without changing its topology.
+def warp_towards(truth: Any, target: Any) -> np.ndarray:
+    """Move the borders of a map of cells towards another map without changing its topology.
 
     Args:
-        truth: `(height, width)`, boolean or of 0 and 1: what is moved.
-        target: Of the same shape: where to.
+        truth: `(height, width)`, boolean or of 0 and 1: the map to move.
+        target: The other map, of the same shape.
 
     Returns:
         `(height, width)`, boolean.
 
     Example:
-        >>> warped([[1, 1, 0, 1]], [[1, 0, 0, 1]]).tolist()
+        >>> warp_towards([[1, 1, 0, 1]], [[1, 0, 0, 1]]).tolist()
         [[True, False, False, True]]
     """
     image, target = np.asarray(truth, bool).copy(), np.asarray(target, bool)
@@ -165,11 +163,11 @@ def warped(truth: Any, target: Any) -> np.ndarray:
             return image
 
 
-def thinned(lines: Any) -> np.ndarray:
-    """Lines thinned to one pixel, which part what they parted.
+def thin_lines(lines: Any) -> np.ndarray:
+    """Thin lines to one pixel without changing the topology.
 
-    Simple points are peeled off, layer by layer. What is beyond the image counts as line, so that a
-    line that ends at the image's border still parts its sides.
+    Simple points are removed, layer by layer. Beyond the image counts as line, so that a line that
+    ends at the image's border still separates its sides.
 
     Args:
         lines: `(height, width)`, boolean; connected across sides and corners.
@@ -180,56 +178,56 @@ def thinned(lines: Any) -> np.ndarray:
     Example:
         >>> lines = np.zeros((5, 4), bool)
         >>> lines[1:4] = True
-        >>> thinned(lines).astype(int)[:, 0].tolist()
+        >>> thin_lines(lines).astype(int)[:, 0].tolist()
         [0, 0, 1, 0, 0]
     """
     image = np.asarray(lines, bool).copy()
     while True:
         before = image.copy()
-        # Only what is at the rim when a round begins, so that all sides lose alike.
+        # Only the rim at the start of a round, so that all sides shrink alike.
         rim = boundary_of(image)
         for field in _fields(image.shape):
-            ends = _neighbours(image) == 1
+            ends = _count_neighbors(image) == 1
             image[image & rim & field & ~ends & _simple(~image)] = False
         if np.array_equal(before, image):
             return image
 
 
 def _fields(shape: tuple[int, int]) -> list[np.ndarray]:
-    """Every pixel in one of four sets, in which no two are neighbours.
+    """Four sets of pixels without neighbors within a set.
 
-    Simple points of one set can be flipped at once: none changes what another one sees.
+    Simple points of one set can be flipped at once, as no flip changes a neighbor of another.
     """
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     return [(rows % 2 == row) & (columns % 2 == column) for row in (0, 1) for column in (0, 1)]
 
 
 def _around(image: np.ndarray) -> list[np.ndarray]:
-    """The eight neighbours of each pixel, 0 beyond the image."""
+    """The eight neighbors of each pixel, 0 beyond the image."""
     padded = np.pad(image, 1).astype(np.uint8)
     height, width = image.shape
     return [padded[1 + r : 1 + r + height, 1 + c : 1 + c + width] for r, c in _RING]
 
 
-def _neighbours(lines: np.ndarray) -> np.ndarray:
-    """How many of a pixel's eight neighbours are line; beyond the image there is line."""
+def _count_neighbors(lines: np.ndarray) -> np.ndarray:
+    """Number of line pixels among the eight neighbors; beyond the image counts as line."""
     return 8 - sum(_around(~lines))
 
 
 def _simple(interior: np.ndarray) -> np.ndarray:
-    """Which pixels can be flipped without changing the topology; beyond the image is membrane."""
+    """Mask of pixels whose flip changes no topology; beyond the image counts as membrane."""
     code = np.zeros(interior.shape, np.uint8)
-    for bit, neighbour in enumerate(_around(interior)):
-        code |= neighbour << bit
+    for bit, neighbor in enumerate(_around(interior)):
+        code |= neighbor << bit
     return _is_simple()[code]
 
 
 @functools.cache
 def _is_simple() -> np.ndarray:
-    """By the neighbours of a pixel as bits: whether it is a simple point.
+    """Table of simple points by the neighbors of a pixel as bits.
 
-    It is where the interior beside it is one region across sides, and the membrane around it one
-    region across corners (Bertrand 1994, for an interior that is 4-connected).
+    A pixel is simple if the interior beside it is one region across sides, and the membrane around
+    it one region across corners (Bertrand 1994, for an interior that is 4-connected).
     """
     from scipy import ndimage
 
@@ -248,7 +246,7 @@ def _is_simple() -> np.ndarray:
 
 
 def _cells(interior: np.ndarray) -> np.ndarray:
-    """Cells by number, 0 at membranes."""
+    """Number the cells, 0 at membranes."""
     from scipy import ndimage
 
     return ndimage.label(interior)[0]
@@ -269,7 +267,7 @@ def _rand_f_score(truth: np.ndarray, found: np.ndarray) -> float:
 
 
 def _maps(truth: Any, interior: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Both as `(n, height, width)`, membrane where the truth is not known, and where it is."""
+    """Both as `(n, height, width)`, membrane at ignored pixels, and the mask of known pixels."""
     truth, interior = np.asarray(truth), np.asarray(interior)
     if truth.shape != interior.shape or truth.ndim not in (2, 3) or not truth.size:
         raise ArgumentError(

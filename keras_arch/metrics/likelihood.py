@@ -1,4 +1,4 @@
-"""Log-likelihood of a generator without a density, by Parzen windows."""
+"""Log-likelihood of a generator by Parzen windows."""
 
 import dataclasses
 import math
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from keras_arch.errors import ArgumentError
-from keras_arch.metrics.neighbours import check_pair, squared_distances
+from keras_arch.metrics.checks import check_images, check_pair
+from keras_arch.metrics.neighbors import squared_distances
 
 # Goodfellow et al. choose among these bandwidths.
 SIGMAS = tuple(np.logspace(-1, 0, 10).tolist())
@@ -16,12 +17,12 @@ SIGMAS = tuple(np.logspace(-1, 0, 10).tolist())
 
 @dataclasses.dataclass(frozen=True)
 class ParzenEstimate:
-    """A Parzen estimate of a log-likelihood, in nats an image.
+    """Parzen estimate of a log-likelihood, in nats per image.
 
     Attributes:
         mean: Mean log-likelihood of the test images.
         standard_error: Standard deviation over the test images, by the root of their number.
-        sigma: The bandwidth that was chosen.
+        sigma: The chosen bandwidth.
         validation: Mean log-likelihood of the validation images by bandwidth.
     """
 
@@ -40,17 +41,17 @@ def parzen_log_likelihood(
     after Breuleux et al. 2011: 10,000 samples; the bandwidth that fits 1,000 validation images best
     among `logspace(-1, 0, 10)`; mean and standard error over the test set; pixels in [0, 1]. MNIST:
     225 +- 2 for the GAN. The estimate has a high variance and favours samples near the training
-    images: good for comparing with the papers, not for more.
+    images: use it only for comparison with the papers.
 
     Args:
         samples: Generated images, `(n, ...)`: `uint8`, or floats in [0, 1].
-        validation: Real images that choose the bandwidth, in the samples' shape.
-        test: Real images that are scored.
+        validation: Real images for the choice of the bandwidth, in the samples' shape.
+        test: Real images to score.
         sigmas: Bandwidths to choose from, in pixel values.
 
     Returns:
-        Mean, standard error and the chosen bandwidth. It warns of nothing: an end of `sigmas` as
-        the choice means that the range was too small.
+        Mean, standard error and the chosen bandwidth. If that is the first or the last of `sigmas`,
+        the range was too small.
 
     Raises:
         ArgumentError: If pixels are not in [0, 1], shapes differ, or a bandwidth is not positive.
@@ -84,9 +85,9 @@ def parzen_log_likelihood(
 def _log_densities(points: np.ndarray, samples: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
     """Log-density `(sigmas, points)` of the mixture of Gaussians around the samples."""
     count, dimensions = samples.shape
-    centre = samples.mean(axis=0)
+    center = samples.mean(axis=0)
     densities = np.empty((len(sigmas), len(points)))
-    for block, distances in squared_distances(points - centre, samples - centre):
+    for block, distances in squared_distances(points - center, samples - center):
         nearest = distances.min(axis=1, keepdims=True)
         distances -= nearest
         for row, sigma in enumerate(sigmas):
@@ -107,12 +108,4 @@ def _pixels(images: Any, name: str) -> np.ndarray:
     array = np.asarray(images)
     if array.ndim < 2 or not array.size:
         raise ArgumentError(f"{name} must be an array of images, got shape {array.shape}")
-    rows = array.reshape(len(array), -1).astype(np.float64)
-    if array.dtype == np.uint8:
-        rows /= 255
-    if not (rows.min() >= 0 and rows.max() <= 1):
-        raise ArgumentError(
-            f"{name} must be uint8 or pixels in [0, 1], got values from {rows.min():.4g} to "
-            f"{rows.max():.4g}"
-        )
-    return rows
+    return check_images(array.reshape(len(array), -1), name)

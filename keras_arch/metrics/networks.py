@@ -1,7 +1,7 @@
-"""Networks in whose features images are compared, and what must be said of them.
+"""Feature networks for the comparison of images.
 
-A figure without its network, weights, layer and resize means nothing: a `FeatureNetwork` carries
-them and `describe()` says them.
+A metric depends on its network, weights, layer and resize: a `FeatureNetwork` holds them, and
+`describe()` names them.
 """
 
 import dataclasses
@@ -22,11 +22,11 @@ INCEPTION_SIZE = 299
 
 @dataclasses.dataclass(frozen=True)
 class Activations:
-    """What a network makes of images.
+    """Outputs of a feature network.
 
     Attributes:
         features: `(images, feature_size)`, float32.
-        probabilities: `(images, classes)`, float32, or `None` where it is no classifier.
+        probabilities: `(images, classes)`, float32, or `None` if it is no classifier.
     """
 
     features: np.ndarray
@@ -35,19 +35,19 @@ class Activations:
 
 @dataclasses.dataclass(frozen=True)
 class FeatureNetwork:
-    """A function from images to features, and all that a figure taken with it must tell.
+    """Function from images to features, with a description of it.
 
-    `inception` and `classifier` make one; any other function becomes one by its constructor.
+    `inception` and `classifier` return one; the constructor takes any other function.
 
     Args:
-        name: What the network is called.
-        layer: The layer that gives the features.
-        resize: How images are brought to the network's input.
-        weights: Where the weights come from.
+        name: Name of the network.
+        layer: Layer of the features.
+        resize: Description of how images are resized to the network's input.
+        weights: Source of the weights.
         function: From `uint8` images `(n, height, width, 1 or 3)` to features `(n, size)` and
             probabilities `(n, classes)` or `None`.
         batch_size: Images in one call of the function.
-        classes: Number of classes, 0 where it is no classifier.
+        classes: Number of classes, 0 if it is no classifier.
 
     Example:
         >>> def corners(images):
@@ -68,13 +68,13 @@ class FeatureNetwork:
     classes: int = 0
 
     def describe(self) -> str:
-        """One line: which network, which layer, which weights, which resize."""
+        """One line with the network, the layer, the weights and the resize."""
         return (
             f"{self.name}: features of {self.layer}; weights {self.weights}; resize {self.resize}"
         )
 
     def __call__(self, images: Any, progress: Callable[[int], None] | None = None) -> Activations:
-        """Features and probabilities of images.
+        """Compute features and probabilities of images.
 
         Args:
             images: `uint8` `(n, height, width, 1 or 3)` or `(n, height, width)`, or an iterable of
@@ -99,12 +99,12 @@ class FeatureNetwork:
     def stream(
         self, images: Any, progress: Callable[[int], None] | None = None
     ) -> Iterator[Activations]:
-        """As a call, batch by batch: nothing is kept."""
+        """Compute features and probabilities batch by batch, without storing them."""
         done = 0
         for batch in _batches(images, self.batch_size):
             count = len(batch)
             if done and count < self.batch_size:
-                # Another shape would be compiled anew for the few images of the last batch.
+                # A smaller last batch would be compiled again for its shape.
                 missing = self.batch_size - count
                 batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
             features, probabilities = self.function(batch)
@@ -135,15 +135,15 @@ def classifier(
     *,
     batch_size: int = 64,
 ) -> FeatureNetwork:
-    """A classifier of one's own as a feature network, for images that Inception was not made for.
+    """Feature network of a classifier of your own, for images unlike ImageNet's.
 
     Args:
         model: Ends in a `Dense` layer, whose output is logits or goes through a softmax. Its
-            features are what that layer takes: the globally pooled map, in most networks.
-        preprocessing: What it was trained with, for example a `Preprocessing`: from `uint8` images
-            to its input.
-        name: What it is called in descriptions. Default: the model's name.
-        batch_size: Images in one forward.
+            features are that layer's input: the globally pooled map, in most networks.
+        preprocessing: From `uint8` images to its input as in training, for example a
+            `Preprocessing`.
+        name: Name in descriptions. Default: the model's name.
+        batch_size: Images in one forward pass.
 
     Returns:
         The network. Its description has a SHA-256 of the weights.
@@ -161,7 +161,7 @@ def classifier(
     """
     dense, taken, is_softmax = _ending(model)
     source, before = _producer(taken)
-    # Dropout does nothing here, and a flattened map has too many features to take a covariance of.
+    # Dropout does nothing here, and a flattened map has too many features for a covariance.
     while type(source).__name__ == "Dropout":
         taken = before
         source, before = _producer(taken)
@@ -191,17 +191,17 @@ def classifier(
 def inception(
     weights: str | os.PathLike[str] = "imagenet", *, batch_size: int = 32
 ) -> FeatureNetwork:
-    """Inception v3 as a feature network for photographs: 2048 pooled features, 1000 classes.
+    """Feature network of Inception v3 for photographs: 2048 pooled features, 1000 classes.
 
     The network is that of `keras.applications`. Its weights are not those of the graph from 2015
-    behind the FIDs and inception scores of papers, so that figures compare with each other and not
-    with published ones. Images are brought to 299x299 as that graph does: bilinear without
+    behind the FIDs and inception scores of papers, so that values compare with each other and not
+    with published ones. Images are resized to 299x299 as that graph does: bilinear without
     antialias, output pixel i taken at i x (input / 299), without a half-pixel shift.
 
     Args:
         weights: `"imagenet"`, downloaded once by Keras, or the path of a weights file of the whole
             network (with its classifier).
-        batch_size: Images in one forward.
+        batch_size: Images in one forward pass.
 
     Returns:
         The network.
@@ -256,9 +256,9 @@ def inception(
 def resize_bilinear(images: Any, size: tuple[int, int]) -> np.ndarray:
     """Resize as TensorFlow 1 did: bilinear, no antialias, no half-pixel shift.
 
-    Output pixel i lies at i x (input size / output size), between two neighbours; beyond the last
-    one it repeats. That shifts the picture by up to half a pixel, which is part of how FIDs are
-    defined.
+    Output pixel i lies at i x (input size / output size), between two neighbors; the last one
+    is repeated beyond the border. That shifts the image by up to half a pixel, which is part of the
+    FID's definition.
 
     Args:
         images: `(n, height, width, channels)`.
@@ -322,11 +322,11 @@ def _checked(images: Any) -> np.ndarray:
 
 
 def _ending(model: keras.Model) -> tuple[layers.Dense, Any, bool]:
-    """The layer that decides, what it takes, and whether the output is probabilities already."""
+    """Dense layer of the logits, its input, and whether the output is probabilities already."""
     if len(getattr(model, "outputs", None) or ()) != 1 or len(model.inputs) != 1:
         raise ArgumentError(
             f"{getattr(model, 'name', model)!r} is no functional or sequential model of one input "
-            "and one output; features are taken from such a graph"
+            "and one output; a feature network needs such a graph"
         )
     last, before = _producer(model.outputs[0])
     dense, taken, softmax = last, before, False
@@ -350,7 +350,7 @@ def _is(activation: Any, name: str) -> bool:
 
 
 def _producer(tensor: Any) -> tuple[Any, Any]:
-    """What a symbolic tensor comes from, and that one's first input (`None` for an input)."""
+    """Operation of a symbolic tensor, and its first input (`None` for a model's input)."""
     history = tensor._keras_history
     taken = history.operation._inbound_nodes[history.node_index].input_tensors
     return history.operation, taken[0] if taken else None
@@ -368,12 +368,12 @@ def _describe_resize(preprocessing: Any) -> str:
     method = preprocessing.resize
     smooth = "" if method in ("nearest", "pad") else " with antialias"
     crop = preprocessing.crop
-    cut = "" if crop is None else f", the centre {crop:.6g} of the shorter side"
+    cut = "" if crop is None else f", the center {crop:.6g} of the shorter side"
     return f"{size[0]}x{size[1]}x{preprocessing.channels} px {method}{smooth}{cut}"
 
 
 def _digest(model: keras.Model) -> str:
-    """The weights in twelve digits; the same on every backend and however they were stored."""
+    """Hash of the weights in twelve digits; equal on every backend."""
     digest = hashlib.sha256()
     for weight in model.get_weights():
         digest.update(f"{weight.shape}{weight.dtype}".encode())

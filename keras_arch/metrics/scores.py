@@ -1,4 +1,4 @@
-"""Figures of a set of samples: inception score, precision and recall, density and coverage."""
+"""Scores of generated samples: inception score, precision and recall, density and coverage."""
 
 import dataclasses
 from typing import Any
@@ -6,17 +6,13 @@ from typing import Any
 import numpy as np
 
 from keras_arch.errors import ArgumentError
-from keras_arch.metrics.neighbours import (
-    check_pair,
-    check_points,
-    rounding_of,
-    squared_distances,
-)
+from keras_arch.metrics.checks import check_pair, check_points, check_whole_number
+from keras_arch.metrics.neighbors import rounding_of, squared_distances
 
 
 @dataclasses.dataclass(frozen=True)
 class InceptionScore:
-    """An inception score over splits.
+    """Inception score over splits.
 
     Attributes:
         mean: Mean over the splits, from 1 to the number of classes.
@@ -29,7 +25,7 @@ class InceptionScore:
 
 @dataclasses.dataclass(frozen=True)
 class PrecisionRecall:
-    """How real samples look, and how much of what is real they reach.
+    """Precision and recall of generated samples: fidelity and diversity.
 
     Attributes:
         precision: Share of the generated samples that lie in the real manifold.
@@ -42,12 +38,12 @@ class PrecisionRecall:
 
 @dataclasses.dataclass(frozen=True)
 class DensityCoverage:
-    """Precision and recall made robust against outliers.
+    """Density and coverage: precision and recall that are robust to outliers.
 
     Attributes:
-        density: Mean number of real neighbourhoods around a generated sample, over k: 1 is
+        density: Mean number of real neighborhoods around a generated sample, over k: 1 is
             expected of equal distributions, and it may be more.
-        coverage: Share of the real samples with a generated one in their neighbourhood.
+        coverage: Share of the real samples with a generated one in their neighborhood.
     """
 
     density: float
@@ -57,24 +53,24 @@ class DensityCoverage:
 def inception_score(probabilities: Any, splits: int = 10, seed: int | None = 0) -> InceptionScore:
     """Inception score: the exponential of the mean divergence KL(p(y|x) || p(y)).
 
-    Source: Salimans et al. 2016 (Improved Techniques for Training GANs), section 4. Its authors cut
-    the samples into splits as they come; here they are shuffled before, since samples that are
-    sorted by class would score 1 in every split.
+    Source: Salimans et al. 2016 (Improved Techniques for Training GANs), section 4. Its authors
+    split the samples in their order; here they are shuffled first, since samples that are sorted by
+    class would score 1 in every split.
 
     Args:
         probabilities: `(samples, classes)`, each row summing to 1.
-        splits: Parts of which each gives a score; no more than there are samples.
-        seed: Of the shuffle, or `None` to leave the order.
+        splits: Number of parts, each with its own score; at most the number of samples.
+        seed: Seed of the shuffle, or `None` to leave the order.
 
     Returns:
         Mean and standard deviation over the splits.
 
     Raises:
-        ArgumentError: If the rows are no probabilities, or there are more splits than rows.
+        ArgumentError: If a row is no distribution, or there are more splits than rows.
 
     Example:
-        >>> sure_of_all_four = np.eye(4)
-        >>> round(inception_score(sure_of_all_four, splits=1).mean, 6)
+        >>> certain_of_four_classes = np.eye(4)
+        >>> round(inception_score(certain_of_four_classes, splits=1).mean, 6)
         4.0
     """
     rows = check_points(probabilities, "probabilities", minimum=1).astype(np.float64)
@@ -84,7 +80,7 @@ def inception_score(probabilities: Any, splits: int = 10, seed: int | None = 0) 
             f"{rows.min():.4g} to {rows.max():.4g} and sums from {rows.sum(axis=1).min():.4g} to "
             f"{rows.sum(axis=1).max():.4g}; of logits take the softmax first"
         )
-    if not isinstance(splits, int) or not 1 <= splits <= len(rows):
+    if check_whole_number(splits, 1, len(rows)) is None:
         raise ArgumentError(f"splits must be 1 to the {len(rows)} samples, got {splits!r}")
     if seed is not None:
         rows = rows[np.random.default_rng(seed).permutation(len(rows))]
@@ -100,20 +96,20 @@ def _divergence(rows: np.ndarray) -> float:
 
 
 def precision_recall(real: Any, generated: Any, k: int = 3) -> PrecisionRecall:
-    """Precision and recall by neighbourhoods.
+    """Precision and recall by neighborhoods.
 
     A set's manifold is the union of balls around its samples, each as wide as the distance to its
-    sample's k-th nearest neighbour. Source: Kynkaanniemi et al. 2019 (Improved Precision and Recall
+    sample's k-th nearest neighbor. Source: Kynkaanniemi et al. 2019 (Improved Precision and Recall
     Metric for Assessing Generative Models), equations 1 and 2.
 
     Args:
         real: Features of real images, `(n, dimensions)`, n > k.
         generated: Features of generated images, `(m, dimensions)`, m > k. The paper takes n = m:
-            both figures depend on the numbers.
-        k: Neighbours; the paper's choice is 3.
+            both values depend on the numbers.
+        k: Number of neighbors; the paper's choice is 3.
 
     Returns:
-        Both figures in [0, 1].
+        Both values in [0, 1].
 
     Raises:
         ArgumentError: If there are no more than k samples, or the dimensions differ.
@@ -124,7 +120,7 @@ def precision_recall(real: Any, generated: Any, k: int = 3) -> PrecisionRecall:
         >>> precision_recall(real, collapsed, k=1)
         PrecisionRecall(precision=1.0, recall=0.0)
     """
-    real, generated = _centred(real, generated, k)
+    real, generated = _centered(real, generated, k)
     rounding = rounding_of(real, generated)
     real_radii, generated_radii = _radii(real, k), _radii(generated, k)
     inside_real = np.zeros(len(generated), bool)
@@ -136,15 +132,15 @@ def precision_recall(real: Any, generated: Any, k: int = 3) -> PrecisionRecall:
 
 
 def density_coverage(real: Any, generated: Any, k: int = 5) -> DensityCoverage:
-    """Density and coverage by neighbourhoods of the real samples alone.
+    """Density and coverage by neighborhoods of the real samples alone.
 
     Source: Naeem et al. 2020 (Reliable Fidelity and Diversity Metrics for Generative Models),
-    equations 3 and 4; a ball is without its border, as in the authors' code.
+    equations 3 and 4; a ball excludes its border, as in the authors' code.
 
     Args:
         real: Features of real images, `(n, dimensions)`, n > k.
         generated: Features of generated images, `(m, dimensions)`.
-        k: Neighbours; the paper's choice is 5.
+        k: Number of neighbors; the paper's choice is 5.
 
     Returns:
         Density, 0 or more, and coverage in [0, 1].
@@ -157,7 +153,7 @@ def density_coverage(real: Any, generated: Any, k: int = 5) -> DensityCoverage:
         >>> density_coverage(real, real, k=1)
         DensityCoverage(density=1.0, coverage=1.0)
     """
-    real, generated = _centred(real, generated, k, generated_minimum=1)
+    real, generated = _centered(real, generated, k, generated_minimum=1)
     rounding = rounding_of(real, generated)
     radii = _radii(real, k)
     count = 0
@@ -169,19 +165,19 @@ def density_coverage(real: Any, generated: Any, k: int = 5) -> DensityCoverage:
     return DensityCoverage(count / (k * len(generated)), float(covered.mean()))
 
 
-def _centred(
+def _centered(
     real: Any, generated: Any, k: int, generated_minimum: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both sets, checked, about the mean of the real one."""
-    if not isinstance(k, int) or k < 1:
+    """Check both sets and center them at the mean of the real one."""
+    if check_whole_number(k, 1) is None:
         raise ArgumentError(f"k must be a positive whole number, got {k!r}")
     names = ("real features", "generated features")
     real, generated = check_pair(real, generated, names, minimum=1)
     check_points(real, names[0], minimum=k + 1)
     check_points(generated, names[1], minimum=generated_minimum or k + 1)
     real, generated = real.astype(np.float64), generated.astype(np.float64)
-    centre = real.mean(axis=0)
-    return real - centre, generated - centre
+    center = real.mean(axis=0)
+    return real - center, generated - center
 
 
 def _radii(points: np.ndarray, k: int) -> np.ndarray:

@@ -1,8 +1,7 @@
-"""How well pixels are classified: the four figures of FCN, Dice, and a report class by class.
+"""Metrics of segmentation: the four of FCN, Dice, and a report for each class.
 
-All come from one confusion matrix. Pixels that the truth ignores (255) are in none of its cells.
-A class that is neither in the truth nor in the predictions says nothing, and is left out of means:
-counted as 1 it would flatter, as 0 it would punish.
+All come from one confusion matrix. Ignored pixels (255) are in none of its cells. A class that is
+neither in the truth nor in the predictions is left out of means, as any value would bias them.
 """
 
 from collections.abc import Sequence
@@ -14,6 +13,9 @@ from keras import ops
 
 from keras_arch.errors import ArgumentError
 from keras_arch.losses.pixel import IGNORE
+from keras_arch.metrics.checks import check_whole_number
+
+SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu", "dice")
 
 
 def pixel_confusion(
@@ -24,8 +26,8 @@ def pixel_confusion(
     Args:
         truth: Classes of any shape, `ignore` where a pixel does not count.
         predicted: Classes of the same shape.
-        classes: How many there are.
-        ignore: Value of `truth` that does not count; `None` where there is none.
+        classes: Number of classes.
+        ignore: Value of `truth` that does not count, or `None`.
 
     Returns:
         `int64` `(classes, classes)` with true classes as rows.
@@ -44,17 +46,17 @@ def pixel_confusion(
         )
     counted = np.ones(truth.shape, bool) if ignore is None else truth != ignore
     truth, predicted = truth[counted].astype(np.int64), predicted[counted].astype(np.int64)
-    for what, values in (("truth", truth), ("predictions", predicted)):
+    for name, values in (("truth", truth), ("predictions", predicted)):
         if values.size and not (values.min() >= 0 and values.max() < classes):
             wrong = sorted(set(values[(values < 0) | (values >= classes)].tolist()))
             raise ArgumentError(
-                f"the {what} hold {', '.join(map(str, wrong[:10]))}; classes are 0 to {classes - 1}"
+                f"the {name} hold {', '.join(map(str, wrong[:10]))}; classes are 0 to {classes - 1}"
             )
     return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
 def pixel_scores(confusion: Any) -> dict[str, float]:
-    """The figures of a confusion matrix of pixels.
+    """Compute the scores of a confusion matrix of pixels.
 
     Long et al. 2015 (Fully Convolutional Networks), section 5, with n_ij pixels of class i
     predicted as j and t_i pixels of class i: pixel accuracy sum n_ii / sum t_i, mean accuracy, mean
@@ -65,8 +67,8 @@ def pixel_scores(confusion: Any) -> dict[str, float]:
 
     Returns:
         `pixel_accuracy`, `mean_accuracy`, `mean_iu`, `frequency_weighted_iu` and `dice`, as
-        fractions; 0 where no pixel counts. A class that the truth has not got has no accuracy; one
-        that is in neither has no IU and no Dice.
+        fractions; 0 where no pixel counts. A class without true pixels has no accuracy; one without
+        true or predicted pixels has no IU and no Dice.
 
     Example:
         >>> {name: round(value, 3) for name, value in pixel_scores([[1, 1], [0, 2]]).items()}
@@ -89,7 +91,7 @@ def pixel_scores(confusion: Any) -> dict[str, float]:
 
 
 def per_class(confusion: Any, labels: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """What a confusion matrix of pixels says of each class.
+    """Compute the scores of each class from a confusion matrix of pixels.
 
     Args:
         confusion: `(classes, classes)` counts with true classes as rows.
@@ -97,7 +99,7 @@ def per_class(confusion: Any, labels: Sequence[str] | None = None) -> list[dict[
 
     Returns:
         For each class `label`, `pixels` (of the truth), `iu`, `dice`, `precision` and `recall`
-        (the class's accuracy); `None` where a figure has no meaning.
+        (the class's accuracy); `None` where a score is not defined.
 
     Raises:
         ArgumentError: If there are not as many labels as classes.
@@ -133,24 +135,29 @@ def per_class(confusion: Any, labels: Sequence[str] | None = None) -> list[dict[
 
 
 class PixelMetric(keras.Metric):
-    """A figure of the confusion matrix of all pixels since the last reset.
+    """Base class of metrics of the confusion matrix of all pixels since the last reset.
+
+    A subclass has a `default_name` and a `score`.
 
     Args:
-        classes: How many classes there are.
-        ignore: The value in masks that counts nowhere.
-        name: Of the metric.
+        classes: Number of classes.
+        ignore: Value in masks that counts nowhere, or `None`.
+        name: Name of the metric. Default: that of the class, such as `"mean_iu"`.
     """
+
+    default_name: str | None = None
 
     def __init__(
         self, classes: int, ignore: int | None = IGNORE, name: str | None = None, **more: Any
     ) -> None:
-        super().__init__(name=name, **more)
-        if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2:
+        super().__init__(name=name or self.default_name, **more)
+        number = check_whole_number(classes, 2)
+        if number is None:
             raise ArgumentError(f"classes must be a whole number from 2, got {classes!r}")
-        self.classes, self.ignore = classes, ignore
+        self.classes, self.ignore = number, ignore
         # Whole numbers: as float32 the counts of a data set would stop at 16 million pixels.
         self.confusion = self.add_variable(
-            (classes, classes), keras.initializers.Zeros(), dtype="int64", name="confusion"
+            (number, number), keras.initializers.Zeros(), dtype="int64", name="confusion"
         )
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -160,7 +167,7 @@ class PixelMetric(keras.Metric):
             y_true: `(batch, height, width)` or `(batch, height, width, 1)` classes.
             y_pred: `(batch, height, width, classes)` logits or probabilities, of which the largest
                 counts, or classes of the shape of `y_true`.
-            sample_weight: Not used: these figures count pixels, and `ignore` says which.
+            sample_weight: Not used, as these metrics count pixels; `ignore` excludes some.
         """
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if len(y_true.shape) == 4 and y_true.shape[-1] == 1:
@@ -176,7 +183,7 @@ class PixelMetric(keras.Metric):
         predicted = ops.reshape(ops.cast(y_pred, "int32"), (-1,))
         number = self.classes
         cells = truth * number + predicted
-        # What does not count goes to a cell after the last one.
+        # Ignored pixels go to a cell after the last one.
         counts = ops.logical_and(truth >= 0, truth < number)
         if self.ignore is not None:
             counts = ops.logical_and(counts, truth != self.ignore)
@@ -186,27 +193,22 @@ class PixelMetric(keras.Metric):
         self.confusion.assign(self.confusion + ops.cast(found, self.confusion.dtype))
 
     def result(self) -> Any:
-        """The figure, a number."""
+        """Value of the metric, a scalar."""
         found = ops.cast(self.confusion, "float32")
-        return self.figure(ops.diagonal(found), ops.sum(found, axis=1), ops.sum(found, axis=0))
+        return self.score(ops.diagonal(found), ops.sum(found, axis=1), ops.sum(found, axis=0))
 
-    def figure(self, right: Any, rows: Any, columns: Any) -> Any:
-        """The figure from what is right, true and predicted of each class."""
+    def score(self, correct: Any, true: Any, predicted: Any) -> Any:
+        """Compute the metric from the correct, true and predicted pixels of each class."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, for `keras.saving`."""
+        """Arguments for `keras.saving`."""
         return super().get_config() | {"classes": self.classes, "ignore": self.ignore}
 
 
 @keras.saving.register_keras_serializable("keras_arch")
 class PixelAccuracy(PixelMetric):
-    """The share of pixels that are right (Long et al. 2015, section 5).
-
-    Args:
-        classes: How many classes there are.
-        ignore: The value in masks that counts nowhere.
-        name: Of the metric.
+    """Fraction of correct pixels (Long et al. 2015, section 5); arguments as `PixelMetric`.
 
     Example:
         >>> metric = PixelAccuracy(2)
@@ -215,24 +217,18 @@ class PixelAccuracy(PixelMetric):
         0.5
     """
 
-    def __init__(
-        self, classes: int, ignore: int | None = IGNORE, name: str = "pixel_accuracy", **more: Any
-    ) -> None:
-        super().__init__(classes, ignore, name, **more)
+    default_name = "pixel_accuracy"
 
-    def figure(self, right: Any, rows: Any, columns: Any) -> Any:
+    def score(self, correct: Any, true: Any, predicted: Any) -> Any:
         """sum n_ii / sum t_i."""
-        return ops.divide_no_nan(ops.sum(right), ops.sum(rows))
+        return ops.divide_no_nan(ops.sum(correct), ops.sum(true))
 
 
 @keras.saving.register_keras_serializable("keras_arch")
 class MeanAccuracy(PixelMetric):
-    """The mean over classes of the share of their pixels that are right (Long et al. 2015).
+    """Mean over classes of the fraction of correct pixels (Long et al. 2015, section 5).
 
-    Args:
-        classes: How many classes there are.
-        ignore: The value in masks that counts nowhere.
-        name: Of the metric.
+    Arguments as `PixelMetric`.
 
     Example:
         >>> metric = MeanAccuracy(2)
@@ -241,53 +237,39 @@ class MeanAccuracy(PixelMetric):
         0.5
     """
 
-    def __init__(
-        self, classes: int, ignore: int | None = IGNORE, name: str = "mean_accuracy", **more: Any
-    ) -> None:
-        super().__init__(classes, ignore, name, **more)
+    default_name = "mean_accuracy"
 
-    def figure(self, right: Any, rows: Any, columns: Any) -> Any:
-        """The mean of n_ii / t_i over the classes of the truth."""
-        return _mean(ops.divide_no_nan(right, rows), rows > 0)
+    def score(self, correct: Any, true: Any, predicted: Any) -> Any:
+        """Mean of n_ii / t_i over the classes of the truth."""
+        return _mean(ops.divide_no_nan(correct, true), true > 0)
 
 
 @keras.saving.register_keras_serializable("keras_arch")
 class MeanIU(PixelMetric):
-    """The mean over classes of intersection over union (Long et al. 2015, section 5).
+    """Mean over classes of intersection over union (Long et al. 2015, section 5).
 
     Unlike `keras.metrics.MeanIoU` it takes logits, leaves ignored pixels out whatever their value
-    is, and counts exactly.
-
-    Args:
-        classes: How many classes there are.
-        ignore: The value in masks that counts nowhere.
-        name: Of the metric.
+    is, and counts exactly. Arguments as `PixelMetric`.
 
     Example:
-        >>> metric = MeanIU(3)  # class 2 is nowhere and left out
+        >>> metric = MeanIU(3)  # class 2 has no pixel and is left out
         >>> metric.update_state([[[0, 0, 1, 1]]], [[[0, 1, 1, 1]]])
         >>> round(float(metric.result()), 4)  # (1/2 + 2/3) / 2
         0.5833
     """
 
-    def __init__(
-        self, classes: int, ignore: int | None = IGNORE, name: str = "mean_iu", **more: Any
-    ) -> None:
-        super().__init__(classes, ignore, name, **more)
+    default_name = "mean_iu"
 
-    def figure(self, right: Any, rows: Any, columns: Any) -> Any:
-        """The mean of n_ii / (t_i + sum_j n_ji - n_ii) over the classes that are somewhere."""
-        return _mean(ops.divide_no_nan(right, rows + columns - right), rows + columns > 0)
+    def score(self, correct: Any, true: Any, predicted: Any) -> Any:
+        """Mean of n_ii / (t_i + sum_j n_ji - n_ii) over the classes with pixels."""
+        return _mean(ops.divide_no_nan(correct, true + predicted - correct), true + predicted > 0)
 
 
 @keras.saving.register_keras_serializable("keras_arch")
 class FrequencyWeightedIU(PixelMetric):
     """Intersection over union, weighted by the pixels of each class (Long et al. 2015).
 
-    Args:
-        classes: How many classes there are.
-        ignore: The value in masks that counts nowhere.
-        name: Of the metric.
+    Arguments as `PixelMetric`.
 
     Example:
         >>> metric = FrequencyWeightedIU(2)
@@ -296,29 +278,19 @@ class FrequencyWeightedIU(PixelMetric):
         0.5833
     """
 
-    def __init__(
-        self,
-        classes: int,
-        ignore: int | None = IGNORE,
-        name: str = "frequency_weighted_iu",
-        **more: Any,
-    ) -> None:
-        super().__init__(classes, ignore, name, **more)
+    default_name = "frequency_weighted_iu"
 
-    def figure(self, right: Any, rows: Any, columns: Any) -> Any:
-        """The mean of IU by frequency."""
-        iu = ops.divide_no_nan(right, rows + columns - right)
-        return ops.divide_no_nan(ops.sum(rows * iu), ops.sum(rows))
+    def score(self, correct: Any, true: Any, predicted: Any) -> Any:
+        """Mean of IU by frequency."""
+        iu = ops.divide_no_nan(correct, true + predicted - correct)
+        return ops.divide_no_nan(ops.sum(true * iu), ops.sum(true))
 
 
 @keras.saving.register_keras_serializable("keras_arch")
 class Dice(PixelMetric):
-    """The mean over classes of Dice's coefficient, `2 n_ii / (t_i + sum_j n_ji)`.
+    """Mean over classes of Dice's coefficient, `2 n_ii / (t_i + sum_j n_ji)`.
 
-    Args:
-        classes: How many classes there are.
-        ignore: The value in masks that counts nowhere.
-        name: Of the metric.
+    Arguments as `PixelMetric`.
 
     Example:
         >>> metric = Dice(2)
@@ -327,19 +299,13 @@ class Dice(PixelMetric):
         0.7333
     """
 
-    def __init__(
-        self, classes: int, ignore: int | None = IGNORE, name: str = "dice", **more: Any
-    ) -> None:
-        super().__init__(classes, ignore, name, **more)
+    default_name = "dice"
 
-    def figure(self, right: Any, rows: Any, columns: Any) -> Any:
-        """The mean over the classes that are somewhere."""
-        return _mean(ops.divide_no_nan(2 * right, rows + columns), rows + columns > 0)
+    def score(self, correct: Any, true: Any, predicted: Any) -> Any:
+        """Mean over the classes with pixels."""
+        return _mean(ops.divide_no_nan(2 * correct, true + predicted), true + predicted > 0)
 
 
-def _mean(values: Any, there: Any) -> Any:
-    there = ops.cast(there, values.dtype)
-    return ops.divide_no_nan(ops.sum(values * there), ops.sum(there))
-
-
-SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu", "dice")
+def _mean(values: Any, included: Any) -> Any:
+    included = ops.cast(included, values.dtype)
+    return ops.divide_no_nan(ops.sum(values * included), ops.sum(included))

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch import visualization
+from keras_arch import metrics, visualization
 from keras_arch.errors import ArgumentError
-from keras_arch.metrics import FeatureNetwork, nearest
+from keras_arch.metrics import FeatureNetwork
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,11 +73,11 @@ def nearest_neighbours(
             f"{training.shape[1:]}"
         )
     if network is None:
-        indices, distances = nearest(samples, training, k)
+        indices, distances = metrics.nearest_neighbors(samples, training, k)
         distances, description = distances / 255, "pixels in [0, 1]"
     else:
         points, references = network(samples).features, network(training).features
-        indices, distances = nearest(points, references, k)
+        indices, distances = metrics.nearest_neighbors(points, references, k)
         description = network.describe()
     if path is not None:
         columns = {"sample": samples}

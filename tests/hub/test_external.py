@@ -10,6 +10,7 @@ from PIL import Image
 
 from keras_arch import api, convert, hub, models
 from keras_arch.errors import ArgumentError, HubError, IntegrityError, UnsafeContentError
+from keras_arch.hub import external
 from keras_arch.hub.external import base
 from keras_arch.preprocessing import Preprocessing
 from tests.convert import files, states
@@ -93,7 +94,7 @@ def photo():
     return np.asarray(Image.fromarray(small).resize((120, 90)))
 
 
-def kept(client):
+def cached(client):
     return sorted((client / "keras_arch" / "converted").glob("*/*"))
 
 
@@ -131,7 +132,7 @@ def test_timm_s_weights_are_those_of_convert_and_images_are_prepared(server, tim
 
 def test_the_second_load_is_of_the_converted_copy(server, client, timm, down):
     first = hub.load(timm)
-    (copy,) = kept(client)
+    (copy,) = cached(client)
     commit = server.repos["timm/resnet18.a1_in1k"].find("main")
     assert copy.parent.name == "timm--resnet18.a1_in1k"
     assert copy.name.startswith(commit)
@@ -146,32 +147,32 @@ def test_the_second_load_is_of_the_converted_copy(server, client, timm, down):
     changed = states.drawn(states.resnet((2, 2, 2, 2), False), seed=1)
     server.edit("timm/resnet18.a1_in1k", "model.safetensors", files.safetensors(changed))
     assert not np.array_equal(hub.load(timm).get_weights()[0], first.get_weights()[0])
-    assert len(kept(client)) == 2
+    assert len(cached(client)) == 2
     down()
     assert hub.load(timm).output_shape == (None, 5)
 
 
 def test_a_copy_that_is_not_as_it_was_written_is_made_anew(client, timm, caplog):
     first = hub.load(timm)
-    (copy,) = kept(client)
+    (copy,) = cached(client)
     content = bytearray((copy / "model.weights.h5").read_bytes())
     content[-100] ^= 1
     (copy / "model.weights.h5").write_bytes(content)
     again = hub.load(timm)
-    assert "is made anew: model.weights.h5 of" in caplog.text
+    assert "is replaced: model.weights.h5 of" in caplog.text
     for a, b in zip(first.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     caplog.clear()
     (copy / "keras_arch.json").unlink()
     assert hub.load_with_card(timm).card.architecture == "ResNet18"
-    assert "is made anew" in caplog.text
+    assert "is replaced" in caplog.text
     assert (copy / "keras_arch.json").is_file()
 
 
 def test_tampered_weights_are_told(client, timm):
     """What the Hub's client keeps is named by its hash, and compared with it."""
     hub.load(timm)
-    (copy,) = kept(client)
+    (copy,) = cached(client)
     for file in copy.iterdir():
         file.unlink()
     (blob,) = [b for b in (client / "hub").glob("*/blobs/*") if b.stat().st_size > 1e6]
@@ -181,7 +182,7 @@ def test_tampered_weights_are_told(client, timm):
     with pytest.raises(IntegrityError, match=r"model\.safetensors of hf://timm.*sha256") as caught:
         hub.load(timm)
     assert "\n" not in str(caught.value)
-    assert not kept(client)
+    assert not cached(client)
 
 
 def test_a_card_needs_no_weights_and_a_pulled_copy_is_a_model_of_ours(server, timm, tmp_path):
@@ -225,9 +226,9 @@ def test_a_folder_is_converted_too(client, tmp_path, weights):
     (folder / "model.safetensors").write_bytes(weights)
     opened = hub.load_with_card(folder)
     assert (opened.card.name, opened.card.architecture) == ("downloaded", "ResNet18")
-    assert [copy.parent.name for copy in kept(client)] == ["folders"]
+    assert [copy.parent.name for copy in cached(client)] == ["folders"]
     hub.load_with_card(folder)
-    assert len(kept(client)) == 1
+    assert len(cached(client)) == 1
 
 
 def test_builders_take_it(timm, caplog):
@@ -274,16 +275,54 @@ def test_it_is_fine_tuned(timm, photo, tmp_path):
     assert card.recipe["recipe"]["optimizer"]["learning_rate"]["peak"] == pytest.approx(0.0011)
 
 
+class MyReader:
+    """A reader of another package: its config names the architecture as ours."""
+
+    LIBRARY = "mine"
+
+    def is_config(self, config):
+        return "my_version" in config
+
+    def describe(self, config, fetch, where):
+        return external.ExternalModel(
+            self.LIBRARY,
+            config["net"],
+            config["net"],
+            {"classes": 5, "input_shape": (64, 64, 3)},
+            Preprocessing(size=(64, 64)),
+            None,
+            "mit",
+        )
+
+
+def test_registered_reader(server, weights, monkeypatch):
+    monkeypatch.setattr(external, "_registered", [])
+    config = {"my_version": 1, "net": "ResNet18"}
+    place = publish(server, "me/mine", config, model__safetensors=weights)
+    with pytest.raises(HubError, match=r"metadata\.json of hf://me/mine is missing"):
+        hub.load(place)
+    hub.register_reader(MyReader())
+    loaded = hub.load_with_card(place)
+    assert loaded.card.license == "mit"
+    assert "the ResNet18 of mine" in loaded.card.description
+    assert loaded.model.output_shape == (None, 5)
+    place = publish(server, "me/other", {"my_version": 2}, model__safetensors=weights)
+    with pytest.raises(HubError, match="its config is not as mine writes it"):
+        hub.load(place)
+    with pytest.raises(ArgumentError, match="a reader needs LIBRARY"):
+        hub.register_reader(json)
+
+
 # -- what is refused ------------------------------------------------------------------------------
 
 
 def described(config, processor=None, where="hf://somebody/some"):
-    """What `recognise` makes of a config, without any weights."""
+    """What `recognize` makes of a config, without any weights."""
 
     def fetch(name):
         return {"config.json": config, "preprocessor_config.json": processor}.get(name)
 
-    return base.recognise(fetch, where)
+    return external.recognize(fetch, where)
 
 
 @pytest.fixture
@@ -447,10 +486,10 @@ def test_weights_that_do_not_fit_or_are_not_there(server, client, state):
     with pytest.raises(HubError, match=r"misshaped: fc\.weight \(7, 512\) for \(5, 512\)"):
         hub.load(place)
     place = publish(server, "a/cut", TIMM, model__safetensors=files.safetensors(state)[:-9])
-    with pytest.raises(HubError, match="may be cut short"):
+    with pytest.raises(HubError, match="damaged or cut short"):
         hub.load(place)
     unsafe = files.zipped({"model": files.call("os", "system", "true")}, files.Storages())
     place = publish(server, "a/unsafe", TIMM, pytorch_model__bin=unsafe)
     with pytest.raises(UnsafeContentError, match=r"a pickled os\.system"):
         hub.load(place)
-    assert not kept(client)
+    assert not cached(client)

@@ -23,7 +23,7 @@ from keras_arch.hub.references import Folder, Repository, parse, parse_uri
         ),
     ],
 )
-def test_addresses(text, expected):
+def test_uris(text, expected):
     assert parse_uri(text) == expected
 
 
@@ -57,7 +57,7 @@ def test_addresses(text, expected):
         "https://example.org/a/b",
     ],
 )
-def test_what_cannot_be_an_address_is_refused_in_one_line(text):
+def test_bad_references_are_refused_in_one_line(text):
     with pytest.raises(ArgumentError) as caught:
         parse(text)
     assert "\n" not in str(caught.value)
@@ -101,7 +101,7 @@ def test_what_is_not_there_gets_a_hint(tmp_path, monkeypatch):
         parse("user/repo")
     with pytest.raises(ArgumentError, match="is a file"):
         parse(__file__)
-    with pytest.raises(ArgumentError, match="named by a text"):
+    with pytest.raises(ArgumentError, match="is a string or a path"):
         parse(None)
 
 

@@ -567,9 +567,9 @@ def test_a_folder_hub_keeps_training_that_was_not_pulled(tmp_path, model, card):
 
 def test_what_a_folder_hub_does_not_know(tmp_path, folder):
     url = f"file://{tmp_path}/hub/me/small"
-    with pytest.raises(ArgumentError, match="knows no revision"):
+    with pytest.raises(ArgumentError, match="has no revision"):
         hub.push(folder, url, revision="two")
-    with pytest.raises(ArgumentError, match="knows no private"):
+    with pytest.raises(ArgumentError, match="has no private"):
         hub.push(folder, url, private=True)
     with pytest.raises(HubError, match="there is no model at file://"):
         hub.load(url)

@@ -30,7 +30,7 @@ def test_tolerance_is_a_distance():
     assert scores == [0.0, 0.0, 1.0]
 
 
-def test_what_is_nowhere_or_ignored():
+def test_absent_and_ignored_classes():
     blank = np.zeros((8, 8), int)
     assert metrics.boundary_f_score(blank, blank, 3) == {"f_score": 0.0, "per_class": [None] * 3}
     truth = blank.copy()

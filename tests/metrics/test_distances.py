@@ -75,7 +75,7 @@ def test_frechet_distance_of_singular_covariances():
     assert found == pytest.approx(4 + 9 - 2 * 6 * 0.5, abs=1e-10)
 
 
-def test_too_few_samples_are_told(caplog):
+def test_warning_for_too_few_samples(caplog):
     features = np.random.default_rng(0).normal(size=(5, 8))
     with caplog.at_level(logging.WARNING):
         metrics.frechet_distance(features, np.concatenate([features, features]))
@@ -84,7 +84,7 @@ def test_too_few_samples_are_told(caplog):
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "told"),
+    ("a", "b", "message"),
     [
         (np.zeros((1, 3)), np.zeros((5, 3)), "features_a must have at least 2 samples, got 1"),
         (np.zeros((5, 3)), metrics.FeatureStatistics(np.zeros((1, 3))), "at least 2 samples"),
@@ -94,8 +94,8 @@ def test_too_few_samples_are_told(caplog):
         (np.zeros((5, 3)), np.array([["x"] * 3] * 5), "an array of <U1"),
     ],
 )
-def test_what_has_no_frechet_distance_is_told(a, b, told):
-    with pytest.raises(ArgumentError, match=told):
+def test_frechet_distance_of_wrong_arguments(a, b, message):
+    with pytest.raises(ArgumentError, match=message):
         metrics.frechet_distance(a, b)
 
 
@@ -175,15 +175,15 @@ def test_kernel_distance_in_closed_form():
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"subsets": 0}, "subsets must be a whole number from 1, got 0"),
         ({"subset_size": 1}, "subset_size must be a whole number from 2, got 1"),
         ({"degree": 0.5}, "degree must be a whole number from 1, got 0.5"),
     ],
 )
-def test_wrong_kernel_distances_are_told(options, told):
-    with pytest.raises(ArgumentError, match=told):
+def test_kernel_distance_of_wrong_arguments(options, message):
+    with pytest.raises(ArgumentError, match=message):
         metrics.kernel_distance(np.zeros((9, 2)), np.zeros((9, 2)), **options)
     with pytest.raises(ArgumentError, match="features_b must have at least 4 samples, got 3"):
         metrics.kernel_distance(np.zeros((9, 2)), np.zeros((3, 2)))

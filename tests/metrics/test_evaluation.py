@@ -1,4 +1,4 @@
-"""Several figures at once are those that the single functions give."""
+"""Several metrics at once equal the single functions."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ def corners(images):
 NETWORK = metrics.FeatureNetwork("corners", "four pixels", "none", "none", corners, 16, 4)
 
 
-def test_all_figures_are_those_of_their_functions():
-    figures = metrics.GenerativeMetrics(REAL, NETWORK, metrics.FIGURES, seed=3)
+def test_all_metrics_equal_their_functions():
+    evaluate = metrics.GenerativeMetrics(REAL, NETWORK, metrics.GENERATIVE_METRICS, seed=3)
     (real, _), (generated, probabilities) = corners(REAL), corners(GENERATED)
     kid = metrics.kernel_distance(real, generated, seed=3)
     score = metrics.inception_score(probabilities, seed=3)
@@ -37,7 +37,7 @@ def test_all_figures_are_those_of_their_functions():
         "density": neighbourhoods.density,
         "coverage": neighbourhoods.coverage,
     }
-    found = figures(GENERATED)
+    found = evaluate(GENERATED)
     assert list(found.values) == list(expected)
     assert found.values == pytest.approx(expected, rel=1e-6)
     assert found.description == (
@@ -45,18 +45,18 @@ def test_all_figures_are_those_of_their_functions():
     )
     assert str(found).startswith(f"fid {expected['fid']:.4g}, kid {kid.mean:.4g}, ")
     # Again, and from batches: the same numbers.
-    assert figures(iter(np.split(GENERATED, 5))) == found
-    assert metrics.evaluate(GENERATED, REAL, NETWORK, metrics.FIGURES, seed=3) == found
+    assert evaluate(iter(np.split(GENERATED, 5))) == found
+    assert metrics.evaluate(GENERATED, REAL, NETWORK, metrics.GENERATIVE_METRICS, seed=3) == found
 
 
 @pytest.mark.parametrize("names", [["recall"], ["coverage", "fid"], "kid"])
-def test_only_what_was_asked_for_in_its_order(names):
+def test_only_the_requested_metrics_in_their_order(names):
     values = metrics.evaluate(GENERATED, REAL, NETWORK, names).values
     expected = ["kid", "kid_deviation"] if names == "kid" else names
     assert list(values) == expected
 
 
-def test_real_images_are_looked_at_once_and_not_kept_for_the_fid():
+def test_one_pass_over_real_images_without_storing_features_for_the_fid():
     looked = []
 
     def counting(images):
@@ -64,22 +64,22 @@ def test_real_images_are_looked_at_once_and_not_kept_for_the_fid():
         return corners(images)[0], None
 
     network = metrics.FeatureNetwork("corners", "four pixels", "none", "none", counting, 30)
-    figures = metrics.GenerativeMetrics(REAL, network, ["fid"])
-    assert (sum(looked), figures.real) == (60, None)
-    figures(REAL[:30])
-    figures(REAL[30:])
+    evaluate = metrics.GenerativeMetrics(REAL, network, ["fid"])
+    assert (sum(looked), evaluate.real) == (60, None)
+    evaluate(REAL[:30])
+    evaluate(REAL[30:])
     assert sum(looked) == 120
     assert metrics.GenerativeMetrics(REAL, network, ["kid"]).real.shape == (60, 4)
 
 
-def test_wrong_figures_are_told():
-    with pytest.raises(ArgumentError, match=r"figures must be some of fid, kid, .* got 'ndb'"):
+def test_wrong_arguments():
+    with pytest.raises(ArgumentError, match=r"metrics must be some of fid, kid, .* got 'ndb'"):
         metrics.evaluate(GENERATED, REAL, NETWORK, ["fid", "ndb"])
     with pytest.raises(ArgumentError, match="got 'none'"):
         metrics.evaluate(GENERATED, REAL, NETWORK, [])
     with pytest.raises(ArgumentError, match="at least 2 real images, got 1"):
         metrics.evaluate(GENERATED, REAL[:1], NETWORK)
-    with pytest.raises(ArgumentError, match="figures need images, got none"):
+    with pytest.raises(ArgumentError, match="metrics need images, got none"):
         metrics.evaluate(GENERATED[:0], REAL, NETWORK)
     blind = metrics.FeatureNetwork("b", "l", "r", "w", lambda images: (corners(images)[0], None))
     with pytest.raises(ArgumentError, match="b gives none; take a classifier"):

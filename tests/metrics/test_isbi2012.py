@@ -31,15 +31,15 @@ def test_pixel_error_is_the_squared_distance():
     assert metrics.pixel_error(truth, 1 - truth) == 1.0
 
 
-def test_pixels_that_are_not_known_count_nowhere():
+def test_ignored_pixels():
     truth = np.ones((6, 9), int)
     truth[:, 4] = 0
     truth[2:5, 2:6] = 255
     perfect = (truth == 1).astype(float)
-    for figure in (metrics.pixel_error, metrics.rand_error, metrics.warping_error):
-        assert figure(truth, perfect) == 0
-        # Whatever is said there.
-        assert figure(truth, np.where(truth == 255, 0.7, perfect)) == 0
+    for metric in (metrics.pixel_error, metrics.rand_error, metrics.warping_error):
+        assert metric(truth, perfect) == 0
+        # Whatever is predicted there.
+        assert metric(truth, np.where(truth == 255, 0.7, perfect)) == 0
     assert metrics.pixel_error([[1, 0, 255, 255]], [[0.0, 0.0, 1.0, 0.0]]) == 0.5
     assert metrics.pixel_error([[255]], [[0.3]]) == metrics.warping_error([[255]], [[0.3]]) == 0
 
@@ -87,7 +87,7 @@ def test_rand_error_takes_the_best_threshold_and_thin_borders():
 @settings(max_examples=80, deadline=None)
 def test_warping_keeps_the_topology(truth, data):
     target = data.draw(arrays.arrays(bool, truth.shape))
-    moved = metrics.warped(truth, target)
+    moved = metrics.warp_towards(truth, target)
     assert topology(moved) == topology(truth)
     assert (moved != target).sum() <= (truth != target).sum()
 
@@ -95,12 +95,12 @@ def test_warping_keeps_the_topology(truth, data):
 @given(lines=SMALL)
 @settings(max_examples=80, deadline=None)
 def test_thinning_keeps_the_topology(lines):
-    thin = metrics.thinned(lines)
+    thin = metrics.thin_lines(lines)
     assert not (thin & ~lines).any()
     assert topology(~thin) == topology(~lines)
 
 
-def test_warping_error_tells_shifts_from_splits_and_mergers():
+def test_warping_error_of_shifts_splits_and_mergers():
     truth = np.ones((24, 24), bool)
     truth[:, 8] = False
     shifted = np.roll(truth, 1, axis=1)
@@ -118,7 +118,7 @@ def test_warping_error_tells_shifts_from_splits_and_mergers():
 
 def test_no_single_flip_is_left():
     truth, target = blobs(2), blobs(3)
-    moved = metrics.warped(truth, target)
+    moved = metrics.warp_towards(truth, target)
     assert topology(moved) == topology(truth)
     for place in np.argwhere(moved != target)[:200]:
         again = moved.copy()
@@ -140,7 +140,7 @@ def local(image, window):
         (np.zeros((2, 2)), np.full((2, 2), 2.0), "probabilities"),
     ],
 )
-def test_mistakes(truth, interior, message):
-    for figure in (metrics.pixel_error, metrics.rand_error, metrics.warping_error):
+def test_wrong_arguments(truth, interior, message):
+    for metric in (metrics.pixel_error, metrics.rand_error, metrics.warping_error):
         with pytest.raises(ArgumentError, match=message):
-            figure(truth, interior)
+            metric(truth, interior)

@@ -64,7 +64,7 @@ def test_pixels_as_bytes_and_as_floats_are_the_same(digits):
 
 
 @pytest.mark.parametrize(
-    ("samples", "sigmas", "told"),
+    ("samples", "sigmas", "message"),
     [
         (np.full((2, 4), -1.0), [0.1], "samples must be uint8 or pixels in .* got values from -1"),
         (np.full((2, 4), np.nan), [0.1], "got values from nan"),
@@ -74,6 +74,6 @@ def test_pixels_as_bytes_and_as_floats_are_the_same(digits):
         (np.zeros((0, 4)), [0.1], r"array of images, got shape \(0, 4\)"),
     ],
 )
-def test_what_has_no_likelihood_is_told(samples, sigmas, told):
-    with pytest.raises(ArgumentError, match=told):
+def test_wrong_arguments(samples, sigmas, message):
+    with pytest.raises(ArgumentError, match=message):
         metrics.parzen_log_likelihood(samples, np.zeros((2, 4)), np.zeros((2, 4)), sigmas)

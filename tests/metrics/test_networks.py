@@ -67,16 +67,16 @@ def test_features_are_what_the_last_dense_layer_takes(ending, layer):
 def test_description_says_network_layer_weights_and_resize():
     model = models.CIFARResNet(depth=8)
     network = metrics.classifier(model, Preprocessing(size=(32, 32)), "resnet8 on CIFAR-10")
-    told = network.describe()
-    assert told.startswith("resnet8 on CIFAR-10: features of pool (64); weights sha256 ")
-    assert told.endswith("; resize 32x32x3 px bilinear with antialias")
+    description = network.describe()
+    assert description.startswith("resnet8 on CIFAR-10: features of pool (64); weights sha256 ")
+    assert description.endswith("; resize 32x32x3 px bilinear with antialias")
     again = metrics.classifier(model, Preprocessing(size=(32, 32)), "resnet8 on CIFAR-10")
-    assert again.describe() == told
+    assert again.describe() == description
     model.layers[-2].bias.assign_add(np.full(10, 1e-3, "float32"))
     changed = metrics.classifier(model, Preprocessing(size=(32, 32)), "resnet8 on CIFAR-10")
     assert changed.weights != network.weights
     cut = metrics.classifier(model, Preprocessing(size=(32, 32), crop=0.875))
-    assert cut.describe().endswith("bilinear with antialias, the centre 0.875 of the shorter side")
+    assert cut.describe().endswith("bilinear with antialias, the center 0.875 of the shorter side")
     plain = metrics.classifier(small(pool(), layers.Dense(3)), lambda images: images / 255.0)
     assert plain.describe().endswith("resize by <lambda>")
 
@@ -136,7 +136,7 @@ def test_a_looked_at_classifier_keeps_its_state():
 
 
 @pytest.mark.parametrize(
-    ("images", "told"),
+    ("images", "message"),
     [
         (IMAGES / 255, "uint8 images .*got float64 of shape .*Preprocessing.to_pixels"),
         (IMAGES[0, 0], "got uint8 of shape"),
@@ -145,9 +145,9 @@ def test_a_looked_at_classifier_keeps_its_state():
         (3, "array or arrays, got int"),
     ],
 )
-def test_what_are_no_images_is_told(images, told):
+def test_wrong_images(images, message):
     network = metrics.classifier(small(pool(), layers.Dense(3)), GREY)
-    with pytest.raises(ArgumentError, match=told):
+    with pytest.raises(ArgumentError, match=message):
         network(images)
 
 
@@ -162,7 +162,7 @@ def two_outputs():
 
 
 @pytest.mark.parametrize(
-    ("build", "told"),
+    ("build", "message"),
     [
         (lambda: small(pool()), "'small' ends in GlobalAveragePooling2D"),
         (lambda: small(pool(), layers.Dense(1)), "2 or more classes"),
@@ -173,8 +173,8 @@ def two_outputs():
         (Subclassed, "no functional or sequential model"),
     ],
 )
-def test_what_is_no_classifier_is_told(build, told):
-    with pytest.raises(ArgumentError, match=told):
+def test_models_that_are_no_classifier(build, message):
+    with pytest.raises(ArgumentError, match=message):
         metrics.classifier(build(), GREY)
 
 
@@ -213,10 +213,14 @@ def test_inception_from_a_file(inception_weights):
     path, model = inception_weights
     network = metrics.inception(path, batch_size=2)
     assert (network.batch_size, network.classes) == (2, 1000)
-    told = network.describe()
-    assert told.startswith("InceptionV3 of keras.applications: features of avg_pool (2048); ")
-    assert "weights random.weights.h5, sha256 " in told
-    assert told.endswith("299 px bilinear as TensorFlow 1 (no antialias, no half-pixel shift)")
+    text = network.describe()
+    assert text.startswith(
+        "InceptionV3 of keras.applications: features of avg_pool (2048); "
+    )
+    assert "weights random.weights.h5, sha256 " in text
+    assert text.endswith(
+        "299 px bilinear as TensorFlow 1 (no antialias, no half-pixel shift)"
+    )
 
     images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 1), dtype=np.uint8)
     found = network(images)
@@ -229,7 +233,7 @@ def test_inception_from_a_file(inception_weights):
 
 
 @pytest.mark.slow
-def test_weights_that_are_not_inceptions_are_told_in_a_line(tmp_path):
+def test_wrong_inception_weights_are_an_error_of_one_line(tmp_path):
     path = tmp_path / "other.weights.h5"
     small(pool(), layers.Dense(3)).save_weights(path)
     with pytest.raises(DataError, match="holds no weights of the whole InceptionV3") as caught:
@@ -237,7 +241,7 @@ def test_weights_that_are_not_inceptions_are_told_in_a_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_failed_download_is_told_in_a_line(monkeypatch):
+def test_failed_download_is_an_error_of_one_line(monkeypatch):
     name = "inception_v3_weights_tf_dim_ordering_tf_kernels.h5"
     if (Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / name).exists():
         pytest.skip("the weights of InceptionV3 are on this machine")

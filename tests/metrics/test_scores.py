@@ -8,7 +8,7 @@ from scipy import stats
 
 from keras_arch import metrics
 from keras_arch.errors import ArgumentError
-from keras_arch.metrics import neighbours
+from keras_arch.metrics import neighbors
 
 
 @pytest.mark.parametrize("classes", [2, 10, 37])
@@ -47,15 +47,15 @@ def test_inception_score_by_the_formula():
 
 
 @pytest.mark.parametrize(
-    ("rows", "splits", "told"),
+    ("rows", "splits", "message"),
     [
         (np.eye(4), 5, "splits must be 1 to the 4 samples, got 5"),
         (np.eye(4) * 3, 1, "of logits take the softmax"),
         (np.array([[1.5, -0.5]]), 1, "must not be negative"),
     ],
 )
-def test_what_has_no_inception_score_is_told(rows, splits, told):
-    with pytest.raises(ArgumentError, match=told):
+def test_inception_score_of_wrong_arguments(rows, splits, message):
+    with pytest.raises(ArgumentError, match=message):
         metrics.inception_score(rows, splits)
 
 
@@ -89,7 +89,7 @@ def brute(real, generated, k):
     k=st.integers(1, 5),
     whole=st.booleans(),
 )
-def test_neighbourhood_figures_by_brute_force(seed, n, m, k, whole):
+def test_neighborhood_scores_by_brute_force(seed, n, m, k, whole):
     """On whole numbers too, where ties and copies abound."""
     rng = np.random.default_rng(seed)
     real, generated = rng.normal(size=(n, 2)) * 1.5 + 100, rng.normal(size=(m, 2)) + 100.5
@@ -102,12 +102,12 @@ def test_neighbourhood_figures_by_brute_force(seed, n, m, k, whole):
     assert (found.density, found.coverage) == (pytest.approx(density), pytest.approx(coverage))
 
 
-def test_neighbourhood_figures_in_closed_form(monkeypatch):
+def test_neighborhood_scores_in_closed_form(monkeypatch):
     rng = np.random.default_rng(0)
     real = rng.normal(size=(400, 8)).astype("float32")
     far = real + 100
-    for block in (neighbours._BLOCK, 5000):
-        monkeypatch.setattr(neighbours, "_BLOCK", block)
+    for block in (neighbors._BLOCK, 5000):
+        monkeypatch.setattr(neighbors, "_BLOCK", block)
         assert metrics.precision_recall(real, real) == metrics.PrecisionRecall(1, 1)
         assert metrics.density_coverage(real, real) == metrics.DensityCoverage(1, 1)
         assert metrics.precision_recall(real, far) == metrics.PrecisionRecall(0, 0)
@@ -124,7 +124,7 @@ def test_neighbourhood_figures_in_closed_form(monkeypatch):
 
 
 @pytest.mark.parametrize("k", [0, 1.5, 6])
-def test_neighbours_there_are_not(k):
+def test_too_many_neighbors(k):
     with pytest.raises(ArgumentError, match=r"k must be|at least 7 samples, got 6"):
         metrics.precision_recall(np.zeros((6, 2)), np.zeros((6, 2)), k)
 
@@ -136,12 +136,12 @@ def test_nearest_by_brute_force_in_blocks_of_any_size(n, m, data, block):
     rng = np.random.default_rng(n * 100 + m)
     references = rng.integers(0, 256, (m, 2, 3), dtype=np.uint8)
     points = rng.integers(0, 256, (n, 2, 3), dtype=np.uint8)
-    before = neighbours._BLOCK
+    before = neighbors._BLOCK
     try:
-        neighbours._BLOCK = block
-        indices, distances = metrics.nearest(points, references, k)
+        neighbors._BLOCK = block
+        indices, distances = metrics.nearest_neighbors(points, references, k)
     finally:
-        neighbours._BLOCK = before
+        neighbors._BLOCK = before
     gaps = points[:, None].astype(float) - references[None]
     expected = np.sort(np.sqrt((gaps**2).sum(axis=(2, 3))), axis=1)[:, :k]
     np.testing.assert_allclose(distances, expected, rtol=1e-12)
@@ -152,19 +152,19 @@ def test_nearest_by_brute_force_in_blocks_of_any_size(n, m, data, block):
 
 def test_a_copy_is_at_distance_zero():
     images = np.random.default_rng(0).random((30, 8, 8, 1), "float32")
-    indices, distances = metrics.nearest(images[[7, 3]], images)
+    indices, distances = metrics.nearest_neighbors(images[[7, 3]], images)
     assert indices.tolist() == [[7], [3]]
     assert distances.tolist() == [[0.0], [0.0]]
 
 
 @pytest.mark.parametrize(
-    ("points", "references", "k", "told"),
+    ("points", "references", "k", "message"),
     [
         (np.zeros((2, 3)), np.zeros((4, 3)), 5, "k must be 1 to the 4 references, got 5"),
         (np.zeros((2, 3)), np.zeros((4, 2)), 1, "same dimensions, got 3 and 2"),
         (np.zeros((0, 3)), np.zeros((4, 3)), 1, "points must have at least 1"),
     ],
 )
-def test_what_has_no_neighbours_is_told(points, references, k, told):
-    with pytest.raises(ArgumentError, match=told):
-        metrics.nearest(points, references, k)
+def test_nearest_neighbors_of_wrong_arguments(points, references, k, message):
+    with pytest.raises(ArgumentError, match=message):
+        metrics.nearest_neighbors(points, references, k)

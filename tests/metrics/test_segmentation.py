@@ -106,7 +106,7 @@ def test_report_of_each_class():
         metrics.per_class(np.zeros((3, 3)), ["a", "b"])
 
 
-def test_mistakes():
+def test_wrong_arguments():
     with pytest.raises(ArgumentError, match="hold 7; classes are 0 to 1"):
         metrics.pixel_confusion([0, 7], [0, 1], 2)
     with pytest.raises(ArgumentError, match="must agree"):
@@ -115,3 +115,12 @@ def test_mistakes():
         metrics.MeanIU(1)
     with pytest.raises(ArgumentError, match="3 classes, the outputs have 2"):
         metrics.MeanIU(3).update_state(np.zeros((1, 2, 2)), np.zeros((1, 2, 2, 2)))
+
+
+def test_numpy_integers_are_whole_numbers():
+    assert metrics.MeanIU(np.int64(3)).get_config()["classes"] == 3
+    for value in (True, 2.0, "3"):
+        with pytest.raises(ArgumentError, match="whole number from 2"):
+            metrics.MeanIU(value)
+    _, distances = metrics.nearest_neighbors(np.eye(3), np.eye(3), np.int64(2))
+    assert distances.shape == (3, 2)

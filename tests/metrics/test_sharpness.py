@@ -38,7 +38,7 @@ def test_bytes_floats_grey_and_colour_agree():
 
 
 @pytest.mark.parametrize(
-    ("images", "told"),
+    ("images", "message"),
     [
         (np.zeros((0, 5, 5, 1)), r"shape \(0, 5, 5, 1\)"),
         (np.zeros((2, 1, 5, 1)), "at least 2x2 pixels"),
@@ -46,6 +46,6 @@ def test_bytes_floats_grey_and_colour_agree():
         (np.full((2, 5, 5, 1), -1.0), "values from -1 to -1"),
     ],
 )
-def test_what_has_no_gradient_is_told(images, told):
-    with pytest.raises(ArgumentError, match=told):
+def test_wrong_images(images, message):
+    with pytest.raises(ArgumentError, match=message):
         metrics.mean_gradient_magnitude(images)

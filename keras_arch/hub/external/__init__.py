@@ -1,1 +1,78 @@
-"""Repositories of other libraries, converted when they are loaded."""
+"""Readers of other libraries' repositories, recognized by their `config.json`."""
+
+from keras_arch.errors import ArgumentError, HubError
+from keras_arch.hub.external.base import ExternalModel, Fetch, Reader, read_json
+
+__all__ = ["ExternalModel", "Fetch", "Reader", "recognize", "register_reader"]
+
+_registered: list[Reader] = []
+
+
+def register_reader(reader: Reader) -> Reader:
+    """Add a reader of another library's repositories, which `hub.load` then converts.
+
+    A registered reader comes before those of this package.
+
+    Args:
+        reader: A module or an object with `LIBRARY`, `is_config` and `describe`; see
+            `external.Reader`.
+
+    Returns:
+        The reader.
+
+    Raises:
+        ArgumentError: If it lacks one of the three.
+
+    Example:
+        >>> from keras_arch import hub
+        >>> class Mine:
+        ...     LIBRARY = "mine"
+        ...     def is_config(self, config):
+        ...         return "my_library_version" in config
+        ...     def describe(self, config, fetch, where):
+        ...         return ExternalModel("mine", config["name"], ...)
+        >>> hub.register_reader(Mine()).LIBRARY
+        'mine'
+    """
+    if not isinstance(reader, Reader):
+        raise ArgumentError(
+            f"a reader needs LIBRARY, is_config(config) and describe(config, fetch, where), got "
+            f"{reader!r}"
+        )
+    _registered.append(reader)
+    return reader
+
+
+def readers() -> tuple[Reader, ...]:
+    """All readers in the order in which they are asked."""
+    from keras_arch.hub.external import timm, transformers
+
+    return (*_registered, timm, transformers)
+
+
+def recognize(fetch: Fetch, where: str) -> ExternalModel | None:
+    """Describe a repository of another library.
+
+    Args:
+        fetch: Returns the path of one of its files.
+        where: Name of the repository in messages.
+
+    Returns:
+        The description; `None` if the repository has no config, or Keras' own.
+
+    Raises:
+        HubError: If it is of another library and cannot be converted; the message says why.
+        IntegrityError: If its config is damaged.
+    """
+    config = read_json(fetch, "config.json", where)
+    if config is None or "class_name" in config:
+        return None
+    for reader in readers():
+        if reader.is_config(config):
+            try:
+                return reader.describe(config, fetch, where)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                if not isinstance(error, ArgumentError):
+                    error = f"its config is not as {reader.LIBRARY} writes it ({error!r})"
+                raise HubError(f"{where} cannot be converted: {error}") from None
+    return None

@@ -1,8 +1,8 @@
-"""Repositories of other libraries, recognised by their `config.json`: timm's and transformers'.
+"""Description of another library's repository, and the interface of its reader.
 
-Their config says which network the weights are of and how images are prepared for it. That becomes
-a builder's name and arguments, a `Preprocessing` and labels. A network that only resembles one of
-ours is refused, with what is different about it.
+A config says which network the weights are of and how images are prepared for it. A reader turns
+it into a builder's name and arguments, a `Preprocessing` and labels. It refuses a network that
+only resembles one of ours, and names the difference.
 """
 
 import dataclasses
@@ -10,28 +10,28 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from keras_arch.errors import ArgumentError, HubError, IntegrityError
+from keras_arch.errors import IntegrityError
 from keras_arch.hub.card import Card
 from keras_arch.preprocessing import Preprocessing
 
-# From a file's name to where it is, `None` where there is none.
+# From a file's name to its path, `None` if there is no such file.
 Fetch = Callable[[str], Path | None]
 _LARGEST_CONFIG = 10_000_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Foreign:
-    """What a repository of another library holds.
+class ExternalModel:
+    """A pretrained model of another library, described for its conversion.
 
     Attributes:
-        library: `"timm"` or `"transformers"`.
-        model: What the library calls the network.
-        architecture: What it is here.
-        arguments: Of the builder.
+        library: Name of the library, such as `"timm"`.
+        model: Name of the network in that library.
+        architecture: Name of our builder.
+        arguments: Arguments of the builder.
         preprocessing: How images become its input.
-        labels: Names of the classes, where they are known.
+        labels: Names of the classes, or `None` if they are not known.
         license: Identifier as the Hub knows it; `"unknown"` where the config does not say.
     """
 
@@ -47,7 +47,7 @@ class Foreign:
         """The card of the converted model.
 
         Args:
-            name: What the model is called.
+            name: Name of the model.
             where: The repository and its revision.
         """
         import keras_arch.models  # noqa: F401 (it registers them)
@@ -67,42 +67,43 @@ class Foreign:
         )
 
 
-def recognise(fetch: Fetch, where: str) -> Foreign | None:
-    """What a repository holds, if it is one of another library.
+@runtime_checkable
+class Reader(Protocol):
+    """Interface of a reader of one library's repositories; a module can be one.
 
-    Args:
-        fetch: Gives its files.
-        where: What to call it in messages.
-
-    Returns:
-        `None` if it has no config, or Keras' own.
-
-    Raises:
-        HubError: If it is of another library and cannot be converted; the message says why.
-        IntegrityError: If its config is damaged.
+    Attributes:
+        LIBRARY: Name of the library.
     """
-    from keras_arch.hub.external import timm, transformers
 
-    config = read_json(fetch, "config.json", where)
-    if config is None or "class_name" in config:
-        return None
-    for library in (timm, transformers):
-        if library.is_config(config):
-            try:
-                return library.describe(config, fetch, where)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                if not isinstance(error, ArgumentError):
-                    name = library.__name__.rpartition(".")[2]
-                    error = f"its config is not as {name} writes it ({error!r})"
-                raise HubError(f"{where} cannot be converted: {error}") from None
-    return None
+    LIBRARY: str
+
+    def is_config(self, config: dict[str, Any]) -> bool:
+        """Whether a `config.json` is of this library.
+
+        Args:
+            config: Its content.
+        """
+        ...
+
+    def describe(self, config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:
+        """Describe the model of a repository.
+
+        Args:
+            config: Its `config.json`.
+            fetch: Returns the path of one of its files.
+            where: Name of the repository in messages.
+
+        Raises:
+            HubError: If there is no such network here, or its preprocessing is not known.
+        """
+        ...
 
 
 def read_json(fetch: Fetch, name: str, where: str) -> dict[str, Any] | None:
-    """A table in a file, `None` where there is no such file.
+    """Read a JSON object from a file, `None` if there is no such file.
 
     Raises:
-        IntegrityError: If it is no table.
+        IntegrityError: If the file holds something else.
     """
     file = fetch(name)
     if file is None:
@@ -112,14 +113,14 @@ def read_json(fetch: Fetch, name: str, where: str) -> dict[str, Any] | None:
             raise ValueError("too large")
         content = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
-            raise ValueError("no table")
+            raise ValueError("it is no JSON object")
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{name} of {where} is not a configuration: {error}") from None
     return content
 
 
 def crop_of(size: int, edge: int) -> float | None:
-    """The part of the shorter side that is kept where it is brought to `edge` pixels.
+    """Fraction of the shorter side that is cropped after it is resized to `edge` pixels.
 
     Example:
         >>> crop_of(224, 256)

@@ -1,6 +1,6 @@
-"""Weights of other libraries, converted once and kept.
+"""Conversion of other libraries' weights, with a cache.
 
-A converted model is a model directory like any other, with its record of hashes. It is kept beside
+A converted model is a model directory like any other, with its record of hashes. It lies beside
 the cache of the Hub's client, by repository and commit.
 """
 
@@ -12,38 +12,35 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from keras_arch.errors import HubError, IntegrityError, KerasArchError
 from keras_arch.files import sha256
 from keras_arch.hub import layout, remote
 from keras_arch.hub.card import Card
-from keras_arch.hub.external.base import Foreign
+from keras_arch.hub.external.base import ExternalModel
 from keras_arch.hub.layout import RECORD, Record
+from keras_arch.hub.sources import Source, not_cached
 
-if TYPE_CHECKING:
-    from keras_arch.hub.loading import Source
-
-# Raised when a conversion changes what it gives, so that no earlier one is taken.
+# Raised when conversions give another result, so that cached ones are not used.
 CONVERTER = 1
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 _log = logging.getLogger(__name__)
 
 
-def converted(source: "Source", theirs: Foreign) -> Path:
-    """The model directory of a repository of another library, made if it is not there.
+def convert_cached(source: Source, model: ExternalModel) -> Path:
+    """Convert a repository of another library, or take its cached conversion.
 
     Args:
         source: The repository.
-        theirs: What it holds.
+        model: Its description.
 
     Returns:
         A directory that `layout.load_model` opens.
 
     Raises:
         HubError: If its weights are missing, unreachable or do not fit.
-        IntegrityError: If its weights are not what the Hub says they are.
+        IntegrityError: If the hash of its weights is not the Hub's.
         UnsafeContentError: If they are a pickle of more than tensors.
         StorageError: If the converted model cannot be written.
     """
@@ -54,21 +51,14 @@ def converted(source: "Source", theirs: Foreign) -> Path:
         weights = _weights(source)
     else:
         weights = _weights(source)
-        # A folder has no commit; its content is what it is known by.
-        content = f"{theirs!r}{sha256(weights)}".encode()
+        # A folder has no commit; its key is its content.
+        content = f"{model!r}{sha256(weights)}".encode()
         key = Path("folders") / f"{hashlib.sha256(content).hexdigest()[:40]}-{CONVERTER}"
         if _is_whole(directory := _root() / key, source.where):
             return directory
     _check_download(weights, source)
-    _convert(weights, directory, source.where, theirs, theirs.card(name_of(source), source.where))
+    _convert(weights, directory, source.where, model, model.card(source.name, source.where))
     return directory
-
-
-def name_of(source: "Source") -> str:
-    """What to call a model that has no name but that of its repository."""
-    if isinstance(source, remote.Snapshot):
-        return source.repository.id.rpartition("/")[2]
-    return source.directory.resolve().name
 
 
 def _root() -> Path:
@@ -78,35 +68,32 @@ def _root() -> Path:
 
 
 def _is_whole(directory: Path, where: str) -> bool:
-    """Whether an earlier conversion is there as it was written."""
+    """Whether a cached conversion exists and its hashes are right."""
     if not directory.exists():
         return False
     try:
         record = Record.parse((directory / RECORD).read_bytes(), str(directory))
         layout.verify(directory, record, record.needed, str(directory), "it was a copy")
     except (HubError, OSError) as error:
-        _log.warning("the converted copy of %s is made anew: %s", where, error)
+        _log.warning("the cached conversion of %s is replaced: %s", where, error)
         shutil.rmtree(directory, ignore_errors=True)
         return False
     return True
 
 
-def _weights(source: "Source") -> Path:
-    """Fetch the weights, in the format that holds nothing else if it is there."""
+def _weights(source: Source) -> Path:
+    """Fetch the weights; safetensors comes before pickles, as it can hold no code."""
     for name in WEIGHTS:
         file = source.fetch(name)
         if file is not None:
             return file
     if source.offline:
-        raise HubError(
-            f"the Hub cannot be reached and the cached copy of {source.where} lacks {WEIGHTS[0]}; "
-            f"{remote.CONNECT}"
-        )
+        raise HubError(not_cached(source, WEIGHTS[0]))
     raise HubError(f"{source.where} has no weights that are read: no {' and no '.join(WEIGHTS)}")
 
 
-def _check_download(weights: Path, source: "Source") -> None:
-    """Compare a downloaded file with the hash by which the Hub named it.
+def _check_download(weights: Path, source: Source) -> None:
+    """Compare a downloaded file with the hash in its name.
 
     The client keeps a file of the Hub's large storage under its SHA-256.
     """
@@ -121,12 +108,12 @@ def _check_download(weights: Path, source: "Source") -> None:
         )
 
 
-def _convert(weights: Path, directory: Path, where: str, theirs: Foreign, card: Card) -> None:
+def _convert(weights: Path, directory: Path, where: str, found: ExternalModel, card: Card) -> None:
     from keras_arch import convert
 
     try:
         with _full_precision():
-            model = convert.from_torch(theirs.architecture, weights, **theirs.arguments)
+            model = convert.from_torch(found.architecture, weights, **found.arguments)
     except KerasArchError as error:
         kind = type(error) if isinstance(error, HubError) else HubError
         raise kind(f"{weights.name} of {where} cannot be converted: {error}") from None
@@ -135,7 +122,7 @@ def _convert(weights: Path, directory: Path, where: str, theirs: Foreign, card: 
 
 @contextlib.contextmanager
 def _full_precision() -> Iterator[None]:
-    """Build in float32 whatever the process' policy is: what is kept serves others too."""
+    """Build in float32 under any policy, as the cache serves other processes too."""
     import keras
 
     before = keras.config.dtype_policy()

@@ -1,4 +1,4 @@
-"""timm's repositories: `architecture` and `pretrained_cfg` in `config.json`.
+"""Reader of timm's repositories: `architecture` and `pretrained_cfg` in `config.json`.
 
 R. Wightman: PyTorch Image Models, https://github.com/huggingface/pytorch-image-models.
 """
@@ -7,10 +7,11 @@ import re
 from typing import Any
 
 from keras_arch.errors import HubError
-from keras_arch.hub.external.base import Fetch, Foreign
+from keras_arch.hub.external.base import ExternalModel, Fetch
 from keras_arch.preprocessing import Preprocessing
 
-# What timm has called the networks that are ours, old names included.
+LIBRARY = "timm"
+# timm's names of the networks that are ours, old names included.
 _OURS = (
     (re.compile(r"(?:tv_|ssl_|swsl_)?resnet(18|34|50|101|152)"), "ResNet"),
     (re.compile(r"gluon_resnet(18|34|50|101|152)_v1b"), "ResNet"),
@@ -37,7 +38,7 @@ _METHODS = {
     "lanczos": "lanczos3",
     "box": "area",
 }
-# What a config may say of how the model was built without making it another network.
+# Build arguments that do not change the architecture.
 _HARMLESS = ("num_classes", "in_chans", "drop_rate", "drop_path_rate", "global_pool", "pretrained")
 
 
@@ -46,17 +47,8 @@ def is_config(config: dict[str, Any]) -> bool:
     return isinstance(config.get("architecture"), str)
 
 
-def describe(config: dict[str, Any], fetch: Fetch, where: str) -> Foreign:
-    """What a repository of timm holds.
-
-    Args:
-        config: Its `config.json`.
-        fetch: Gives its files.
-        where: What to call it in messages.
-
-    Raises:
-        HubError: If it is a network that is none of ours.
-    """
+def describe(config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:
+    """Describe a repository of timm, as `base.Reader` says."""
     model = config["architecture"]
     architecture = _architecture(model, where)
     # Early configs have everything in one table.
@@ -75,8 +67,8 @@ def describe(config: dict[str, Any], fetch: Fetch, where: str) -> Foreign:
     elif model.endswith("_bn"):
         arguments["batch_norm"] = True
     labels = config.get("label_names") or facts.get("label_names")
-    return Foreign(
-        "timm",
+    return ExternalModel(
+        LIBRARY,
         model,
         architecture,
         arguments,
@@ -98,7 +90,7 @@ def _architecture(model: str, where: str) -> str:
 
 
 def _check_build(config: dict[str, Any], facts: dict[str, Any], where: str) -> None:
-    """Refuse a network that was built otherwise than its name says."""
+    """Refuse a network whose build arguments change its architecture."""
     built = config.get("model_args") or {}
     other = sorted(set(built) - set(_HARMLESS))
     if other:
@@ -136,5 +128,5 @@ def _preprocessing(
 
 
 def _each(values: list[float], channels: int) -> Any:
-    """One number a channel; timm gives one for all of them too."""
+    """One number for each channel, or one for all."""
     return values[0] if len(values) == 1 and channels != 1 else values

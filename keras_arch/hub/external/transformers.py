@@ -1,4 +1,4 @@
-"""The transformers library's repositories of ResNets: `model_type` in `config.json`.
+"""Reader of the transformers library's repositories of ResNets: `model_type` in `config.json`.
 
 T. Wolf et al.: Transformers: State-of-the-Art Natural Language Processing (2020).
 """
@@ -6,13 +6,14 @@ T. Wolf et al.: Transformers: State-of-the-Art Natural Language Processing (2020
 from typing import Any
 
 from keras_arch.errors import HubError
-from keras_arch.hub.external.base import Fetch, Foreign, crop_of, read_json
+from keras_arch.hub.external.base import ExternalModel, Fetch, crop_of, read_json
 from keras_arch.models.resnet import BLOCKS, BOTTLENECK_FROM, STAGE_FILTERS
 from keras_arch.preprocessing import Preprocessing
 
+LIBRARY = "transformers"
 # Pillow's numbers.
 _METHODS = {0: "nearest", 1: "lanczos3", 2: "bilinear", 3: "bicubic", 4: "area"}
-# From this size on images are stretched to it whole.
+# From this size on ConvNext resizes the whole image and crops nothing.
 _CONVNEXT_WHOLE = 384
 
 
@@ -21,17 +22,8 @@ def is_config(config: dict[str, Any]) -> bool:
     return isinstance(config.get("model_type"), str)
 
 
-def describe(config: dict[str, Any], fetch: Fetch, where: str) -> Foreign:
-    """What a repository of the transformers library holds.
-
-    Args:
-        config: Its `config.json`.
-        fetch: Gives its files.
-        where: What to call it in messages.
-
-    Raises:
-        HubError: If it is a network that is none of ours, or does not say how images are prepared.
-    """
+def describe(config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:
+    """Describe a repository of the transformers library, as `base.Reader` says."""
     kind, built = config["model_type"], config.get("architectures") or ["nothing"]
     if kind != "resnet" or built[0] != "ResNetForImageClassification":
         raise HubError(
@@ -50,8 +42,8 @@ def describe(config: dict[str, Any], fetch: Fetch, where: str) -> Foreign:
     preprocessing = _preprocessing(preparation, channels, where)
     classes = len(labels) if labels else config.get("num_labels", 2)
     named = labels and not all(label.startswith("LABEL_") for label in labels)
-    return Foreign(
-        "transformers",
+    return ExternalModel(
+        LIBRARY,
         built[0],
         f"ResNet{depth}",
         {
@@ -87,7 +79,7 @@ def _depth(config: dict[str, Any], where: str) -> int:
 
 
 def _labels(config: dict[str, Any]) -> list[str] | None:
-    """The classes, which the config numbers by texts."""
+    """Names of the classes in order; the config has their numbers as texts."""
     named = {int(number): str(label) for number, label in (config.get("id2label") or {}).items()}
     if sorted(named) != list(range(len(named))) or not named:
         return None
@@ -96,7 +88,7 @@ def _labels(config: dict[str, Any]) -> list[str] | None:
 
 
 def _preprocessing(facts: dict[str, Any], channels: int, where: str) -> Preprocessing:
-    """What the repository's image processor does, of the kinds that ResNets have."""
+    """Preprocessing of the repository's image processor, of the kinds that ResNets have."""
     kind = str(facts.get("image_processor_type") or facts.get("feature_extractor_type"))
     family = kind.removesuffix("Fast").removesuffix("ImageProcessor")
     family = family.removesuffix("FeatureExtractor")
@@ -123,7 +115,7 @@ def _preprocessing(facts: dict[str, Any], channels: int, where: str) -> Preproce
 
 
 def _window(family: str, facts: dict[str, Any]) -> tuple[tuple[int, int], float | None]:
-    """The size that comes out, and the part of the shorter side that it is."""
+    """Size of the output, and the fraction of the shorter side that is cropped."""
     size = facts.get("size", {"ViT": 224, "ConvNext": 384}.get(family, 224))
     edge = size if isinstance(size, int) else size.get("shortest_edge")
     if edge is None:

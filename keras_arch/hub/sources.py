@@ -1,0 +1,103 @@
+"""Source of a model's files: a model directory or one commit of a Hub repository."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+from keras_arch.errors import HubError, IntegrityError
+from keras_arch.hub import remote
+from keras_arch.hub.layout import CORE, RECORD, Record
+from keras_arch.hub.references import Repository, parse
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderSource:
+    """A model directory with the interface of `remote.Snapshot`."""
+
+    directory: Path
+    where: str
+    remedy: str = "get or save the model again"
+    offline: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.directory.resolve().name
+
+    def fetch(self, name: str) -> Path | None:
+        """Path of a file, `None` if there is no such file."""
+        file = self.directory / name
+        return file if file.is_file() else None
+
+
+Source = FolderSource | remote.Snapshot
+
+
+def open_source(reference: str | os.PathLike[str], token: str | None) -> Source:
+    """Find the files that a reference names.
+
+    Args:
+        reference: As for `hub.load`.
+        token: Access token of the Hub.
+
+    Raises:
+        HubError: If there is no such model, or it cannot be reached.
+        ArgumentError: If the reference has no known form.
+    """
+    place = parse(reference)
+    if isinstance(place, Repository):
+        return remote.resolve(place, token)
+    if not place.path.is_dir():
+        raise HubError(f"there is no model at {place}; check the path")
+    return FolderSource(place.path, str(place))
+
+
+def read_record(source: Source) -> Record | None:
+    """Read a model's `keras_arch.json`, `None` if it has none.
+
+    Raises:
+        HubError: If there is one that cannot be trusted.
+    """
+    file = source.fetch(RECORD)
+    return Record.parse(file.read_bytes(), source.where) if file else None
+
+
+def needed_files(source: Source, record: Record | None) -> list[str]:
+    """List the files that loading takes; without a record, Keras' three."""
+    if record:
+        return record.needed
+    if source.fetch(CORE[0]) is None:
+        if source.offline:
+            raise HubError(
+                f"the Hub cannot be reached and there is no cached copy of {source.where}; "
+                f"{remote.CONNECT}"
+            )
+        raise HubError(f"{source.where} holds no Keras model: it has no {CORE[0]}")
+    return list(CORE)
+
+
+def fetch_all(source: Source, names: list[str]) -> Path:
+    """Fetch files of one model and return the folder that they are in."""
+    for name in names:
+        file = source.fetch(name)
+        if file is None and source.offline:
+            raise HubError(not_cached(source, name))
+        if file is None:
+            raise IntegrityError(f"{name} of {source.where} is missing; {source.remedy}")
+    return Path(str(file).removesuffix(name))
+
+
+def not_cached(source: Source, name: str) -> str:
+    """Error message for a file that neither the Hub nor the cache gives."""
+    return (
+        f"the Hub cannot be reached and the cached copy of {source.where} lacks {name}; "
+        f"{remote.CONNECT}"
+    )
+
+
+def no_record(where: str) -> str:
+    """Error message for a model that keras_arch did not save."""
+    return (
+        f"{where} has no {RECORD}: it is a plain Keras model. hub.load opens it; hub.save it "
+        "with a card to publish it or to keep its labels and preprocessing"
+    )
