@@ -1,5 +1,6 @@
 """What a hub config may say, checked before anything is loaded or trained."""
 
+from keras_arch._tensorflow.switch import fast_paths, set_fast_paths
 from keras_arch.config.io import dump, load, parse
 from keras_arch.config.optimizers import (
     SGD,
@@ -86,6 +87,8 @@ __all__ = [
     "SegmentationData",
     "SegmentationRecipe",
     "dump",
+    "fast_paths",
     "load",
     "parse",
+    "set_fast_paths",
 ]

@@ -132,10 +132,10 @@ def load_with_card(
 def _work_as_built(model: "keras.Model", card: Card) -> None:
     """What our builders made computes again as they made it; other models do as Keras has it."""
     from keras_arch import models
-    from keras_arch._tensorflow.fused_batch_norm import fuse_all
+    from keras_arch._tensorflow.fused_batch_norm import fuse_batch_norm
 
     if card.architecture in models.list_models():
-        fuse_all(model)
+        fuse_batch_norm(model)
 
 
 def read_card(reference: str | os.PathLike[str], *, token: str | None = None) -> Card:
