@@ -105,6 +105,10 @@ def _cyclegan(settings):
 def _set_threads(settings):
     import tensorflow as tf
 
+    from keras_arch._tensorflow.memory import keep_freed_memory
+
+    # As `keras_arch.train` does.
+    keep_freed_memory()
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
     tf.config.threading.set_inter_op_parallelism_threads(settings.threads)
 

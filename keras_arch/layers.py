@@ -12,6 +12,7 @@ import keras
 from keras import layers, ops
 
 from keras_arch._tensorflow.fused_batch_norm import fuse
+from keras_arch._tensorflow.fused_batch_norm import fuse_batch_norm as fuse_batch_norm
 from keras_arch.errors import ArgumentError
 
 BATCH_NORM_EPSILON = 1e-5

@@ -1,1 +1,1 @@
-"""Faster paths that reach into Keras or TensorFlow, each switchable and checked for parity."""
+"""Fast paths through Keras' or TensorFlow's inner parts, each with a switch and a parity test."""

@@ -1,8 +1,8 @@
-"""Batch norm in one operation, on the stock layer.
+"""Batch normalization by TensorFlow's fused operation, on the stock layer.
 
-Keras 3 writes batch norm out as operations each of which reads or writes the whole map, a dozen of
-them in training. TensorFlow has one for them and one for their gradient, with the same results; at
-inference it merges that with the convolution before and the ReLU behind.
+Keras 3 writes batch normalization as a dozen operations in training, each of which reads or writes
+the whole map. TensorFlow has one operation for them and one for their gradient, with the same
+results; at inference it merges that with the convolution before and the ReLU behind.
 """
 
 import types
@@ -11,18 +11,22 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_arch._tensorflow.switch import FastPath
+
+PATH = FastPath("fused batch normalization")
+
 
 def fuse(layer: layers.BatchNormalization) -> layers.BatchNormalization:
-    """Let a batch norm work by TensorFlow's fused operation.
+    """Make a batch normalization layer use TensorFlow's fused operation.
 
     The layer stays Keras' own: it is saved, cloned and loaded as one, and a copy that Keras makes
-    goes the slower way to the same results, up to the rounding of floats. Nothing changes on
-    another backend, or where the fused operation does not do what the layer does: in half
-    precision, over another axis than the last of images, under a mask, or synchronized over
-    replicas.
+    computes the same up to the rounding of floats, only slower. Nothing changes on another
+    backend, while fast paths are off (`keras_arch.config.set_fast_paths`), or where the fused
+    operation does not do what the layer does: in half precision, over another axis than the last
+    of images, under a mask, or synchronized over replicas.
 
     Args:
-        layer: Is changed.
+        layer: The layer, which is changed in place.
 
     Returns:
         The layer.
@@ -32,24 +36,26 @@ def fuse(layer: layers.BatchNormalization) -> layers.BatchNormalization:
         >>> type(norm) is layers.BatchNormalization
         True
     """
-    fits = layer.scale and layer.center and not (layer.renorm or layer.synchronized)
-    if keras.backend.backend() == "tensorflow" and fits:
+    if layer.scale and layer.center and not (layer.renorm or layer.synchronized):
         layer.call = types.MethodType(_call, layer)
     return layer
 
 
-def fuse_all(model: keras.Model) -> keras.Model:
-    """Let all batch norms of a model work by the fused operation.
+def fuse_batch_norm(model: keras.Model) -> keras.Model:
+    """Make all batch normalization layers of a model use TensorFlow's fused operation; see `fuse`.
+
+    Builders of this package do so by themselves. A model that comes from `keras.saving.load_model`
+    or `keras.models.clone_model` has stock layers, which compute the same, only slower.
 
     Args:
-        model: Is changed.
+        model: The model, whose layers are changed in place.
 
     Returns:
         The model.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4, 4, 3)), layers.BatchNormalization()])
-        >>> fuse_all(model) is model
+        >>> fuse_batch_norm(model) is model
         True
     """
     for layer in model._flatten_layers(include_self=False):
@@ -61,15 +67,16 @@ def fuse_all(model: keras.Model) -> keras.Model:
 def _call(
     self: layers.BatchNormalization, inputs: Any, training: bool | None = None, mask: Any = None
 ) -> Any:
-    """The layer's own call, but for images in single precision."""
+    """The layer's call: fused for images in single precision, else its own."""
     images = len(inputs.shape) == 4 and self.axis in (-1, 3)
     single = keras.backend.standardize_dtype(inputs.dtype) == "float32"
     learning = bool(training and self.trainable)
-    if not (images and single and mask is None) or not (learning or _may_be_frozen()):
+    fits = images and single and mask is None and (learning or _may_be_frozen())
+    if not (fits and PATH.enabled):
         return type(self).call(self, inputs, training=training, mask=mask)
     if learning:
         outputs, mean, variance = _normalized(self, inputs, [], [], training=True)
-        _follow(self, inputs, mean, variance)
+        _update_statistics(self, inputs, mean, variance)
     else:
         statistics = self.moving_mean, self.moving_variance
         outputs, _, _ = _normalized(self, inputs, *statistics, training=False)
@@ -77,7 +84,7 @@ def _call(
 
 
 def _may_be_frozen() -> bool:
-    """Whether gradients may go through the fused operation with statistics that stand still.
+    """Whether gradients may go through the fused operation with frozen statistics.
 
     On a GPU they have no deterministic implementation, and TensorFlow refuses them.
     """
@@ -102,12 +109,13 @@ def _normalized(
     )[:3]
 
 
-def _follow(layer: layers.BatchNormalization, inputs: Any, mean: Any, variance: Any) -> None:
+def _update_statistics(
+    layer: layers.BatchNormalization, inputs: Any, mean: Any, variance: Any
+) -> None:
     """Move the moving statistics."""
     import tensorflow as tf
 
-    # What the operation tells is the estimate of a population's variance, n / (n - 1) of what
-    # Keras averages.
+    # The operation returns the unbiased variance, n / (n - 1) times the one that Keras averages.
     count = tf.cast(tf.reduce_prod(tf.shape(inputs, tf.int64)[:3]), "float32")
     variance *= tf.maximum(count - 1.0, 1.0) / count
     for average, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):

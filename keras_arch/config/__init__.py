@@ -3,6 +3,7 @@
 The keys of a config are those of its task: `keras_arch.tasks` has one `Config` class for each.
 """
 
+from keras_arch._tensorflow.switch import fast_paths, set_fast_paths
 from keras_arch.config.base import (
     Builder,
     Data,
@@ -51,7 +52,9 @@ __all__ = [
     "Section",
     "TaskConfig",
     "dump",
+    "fast_paths",
     "import_modules",
     "load",
     "parse",
+    "set_fast_paths",
 ]

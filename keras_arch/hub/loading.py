@@ -132,10 +132,10 @@ def load_with_card(
 def _restore_fast_paths(model: "keras.Model", card: Card) -> None:
     """Fuse the norms of our builders' networks as the builder does; leave other models alone."""
     from keras_arch import models
-    from keras_arch._tensorflow.fused_batch_norm import fuse_all
+    from keras_arch._tensorflow.fused_batch_norm import fuse_batch_norm
 
     if card.architecture in models.list_models():
-        fuse_all(model)
+        fuse_batch_norm(model)
 
 
 def read_card(reference: str | os.PathLike[str], *, token: str | None = None) -> Card:

@@ -1,4 +1,4 @@
-"""Fused batch norm is Keras' own, to the rounding of floats."""
+"""Fused batch normalization equals the stock layer up to the rounding of floats."""
 
 import copy
 
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from keras import layers
 from tensorflow.python.framework import config as tf_config
 
-from keras_arch import hub, models
+from keras_arch import config, hub, models
 from keras_arch import layers as shared
-from keras_arch._tensorflow.fused_batch_norm import fuse, fuse_all
+from keras_arch._tensorflow.fused_batch_norm import fuse
 from keras_arch.preprocessing import Preprocessing
 
 
@@ -162,7 +162,24 @@ def test_builders_fuse_and_copies_are_the_layers_own(tmp_path):
     card = hub.Card("n", "CIFARResNet", {}, "image-classification", Preprocessing((8, 8), 1))
     loaded = hub.load(hub.save(model, tmp_path / "n", card))
     assert fused_operations(loaded.get_layer("stem_norm"), (2, 8, 8, 16), training=True) == 1
-    assert fuse_all(loaded) is loaded
+    loaded.save(tmp_path / "stock.keras")
+    stock = keras.saving.load_model(tmp_path / "stock.keras")
+    assert fused_operations(stock.get_layer("stem_norm"), (2, 8, 8, 16), training=True) == 0
+    assert shared.fuse_batch_norm(stock) is stock
+    assert fused_operations(stock.get_layer("stem_norm"), (2, 8, 8, 16), training=True) == 1
+
+
+def test_switched_off_it_is_the_stock_layer():
+    """Of a layer that was fused before, too."""
+    images = (2, 4, 4, 3)
+    layer = pair(images)[1]
+    config.set_fast_paths(False)
+    try:
+        assert fused_operations(layer, images, training=True) == 0
+        assert fused_operations(layer, images, training=False) == 0
+    finally:
+        config.set_fast_paths(True)
+    assert fused_operations(layer, images, training=True) == 1
 
 
 def test_a_synchronized_norm_stays_as_it_is():

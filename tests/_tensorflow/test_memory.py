@@ -1,26 +1,24 @@
-"""Memory that is freed is taken again, unless the environment says otherwise."""
+"""Freed memory is taken again, unless the environment has a setting."""
 
 import json
 import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from keras_arch._tensorflow import memory
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep freed memory"
+    platform.libc_ver()[0] != "glibc", reason="only glibc has these settings"
 )
 
 # Blocks of 64 MB, freed and asked for again: what the kernel must clear shows as page faults.
-# The module is loaded from its file, without the package and the frameworks that it imports.
 PROGRAM = """
-import importlib.util, json, resource, sys
-spec = importlib.util.spec_from_file_location("memory", sys.argv[1])
-memory = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(memory)
+import json, resource
+from keras_arch._tensorflow import memory
 kept = memory.keep_freed_memory()
 import numpy as np
 np.ones(2**23)
@@ -34,8 +32,10 @@ print(json.dumps([kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - bef
 def run(**environment):
     kept = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
     kept.pop("GLIBC_TUNABLES", None)
-    command = [sys.executable, "-c", PROGRAM, memory.__file__]
-    done = subprocess.run(command, env=kept | environment, capture_output=True, check=True)
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(
+        command, cwd=ROOT, env=kept | environment, capture_output=True, check=True
+    )
     return json.loads(done.stdout)
 
 
@@ -52,9 +52,28 @@ def test_a_block_that_was_freed_is_taken_again_without_a_page_fault():
     [
         ("MALLOC_TRIM_THRESHOLD_", "131072"),
         ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=131072"),
+        ("KERAS_ARCH_FAST_PATHS", "0"),
     ],
 )
-def test_what_the_environment_says_has_precedence(name, value):
+def test_the_environment_has_precedence(name, value):
     kept, faults = run(**{name: value})
     assert not kept
     assert faults >= 4 * 32
+
+
+def test_compiling_a_trainer_leaves_the_users_process_alone():
+    program = """
+import keras
+from keras_arch import trainers
+from keras_arch._tensorflow import memory
+def refuse():
+    raise AssertionError("a setting of the whole process")
+memory.keep_freed_memory = refuse
+generator = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+discriminator = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+gan = trainers.GAN(generator, discriminator)
+gan.compile()
+import numpy as np
+gan.fit(np.zeros((4, 3), "float32"), verbose=0)
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_arch._tensorflow.memory import keep_freed_memory
+from keras_arch._tensorflow import one_pass_adam
 from keras_arch.errors import DataError
 
 
@@ -33,8 +33,6 @@ def scope(trainer: Any) -> Any:
 
 def build_optimizers(trainer: Any) -> None:
     """Make every optimizer's variables in the scope that the networks were made in."""
-    if not tf.config.list_physical_devices("GPU"):
-        keep_freed_memory()
     with scope(trainer):
         for player in trainer.players():
             if not player.optimizer.built:
@@ -152,67 +150,10 @@ def train_step(trainer: Any, data: Any) -> dict[str, Any]:
                     if trainer.update == "simultaneous":
                         pending.append((player.optimizer, gradients, variables))
                     else:
-                        _apply(player.optimizer, gradients, variables)
+                        one_pass_adam.apply(player.optimizer, gradients, variables)
     for optimizer, gradients, variables in pending:
-        _apply(optimizer, gradients, variables)
+        one_pass_adam.apply(optimizer, gradients, variables)
     return _log(trainer, values)
-
-
-def _apply(optimizer: Any, gradients: list[Any], variables: list[Any]) -> None:
-    """One update of an optimizer; plain Adam in one pass over its memory.
-
-    Keras writes Adam as some ten operations, each of which reads and writes all weights. At batch
-    1 a large network's update then takes as long as its convolutions. TensorFlow's own kernel of
-    the same formula goes over them once.
-    """
-    if not _is_plain_adam(optimizer, gradients, variables):
-        optimizer.apply(gradients, variables)
-        return
-    context = tf.distribute.get_replica_context()
-    if context.strategy.num_replicas_in_sync > 1:
-        # Each replica then makes the same update of its own copy.
-        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-    step = tf.cast(optimizer.iterations + 1, tf.float32)
-    rate = tf.cast(optimizer._get_current_learning_rate(), tf.float32)
-    for gradient, variable in zip(gradients, variables, strict=True):
-        place = optimizer._get_variable_index(variable)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.value.handle,
-            m=optimizer._momentums[place].value.handle,
-            v=optimizer._velocities[place].value.handle,
-            beta1_power=tf.pow(optimizer.beta_1, step),
-            beta2_power=tf.pow(optimizer.beta_2, step),
-            lr=rate,
-            beta1=optimizer.beta_1,
-            beta2=optimizer.beta_2,
-            epsilon=optimizer.epsilon,
-            grad=gradient,
-        )
-    optimizer.iterations.assign_add(1)
-
-
-def _is_plain_adam(optimizer: Any, gradients: list[Any], variables: list[Any]) -> bool:
-    """Whether an optimizer does nothing but Adam's formula, in float32."""
-    if type(optimizer) is not keras.optimizers.Adam:
-        return False
-    extras = (
-        optimizer.amsgrad,
-        optimizer.weight_decay,
-        optimizer.clipnorm,
-        optimizer.clipvalue,
-        optimizer.global_clipnorm,
-        optimizer.use_ema,
-        optimizer.loss_scale_factor,
-        optimizer.gradient_accumulation_steps,
-    )
-    return not any(extras) and all(
-        isinstance(gradient, tf.Tensor)
-        and gradient.dtype == tf.float32
-        and variable.dtype == "float32"
-        and variable.constraint is None
-        and getattr(variable, "overwrite_with_gradient", False) is False
-        for gradient, variable in zip(gradients, variables, strict=True)
-    )
 
 
 def test_step(trainer: Any, data: Any) -> dict[str, Any]:
