@@ -1,4 +1,4 @@
-"""The record of every builder with the paper's facts beside it.
+"""Registries: architectures with the paper's facts beside them, and data sources.
 
 `@register(...)` is all it takes for a builder to be listed, shown, created by name from a
 config and run through the shared model tester.
@@ -6,12 +6,176 @@ config and run through the shared model tester.
 
 import dataclasses
 import difflib
+import importlib
 import inspect
 import re
-from collections.abc import Callable
-from typing import Any
+import types
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, DataError, KerasArchError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Objects of one kind by name, from this package, from decorators and from entry points.
+
+    A name is looked for among the registered objects, then among the built-in ones, then among the
+    entry points of installed packages. The latter two are imported when their name is asked for.
+
+    Args:
+        kind: The kind of object, for messages: `"data source"`.
+        group: Entry-point group in which other packages name objects of this kind. The entry point
+            is the object itself, or a module that registers it when it is imported.
+        builtins: This package's own objects, `{name: "module:attribute"}`.
+        error: Class of the error for an unknown name.
+
+    Example:
+        >>> samplers = Registry("sampler", builtins={"counter": "collections:Counter"})
+        >>> @samplers.register("first")
+        ... def first(values):
+        ...     return values[0]
+        >>> samplers.names(), samplers.get("counter").__name__
+        (('counter', 'first'), 'Counter')
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        group: str | None = None,
+        builtins: Mapping[str, str] | None = None,
+        error: type[KerasArchError] = ArgumentError,
+    ) -> None:
+        self.kind, self.group = kind, group
+        self._builtins, self._error = dict(builtins or {}), error
+        self._objects: dict[str, T] = {}
+        self._failed: dict[str, str] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that registers a class or function under a name.
+
+        The same definition may be registered again, as a notebook does when a cell is run twice.
+
+        Raises:
+            ArgumentError: If another object has the name.
+        """
+
+        def decorate(value: T) -> T:
+            taken = self._builtins.get(name)
+            if name in self._objects:
+                taken = _path_of(self._objects[name])
+            if taken not in (None, _path_of(value)):
+                raise ArgumentError(f"a {self.kind} named {name!r} is registered already: {taken}")
+            self._objects[name] = value
+            return value
+
+        return decorate
+
+    def get(self, name: str) -> T:
+        """The object of a name.
+
+        Raises:
+            KerasArchError: If there is none, with the closest names; or if the package that
+                has it cannot be imported.
+        """
+        if name not in self._objects:
+            if name in self._builtins:
+                module, _, attribute = self._builtins[name].partition(":")
+                self._objects[name] = getattr(importlib.import_module(module), attribute)
+            else:
+                points = self._entry_points()
+                if name not in points:
+                    raise self.unknown(name)
+                self._load(name, points[name])
+                if name in self._failed:
+                    raise self._error(self._failed[name])
+        return self._objects[name]
+
+    def names(self) -> tuple[str, ...]:
+        """All names, sorted; nothing is imported."""
+        return tuple(sorted({*self._objects, *self._builtins, *self._entry_points()}))
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """All names with their objects; an entry point that fails gives one warning instead."""
+        points = self._entry_points()
+        for name in self.names():
+            if name in points and name not in self._objects and name not in self._builtins:
+                if name not in self._failed:
+                    self._load(name, points[name])
+                    if name in self._failed:
+                        warnings.warn(self._failed[name], stacklevel=2)
+                if name in self._failed:
+                    continue
+            yield name, self.get(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._objects or name in self._builtins or name in self._entry_points()
+
+    def unknown(self, name: str) -> KerasArchError:
+        """The error for a name that is not registered."""
+        names = self.names()
+        close = difflib.get_close_matches(name, names, n=3)
+        hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(names)}"
+        return self._error(f"no {self.kind} named {name!r}; {hint}")
+
+    def _entry_points(self) -> dict[str, Any]:
+        """Entry points of the group by name; of several with one name, the first."""
+        if self.group is None:
+            return {}
+        from importlib import metadata
+
+        found: dict[str, Any] = {}
+        for point in metadata.entry_points(group=self.group):
+            found.setdefault(point.name, point)
+        return found
+
+    def _load(self, name: str, point: Any) -> None:
+        """Import an entry point; a failure is noted with the name of its package."""
+        package = point.dist.name if point.dist else point.value
+        # Another package's import may raise anything; that must not stop what does not need it.
+        try:
+            value = point.load()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            self._failed[name] = (
+                f"{self.kind} {name!r} of the package {package} cannot be imported: {reason}"
+            )
+            return
+        if name in self._objects:
+            return
+        if isinstance(value, types.ModuleType):
+            self._failed[name] = (
+                f"{self.kind} {name!r} of the package {package} is missing: the module "
+                f"{point.value} does not register it"
+            )
+            return
+        self._objects[name] = value
+
+
+def _path_of(value: Any) -> str:
+    """Where an object is defined, `"module:attribute"`."""
+    module = getattr(value, "__module__", type(value).__module__)
+    return f"{module}:{getattr(value, '__qualname__', type(value).__qualname__)}"
+
+
+# Data sources by the part of a source before its colon; see `keras_arch.data.register_source`.
+SOURCES: Registry[Any] = Registry(
+    kind="data source",
+    group="keras_arch.sources",
+    builtins={
+        "cells": "keras_arch.data.sources.cells:Cells",
+        "digits": "keras_arch.data.sources.digits:Digits",
+        "folder": "keras_arch.data.sources.folder:Folder",
+        "masks": "keras_arch.data.sources.masks:open_masks",
+        "npz": "keras_arch.data.sources.npz:open_archive",
+        "pairs": "keras_arch.data.sources.pairs:Pairs",
+        "tfds": "keras_arch.data.sources.tfds:TFDSSource",
+        "unpaired": "keras_arch.data.sources.unpaired:open_unpaired",
+    },
+    error=DataError,
+)
 
 TASKS = (
     "image-classification",
@@ -27,19 +191,18 @@ LATENTS = ("normal", "uniform", "uniform01")
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What is known of one architecture.
+    """Record of one architecture: its builder and the paper's facts.
 
     Attributes:
         name: The builder's name, for example `"CIFARResNet"`.
         builder: The function that returns a `keras.Model`.
         task: One of `TASKS`.
         paper: Authors, title and year.
-        url: Where the paper is.
+        url: URL of the paper.
         default_input: Shape of the default input, without the batch.
         parameters: Parameter counts known from the paper or its reference code, as
-            `{"arguments as written in a call": count}`. Tests hold the builder to them.
-        latent: For generators, the distribution of the latent that the source draws from, by
-            variant.
+            `{"arguments as written in a call": count}`. Tests compare them with the built network.
+        latent: For generators, the latent distribution of the source, by variant.
         summary: One line for listings.
     """
 
@@ -59,7 +222,8 @@ class Entry:
         return dict(inspect.signature(self.builder).parameters)
 
 
-_ENTRIES: dict[str, Entry] = {}
+# Architectures by name. The entry points of other packages name builders with `@register`.
+ARCHITECTURES: Registry[Entry] = Registry("architecture", group="keras_arch.models")
 
 
 def register(
@@ -71,12 +235,12 @@ def register(
     parameters: dict[str, int],
     latent: dict[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Record the decorated builder under its own name.
+    """Decorator that registers a builder under its own name.
 
     Args:
         task: One of `TASKS`.
         paper: Authors, title and year.
-        url: Address of the paper.
+        url: URL of the paper.
         default_input: Shape of the default input, without the batch.
         parameters: Trainable parameters for given arguments, `{"depth=20": 269722}`.
         latent: Latent distribution by variant, for generators.
@@ -85,35 +249,47 @@ def register(
         A decorator that returns the builder unchanged.
 
     Raises:
-        ArgumentError: If the task is unknown or the name is taken.
+        ArgumentError: If the task is unknown, or another builder has the name.
+
+    Example:
+        >>> from keras_arch import registry
+        >>> @registry.register(task="image-classification", paper="", url="",
+        ...                    default_input=(8, 8, 1), parameters={})
+        ... def Tiny(classes=10):
+        ...     "A tiny network."
+        >>> registry.entry("Tiny").summary
+        'A tiny network.'
     """
 
     def decorate(builder: Callable[..., Any]) -> Callable[..., Any]:
         name = builder.__name__
         if task not in TASKS:
             raise ArgumentError(f"task of {name} must be one of {', '.join(TASKS)}, got {task!r}")
-        if name in _ENTRIES:
-            raise ArgumentError(f"an architecture named {name!r} is registered already")
+        taken = ARCHITECTURES._objects.get(name)
+        if taken is not None and _path_of(taken.builder) != _path_of(builder):
+            raise ArgumentError(
+                f"an architecture named {name!r} is registered already: {_path_of(taken.builder)}"
+            )
         summary = (builder.__doc__ or "").strip().partition("\n")[0]
-        _ENTRIES[name] = Entry(
-            name, builder, task, paper, url, default_input, parameters, latent or {}, summary
+        ARCHITECTURES.register(name)(
+            Entry(name, builder, task, paper, url, default_input, parameters, latent or {}, summary)
         )
         return builder
 
     return decorate
 
 
-# How a model is opened by its name. The floor that knows hubs is above this one, so that the
-# package puts it here when it is imported.
+# Function that opens models by name. `keras_arch.hub` is above this module in the order of imports,
+# so the package sets it when it is imported.
 _opener: Callable[[Any], tuple[Any, str | None, dict[str, Any]]] | None = None
 
 
 def set_opener(opener: Callable[[Any], tuple[Any, str | None, dict[str, Any]]]) -> None:
-    """Say how `open_model` opens a model.
+    """Set the function that `open_model` calls.
 
     Args:
-        opener: From a reference to the model, the name of its architecture (`None` where it is not
-            known) and the arguments that it was built with.
+        opener: Takes a reference to a model; returns the model, the name of its architecture
+            (`None` if unknown) and the arguments of its builder.
     """
     global _opener
     _opener = opener
@@ -123,7 +299,7 @@ def open_model(reference: Any) -> tuple[Any, str | None, dict[str, Any]]:
     """Open a model directory, a repository or a preset, for builders that take its weights.
 
     Args:
-        reference: What `keras_arch.hub.load` takes.
+        reference: As in `keras_arch.hub.load`.
 
     Returns:
         The `keras.Model`, the name of its architecture or `None`, and its builder's arguments.
@@ -132,13 +308,13 @@ def open_model(reference: Any) -> tuple[Any, str | None, dict[str, Any]]:
         KerasArchError: As `keras_arch.hub.load` does.
     """
     if _opener is None:
-        raise ArgumentError(f"nothing is there that opens {reference!r}; import keras_arch first")
+        raise ArgumentError(f"{reference!r} cannot be opened yet; import keras_arch first")
     return _opener(reference)
 
 
 def entries() -> tuple[Entry, ...]:
-    """All registered architectures, by name."""
-    return tuple(_ENTRIES[name] for name in sorted(_ENTRIES))
+    """All registered architectures by name, those of installed packages included."""
+    return tuple(entry for _, entry in ARCHITECTURES.items())
 
 
 def entry(name: str) -> Entry:
@@ -147,16 +323,21 @@ def entry(name: str) -> Entry:
     Raises:
         ArgumentError: If there is none of that name; the message offers the closest ones.
     """
-    if name not in _ENTRIES:
-        by_lower = {known.lower(): known for known in _ENTRIES}
-        close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
-        # A depth that there is not: all depths of the family, and its kin.
-        family = re.sub(r"\d+\w*$", "", name.lower())
-        if family and family != name.lower():
-            close = [known for known in by_lower if family in known] or close
-        known = [by_lower[match] for match in close] or sorted(_ENTRIES)
-        raise ArgumentError(
-            f"no architecture named {name!r}; {'did you mean' if close else 'there are'} "
-            f"{', '.join(known)}{'?' if close else ''}"
-        )
-    return _ENTRIES[name]
+    if name not in ARCHITECTURES:
+        raise unknown_architecture(name, ARCHITECTURES.names())
+    return ARCHITECTURES.get(name)
+
+
+def unknown_architecture(name: str, names: Sequence[str]) -> ArgumentError:
+    """The error for an architecture that is not among `names`."""
+    by_lower = {known.lower(): known for known in names}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
+    # An unknown depth: offer all depths of the family.
+    family = re.sub(r"\d+\w*$", "", name.lower())
+    if family and family != name.lower():
+        close = [known for known in by_lower if family in known] or close
+    known = [by_lower[match] for match in close] or sorted(names)
+    return ArgumentError(
+        f"no architecture named {name!r}; {'did you mean' if close else 'there are'} "
+        f"{', '.join(known)}{'?' if close else ''}"
+    )
