@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint docs-check
+.PHONY: help venv demo index test test-slow lint docs-check
 
 help:
 	@echo "make demo        train, publish, load back and export two models on embedded data"
+	@echo "make index       write the index of architectures, after a change to a builder"
 	@echo "make test        the default tests"
 	@echo "make test-slow   the tests that take minutes"
 	@echo "make lint        check style and format"
@@ -28,6 +29,9 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 
 demo: $(INSTALLED)
 	$(BIN)/keras-arch demo
+
+index: $(INSTALLED)
+	$(BIN)/python -c 'from keras_arch.cli import _index; print(_index.write())'
 
 # A process a core. Each begins with half of the files, whose tests share what they have trained.
 test: $(INSTALLED)

@@ -1,7 +1,7 @@
 """Classic vision architectures for Keras 3.
 
-Sub-modules are imported when they are first used, so that `import keras_arch` costs next to
-nothing and the command line answers without loading TensorFlow.
+Submodules are imported when they are first used, so that `import keras_arch` loads neither Keras
+nor TensorFlow. The functions of `keras_arch.api` are attributes of the package.
 
 Example:
     >>> import keras_arch
@@ -11,58 +11,131 @@ Example:
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_arch import registry
 from keras_arch._version import __version__
 
-_SUBMODULES = (
+if TYPE_CHECKING:
+    from keras_arch import (
+        api,
+        callbacks,
+        cli,
+        config,
+        convert,
+        data,
+        demo,
+        distribute,
+        errors,
+        experiments,
+        export,
+        files,
+        hub,
+        layers,
+        losses,
+        metrics,
+        models,
+        optimizers,
+        preprocessing,
+        presets,
+        tasks,
+        tiling,
+        trainers,
+        training,
+        visualization,
+        weights,
+    )
+    from keras_arch.api import (
+        diagnose,
+        evaluate,
+        evaluate_generator,
+        export_model,
+        finetune,
+        generate,
+        predict,
+        push,
+        train,
+        translate,
+    )
+
+__all__ = [
+    "__version__",
     "api",
     "callbacks",
+    "cli",
     "config",
     "convert",
     "data",
     "demo",
+    "diagnose",
     "distribute",
     "errors",
+    "evaluate",
+    "evaluate_generator",
     "experiments",
     "export",
+    "export_model",
     "files",
+    "finetune",
+    "generate",
     "hub",
     "layers",
     "losses",
     "metrics",
     "models",
     "optimizers",
+    "predict",
     "preprocessing",
     "presets",
+    "push",
     "registry",
+    "tasks",
     "tiling",
+    "train",
     "trainers",
+    "training",
+    "translate",
     "visualization",
     "weights",
+]
+_FUNCTIONS = frozenset(
+    {
+        "diagnose",
+        "evaluate",
+        "evaluate_generator",
+        "export_model",
+        "finetune",
+        "generate",
+        "predict",
+        "push",
+        "train",
+        "translate",
+    }
 )
-
-__all__ = ["__version__", *_SUBMODULES]
 
 
 def _open_model(reference: Any) -> tuple[Any, str | None, dict[str, Any]]:
-    """How builders get at the weights of a published model: by a floor above theirs."""
+    """Open a published model for builders, which are below `keras_arch.hub`."""
     from keras_arch import hub
 
-    opened = hub.load_with_card(reference)
-    if opened.card is None:
-        return opened.model, None, {}
-    return opened.model, opened.card.architecture, opened.card.arguments
+    loaded = hub.load_with_card(reference)
+    if loaded.card is None:
+        return loaded.model, None, {}
+    return loaded.model, loaded.card.architecture, loaded.card.arguments
 
 
 registry.set_opener(_open_model)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        return importlib.import_module(f"keras_arch.{name}")
-    raise AttributeError(f"module 'keras_arch' has no attribute {name!r}")
+    if name in _FUNCTIONS:
+        value = getattr(importlib.import_module("keras_arch.api"), name)
+    elif name in __all__:
+        value = importlib.import_module(f"keras_arch.{name}")
+    else:
+        raise AttributeError(f"module 'keras_arch' has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -11,7 +11,7 @@ import inspect
 import re
 import types
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from keras_arch.errors import ArgumentError, DataError, KerasArchError
@@ -200,19 +200,18 @@ LATENTS = ("normal", "uniform", "uniform01")
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What is known of one architecture.
+    """Record of one architecture: its builder and the paper's facts.
 
     Attributes:
         name: The builder's name, for example `"CIFARResNet"`.
         builder: The function that returns a `keras.Model`.
-        task: One of `TASKS`.
+        task: One of `TASKS.names()`.
         paper: Authors, title and year.
-        url: Where the paper is.
+        url: URL of the paper.
         default_input: Shape of the default input, without the batch.
         parameters: Parameter counts known from the paper or its reference code, as
-            `{"arguments as written in a call": count}`. Tests hold the builder to them.
-        latent: For generators, the distribution of the latent that the source draws from, by
-            variant.
+            `{"arguments as written in a call": count}`. Tests compare them with the built network.
+        latent: For generators, the latent distribution of the source, by variant.
         summary: One line for listings.
     """
 
@@ -232,7 +231,8 @@ class Entry:
         return dict(inspect.signature(self.builder).parameters)
 
 
-_ENTRIES: dict[str, Entry] = {}
+# Architectures by name. The entry points of other packages name builders with `@register`.
+ARCHITECTURES: Registry[Entry] = Registry("architecture", group="keras_arch.models")
 
 
 def register(
@@ -244,12 +244,12 @@ def register(
     parameters: dict[str, int],
     latent: dict[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Record the decorated builder under its own name.
+    """Decorator that registers a builder under its own name.
 
     Args:
-        task: One of `TASKS`.
+        task: One of `TASKS.names()`.
         paper: Authors, title and year.
-        url: Address of the paper.
+        url: URL of the paper.
         default_input: Shape of the default input, without the batch.
         parameters: Trainable parameters for given arguments, `{"depth=20": 269722}`.
         latent: Latent distribution by variant, for generators.
@@ -258,7 +258,16 @@ def register(
         A decorator that returns the builder unchanged.
 
     Raises:
-        ArgumentError: If the task is unknown or the name is taken.
+        ArgumentError: If the task is unknown, or another builder has the name.
+
+    Example:
+        >>> from keras_arch import registry
+        >>> @registry.register(task="image-classification", paper="", url="",
+        ...                    default_input=(8, 8, 1), parameters={})
+        ... def Tiny(classes=10):
+        ...     "A tiny network."
+        >>> registry.entry("Tiny").summary
+        'A tiny network.'
     """
 
     def decorate(builder: Callable[..., Any]) -> Callable[..., Any]:
@@ -267,28 +276,31 @@ def register(
             raise ArgumentError(
                 f"task of {name} must be one of {', '.join(TASKS.names())}, got {task!r}"
             )
-        if name in _ENTRIES:
-            raise ArgumentError(f"an architecture named {name!r} is registered already")
+        taken = ARCHITECTURES._objects.get(name)
+        if taken is not None and _path_of(taken.builder) != _path_of(builder):
+            raise ArgumentError(
+                f"an architecture named {name!r} is registered already: {_path_of(taken.builder)}"
+            )
         summary = (builder.__doc__ or "").strip().partition("\n")[0]
-        _ENTRIES[name] = Entry(
-            name, builder, task, paper, url, default_input, parameters, latent or {}, summary
+        ARCHITECTURES.register(name)(
+            Entry(name, builder, task, paper, url, default_input, parameters, latent or {}, summary)
         )
         return builder
 
     return decorate
 
 
-# How a model is opened by its name. The floor that knows hubs is above this one, so that the
-# package puts it here when it is imported.
+# Function that opens models by name. `keras_arch.hub` is above this module in the order of imports,
+# so the package sets it when it is imported.
 _opener: Callable[[Any], tuple[Any, str | None, dict[str, Any]]] | None = None
 
 
 def set_opener(opener: Callable[[Any], tuple[Any, str | None, dict[str, Any]]]) -> None:
-    """Say how `open_model` opens a model.
+    """Set the function that `open_model` calls.
 
     Args:
-        opener: From a reference to the model, the name of its architecture (`None` where it is not
-            known) and the arguments that it was built with.
+        opener: Takes a reference to a model; returns the model, the name of its architecture
+            (`None` if unknown) and the arguments of its builder.
     """
     global _opener
     _opener = opener
@@ -298,7 +310,7 @@ def open_model(reference: Any) -> tuple[Any, str | None, dict[str, Any]]:
     """Open a model directory, a repository or a preset, for builders that take its weights.
 
     Args:
-        reference: What `keras_arch.hub.load` takes.
+        reference: As in `keras_arch.hub.load`.
 
     Returns:
         The `keras.Model`, the name of its architecture or `None`, and its builder's arguments.
@@ -307,13 +319,13 @@ def open_model(reference: Any) -> tuple[Any, str | None, dict[str, Any]]:
         KerasArchError: As `keras_arch.hub.load` does.
     """
     if _opener is None:
-        raise ArgumentError(f"nothing is there that opens {reference!r}; import keras_arch first")
+        raise ArgumentError(f"{reference!r} cannot be opened yet; import keras_arch first")
     return _opener(reference)
 
 
 def entries() -> tuple[Entry, ...]:
-    """All registered architectures, by name."""
-    return tuple(_ENTRIES[name] for name in sorted(_ENTRIES))
+    """All registered architectures by name, those of installed packages included."""
+    return tuple(entry for _, entry in ARCHITECTURES.items())
 
 
 def entry(name: str) -> Entry:
@@ -322,16 +334,21 @@ def entry(name: str) -> Entry:
     Raises:
         ArgumentError: If there is none of that name; the message offers the closest ones.
     """
-    if name not in _ENTRIES:
-        by_lower = {known.lower(): known for known in _ENTRIES}
-        close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
-        # A depth that there is not: all depths of the family, and its kin.
-        family = re.sub(r"\d+\w*$", "", name.lower())
-        if family and family != name.lower():
-            close = [known for known in by_lower if family in known] or close
-        known = [by_lower[match] for match in close] or sorted(_ENTRIES)
-        raise ArgumentError(
-            f"no architecture named {name!r}; {'did you mean' if close else 'there are'} "
-            f"{', '.join(known)}{'?' if close else ''}"
-        )
-    return _ENTRIES[name]
+    if name not in ARCHITECTURES:
+        raise unknown_architecture(name, ARCHITECTURES.names())
+    return ARCHITECTURES.get(name)
+
+
+def unknown_architecture(name: str, names: Sequence[str]) -> ArgumentError:
+    """The error for an architecture that is not among `names`."""
+    by_lower = {known.lower(): known for known in names}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)
+    # An unknown depth: offer all depths of the family.
+    family = re.sub(r"\d+\w*$", "", name.lower())
+    if family and family != name.lower():
+        close = [known for known in by_lower if family in known] or close
+    known = [by_lower[match] for match in close] or sorted(names)
+    return ArgumentError(
+        f"no architecture named {name!r}; {'did you mean' if close else 'there are'} "
+        f"{', '.join(known)}{'?' if close else ''}"
+    )

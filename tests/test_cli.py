@@ -1,4 +1,4 @@
-"""The command line as a user meets it: listings, a road from training to export, and mistakes."""
+"""The command line: listings, training to export, and user errors."""
 
 import functools
 import os
@@ -9,13 +9,18 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
 import keras_arch
-from keras_arch import cli, hub, models, presets
+from keras_arch import cli, convert, hub, models, presets, registry
+from keras_arch.cli import _index
+from keras_arch.cli.app import COMMANDS
+from keras_arch.convert.sources import weight_sources
+from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
 
 SHORT = ["data.train=train[:64]", "data.test=test[:40]", "recipe.epochs=1", "recipe.batch_size=32"]
@@ -45,8 +50,8 @@ def draw(folder, count, shape):
 
 
 @pytest.fixture
-def keras_arch_says(capfd, tmp_path, monkeypatch):
-    """Run a command in an empty folder: its code, what it prints, and what it complains of."""
+def run_command(capfd, tmp_path, monkeypatch):
+    """Run a command in an empty folder: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
@@ -59,11 +64,11 @@ def keras_arch_says(capfd, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def mistake(keras_arch_says):
-    """The one line of a command that must fail."""
+def error_of(run_command):
+    """The one error line of a command that must fail."""
 
     def run(*arguments):
-        code, _, err = keras_arch_says(*arguments)
+        code, _, err = run_command(*arguments)
         assert code == 2
         assert err.startswith("error: ")
         assert err.count("\n") == 1, err
@@ -75,7 +80,7 @@ def mistake(keras_arch_says):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Run directories of two tiny runs, made by the command itself."""
+    """Run directories of two tiny runs of the command itself."""
     folder = tmp_path_factory.mktemp("trained")
     for name, values in TINY.items():
         assert cli.main(["train", name, "--out", str(folder / name), *settings(values)]) == 0
@@ -84,7 +89,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Model directories of a conditional generator and a translator that nobody trained."""
+    """Model directories of an untrained conditional generator and an untrained translator."""
     folder = tmp_path_factory.mktemp("saved")
     tiny = {
         "conditional": (
@@ -113,83 +118,176 @@ def saved(tmp_path_factory):
 # Listings.
 
 
-def test_a_group_without_a_command_shows_its_help(keras_arch_says):
-    code, out, err = keras_arch_says("experiment")
+def test_a_group_without_a_command_shows_its_help(run_command):
+    code, out, err = run_command("experiment")
     assert (code, err) == (2, "")
     assert "degradation" in out
     assert "blocks" in out
 
 
-def test_version_and_help(keras_arch_says):
-    assert keras_arch_says("--version") == (0, f"keras-arch {keras_arch.__version__}\n", "")
-    code, listed, _ = keras_arch_says("--help")
+def test_version_and_help(run_command):
+    assert run_command("--version") == (0, f"keras-arch {keras_arch.__version__}\n", "")
+    code, listed, _ = run_command("--help")
     assert code == 0
-    commands = (
-        "models show configs train finetune evaluate generate judge diagnose translate predict push"
-    )
-    for known in commands.split():
-        assert re.search(rf"^\W*{known} ", listed, re.MULTILINE)
-    assert keras_arch_says() == (0, listed, "")
-    assert keras_arch_says("train", "-h")[0] == 0
+    for command in COMMANDS:
+        name = command.__name__.replace("_", "-")
+        assert re.search(rf"^\W*{name} ", listed, re.MULTILINE)
+        code, text, _ = run_command(name, "--help")
+        assert code == 0
+        assert " ".join(command.__doc__.split()[:4]) in " ".join(text.split())
+    assert run_command() == (0, listed, "")
+    assert run_command("train", "-h")[0] == 0
 
 
-def test_models_are_listed_one_a_line(keras_arch_says):
-    code, out, _ = keras_arch_says("models", "dcgan*")
+def test_models_are_listed_one_a_line(run_command):
+    code, out, _ = run_command("models", "dcgan*")
     rows = [line.split("\t") for line in out.splitlines()]
     assert code == 0
     assert [row[0] for row in rows] == ["DCGANDiscriminator", "DCGANGenerator"]
     assert rows[1][2] == "3,576,704"
-    listed = keras_arch_says("models", "dcgangen")[1]
+    listed = run_command("models", "dcgangen")[1]
     assert [line.split("\t")[0] for line in listed.splitlines()] == ["DCGANGenerator"]
 
 
-def test_configs_are_listed_one_a_line(keras_arch_says):
-    out = keras_arch_says("configs")[1]
+def test_configs_are_listed_one_a_line(run_command):
+    out = run_command("configs")[1]
     assert [line.split("\t")[0] for line in out.splitlines()] == presets.names()
 
 
-def test_show_tells_facts_arguments_and_layers(keras_arch_says):
-    _, out, _ = keras_arch_says("show", "CIFARResNet", "--set", "depth=32", "--plot", "net.png")
-    rows = dict(line.split("\t", 1) for line in out.splitlines() if "\t" in line)
+def rows_of(out):
+    return dict(line.split("\t", 1) for line in out.splitlines() if "\t" in line)
+
+
+def test_show_lists_facts_and_arguments(run_command):
+    rows = rows_of(run_command("show", "CIFARResNet")[1])
     assert "He, Zhang, Ren, Sun" in rows["paper"]
     assert rows["parameters (depth=20)"] == "269,722"
     assert rows["argument shortcut"] == "'A'"
+    assert "stage1" not in rows
+
+
+def test_show_builds_for_layers_and_a_plot(run_command):
+    arguments = ("--layers", "--set", "depth=32", "--plot", "net.png")
+    rows = rows_of(run_command("show", "CIFARResNet", *arguments)[1])
+    assert rows["parameters (depth=20)"] == "269,722"
     # 464,154 trained (the paper's table) and 2 x 1,136 moving statistics.
     assert rows["trainable parameters"] == "464,154"
     assert rows["stage1"] == "Activation\t32 x 32 x 16\t0"
     assert Image.open("net.png").format == "PNG"
 
 
-def test_in_a_terminal_there_are_tables(keras_arch_says, monkeypatch):
+def test_weights_are_listed_with_how_to_load_them(run_command):
+    rows = [line.split("\t") for line in run_command("weights", "*")[1].splitlines()]
+    listed = {tuple(row[:2]) for row in rows}
+    for name in presets.names():
+        content = presets.read(name)
+        network = content.get("model") or content["generator"]
+        assert (network["name"], name) in listed
+    assert ["ResNet50", "keras.applications"] in [row[:2] for row in rows]
+    published = next(row for row in rows if row[1] == "resnet20-cifar10")
+    assert published == [
+        "CIFARResNet",
+        "resnet20-cifar10",
+        'weights="resnet20-cifar10"',
+        "accuracy 0.9125",
+    ]
+    assert {row[0] for row in rows} <= set(models.list_models())
+    assert run_command("weights", "gandisc*")[1] == ""
+
+
+def test_sources_of_keras_weights_are_those_that_are_converted():
+    model = keras.Sequential([keras.Input((8, 8, 3))], name="other")
+    with pytest.raises(ArgumentError) as caught:
+        convert.from_keras_applications(model)
+    named = str(caught.value).rpartition(": ")[2].split(", ")
+    for source, expected in (
+        ("keras.applications", sorted(named)),
+        ("KerasHub", models.list_models("ResNet*")),
+    ):
+        found = [name for name in models.list_models() if source in weight_sources(name)]
+        assert found == expected
+
+
+def test_the_index_of_architectures_is_that_of_the_registry():
+    assert _index.PATH.read_text() == _index.current(), "run `make index`"
+
+
+@pytest.fixture
+def plugins(tmp_path, monkeypatch):
+    """Two installed packages with architectures: one works, one fails when it is imported."""
+    folder = tmp_path / "installed"
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(registry.ARCHITECTURES, "_objects", dict(registry.ARCHITECTURES._objects))
+    monkeypatch.setattr(registry.ARCHITECTURES, "_failed", {})
+    code = """
+from keras_arch.registry import register
+
+@register(task="image-classification", paper="Nobody (2026)", url="https://example.org",
+          default_input=(4, 4, 1), parameters={"": 170})
+def TinyNet(classes=10):
+    "A dense layer over the pixels."
+    import keras
+    image = keras.Input((4, 4, 1))
+    return keras.Model(image, keras.layers.Dense(classes)(keras.layers.Flatten()(image)))
+"""
+    for name, builder, text in (("tiny", "TinyNet", code), ("bad", "BadNet", "raise OSError(3)")):
+        info = folder / f"{name}_net-1.0.dist-info"
+        info.mkdir(parents=True)
+        (folder / f"{name}_net.py").write_text(text)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-net\nVersion: 1.0\n")
+        entry = f"[keras_arch.models]\n{builder} = {name}_net:{builder}\n"
+        (info / "entry_points.txt").write_text(entry)
+    yield
+    sys.modules.pop("tiny_net", None)
+
+
+@pytest.mark.usefixtures("plugins")
+def test_architectures_of_installed_packages_are_listed_and_shown(run_command, error_of):
+    rows = rows_of(run_command("models", "*net")[1])
+    assert rows["TinyNet"] == "\t\tfrom the package tiny-net"
+    assert "tiny_net" not in sys.modules
+    rows = rows_of(run_command("show", "TinyNet", "--layers")[1])
+    assert rows["paper"] == "Nobody (2026)"
+    assert rows["argument classes"] == "10"
+    assert rows["trainable parameters"] == "170"
+    with pytest.warns(UserWarning, match="bad-net") as caught:
+        assert "TinyNet" in models.list_models()
+    assert len(caught) == 1
+    message = error_of("show", "BadNet")
+    assert re.search(r"'BadNet' of the package bad-net cannot be imported: OSError: 3", message)
+    assert models.create("TinyNet", classes=2).output_shape == (None, 2)
+
+
+def test_in_a_terminal_there_are_tables(run_command, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    _, out, _ = keras_arch_says("models", "dcgan*")
+    _, out, _ = run_command("models", "dcgan*")
     assert "parameters from" in out
     assert "\t" not in out
 
 
-# The road.
+# Training, evaluation, publication, export.
 
 
-def test_evaluate_repeats_the_figures_of_the_run(keras_arch_says, trained):
-    figures = yaml.safe_load((trained / "resnet20-digits" / "metrics.json").read_text())
-    code, out, _ = keras_arch_says("evaluate", trained / "resnet20-digits", "--out", "figures")
+def test_evaluate_repeats_the_metrics_of_the_run(run_command, trained):
+    metrics = yaml.safe_load((trained / "resnet20-digits" / "metrics.json").read_text())
+    code, out, _ = run_command("evaluate", trained / "resnet20-digits", "--out", "report")
     assert code == 0
-    assert f"accuracy\t{figures['accuracy']:.4f}" in out.splitlines()
-    assert Path("figures/confusion_matrix.png").exists()
+    assert f"accuracy\t{metrics['accuracy']:.4f}" in out.splitlines()
+    assert Path("report/confusion_matrix.png").exists()
 
 
-def test_generate_is_repeatable(keras_arch_says, trained):
+def test_generate_is_repeatable(run_command, trained):
     for name in ("a.png", "b.png"):
         arguments = ("--count", 5, "--seed", 3, "--out", name)
-        assert keras_arch_says("generate", trained / "dcgan-digits", *arguments)[0] == 0
+        assert run_command("generate", trained / "dcgan-digits", *arguments)[0] == 0
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
-    assert keras_arch_says("generate", trained / "dcgan-digits")[1] == "samples.png\n"
+    assert run_command("generate", trained / "dcgan-digits")[1] == "samples.png\n"
 
 
-def test_predict_names_the_best_classes(keras_arch_says, trained):
+def test_predict_names_the_best_classes(run_command, trained):
     Image.fromarray(np.full((8, 8), 90, np.uint8)).save("grey.png")
     run = trained / "resnet20-digits"
-    code, out, _ = keras_arch_says("predict", run, "grey.png", "grey.png", "--top", 3)
+    code, out, _ = run_command("predict", run, "grey.png", "grey.png", "--top", 3)
     rows = [line.split("\t") for line in out.splitlines()]
     assert code == 0
     assert len(rows) == 6
@@ -199,84 +297,84 @@ def test_predict_names_the_best_classes(keras_arch_says, trained):
     assert probabilities == sorted(probabilities, reverse=True)
 
 
-def test_predict_explains_what_it_sees(keras_arch_says, trained):
+def test_predict_explains_images(run_command, trained):
     draw("photos", 2, (8, 8, 3))
     run = trained / "resnet20-digits"
-    code, out, _ = keras_arch_says("predict", run, "photos/0.png", "--top", 1, "--explain")
+    code, out, _ = run_command("predict", run, "photos/0.png", "--top", 1, "--explain")
     assert code == 0
     assert out.splitlines()[1] == "explained: photos/0_explained.png"
     as_seven = ("--explain", "--label", 7, "--out", "seen")
-    out = keras_arch_says("predict", run, "photos/0.png", "photos/1.png", *as_seven)[1]
+    out = run_command("predict", run, "photos/0.png", "photos/1.png", *as_seven)[1]
     assert out.splitlines()[-2:] == [f"explained: seen/{n}_explained.png" for n in (0, 1)]
     assert Path("seen/0_explained.png").read_bytes() != Path("photos/0_explained.png").read_bytes()
 
 
-def test_classes_are_drawn_on_request(keras_arch_says, saved):
+def test_classes_are_drawn_on_request(run_command, saved):
     run = saved / "conditional"
     sheets = []
     for labels in (("--label", 3), ("--label", "3", "--label", 7), ()):
         arguments = ("generate", run, "--count", 20, "--seed", 1, "--out", "a.png", *labels)
-        assert keras_arch_says(*arguments) == (0, "a.png\n", "")
+        assert run_command(*arguments) == (0, "a.png\n", "")
         sheets.append(Image.open("a.png").copy())
     # Five by four images of 64 pixels; without labels a column for each of the ten classes.
     assert [sheet.size for sheet in sheets] == [(332, 266), (332, 266), (662, 134)]
     assert sheets[0].tobytes() != sheets[1].tobytes()
 
 
-def test_judge_and_diagnose(keras_arch_says, trained):
+def test_evaluate_generator_and_diagnose(run_command, trained):
     run, network = trained / "dcgan-digits", trained / "resnet20-digits"
-    asked = ("--network", network, "--images", 30, "--figures", "fid, recall", "--out", "judged")
-    code, out, _ = keras_arch_says("judge", run, *asked)
+    options = ("--network", network, "--images", 30, "--metrics", "fid, recall", "--out", "report")
+    code, out, _ = run_command("evaluate-generator", run, *options)
     rows = [line.split("\t") for line in out.splitlines()]
     assert code == 0
     assert [row[0] for row in rows[:2]] == ["fid", "recall"]
-    assert re.fullmatch(r"taken with: resnet20-digits.*30 generated", rows[2][0])
-    written = yaml.safe_load(Path("judged/figures.json").read_text())
-    assert rows[0][1] == f"{written['figures']['fid']:.4f}"
-    code, out, _ = keras_arch_says("diagnose", run, "--network", network, "--out", "seen")
+    assert re.fullmatch(r"measured with: resnet20-digits.*30 generated", rows[2][0])
+    written = yaml.safe_load(Path("report/metrics.json").read_text())
+    assert rows[0][1] == f"{written['metrics']['fid']:.4f}"
+    code, out, _ = run_command("diagnose", run, "--network", network, "--out", "seen")
     assert code == 0
     assert sorted(out.split()) == sorted(str(path) for path in Path("seen").iterdir())
     assert Path("seen/modes.png") in Path("seen").iterdir()
 
 
-def test_translate_writes_a_file_for_each(keras_arch_says, saved):
+def test_translate_writes_a_file_for_each(run_command, saved):
     draw("photos", 2, (11, 7, 3))
     arguments = ("photos/0.png", "photos/1.png", "--out", "made")
-    code, out, _ = keras_arch_says("translate", saved / "translator", *arguments)
+    code, out, _ = run_command("translate", saved / "translator", *arguments)
     assert (code, out) == (0, "made/0.png\nmade/1.png\n")
     assert Image.open("made/1.png").size == (8, 8)
 
 
-def test_push_pull_show_and_export_through_a_hub_in_a_folder(keras_arch_says, trained, tmp_path):
+def test_push_pull_show_and_export_through_a_hub_in_a_folder(run_command, trained, tmp_path):
     address = f"file://{tmp_path}/hub/someone/digits"
-    assert keras_arch_says("push", trained / "dcgan-digits", address)[0] == 0
-    assert keras_arch_says("pull", address, "copy")[0] == 0
+    assert run_command("push", trained / "dcgan-digits", address)[0] == 0
+    assert run_command("pull", address, "copy")[0] == 0
     weights = "model.weights.h5"
     original = trained / "dcgan-digits" / "model" / weights
     assert (tmp_path / "copy" / weights).read_bytes() == original.read_bytes()
-    assert "DCGANGenerator" in keras_arch_says("show", "copy")[1]
-    code, out, _ = keras_arch_says("export", address, "serving")
+    assert "DCGANGenerator" in run_command("show", "copy")[1]
+    code, out, _ = run_command("export", address, "serving")
     assert code == 0
     assert (Path(out.strip()) / "saved_model.pb").exists()
     assert Path(out.strip()).parts[-2:] == ("dcgan-digits", "1")
-    assert keras_arch_says("export", "copy", "serving", "--version", 7)[1].strip().endswith("7")
+    assert run_command("export", "copy", "serving", "--version", 7)[1].strip().endswith("7")
 
 
 @pytest.mark.slow
-def test_a_finished_run_can_go_on_for_more_epochs(keras_arch_says):
+def test_a_finished_run_can_go_on_for_more_epochs(run_command):
     values = [value for value in TINY["resnet20-digits"] if "epochs" not in value]
     out = ("--out", "run", "--set", "recipe.epochs=1")
-    assert keras_arch_says("train", "resnet20-digits", *out, *settings(values))[0] == 0
+    assert run_command("train", "resnet20-digits", *out, *settings(values))[0] == 0
     more = ("--out", "run", "--set", "recipe.epochs=2", "--resume")
-    assert keras_arch_says("train", "resnet20-digits", *more, *settings(values))[0] == 0
+    assert run_command("train", "resnet20-digits", *more, *settings(values))[0] == 0
     assert len(Path("run/log.csv").read_text().splitlines()) == 3
 
 
-# Mistakes: one line, and exit code 2.
+# User errors: one line, and exit code 2.
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["trian"], r"trian.*train"),
         (["train"], r"CONFIG.*keras-arch train --help"),
@@ -305,7 +403,7 @@ def test_a_finished_run_can_go_on_for_more_epochs(keras_arch_says):
         (["evaluate", "nowhere"], r"nowhere"),
         (["generate", "nowhere"], r"nowhere"),
         (["predict", "nowhere"], r"IMAGE"),
-        (["predict", "nowhere", "a.png", "--label", "cat"], r"--label is for --explain"),
+        (["predict", "nowhere", "a.png", "--label", "cat"], r"--label needs --explain"),
         (["finetune"], r"SOURCE.*finetune --help"),
         (["finetune", "nowhere"], r"--data.*finetune --help"),
         (["finetune", "nowhere", "--data", "digits"], r"nowhere"),
@@ -316,68 +414,74 @@ def test_a_finished_run_can_go_on_for_more_epochs(keras_arch_says):
     ],
     ids=lambda value: " ".join(value[:4]) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_told_in_one_line(mistake, arguments, told):
-    assert re.search(told, mistake(*arguments))
+def test_a_user_error_is_one_line(error_of, arguments, message):
+    assert re.search(message, error_of(*arguments))
 
 
-def test_the_wrong_kind_of_model_is_told(mistake, trained):
+def test_a_model_of_another_task_is_refused(error_of, trained):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save("black.png")
     classifier, generator = trained / "resnet20-digits", trained / "dcgan-digits"
-    assert "generates no images" in mistake("generate", classifier)
-    assert "does not classify" in mistake("predict", generator, "black.png")
-    assert "nothere.png" in mistake("predict", classifier, "nothere.png")
+    assert "generates no images" in error_of("generate", classifier)
+    assert "does not classify" in error_of("predict", generator, "black.png")
+    assert "nothere.png" in error_of("predict", classifier, "nothere.png")
     Path("text.png").write_text("no picture")
-    assert "text.png" in mistake("predict", classifier, "text.png")
-    explained = mistake("predict", classifier, "black.png", "--explain", "--label", "eleven")
+    assert "text.png" in error_of("predict", classifier, "text.png")
+    explained = error_of("predict", classifier, "black.png", "--explain", "--label", "eleven")
     assert "no class 'eleven'; it has 0, 1, 2" in explained
-    assert "does not classify" in mistake("finetune", generator, "--data", "digits")
-    assert "count" in mistake("generate", generator, "--count", 0)
-    assert "--set" in mistake("show", classifier, "--set", "depth=8")
+    assert "does not classify" in error_of("finetune", generator, "--data", "digits")
+    assert "count" in error_of("generate", generator, "--count", 0)
+    assert "--set" in error_of("show", classifier, "--set", "depth=8")
 
 
-def test_the_wrong_kind_of_model_for_a_game_is_told(mistake, trained, saved):
+def test_generator_commands_refuse_models_of_other_tasks(error_of, trained, saved):
     draw("photos", 1, (8, 8, 3))
     classifier, generator = trained / "resnet20-digits", trained / "dcgan-digits"
     conditional, translator = saved / "conditional", saved / "translator"
-    assert "does not translate" in mistake("translate", classifier, "photos/0.png")
-    assert "would replace photos/0.png" in mistake(
+    assert "does not translate" in error_of("translate", classifier, "photos/0.png")
+    assert "would replace photos/0.png" in error_of(
         "translate", translator, "photos/0.png", "--out", "photos"
     )
     for label in ("11", "-1", "seven"):
-        told = mistake("generate", conditional, "--label", label)
-        assert "0, 1, 2" in told
-        assert f"no class {label!r}" in told
-    assert "leave labels out" in mistake("generate", generator, "--label", "1")
-    assert "generates no images" in mistake("generate", translator)
-    assert "generates no images" in mistake("judge", translator, "--network", classifier)
-    assert "no classifier" in mistake("judge", generator, "--network", generator)
-    assert "'fud'" in mistake("judge", generator, "--network", classifier, "--figures", "fid,fud")
-    assert "nowhere" in mistake("judge", generator, "--network", "nowhere")
-    assert "images" in mistake("judge", generator, "--network", classifier, "--images", 1)
-    assert "generates no images" in mistake("diagnose", classifier)
-    assert "pairs:PATH" in mistake("evaluate", translator, "--source", "digits")
+        message = error_of("generate", conditional, "--label", label)
+        assert "0, 1, 2" in message
+        assert f"no class {label!r}" in message
+    assert "leave labels out" in error_of("generate", generator, "--label", "1")
+    assert "generates no images" in error_of("generate", translator)
+    assert "generates no images" in error_of(
+        "evaluate-generator", translator, "--network", classifier
+    )
+    assert "no classifier" in error_of("evaluate-generator", generator, "--network", generator)
+    assert "'fud'" in error_of(
+        "evaluate-generator", generator, "--network", classifier, "--metrics", "fid,fud"
+    )
+    assert "nowhere" in error_of("evaluate-generator", generator, "--network", "nowhere")
+    assert "images" in error_of(
+        "evaluate-generator", generator, "--network", classifier, "--images", 1
+    )
+    assert "generates no images" in error_of("diagnose", classifier)
+    assert "pairs:PATH" in error_of("evaluate", translator, "--source", "digits")
 
 
-def test_data_that_does_not_fit_a_game_is_told(mistake):
+def test_data_that_does_not_fit_a_generator_is_refused(error_of):
     draw("plain", 3, (28, 28))
     draw("pairs/train", 2, (8, 16, 3))
     draw("odd/train", 2, (8, 15, 3))
 
-    def told(name, *values):
+    def refusal(name, *values):
         without = ["judge=null"] if name == "cgan-mnist" else []
-        return mistake("train", name, *settings([*without, *values]))
+        return error_of("train", name, *settings([*without, *values]))
 
-    assert "no labels" in told("cgan-mnist", "data.source=folder:plain")
-    assert "has pairs" in told("cgan-mnist", "data.source=pairs:pairs")
+    assert "no labels" in refusal("cgan-mnist", "data.source=folder:plain")
+    assert "has pairs" in refusal("cgan-mnist", "data.source=pairs:pairs")
     classes = ["generator.arguments.classes=7", "discriminator.arguments.classes=7"]
-    assert re.search(r"7, digits has 10", told("cgan-mnist", "data.source=digits", *classes))
-    assert "must be 10" in told("cgan-mnist", "data.source=digits", classes[1])
+    assert re.search(r"7, digits has 10", refusal("cgan-mnist", "data.source=digits", *classes))
+    assert "must be 10" in refusal("cgan-mnist", "data.source=digits", classes[1])
     small = [
         "generator.arguments={variant: unet_128, filters: 1}",
         "discriminator.arguments={receptive_field: 16, image_shape: [128, 128, 3], filters: 1}",
         "preprocessing.size=[128, 128]",
     ]
-    pix2pix = functools.partial(told, "pix2pix-facades", *small)
+    pix2pix = functools.partial(refusal, "pix2pix-facades", *small)
     assert "pairs:PATH" in pix2pix("data.source=digits")
     assert "pairs:PATH" in pix2pix("data.source=unpaired:pairs:pairs")
     assert re.search(r"odd/train/0\.png is 15 pixels wide", pix2pix("data.source=pairs:odd"))
@@ -399,20 +503,20 @@ def test_data_that_does_not_fit_a_game_is_told(mistake):
     assert sorted(path.name for path in Path().iterdir()) == ["odd", "pairs", "plain"]
 
 
-def test_a_run_is_not_overwritten(mistake, trained):
+def test_a_run_is_not_overwritten(error_of, trained):
     out = ("--out", trained / "resnet20-digits")
     values = settings(TINY["resnet20-digits"])
-    assert "--resume" in mistake("train", "resnet20-digits", *out, *values)
+    assert "--resume" in error_of("train", "resnet20-digits", *out, *values)
     # Resumed with other settings it would be another run.
     other = ("--resume", "--set", "recipe.seed=9")
-    assert "'recipe'" in mistake("train", "resnet20-digits", *out, *values, *other)
+    assert "'recipe'" in error_of("train", "resnet20-digits", *out, *values, *other)
 
 
-def test_bad_images_are_named(mistake):
+def test_bad_images_are_named(error_of):
     train = ("train", "resnet20-digits", "--set")
     for label in "01":
         Path("images", label).mkdir(parents=True)
-    assert "images" in mistake(*train, "data.source=folder:images")
+    assert "images" in error_of(*train, "data.source=folder:images")
     pixels = np.zeros((8, 8), np.uint8)
     for label in "01":
         for number in range(40):
@@ -420,10 +524,10 @@ def test_bad_images_are_named(mistake):
     whole = Path("images/1/7.png").read_bytes()
     Path("images/1/7.png").write_bytes(whole[: len(whole) // 2])
     values = settings(["model.arguments.classes=2", "data.test=train"])
-    assert "images/1/7.png" in mistake(*train, "data.source=folder:images", *values)
+    assert "images/1/7.png" in error_of(*train, "data.source=folder:images", *values)
 
 
-def test_bad_arrays_are_named(mistake):
+def test_bad_arrays_are_named(error_of):
     train = ("train", "resnet20-digits", "--set", "data.source=npz:set.npz")
     images, labels = np.zeros((64, 8, 8, 1), np.uint8), np.arange(64) % 10
 
@@ -433,15 +537,15 @@ def test_bad_arrays_are_named(mistake):
         )
 
     save(images, np.where(labels == 9, 12, labels))
-    assert re.search(r"classes is 10.* 13 classes", mistake(*train))
+    assert re.search(r"classes is 10.* 13 classes", error_of(*train))
     with_nan = images.astype(np.float32)
     with_nan[5, 0, 0] = np.nan
     save(with_nan, labels)
-    assert re.search(r"image 5\b.*set\.npz|set\.npz.*image 5\b|x_train.* 5\b", mistake(*train))
+    assert re.search(r"image 5\b.*set\.npz|set\.npz.*image 5\b|x_train.* 5\b", error_of(*train))
 
 
-def test_a_hub_that_does_not_answer_is_told(tmp_path):
-    # Nobody listens on port 9; the address is read when the client is imported, so a process.
+def test_a_hub_that_does_not_answer_is_named(tmp_path):
+    # No server listens on port 9; the URL is read when the client is imported, so a process.
     environment = os.environ | {
         "HF_ENDPOINT": "http://127.0.0.1:9",
         "HF_HOME": str(tmp_path / "cache"),
@@ -474,7 +578,7 @@ def place(options):
     return options | {"env": environment}
 
 
-def test_a_process_ends_with_two_and_says_nothing_but_the_mistake(tmp_path):
+def test_a_process_ends_with_two_and_prints_the_error_only(tmp_path):
     depth = ("--set", "model.arguments.depth=21")
     done = command("train", "resnet20-digits", *depth, cwd=tmp_path)
     assert done.returncode == 2
@@ -493,7 +597,7 @@ def test_mirrored_on_one_device_works_and_says_so(tmp_path):
     assert (tmp_path / "runs" / "resnet20-digits" / "model" / "config.json").exists()
 
 
-def test_a_pipe_that_closes_early_is_no_cause_for_complaint():
+def test_a_pipe_that_closes_early_is_no_error():
     process = subprocess.Popen(
         [sys.executable, "-m", "keras_arch.cli", "configs"],
         stdout=subprocess.PIPE,
@@ -509,7 +613,7 @@ def test_a_pipe_that_closes_early_is_no_cause_for_complaint():
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
-def test_a_run_that_is_told_to_stop_says_how_to_go_on(number, tmp_path):
+def test_a_stopped_run_names_the_way_to_resume(number, tmp_path):
     values = [value for value in TINY["resnet20-digits"] if "epochs" not in value]
     arguments = ["train", "resnet20-digits", "--out", "run", *settings(values)]
     process = subprocess.Popen(

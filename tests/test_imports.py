@@ -1,6 +1,7 @@
-"""Imports point down only, and the light modules stay light."""
+"""Order of imports: down only, without cycles; and light modules without heavy libraries."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,99 +11,113 @@ import pytest
 import keras_arch
 
 PACKAGE = Path(keras_arch.__file__).parent
-FLOORS = (
-    {"cli"},
-    {"demo", "experiments"},
-    {"api"},
-    {"tasks", "training"},
-    {"callbacks"},
-    {"config"},
-    {"hub", "export"},
-    {"distribute"},
-    {"convert"},
-    {"visualization"},
-    {"tiling", "trainers", "data"},
-    {"models"},
-    {
-        "layers",
-        "losses",
-        "metrics",
-        "optimizers",
-        "preprocessing",
-        "registry",
-        "weights",
-        "presets",
-        "files",
-        "errors",
-        "_tensorflow",
-    },
-    {"_version"},
-)
-# On the ground floor modules may use each other; on the others, rooms do not know each other.
-GROUND = FLOORS[-2]
+CONTRIBUTING = PACKAGE.parent / "CONTRIBUTING.md"
 BACKEND_NEUTRAL = ("models", "layers", "losses", "metrics", "registry", "optimizers", "weights")
 
 
-def room_of(module: str) -> str:
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+del MODULES["keras_arch"]
+
+
+def part_of(module: str) -> str:
+    """The module or subpackage of `keras_arch` that holds a module."""
     return module.split(".")[1]
 
 
-def floor_of(room: str) -> int:
-    for number, rooms in enumerate(FLOORS):
-        if room in rooms:
-            return number
-    pytest.fail(f"keras_arch.{room} is on no floor; add it to FLOORS and to CONTRIBUTING.md")
+def ranks() -> dict[str, int]:
+    """Rank of each part in the table of CONTRIBUTING.md; imports go to lower ranks."""
+    found = {}
+    for rank, parts in re.findall(r"^\| (\d+) \| (.+) \|$", CONTRIBUTING.read_text(), re.MULTILINE):
+        found |= dict.fromkeys(re.findall(r"`(\w+)`", parts), int(rank))
+    return found
+
+
+RANKS = ranks()
+
+
+def import_statements(tree: ast.AST):
+    """Import statements at any depth, but those for static tools only."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield from import_statements(node)
 
 
 def imports(path: Path, package: str = "keras_arch") -> set[str]:
-    """Full names of the modules of `package` that a file imports, anywhere in it."""
+    """Full names that a file imports from a package."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in import_statements(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{path} has a relative import in line {node.lineno}"
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            # An imported name is a module, or it is defined in one.
+            found |= {name if name in MODULES else node.module for name in names}
     return {name for name in found if name.split(".")[0] == package}
 
 
-def modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+GRAPH = {name: imports(path) & MODULES.keys() for name, path in MODULES.items()}
 
 
-def name_of(path: Path) -> str:
-    return "keras_arch." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module):
+    part = part_of(module)
+    for imported in GRAPH[module]:
+        other = part_of(imported)
+        allowed = other == part or RANKS[other] < RANKS[part] or RANKS[other] == RANKS[part] == 0
+        assert allowed, f"{module} imports {imported}"
 
 
-@pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_imports_point_down(path):
-    room = room_of(name_of(path))
-    for imported in imports(path) - {"keras_arch"}:
-        other = room_of(imported)
-        if other == "__version__":
-            other = "_version"
-        if other == room or {room, other} <= GROUND:
-            continue
-        assert floor_of(room) < floor_of(other), f"{name_of(path)} imports {imported}"
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other, directly or through others."""
+    reached = {}
+    for start in graph:
+        seen, open_ = set(), list(graph[start])
+        while open_:
+            if (name := open_.pop()) not in seen:
+                seen.add(name)
+                open_ += graph[name]
+        reached[start] = seen
+    groups = {
+        frozenset(other for other in reached[name] if name in reached[other])
+        for name in graph
+        if name in reached[name]
+    }
+    return sorted(map(sorted, groups))
 
 
-def test_every_module_is_on_a_floor():
-    for path in modules():
-        floor_of(room_of(name_of(path)))
+def test_no_modules_import_each_other():
+    assert not cycles(GRAPH)
 
 
-def test_an_import_that_points_up_is_found(tmp_path):
+def test_every_part_has_a_rank():
+    assert {part_of(module) for module in MODULES} - RANKS.keys() == set()
+
+
+def test_the_checks_find_what_they_look_for(tmp_path):
     source = tmp_path / "module.py"
-    source.write_text("def f():\n    from keras_arch import api\n    import keras_arch.hub.card\n")
-    assert imports(source) == {"keras_arch", "keras_arch.api", "keras_arch.hub.card"}
+    source.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from keras_arch import cli\n"
+        "def f():\n    from keras_arch import api\n    import keras_arch.hub.card\n"
+        "    from keras_arch.errors import DataError\n"
+    )
+    assert imports(source) == {"keras_arch.api", "keras_arch.hub.card", "keras_arch.errors"}
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}, "e": {"e"}}
+    assert cycles(graph) == [["b", "c"], ["e"]]
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in modules() if room_of(name_of(p)) in BACKEND_NEUTRAL], ids=name_of
-)
-def test_networks_know_no_backend(path):
+@pytest.mark.parametrize("module", [m for m in MODULES if part_of(m) in BACKEND_NEUTRAL])
+def test_networks_use_no_backend_directly(module):
     for backend in ("tensorflow", "jax", "torch", "tf_keras"):
-        assert not imports(path, backend)
+        assert not imports(MODULES[module], backend)
 
 
 def loaded_after(statements: str) -> set[str]:
@@ -118,17 +133,17 @@ HEAVY = {"keras", "tensorflow", "numpy", "scipy", "sklearn", "matplotlib", "hugg
 
 
 @pytest.mark.parametrize(
-    "statements",
-    [
-        "import keras_arch",
-        "from keras_arch import errors, registry, presets, files",
-        "from keras_arch import cli; assert cli.main(['--help']) == 0",
-        "from keras_arch import cli; assert cli.main(['train', '--help']) == 0",
-        "from keras_arch import cli; assert cli.main(['configs']) == 0",
-    ],
+    "arguments",
+    ["--help", "train --help", "models", "configs", "weights", "show CIFARResNet"],
 )
-def test_what_answers_at_once_loads_nothing_heavy(statements):
+def test_quick_commands_load_nothing_heavy(arguments):
+    statements = f"from keras_arch import cli; assert cli.main({arguments.split()}) == 0"
     assert not loaded_after(statements) & HEAVY
+
+
+def test_light_modules_load_nothing_heavy():
+    assert not loaded_after("from keras_arch import errors, registry, presets, files") & HEAVY
+    assert not loaded_after("import keras_arch; dir(keras_arch)") & {*HEAVY, "pydantic", "yaml"}
 
 
 def test_checking_a_config_loads_no_network_library():
@@ -138,8 +153,22 @@ def test_checking_a_config_loads_no_network_library():
     }
 
 
-def test_submodules_load_when_used():
-    assert keras_arch.registry.TASKS
-    assert set(keras_arch.__all__) <= set(dir(keras_arch))
+def test_public_submodules_and_functions_are_attributes():
+    public = {path.stem for path in PACKAGE.glob("[!_]*.py")}
+    public |= {path.parent.name for path in PACKAGE.glob("[!_]*/__init__.py")}
+    functions = set(keras_arch.__all__) - public - {"__version__"}
+    assert set(keras_arch.__all__) == public | functions | {"__version__"}
+    assert dir(keras_arch) == sorted(keras_arch.__all__)
+    for name in public:
+        assert getattr(keras_arch, name).__name__ == f"keras_arch.{name}"
+    for name in functions:
+        assert getattr(keras_arch, name) is getattr(keras_arch.api, name)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = keras_arch.nonsense
+
+
+def test_static_tools_see_the_same_names():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    (block,) = (n for n in tree.body if isinstance(n, ast.If))
+    seen = {alias.name for node in block.body for alias in node.names}
+    assert seen | {"__version__", "registry"} == set(keras_arch.__all__)

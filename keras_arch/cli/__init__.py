@@ -1,7 +1,7 @@
-"""The command line `keras-arch`: each command is a thin call of one function below.
+"""Command line `keras-arch`: one module a command, each a thin call of `keras_arch.api`.
 
-Nothing here imports Keras or TensorFlow before a command needs them, so that help and listings
-answer at once. A user's mistake is told in one line, with exit code 2.
+Keras and TensorFlow are imported when a command needs them, so that help and listings answer at
+once. A user's error ends in one line on standard error and exit code 2.
 """
 
 from keras_arch.cli.app import app, main

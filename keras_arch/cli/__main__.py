@@ -1,4 +1,4 @@
-"""`python -m keras_arch.cli`."""
+"""Entry point of `python -m keras_arch.cli`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Loading TensorFlow when a command needs it, without what its libraries say about themselves."""
+"""Deferred imports of TensorFlow, without the log lines of its libraries."""
 
 import contextlib
 import os
@@ -11,10 +11,10 @@ from types import ModuleType
 
 @contextlib.contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Import TensorFlow without what its libraries print about themselves.
+    """Context in which TensorFlow is imported without the log lines of its libraries.
 
-    They write to the process's standard error before any logging level is heeded. Other lines
-    are passed on. Whoever sets TF_CPP_MIN_LOG_LEVEL sees all that it lets through.
+    They write to the process's standard error before any logging level applies. Other lines pass.
+    Set TF_CPP_MIN_LOG_LEVEL to see all that it allows.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
         yield
@@ -39,7 +39,7 @@ def quiet_loading() -> Iterator[None]:
 
 
 def api() -> ModuleType:
-    """`keras_arch.api`."""
+    """The module `keras_arch.api`, imported on the first call."""
     with quiet_loading():
         from keras_arch import api as loaded
     return loaded

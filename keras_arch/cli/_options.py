@@ -1,4 +1,4 @@
-"""What several commands take."""
+"""Arguments and options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,21 +9,23 @@ REF = (
     r"A run directory, a model directory, the name of a config, hf://user/repo\[@revision] or "
     "file://FOLDER/user/repo."
 )
+TRAINED_ON = "the data it was trained on"
 Ref = Annotated[str, typer.Argument(metavar="REF", help=REF, show_default=False)]
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a value; may be repeated."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the config; repeatable."),
 ]
 Strategy = Annotated[
     str, typer.Option(metavar="NAME", help="auto, none, mirrored, multi_worker or tpu.")
 ]
-Source = Annotated[
-    str | None, typer.Option(help="Data source.", show_default="what it was trained on")
-]
-DataDir = Annotated[str | None, typer.Option(help="Where the data is kept.")]
-Split = Annotated[str | None, typer.Option(help="Part of the data, such as test.")]
+Source = Annotated[str | None, typer.Option(help="Data source.", show_default=TRAINED_ON)]
+DataDir = Annotated[str | None, typer.Option(help="Directory of the prepared data sets.")]
+Split = Annotated[str | None, typer.Option(help="Split of the data, such as test.")]
 RunDirectory = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Run directory.", show_default="runs/NAME")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in DIR.")]
-Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Number of images used.", show_default="all")
+]

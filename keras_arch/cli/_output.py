@@ -1,15 +1,17 @@
-"""What is printed: tables and notes."""
+"""Output of the commands: tables, results of a training run, log lines."""
 
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-# How the columns of tables begin that hold numbers.
+# First words of columns that hold numbers, which are aligned to the right.
 _NUMERIC = (
     "parameters",
     "weights",
     "probability",
+    "share",
     "value",
     "training",
     "test",
@@ -20,7 +22,7 @@ _NUMERIC = (
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """A table in a terminal; elsewhere lines of values with tabs between, for other programs."""
+    """Print a table in a terminal, and tab-separated values elsewhere."""
     if not sys.stdout.isatty():
         for row in rows:
             print(*row, sep="\t")
@@ -38,21 +40,28 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
     Console(highlight=False, markup=False).print(table)
 
 
-def figures_table(metrics: dict[str, float]) -> None:
-    """Figures by name."""
-    table(("figure", "value"), [(name, f"{value:.4f}") for name, value in metrics.items()])
+def metrics_table(metrics: Mapping[str, float]) -> None:
+    """Print metrics by name."""
+    table(("metric", "value"), [(name, f"{value:.4f}") for name, value in metrics.items()])
+
+
+def run_result(run: Any) -> None:
+    """Print the metrics of a finished run and its directories."""
+    metrics_table(run.metrics)
+    print(f"run: {run.directory}")
+    print(f"model: {run.model}")
 
 
 @contextlib.contextmanager
-def notes_on_stderr() -> Iterator[None]:
-    """Show what the package logs, a line each, on standard error."""
+def log_on_stderr() -> Iterator[None]:
+    """Context in which the package's log lines go to standard error."""
     logger = logging.getLogger("keras_arch")
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     before = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    # Libraries give the root logger handlers of their own, which would say it all again.
+    # Other libraries give the root logger handlers, which would print every line again.
     logger.propagate = False
     try:
         yield

@@ -1,4 +1,4 @@
-"""The program: its commands, and what a user's mistake looks like."""
+"""The `keras-arch` program: its commands, exit codes and error lines."""
 
 import os
 import sys
@@ -8,28 +8,45 @@ from typing import Annotated, Any
 import typer
 
 from keras_arch import __version__
-from keras_arch.cli import experimenting, listing, sharing, training, using
-from keras_arch.cli._output import notes_on_stderr
+from keras_arch.cli._output import log_on_stderr
+from keras_arch.cli.configs import configs
+from keras_arch.cli.demo import demo
+from keras_arch.cli.diagnose import diagnose
+from keras_arch.cli.evaluate import evaluate
+from keras_arch.cli.evaluate_generator import evaluate_generator
+from keras_arch.cli.experiment import experiment
+from keras_arch.cli.export import export
+from keras_arch.cli.finetune import finetune
+from keras_arch.cli.generate import generate
+from keras_arch.cli.models import models
+from keras_arch.cli.predict import predict
+from keras_arch.cli.pull import pull
+from keras_arch.cli.push import push
+from keras_arch.cli.show import show
+from keras_arch.cli.train import train
+from keras_arch.cli.translate import translate
+from keras_arch.cli.weights import weights
 from keras_arch.errors import Interrupted, KerasArchError
 
-MISTAKE, INTERRUPTED = 2, 130
-# As the help lists them.
+USER_ERROR, INTERRUPTED = 2, 130
+# In the order of the help.
 COMMANDS = (
-    listing.models,
-    listing.show,
-    listing.configs,
-    training.train,
-    training.finetune,
-    using.evaluate,
-    using.generate,
-    using.judge,
-    using.diagnose,
-    using.translate,
-    using.predict,
-    sharing.push,
-    sharing.pull,
-    sharing.export,
-    sharing.demo,
+    models,
+    weights,
+    show,
+    configs,
+    train,
+    finetune,
+    evaluate,
+    predict,
+    generate,
+    translate,
+    evaluate_generator,
+    diagnose,
+    push,
+    pull,
+    export,
+    demo,
 )
 
 app = typer.Typer(
@@ -42,12 +59,6 @@ app = typer.Typer(
 for _command in COMMANDS:
     app.command()(_command)
 
-experiment = typer.Typer(
-    help="Repeat experiments of the papers: measured, drawn and written down.",
-    no_args_is_help=True,
-)
-experiment.command()(experimenting.degradation)
-experiment.command()(experimenting.blocks)
 app.add_typer(experiment, name="experiment")
 
 
@@ -55,11 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: What follows the program's name. Default: those of the process.
+        arguments: Command line after the program's name. Default: that of the process.
 
     Returns:
-        The exit code: 0, 2 for a user's mistake, 130 after Ctrl-C, 143 after a SIGTERM that
-        saved the run.
+        Exit code: 0; 2 after a user's error; 130 after Ctrl-C; 143 after a SIGTERM, with the run
+        saved.
 
     Example:
         >>> from keras_arch import cli
@@ -72,25 +83,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with notes_on_stderr():
+        with log_on_stderr():
             code = app(args=arguments, prog_name="keras-arch", standalone_mode=False) or 0
             sys.stdout.flush()
             return code
     except TyperException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "keras-arch"
-        said = error.format_message().rstrip(".")
-        # Without a message it has printed the help: a group of commands was given no command.
-        return _fail(f"{said} (see {where} --help)") if said else MISTAKE
+        message = error.format_message().rstrip(".")
+        # A group without a command has printed its help, and has no message.
+        return _fail(f"{message} (see {where} --help)") if message else USER_ERROR
     except Interrupted as error:
-        # As a shell reports a process that a signal ended.
+        # The exit code that shells give a process ended by a signal.
         return _fail(error, 128 + error.signal, label="interrupted")
     except KerasArchError as error:
         return _fail(error)
     except (KeyboardInterrupt, Abort):
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output has gone (`keras-arch models | head`): nothing more to say.
+        # The reader has closed the pipe (`keras-arch models | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -102,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Tell the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
         print(f"keras-arch {__version__}")
@@ -111,8 +122,8 @@ def _root(
         print(context.get_help())
 
 
-def _fail(message: Any, code: int = MISTAKE, label: str = "error") -> int:
-    """Say in one line what is wrong."""
+def _fail(message: Any, code: int = USER_ERROR, label: str = "error") -> int:
+    """Print an error in one line, and return the exit code."""
     sys.stdout.flush()
     print(f"{label}: {' '.join(str(message).split())}", file=sys.stderr)
     return code

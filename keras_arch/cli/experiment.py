@@ -1,4 +1,4 @@
-"""The papers' experiments."""
+"""Command group `experiment`: experiments of the papers, repeated."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,38 +6,37 @@ from typing import Annotated, Any
 import typer
 
 from keras_arch.cli._lazy import quiet_loading
-from keras_arch.cli._options import DataDir, Ref, Settings, Split, Strategy
+from keras_arch.cli._options import TRAINED_ON, DataDir, Limit, Ref, Settings, Split, Strategy
 from keras_arch.cli._output import table
 from keras_arch.errors import ArgumentError
 
+experiment = typer.Typer(
+    help="Repeat experiments of the papers: measure, plot, write a table.", no_args_is_help=True
+)
 
+
+@experiment.command()
 def degradation(
     budget: Annotated[
-        int, typer.Option(metavar="EPOCHS", min=1, help="Epochs for each net; the paper's is 164.")
+        int, typer.Option(metavar="EPOCHS", min=1, help="Epochs of each network; paper: 164.")
     ],
     source: Annotated[str, typer.Option("--data", metavar="SOURCE", help="Data source.")] = (
         "cifar10"
     ),
-    depths: Annotated[str, typer.Option(metavar="NUMBERS", help="Weighted layers, 6n+2.")] = (
-        "20,56"
-    ),
+    depths: Annotated[str, typer.Option(metavar="NUMBERS", help="Depths, 6n+2.")] = ("20,56"),
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Gets a run for each net, the figure and a table.")
+        Path, typer.Option(metavar="DIR", help="Folder of the runs, the figure and the table.")
     ] = Path("degradation"),
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Train on so many images.", show_default="all")
-    ] = None,
-    test_limit: Annotated[
-        int | None, typer.Option(min=1, help="Test on so many images.", show_default="all")
-    ] = None,
+    limit: Limit = None,
+    test_limit: Limit = None,
     data_dir: DataDir = None,
     settings: Settings = None,
     strategy: Strategy = "auto",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the experiment in DIR.")
+        bool, typer.Option("--resume", help="Continue the experiment in DIR.")
     ] = False,
 ) -> None:
-    """Train plain and residual nets of several depths, and draw their errors in one figure."""
+    """Train plain and residual networks of several depths, and plot their errors."""
     try:
         numbers = [int(depth) for depth in depths.split(",")]
     except ValueError:
@@ -63,29 +62,26 @@ def degradation(
         )
         for net in done.nets
     ]
-    table(("net", "parameters", "training error %", "test error %"), rows)
+    table(("network", "parameters", "training error %", "test error %"), rows)
     print(f"figure: {done.figure}")
     print(f"table: {done.table}")
 
 
+@experiment.command()
 def blocks(
     ref: Ref,
     source: Annotated[
         str | None,
-        typer.Option(
-            "--data", metavar="SOURCE", help="Data.", show_default="what it was trained on"
-        ),
+        typer.Option("--data", metavar="SOURCE", help="Data source.", show_default=TRAINED_ON),
     ] = None,
     split: Split = None,
     data_dir: DataDir = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Measure on so many images.", show_default="all")
-    ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Gets the figure and a table.")] = Path(
-        "residual_blocks"
-    ),
+    limit: Limit = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the figure and the table.")
+    ] = Path("residual_blocks"),
 ) -> None:
-    """Measure how much each block of a residual net changes its input, and the net without it."""
+    """Measure how much each residual block changes its input, and the accuracy without it."""
     done = _experiments().blocks(
         ref, source=source, split=split, data_dir=data_dir, limit=limit, out=out
     )
@@ -99,7 +95,7 @@ def blocks(
         )
         for block in done.blocks
     ]
-    rows.append(("(whole net)", "", "", "", f"{done.accuracy:.4f}"))
+    rows.append(("(whole network)", "", "", "", f"{done.accuracy:.4f}"))
     columns = ("block", "shortcut", "change", "cosine", "accuracy without it")
     table(columns, rows)
     print(f"figure: {done.figure}")

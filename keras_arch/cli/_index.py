@@ -1,0 +1,127 @@
+"""Index of the architectures, which listings read instead of importing the networks.
+
+`architectures.json` is written from the live registry by `make index`; a test compares the two.
+Architectures of other packages are not in it: they are listed by the name of their entry point.
+"""
+
+import dataclasses
+import fnmatch
+import functools
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from keras_arch import registry
+from keras_arch.cli._lazy import quiet_loading
+from keras_arch.errors import ArgumentError
+from keras_arch.files import atomic_write
+
+PATH = Path(__file__).with_name("architectures.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """Facts of one architecture: those of `registry.Entry`, and what its builder takes.
+
+    Attributes:
+        arguments: Defaults of the builder's arguments, as Python writes them; `""` if required.
+        weights: As in `convert.sources.weight_sources`.
+    """
+
+    name: str
+    task: str
+    paper: str
+    url: str
+    default_input: tuple[int, ...]
+    parameters: dict[str, int]
+    latent: dict[str, str]
+    summary: str
+    arguments: dict[str, str]
+    weights: tuple[str, ...]
+
+
+@functools.cache
+def read() -> dict[str, Facts]:
+    """Facts of this package's architectures by name."""
+    found = {}
+    for name, content in json.loads(PATH.read_text(encoding="utf-8")).items():
+        content["default_input"] = tuple(content["default_input"])
+        content["weights"] = tuple(content["weights"])
+        found[name] = Facts(name=name, **content)
+    return found
+
+
+def plugins() -> dict[str, str]:
+    """Architectures of other packages by name, each with the name of its package."""
+    from importlib import metadata
+
+    points = metadata.entry_points(group=registry.ARCHITECTURES.group)
+    return {point.name: point.dist.name if point.dist else point.value for point in points}
+
+
+def matching(filter: str) -> list[str]:
+    """Names of architectures that match a shell pattern, or contain a text, in any case.
+
+    Raises:
+        ArgumentError: If there are none.
+    """
+    names = sorted({*read(), *plugins()})
+    pattern = filter if any(sign in filter for sign in "*?[") else f"*{filter}*"
+    found = [name for name in names if fnmatch.fnmatchcase(name.lower(), pattern.lower())]
+    if not found:
+        raise ArgumentError(f"no architecture matches {filter!r}; there are {', '.join(names)}")
+    return found
+
+
+def is_known(name: str) -> bool:
+    """Whether there is an architecture of that name."""
+    return name in read() or name in plugins()
+
+
+def facts(name: str) -> Facts:
+    """The facts of one architecture; that of another package is imported.
+
+    Raises:
+        ArgumentError: If there is none of that name, or its package cannot be imported.
+    """
+    if name in read():
+        return read()[name]
+    known = plugins()
+    if name not in known:
+        raise registry.unknown_architecture(name, sorted({*read(), *known}))
+    with quiet_loading():
+        return _facts_of(registry.entry(name))
+
+
+def current() -> str:
+    """Text of the index as the live registry has it: one architecture a line."""
+    from keras_arch import models  # noqa: F401 (registers the architectures)
+
+    lines = []
+    for entry in registry.entries():
+        if entry.builder.__module__.startswith("keras_arch."):
+            content = dataclasses.asdict(_facts_of(entry))
+            lines.append(f"{json.dumps(content.pop('name'))}: {json.dumps(content)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def write() -> Path:
+    """Write the index, after a change to a builder or its facts."""
+    return atomic_write(PATH, current())
+
+
+def _facts_of(entry: registry.Entry) -> Facts:
+    from keras_arch.convert.sources import weight_sources
+
+    shared = {
+        field.name: getattr(entry, field.name)
+        for field in dataclasses.fields(entry)
+        if field.name != "builder"
+    }
+    arguments = {name: _default(argument) for name, argument in entry.arguments.items()}
+    return Facts(**shared, arguments=arguments, weights=weight_sources(entry.name))
+
+
+def _default(argument: Any) -> str:
+    return "" if argument.default is inspect.Parameter.empty else repr(argument.default)

@@ -1,0 +1,44 @@
+"""Command `evaluate-generator`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_arch.cli._lazy import api
+from keras_arch.cli._options import DataDir, Ref, Source, Split
+from keras_arch.cli._output import metrics_table
+
+
+def evaluate_generator(
+    ref: Ref,
+    network: Annotated[
+        str, typer.Option(help="Feature network: inception, or a classifier (REF).")
+    ] = "inception",
+    metrics: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Comma-separated: fid, kid, inception_score, precision, recall, density, "
+            "coverage, parzen.",
+        ),
+    ] = "fid,kid",
+    images: Annotated[int, typer.Option(min=2, help="Number of generated images.")] = 10_000,
+    source: Source = None,
+    split: Split = None,
+    data_dir: DataDir = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of metrics.json.")] = None,
+) -> None:
+    """Compare a generator's images with real ones: FID, KID, precision, recall and others."""
+    evaluation = api().evaluate_generator(
+        ref,
+        network,
+        metrics=[name.strip() for name in metrics.split(",")],
+        images=images,
+        source=source,
+        split=split,
+        data_dir=data_dir,
+        out=out,
+    )
+    metrics_table(evaluation.values)
+    print(f"measured with: {evaluation.description}")

@@ -1,0 +1,20 @@
+"""Command `export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_arch.cli._lazy import api
+from keras_arch.cli._options import Ref
+
+
+def export(
+    ref: Ref,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Parent of NAME/VERSION/.")],
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Version number.", show_default="the next free one")
+    ] = None,
+) -> None:
+    """Export a model as a SavedModel for TF Serving."""
+    print(api().export_model(ref, directory, version=version))

@@ -1,0 +1,22 @@
+"""Command `push`."""
+
+from typing import Annotated
+
+import typer
+
+from keras_arch.cli._lazy import api
+from keras_arch.cli._options import Ref
+
+
+def push(
+    ref: Ref,
+    repository: Annotated[
+        str, typer.Argument(metavar="REPO", help="user/repo, or file://FOLDER/user/repo.")
+    ],
+    private: Annotated[
+        bool, typer.Option("--private", help="Create a new repository as private.")
+    ] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch.", show_default="main")] = None,
+) -> None:
+    """Upload the model of a run to the Hugging Face Hub."""
+    print(api().push(ref, repository, private=private, revision=revision))

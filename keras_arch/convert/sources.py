@@ -1,0 +1,27 @@
+"""Libraries whose weights can be converted, by architecture."""
+
+from keras_arch.convert.families import FAMILIES
+
+_RESNETS = tuple(f"ResNet{depth}" for depth in (18, 34, 50, 101, 152))
+_KERAS = {
+    "keras.applications": (*_RESNETS[2:], "VGG16", "VGG19"),
+    "KerasHub": _RESNETS,
+}
+
+
+def weight_sources(architecture: str) -> tuple[str, ...]:
+    """The libraries and repositories whose weights of an architecture can be converted.
+
+    Args:
+        architecture: Name of a registered builder.
+
+    Returns:
+        Sources of `convert.from_torch`, then `"keras.applications"` and `"KerasHub"`, for which
+        `convert.from_keras_applications` and `convert.from_keras_hub` are.
+
+    Example:
+        >>> weight_sources("VGG16")
+        ('torchvision', 'timm', 'keras.applications')
+    """
+    torch = tuple(family.source for family in FAMILIES.get(architecture, ()))
+    return torch + tuple(source for source, names in _KERAS.items() if architecture in names)
