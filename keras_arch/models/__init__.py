@@ -17,6 +17,7 @@ from keras_arch.models.cifar_resnet import CIFARResNet
 from keras_arch.models.common.features import features, keras_cv_backbone
 from keras_arch.models.cyclegan import CycleGANGenerator
 from keras_arch.models.dcgan import DCGANDiscriminator, DCGANGenerator
+from keras_arch.models.deeplab_v3_plus import DeepLabV3Plus
 from keras_arch.models.fcn import FCN8s, FCN16s, FCN32s
 from keras_arch.models.gan import GANDiscriminator, GANGenerator
 from keras_arch.models.googlenet import GoogLeNet
@@ -39,6 +40,7 @@ __all__ = [
     "CycleGANGenerator",
     "DCGANDiscriminator",
     "DCGANGenerator",
+    "DeepLabV3Plus",
     "FCN8s",
     "FCN16s",
     "FCN32s",
