@@ -70,9 +70,9 @@ def train(network: str, source: Path, options: argparse.Namespace) -> dict[str, 
         f"preprocessing.size=[{options.size}, {options.size}]",
         f"recipe.epochs={options.epochs}",
         "recipe.batch_size=8",
-        "recipe.optimizer={name: adam, learning_rate: {peak: 0.001}}",
+        "recipe.optimizer={name: adam, learning_rate: {name: cosine, peak: 0.001}}",
         "recipe.weight_decay=0",
-        "recipe.keep=last",
+        "recipe.checkpoint=last",
         f"samples.every={options.epochs}",
     ]
     run = api.train(

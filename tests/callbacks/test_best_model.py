@@ -92,7 +92,7 @@ def test_keeps_the_best_and_not_the_last_in_fit(tmp_path):
     )
     one = best.best()
     assert (one.epoch, one.monitor, one.value) == (3, "fid", 0.0)
-    assert one.figures == {"fid": 0.0, "count": 7.0}
+    assert one.metrics == {"fid": 0.0, "count": 7.0}
     assert loaded(one) == 1.2
     assert one.weights() == tmp_path / "best" / "epoch-00003" / "model.weights.h5"
     # The figures are in every table.
@@ -118,8 +118,8 @@ def test_the_earliest_of_equals(tmp_path):
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_what_is_no_number_is_never_the_best(bad, mode, tmp_path):
-    figures = iter([bad, 1.0, bad])
-    best, _ = run(tmp_path, measure=lambda _: {"fid": next(figures)}, mode=mode, epochs=3)
+    values = iter([bad, 1.0, bad])
+    best, _ = run(tmp_path, measure=lambda _: {"fid": next(values)}, mode=mode, epochs=3)
     assert best.best().epoch == 2
     nothing, _ = run(tmp_path / "none", measure=lambda _: {"fid": bad}, mode=mode, epochs=2)
     assert nothing.best() is None
@@ -142,7 +142,7 @@ def assert_same(out, whole):
     whole_out, uninterrupted, whole_rows = whole
     assert kept(out) == kept(whole_out)
     one, other = broken.best(), uninterrupted.best()
-    assert (one.epoch, one.figures) == (other.epoch, other.figures)
+    assert (one.epoch, one.metrics) == (other.epoch, other.metrics)
     assert loaded(one) == loaded(other) == 1.2
     assert rows == whole_rows
 
@@ -181,10 +181,10 @@ def test_what_a_killed_process_was_writing_or_deleting_does_not_count(tmp_path):
     run(tmp_path, epochs=2)
     written = tmp_path / "best" / ".epoch-00009.1234abcd.tmp"
     written.mkdir()
-    (written / "figures.json").write_text("{}")
+    (written / "metrics.json").write_text("{}")
     (written / "model.weights.h5").write_bytes(b"half")
     deleted = tmp_path / "best" / "epoch-00001"
-    deleted.joinpath("figures.json").unlink()
+    deleted.joinpath("metrics.json").unlink()
     best = callbacks.BestModel(tmp_path / "best", falls_then_rises, lambda model: model)
     assert best.best().epoch == 2
     run(tmp_path, epochs=3)
@@ -228,7 +228,7 @@ def test_bad_arguments(options, message, tmp_path):
 
 
 def test_figures_that_do_not_fit(tmp_path):
-    with pytest.raises(ArgumentError, match="'kid', which was not measured; there are fid, count"):
+    with pytest.raises(ArgumentError, match="'kid' is to decide and was not measured; there are fid, count"):
         run(tmp_path / "a", monitor="kid")
     with pytest.raises(ArgumentError, match="name of a training log, 'loss' has"):
         run(tmp_path / "b", measure=lambda _: {"fid": 1.0, "loss": 2.0})
@@ -236,7 +236,7 @@ def test_figures_that_do_not_fit(tmp_path):
 
 def test_kept_by_another_figure(tmp_path):
     run(tmp_path, epochs=1)
-    with pytest.raises(RunError, match=r"epoch-00001 was kept for its 'fid'.*'kid'"):
+    with pytest.raises(RunError, match=r"epoch-00001 was saved for its 'fid'.*'kid'"):
         run(tmp_path, epochs=2, monitor="kid")
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from keras_arch import callbacks
-from keras_arch.callbacks import state
+from keras_arch.callbacks import checkpoint_files
 from keras_arch.errors import Interrupted, NonFiniteError, RunError, StorageError
 
 
@@ -51,8 +51,8 @@ class TestState:
         trained = model()
         trained.fit(*data(), epochs=2, batch_size=8, verbose=0)
         rows = ({"epoch": 1, "loss": 0.1 + 0.2},)
-        path = state.save(trained, tmp_path / "a.npz", callbacks.Position(2, 3, rows))
-        saved = callbacks.SaveCheckpoint(path)
+        path = checkpoint_files.save(trained, tmp_path / "a.npz", callbacks.Position(2, 3, rows))
+        saved = callbacks.Checkpoint(path)
         assert saved.position == callbacks.Position(2, 3, rows)
         other = model()
         saved.restore(other)
@@ -63,26 +63,26 @@ class TestState:
     def test_restores_bfloat16(self, tmp_path):
         network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, dtype="bfloat16")])
         network.compile("sgd", "mse")
-        path = state.save(network, tmp_path / "a.npz", callbacks.Position())
+        path = checkpoint_files.save(network, tmp_path / "a.npz", callbacks.Position())
         before = [np.asarray(v).astype("float32") for v in network.weights]
         for variable in network.weights:
             variable.assign(keras.ops.ones_like(variable))
-        callbacks.SaveCheckpoint(path).restore(network)
+        callbacks.Checkpoint(path).restore(network)
         for a, variable in zip(before, network.weights, strict=True):
             np.testing.assert_array_equal(a, np.asarray(variable).astype("float32"))
 
     def test_another_model_is_refused(self, tmp_path):
-        path = state.save(model(), tmp_path / "a.npz", callbacks.Position())
+        path = checkpoint_files.save(model(), tmp_path / "a.npz", callbacks.Position())
         other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
         other.compile("sgd", "mse")
         with pytest.raises(RunError, match=r"a\.npz.*another model"):
-            callbacks.SaveCheckpoint(path).restore(other)
+            callbacks.Checkpoint(path).restore(other)
 
     def test_weights_that_are_not_numbers_are_not_kept(self, tmp_path):
         network = model()
         network.layers[0].bias.assign([np.nan, 0, 0, 0])
         with pytest.raises(NonFiniteError, match=r"bias.*learning rate"):
-            state.save(network, tmp_path / "a.npz", callbacks.Position(3, 1))
+            checkpoint_files.save(network, tmp_path / "a.npz", callbacks.Position(3, 1))
         assert list(tmp_path.iterdir()) == []
 
 
@@ -93,7 +93,7 @@ class TestFolder:
         for epoch in (1, 2, 9, 10):
             folder.save(network, callbacks.Position(epoch))
         assert [
-            callbacks.SaveCheckpoint(path).position.epoch for path in sorted(tmp_path.iterdir())
+            callbacks.Checkpoint(path).position.epoch for path in sorted(tmp_path.iterdir())
         ] == [
             9,
             10,
@@ -271,7 +271,7 @@ def test_sample_grid_every_other_epoch(tmp_path):
 
 def test_states_are_json_inside(tmp_path):
     """No pickle: the file opens with NumPy's pickles switched off, and says what it is."""
-    path = state.save(model(), tmp_path / "a.npz", callbacks.Position(1))
+    path = checkpoint_files.save(model(), tmp_path / "a.npz", callbacks.Position(1))
     with np.load(path, allow_pickle=False) as archive:
         described = json.loads(archive["state"].tobytes())
-    assert described["version"] == state.VERSION
+    assert described["version"] == checkpoint_files.VERSION

@@ -44,7 +44,9 @@ def test_cifar_recipe_is_the_papers():
     assert recipe.optimizer == config.SGD(
         name="sgd",
         momentum=0.9,
-        learning_rate=config.Schedule(boundaries=[32_000, 48_000], values=[0.1, 0.01, 0.001]),
+        learning_rate=config.PiecewiseConstant(
+            boundaries=[32_000, 48_000], values=[0.1, 0.01, 0.001]
+        ),
     )
     assert recipe.weight_decay == 1e-4
     # 50,000 images: 64k iterations, rounded up to a whole epoch.
@@ -77,22 +79,30 @@ def test_cifar_recipe_is_the_papers():
         ("nonsense", ["key=value", "'nonsense'"]),
         ("name.more=1", ["name"]),
         ("recipe.epochs=[1", ["YAML"]),
-        ("recipe.keep=best", ["recipe.keep needs data.validation", "'best'"]),
+        ("recipe.checkpoint=best", ["recipe.checkpoint needs data.validation", "'best'"]),
         ("recipe.patience=3", ["recipe.patience needs data.validation", "3"]),
         ("recipe.label_smoothing=1", ["recipe.label_smoothing", "less than 1"]),
         ("recipe.synchronized=maybe", ["recipe.synchronized", "'maybe'"]),
         ("data.augment=[flip, randaugment:2,9]", ["data.augment", "write randaugment:2:9"]),
         ("recipe.weight_decay_on=norms", ["weight_decay_on", "'norms'", "'kernels'"]),
         ("recipe.optimizer.weight_decay=-1", ["optimizer.weight_decay", "-1"]),
-        ("recipe.optimizer.learning_rate={peek: 1}", ["learning_rate.peek", "did you mean peak"]),
-        ("recipe.optimizer.learning_rate={peak: 1, floor: 2}", ["at most peak, 1.0, got 2.0"]),
         (
-            "recipe.optimizer.learning_rate={peak: 1, warmup_steps: 3, warmup_epochs: 2}",
+            "recipe.optimizer.learning_rate={name: cosine, peek: 1}",
+            ["learning_rate.peek", "did you mean peak"],
+        ),
+        ("recipe.optimizer.learning_rate={peak: 1}", ["learning_rate.name", "'cosine'", "None"]),
+        ("recipe.keep=best", ["recipe.keep", "its name is checkpoint now"]),
+        (
+            "recipe.optimizer.learning_rate={name: cosine, peak: 1, floor: 2}",
+            ["at most peak, 1.0, got 2.0"],
+        ),
+        (
+            "recipe.optimizer.learning_rate={name: cosine, peak: 1, warmup_steps: 3, warmup_epochs: 2}",
             ["leave one out", "3"],
         ),
     ],
 )
-def test_mistakes_are_told_in_one_line(override, words):
+def test_mistakes_get_one_line(override, words):
     with pytest.raises(ConfigError) as caught:
         config.load("resnet20-cifar10", [override])
     message = str(caught.value)
@@ -102,6 +112,8 @@ def test_mistakes_are_told_in_one_line(override, words):
 
 
 ADAM = {"name": "adam", "learning_rate": 0.01}
+COSINE = {"name": "cosine", "peak": 0.1}
+LINEAR = {"name": "constant_then_linear", "initial": 0.1}
 
 
 def test_recipes_of_the_first_gans_are_the_papers():
@@ -111,8 +123,8 @@ def test_recipes_of_the_first_gans_are_the_papers():
     assert recipe.g_optimizer == recipe.d_optimizer
     assert recipe.g_optimizer == config.SGD(
         name="sgd",
-        learning_rate=config.Decay(initial=0.1, factor=1.000004, floor=1e-6),
-        momentum=config.Ramp(start=0.5, end=0.7, steps=250 * 600),
+        learning_rate=config.FlooredDecay(initial=0.1, factor=1.000004, floor=1e-6),
+        momentum=config.LinearRamp(start=0.5, end=0.7, steps=250 * 600),
     )
     # Mirza and Osindero 2014, section 4.1.
     assert config.load("cgan-mnist").recipe.g_optimizer.learning_rate.factor == 1.00004
@@ -122,7 +134,7 @@ def test_recipes_of_the_first_gans_are_the_papers():
 def test_recipes_of_the_translators_are_the_papers(name):
     """Isola et al. 2017, section 3.3; Zhu et al. 2017, section 4: 400 images, batches of one."""
     checked = config.load(name)
-    rate = config.LinearDecay(initial=2e-4, constant_steps=100 * 400, decay_steps=100 * 400)
+    rate = config.ConstantThenLinear(initial=2e-4, constant_steps=100 * 400, decay_steps=100 * 400)
     for optimizer in (checked.recipe.g_optimizer, checked.recipe.d_optimizer):
         assert optimizer == config.Adam(name="adam", learning_rate=rate, beta_1=0.5)
     assert (checked.recipe.epochs, checked.recipe.batch_size) == (200, 1)
@@ -136,12 +148,15 @@ def test_recipes_of_the_translators_are_the_papers(name):
     [
         (0.1, float),
         ("1e-4", float),
-        ({"initial": 0.1, "factor": 1.1}, config.Decay),
-        ({"initial": 0.1, "constant_steps": 0, "decay_steps": 5}, config.LinearDecay),
-        ({"boundaries": [5], "values": [1, 0.1]}, config.Schedule),
-        ({"peak": 0.1}, config.Cosine),
-        ({"peak": 0.1, "warmup_epochs": 5, "floor": 0.01}, config.Cosine),
-        ({"peak": 0.1, "decay_steps": 5}, config.Cosine),
+        ({"name": "floored_decay", "initial": 0.1, "factor": 1.1}, config.FlooredDecay),
+        (LINEAR | {"constant_steps": 0, "decay_steps": 5}, config.ConstantThenLinear),
+        (
+            {"name": "piecewise_constant", "boundaries": [5], "values": [1, 0.1]},
+            config.PiecewiseConstant,
+        ),
+        (COSINE, config.Cosine),
+        (COSINE | {"warmup_epochs": 5, "floor": 0.01}, config.Cosine),
+        (COSINE | {"decay_steps": 5}, config.Cosine),
     ],
 )
 def test_kinds_of_learning_rates(rate, kind):
@@ -163,17 +178,19 @@ def test_kinds_of_learning_rates(rate, kind):
         ),
         (
             "gan-mnist",
-            "recipe.g_optimizer.learning_rate={initial: 0.1, factr: 1.1}",
+            "recipe.g_optimizer.learning_rate={name: floored_decay, initial: 0.1, factr: 1.1}",
             ["recipe.g_optimizer.learning_rate.factr", "1.1", "factor"],
         ),
         (
             "gan-mnist",
-            "recipe.g_optimizer.learning_rate={initial: 0.1, constant_step: 3, decay_steps: 3}",
+            "recipe.g_optimizer.learning_rate={name: constant_then_linear, initial: 0.1, "
+            "constant_step: 3, decay_steps: 3}",
             ["recipe.g_optimizer.learning_rate.constant_step", "3", "constant_steps"],
         ),
         (
             "gan-mnist",
-            "recipe.g_optimizer.learning_rate={initial: 0.1, decay_steps: 3}",
+            "recipe.g_optimizer.learning_rate={name: constant_then_linear, initial: 0.1, "
+            "decay_steps: 3}",
             ["'recipe.g_optimizer.learning_rate.constant_steps' is missing"],
         ),
         ("gan-mnist", "recipe.g_optimizer.learning_rate.factor=0.9", ["rate.factor", "1, got 0.9"]),
@@ -191,16 +208,30 @@ def test_kinds_of_learning_rates(rate, kind):
         ("gan-mnist", "recipe.update=both", ["recipe.update", "'both'", "'simultaneous'"]),
         (
             "gan-mnist",
-            "judge.figures=[fud]",
-            ["judge.figures.0", "'fud'", "'fid'", "'classifier_agreement'"],
+            "generator_evaluation.metrics=[fud]",
+            ["generator_evaluation.metrics.0", "'fud'", "'fid'", "'classifier_agreement'"],
         ),
-        ("gan-mnist", "judge.figures=fid", ["judge.figures", "a list", "'fid'"]),
-        ("gan-mnist", "judge.figures=[]", ["judge.figures", "empty"]),
-        ("gan-mnist", "judge.figure=[fid]", ["judge.figure'", "figures"]),
-        ("gan-mnist", "judge.images=3", ["judge.images", "4", "3"]),
-        ("gan-mnist", "judge=true", ["judge", "mapping", "True"]),
-        ("gan-mnist", "judge={figures: [fid]}", ["'judge.network' is missing"]),
-        ("pix2pix-facades", "judge={network: inception}", ["'judge'", "inception"]),
+        (
+            "gan-mnist",
+            "generator_evaluation.metrics=fid",
+            ["generator_evaluation.metrics", "a list", "'fid'"],
+        ),
+        ("gan-mnist", "generator_evaluation.metrics=[]", ["generator_evaluation.metrics", "empty"]),
+        ("gan-mnist", "generator_evaluation.metric=[fid]", ["evaluation.metric'", "metrics"]),
+        ("gan-mnist", "generator_evaluation.figures=[fid]", ["figures", "its name is metrics now"]),
+        ("gan-mnist", "judge={network: inception}", ["'judge'", "is generator_evaluation now"]),
+        ("gan-mnist", "generator_evaluation.images=3", ["evaluation.images", "4", "3"]),
+        ("gan-mnist", "generator_evaluation=true", ["generator_evaluation", "mapping", "True"]),
+        (
+            "gan-mnist",
+            "generator_evaluation={metrics: [fid]}",
+            ["'generator_evaluation.network' is missing"],
+        ),
+        (
+            "pix2pix-facades",
+            "generator_evaluation={network: inception}",
+            ["'generator_evaluation'", "inception"],
+        ),
         ("pix2pix-facades", "recipe.objective=l2", ["recipe.objective", "'l2'", "'l1+cgan'"]),
         ("pix2pix-facades", "recipe.loss=wgan-gp", ["recipe.loss", "'wgan-gp'", "'lsgan'"]),
         ("pix2pix-facades", "recipe.l1_wieght=2", ["recipe.l1_wieght", "2", "l1_weight"]),
@@ -212,7 +243,7 @@ def test_kinds_of_learning_rates(rate, kind):
         ("resnet20-digits", "recipe.optimizer.average=0.9", ["optimizer", "generators"]),
     ],
 )
-def test_mistakes_of_games_are_told_in_one_line(name, override, words):
+def test_mistakes_of_generators_get_one_line(name, override, words):
     with pytest.raises(ConfigError) as caught:
         config.load(name, [override])
     message = str(caught.value)
@@ -228,7 +259,7 @@ def test_lengths_of_a_cosine_follow_from_the_run():
     assert resolved.resolved(10, 10) == resolved
     # A warm-up in epochs is cut to half of a short run, one in updates is meant.
     assert rate.resolved(10, 2).warmup_steps == 10
-    with pytest.raises(ValueError, match="20 updates is as long as the run of 20"):
+    with pytest.raises(ValueError, match="20 steps is as long as the run of 20"):
         config.Cosine(peak=0.1, warmup_steps=20).resolved(10, 2)
 
 
@@ -257,11 +288,11 @@ def test_fine_tuning_needs_no_recipe(epochs, head):
         ("recipe.head_epochs=31", ["head_epochs", "30, got 31"]),
         ("recipe.head_epoch=3", ["recipe.head_epoch", "did you mean head_epochs"]),
         ("recipe.layer_decay=1.5", ["recipe.layer_decay", "1.5"]),
-        ("data.validation=null", ["recipe.keep needs data.validation"]),
+        ("data.validation=null", ["recipe.checkpoint needs data.validation"]),
         ("weight=x", ["unknown key 'weight'", "did you mean weights"]),
     ],
 )
-def test_mistakes_of_fine_tuning_are_told_in_one_line(override, words):
+def test_mistakes_of_fine_tuning_get_one_line(override, words):
     with pytest.raises(ConfigError) as caught:
         config.parse(FINETUNING, overrides=[override])
     message = str(caught.value)
@@ -270,8 +301,9 @@ def test_mistakes_of_fine_tuning_are_told_in_one_line(override, words):
         assert word in message, message
 
 
-def test_a_judge_can_be_left_out():
-    assert config.load("gan-mnist", ["judge=null"]).judge is None
+def test_the_evaluation_can_be_left_out():
+    checked = config.load("gan-mnist", ["generator_evaluation=null"])
+    assert checked.generator_evaluation is None
 
 
 def test_missing_key():
@@ -304,6 +336,15 @@ def test_yaml_cannot_make_objects(tmp_path):
     path.write_text("name: !!python/object/apply:os.system ['true']")
     with pytest.raises(ConfigError, match="not YAML"):
         config.load(path)
+
+
+def test_imports_are_of_installed_modules():
+    content = presets.read("resnet20-digits")
+    assert config.parse(content | {"imports": ["json"]}).imports == ("json",)
+    with pytest.raises(ConfigError, match="'no_such_module'.* put its folder on PYTHONPATH"):
+        config.parse(content | {"imports": ["no_such_module"]})
+    with pytest.raises(ConfigError, match="imports must be a list of modules, got 'json'"):
+        config.parse(content | {"imports": "json"})
 
 
 SECTIONS = {"data": "source", "recipe": "batch_size", "preprocessing": "scale"}
@@ -339,7 +380,7 @@ def test_whatever_is_written_gives_a_config_or_one_line(section, value):
             st.lists(inner, max_size=3),
             st.dictionaries(
                 st.sampled_from(
-                    ["initial", "factor", "floor", "decay_steps", "boundaries", "end", "x"]
+                    ["name", "initial", "factor", "floor", "decay_steps", "boundaries", "end", "x"]
                 ),
                 inner,
             ),

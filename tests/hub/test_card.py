@@ -106,7 +106,7 @@ def test_a_conditional_generator_s_text_tells_how_to_ask(conditional):
     assert read.data.eval_results[0].task_type == "conditional-image-generation"
     assert "keras.random.uniform((16, 100), 0.0, 1.0)" in read.text
     assert "keras.ops.arange(16) % 30" in read.text
-    assert "opened.model([latent, label])" in read.text
+    assert "loaded.model([latent, label])" in read.text
     assert "Labels: 0 class 0, 1 class 1, " in read.text
     assert "19 class 19 and 10 more." in read.text
     assert "`y = pixel * 0.003921568627` for pixels in [0, 255]." in read.text
@@ -115,11 +115,11 @@ def test_a_conditional_generator_s_text_tells_how_to_ask(conditional):
 def test_a_translator_s_text_tells_what_it_keeps_at_inference(translator):
     read = ModelCard(readme(translator))
     assert read.data.pipeline_tag == "image-to-image"
-    assert "keras_arch.trainers.translate(opened.model, inputs)" in read.text
+    assert "keras_arch.trainers.translate(loaded.model, inputs)" in read.text
     assert "normalises with the statistics of the batch at hand and keeps dropout" in read.text
     assert "with keras.StatelessScope():" in read.text
     assert "`input = pixel * 0.007843137255 - 1`" in read.text
-    assert "What it makes is scaled alike." in read.text
+    assert "The output is scaled alike." in read.text
 
 
 @pytest.mark.parametrize(

@@ -214,13 +214,9 @@ def test_inception_from_a_file(inception_weights):
     network = metrics.inception(path, batch_size=2)
     assert (network.batch_size, network.classes) == (2, 1000)
     text = network.describe()
-    assert text.startswith(
-        "InceptionV3 of keras.applications: features of avg_pool (2048); "
-    )
+    assert text.startswith("InceptionV3 of keras.applications: features of avg_pool (2048); ")
     assert "weights random.weights.h5, sha256 " in text
-    assert text.endswith(
-        "299 px bilinear as TensorFlow 1 (no antialias, no half-pixel shift)"
-    )
+    assert text.endswith("299 px bilinear as TensorFlow 1 (no antialias, no half-pixel shift)")
 
     images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 1), dtype=np.uint8)
     found = network(images)

@@ -9,7 +9,7 @@ from tests.tasks import games
 
 
 @pytest.fixture(scope="session")
-def judge_run(tmp_path_factory):
+def classifier_of_digits(tmp_path_factory):
     """The run directory of a small classifier of digits."""
     overrides = [
         "model.arguments.depth=8",
@@ -28,11 +28,11 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def train_game(pictures, judge_run):
+def train_game(pictures, classifier_of_digits):
     """Train a game by name, with further settings."""
 
     def train(name, out, *more, **arguments):
-        overrides = games.settings(name, pictures, judge_run, *more)
+        overrides = games.settings(name, pictures, classifier_of_digits, *more)
         return api.train(games.CONFIGS[name], out, overrides=overrides, verbose=0, **arguments)
 
     return train

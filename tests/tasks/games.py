@@ -11,7 +11,7 @@ COMMON = ["recipe.epochs=2", f"recipe.checkpoint_every={CHECKPOINT}", "samples.e
 DIGITS = ["data.source=digits", f"data.train=train[:{STEPS * 24}]", "recipe.batch_size=24"]
 RAMP = [
     f"recipe.{side}_optimizer={{name: sgd, learning_rate: {{initial: 0.1, factor: 1.01}}, "
-    "momentum: {start: 0.5, end: 0.7, steps: 7}}"
+    "momentum: {name: linear_ramp, start: 0.5, end: 0.7, steps: 7}}"
     for side in "gd"
 ]
 CONFIGS = {
@@ -29,7 +29,7 @@ SETTINGS = {
         "discriminator.arguments={image_shape: [8, 8, 1], units: 8, pieces: 2}",
         "preprocessing.size=[8, 8]",
         "samples.count=6",
-        "judge={network: JUDGE, figures: [fid, precision], images: 40}",
+        "generator_evaluation={network: JUDGE, metrics: [fid, precision], images: 40}",
     ],
     "cgan": [
         *DIGITS,
@@ -40,7 +40,7 @@ SETTINGS = {
         "label_units: 4, joint_units: 8}",
         "preprocessing.size=[8, 8]",
         "samples.count=20",
-        "judge={network: JUDGE, figures: [classifier_agreement, fid], images: 40}",
+        "generator_evaluation={network: JUDGE, metrics: [classifier_agreement, fid], images: 40}",
     ],
     "lapgan": [
         *DIGITS,
@@ -51,7 +51,7 @@ SETTINGS = {
         "preprocessing.channels=1",
         "recipe.g_optimizer.average=0.9",
         "samples.count=20",
-        "judge=null",
+        "generator_evaluation=null",
     ],
     "pix2pix": [
         "data.source=pairs:PAIRS?direction=BtoA",

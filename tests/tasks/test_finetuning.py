@@ -39,11 +39,19 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def tuned(judge_run, photos, tmp_path_factory):
+def tuned(classifier_of_digits, photos, tmp_path_factory):
     """A finished run of the command, from a network for grey digits of 16x16 pixels."""
     out = tmp_path_factory.mktemp("tuned") / "run"
     settings = [part for setting in TINY for part in ("--set", setting)]
-    command = ["finetune", judge_run, "--data", f"folder:{photos}", "--out", out, *settings]
+    command = [
+        "finetune",
+        classifier_of_digits,
+        "--data",
+        f"folder:{photos}",
+        "--out",
+        out,
+        *settings,
+    ]
     assert cli.main(list(map(str, command))) == 0
     metrics = json.loads((out / "metrics.json").read_text())
     return api.Run(out, out / "model", metrics)
@@ -60,20 +68,20 @@ def weights_of(model):
     return {w.path: np.array(w) for w in model.weights}
 
 
-def test_what_a_run_leaves(tuned, judge_run, photos):
+def test_what_a_run_leaves(tuned, classifier_of_digits, photos):
     assert {path.name for path in tuned.directory.iterdir()} >= {
         "config.yaml", "log.csv", "history.png", "best", "confusion_matrix.png", "per_class.png",
         "per_class.json", "metrics.json", "model",
     }  # fmt: skip
     assert set(tuned.metrics) == {"accuracy", "error", "loss", "best_epoch"}
-    opened = api.open_model(tuned.directory)
+    opened = api.load_model(tuned.directory)
     assert opened.card.labels == list(KINDS) or set(opened.card.labels) == set(KINDS)
     assert opened.model.output_shape == (None, 3)
     assert opened.card.arguments["classes"] == 3
     assert opened.card.task == "image-classification"
     assert opened.card.base == "run"
     assert "Fine-tuned from `run`." in (tuned.model / "README.md").read_text()
-    source = hub.read_card(api.model_uri(judge_run))
+    source = hub.read_card(api.model_uri(classifier_of_digits))
     assert opened.card.preprocessing == source.preprocessing
     resolved = config.load(tuned.directory / "config.yaml")
     assert resolved.data.train == "train[:70%]"
@@ -85,7 +93,7 @@ def test_what_a_run_leaves(tuned, judge_run, photos):
     assert report["macro avg"]["support"] == 9
     for file in ("keras_arch.json", "README.md"):
         assert str(photos) not in (tuned.model / file).read_text()
-        assert str(judge_run) not in (tuned.model / file).read_text()
+        assert str(classifier_of_digits) not in (tuned.model / file).read_text()
 
 
 def test_its_model_is_used_as_any_other(tuned, photos, tmp_path):
@@ -98,12 +106,12 @@ def test_its_model_is_used_as_any_other(tuned, photos, tmp_path):
     assert found.explanation == tmp_path / "0_explained.png"
     assert Image.open(found.explanation).width > 400
     api.push(tuned.directory, f"file://{tmp_path}/hub/me/photos")
-    assert api.open_model(f"file://{tmp_path}/hub/me/photos").card.labels
+    assert api.load_model(f"file://{tmp_path}/hub/me/photos").card.labels
 
 
 def job_of(source, photos, *more):
     checked = transfer.finetune_config(source, f"folder:{photos}", overrides=[*TINY, *more])
-    job = finetuning.Finetuning(checked, checked.preprocessing.build())
+    job = finetuning.FineTuning(checked, checked.preprocessing.build())
     job.check()
     return job
 
@@ -111,18 +119,18 @@ def job_of(source, photos, *more):
 def step(job, model, epoch):
     """What one step on noise changes, by name of the variable: the largest change."""
     before = weights_of(model)
-    job.enter(model, epoch)
+    task.set_phase(model, epoch)
     noise = np.random.default_rng(0).normal(size=(8, *job.preprocessing.input_shape))
     model.train_on_batch(noise, np.arange(8) % 3)
     return {path: np.abs(value - before[path]).max() for path, value in weights_of(model).items()}
 
 
 def test_the_head_learns_alone_and_then_all_layers_the_deeper_the_more(
-    judge_run, photos, caplog, tmp_path
+    classifier_of_digits, photos, caplog, tmp_path
 ):
     """One step of Adam moves each weight by its learning rate, and none by more."""
     job = job_of(
-        judge_run,
+        classifier_of_digits,
         photos,
         "recipe.layer_decay=0.1",
         "recipe.head_learning_rate=0.02",
@@ -131,7 +139,7 @@ def test_the_head_learns_alone_and_then_all_layers_the_deeper_the_more(
     with caplog.at_level("INFO", "keras_arch"):
         model = job.build(1)
     assert "head of resnet20-digits (10 classes) is replaced by one for 3: " in caplog.text
-    source = weights_of(api.open_model(judge_run).model)
+    source = weights_of(api.load_model(classifier_of_digits).model)
     for path, value in weights_of(model).items():
         if not path.startswith("logits"):
             np.testing.assert_array_equal(value, source[path])
@@ -161,27 +169,27 @@ def test_the_head_learns_alone_and_then_all_layers_the_deeper_the_more(
         np.testing.assert_array_equal(np.array(one), other, err_msg=one.path)
 
 
-def test_the_head_stays_where_the_classes_are_the_same(judge_run, caplog):
+def test_the_head_stays_where_the_classes_are_the_same(classifier_of_digits, caplog):
     rate = "recipe.optimizer.learning_rate=0.01"
-    checked = transfer.finetune_config(judge_run, "digits", overrides=[rate])
-    job = finetuning.Finetuning(checked, checked.preprocessing.build())
+    checked = transfer.finetune_config(classifier_of_digits, "digits", overrides=[rate])
+    job = finetuning.FineTuning(checked, checked.preprocessing.build())
     job.check()
     with caplog.at_level("INFO", "keras_arch"):
         model = job.build(1)
     assert "its head is kept" in caplog.text
-    source = weights_of(api.open_model(judge_run).model)
+    source = weights_of(api.load_model(classifier_of_digits).model)
     np.testing.assert_array_equal(weights_of(model)["logits/kernel"], source["logits/kernel"])
 
 
 def test_factors_of_every_family():
-    factors = finetuning.stage_factors(
+    factors = finetuning.layer_factors(
         models.VGG11(input_shape=(32, 32, 3), classes=3, units=8), 0.5
     )
     assert factors["fc6"] == factors["fc7"] == 0.5
     assert factors["conv5_2"] == 0.25
     assert factors["conv1_1"] == 0.5**6
     assert "logits" not in factors
-    factors = finetuning.stage_factors(models.ResNet18(input_shape=(32, 32, 3), classes=3), 0.5)
+    factors = finetuning.layer_factors(models.ResNet18(input_shape=(32, 32, 3), classes=3), 0.5)
     assert min(factors.values()) == 0.5**4
     assert max(factors.values()) == 0.5
 
@@ -197,12 +205,14 @@ def test_factors_of_every_family():
     ids=["head", "between", "all"],
 )
 def test_it_goes_on_exactly_in_either_phase(
-    stop, newest, tuned, judge_run, photos, tmp_path, monkeypatch
+    stop, newest, tuned, classifier_of_digits, photos, tmp_path, monkeypatch
 ):
     """Stopped inside an epoch of the head, at its end, or inside an epoch of all layers."""
     goes_on_exactly(
         finetuning.Finetuning,
-        lambda out, **more: tune(judge_run, photos, out, "recipe.checkpoint_every=1", **more),
+        lambda out, **more: tune(
+            classifier_of_digits, photos, out, "recipe.checkpoint_every=1", **more
+        ),
         tuned.directory,
         tmp_path / "broken",
         stop,
@@ -229,8 +239,10 @@ def test_large_photos_are_cut_out_of_whole_ones(tmp_path, photos):
     assert finetuning.public_name("/home/me/net/") == "net"
 
 
-def test_patience_counts_epochs_without_better_ones(judge_run, photos):
-    job = job_of(judge_run, photos, "recipe.patience=2", "recipe.epochs=9", "recipe.head_epochs=2")
+def test_patience_counts_epochs_without_better_ones(classifier_of_digits, photos):
+    job = job_of(
+        classifier_of_digits, photos, "recipe.patience=2", "recipe.epochs=9", "recipe.head_epochs=2"
+    )
 
     def should_stop(*pairs):
         return job.should_stop([{"val_accuracy": a, "val_loss": b} for a, b in pairs])
@@ -245,13 +257,13 @@ def test_patience_counts_epochs_without_better_ones(judge_run, photos):
 
 
 @pytest.mark.slow
-def test_the_best_epoch_is_kept_and_training_stops_after_it(judge_run, photos, tmp_path):
+def test_the_best_epoch_is_kept_and_training_stops_after_it(classifier_of_digits, photos, tmp_path):
     """The rate is so high that only the first epoch, of the head alone, leaves a network."""
     settings = [
         "recipe.epochs=9", "recipe.patience=2", "recipe.head_learning_rate=0.1",
         "recipe.optimizer={name: sgd, learning_rate: 3.0e+2}", "recipe.layer_decay=1",
     ]  # fmt: skip
-    run = tune(judge_run, photos, tmp_path / "run", *settings)
+    run = tune(classifier_of_digits, photos, tmp_path / "run", *settings)
     rows = [row.split(",") for row in (run.directory / "log.csv").read_text().split()]
     place = rows[0].index("val_accuracy")
     accuracies = [float(row[place]) for row in rows[1:]]
@@ -259,13 +271,13 @@ def test_the_best_epoch_is_kept_and_training_stops_after_it(judge_run, photos, t
     # Epochs of the head alone are not counted.
     assert len(accuracies) == max(best, 2) + 2
     kept = callbacks.BestCheckpoint(best, "", 0.0, {}, run.directory / f"best/epoch-{best:05d}")
-    network = models.create("CIFARResNet", **api.open_model(run.directory).card.arguments)
+    network = models.create("CIFARResNet", **api.load_model(run.directory).card.arguments)
     network.load_weights(kept.weights())
-    published = api.open_model(run.directory).model
+    published = api.load_model(run.directory).model
     for one, other in zip(network.get_weights(), published.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     # A run that ended so and is resumed has nothing left to train.
-    again = tune(judge_run, photos, tmp_path / "run", *settings, resume=True)
+    again = tune(classifier_of_digits, photos, tmp_path / "run", *settings, resume=True)
     assert again.metrics == pytest.approx(run.metrics)
     where = run.directory / "config.yaml"
     again = api.train(where, run.directory, resume=True, verbose=0)
@@ -273,10 +285,10 @@ def test_the_best_epoch_is_kept_and_training_stops_after_it(judge_run, photos, t
 
 
 @pytest.mark.slow
-def test_two_replicas(judge_run, photos, tmp_path, two_replicas, monkeypatch):
+def test_two_replicas(classifier_of_digits, photos, tmp_path, two_replicas, monkeypatch):
     monkeypatch.setattr("keras_arch.distribute.strategy", lambda name: two_replicas)
     more = ["recipe.batch_size=20", "recipe.epochs=2", "data.augment=[mixup:0.2]"]
-    run = tune(judge_run, photos, tmp_path / "run", *more)
+    run = tune(classifier_of_digits, photos, tmp_path / "run", *more)
     assert hub.load(run.model).get_layer("stem_norm").synchronized is False
 
 
@@ -296,9 +308,9 @@ class TestParts:
 
 
 class TestMistakes:
-    def test_classes_that_differ_from_the_data(self, judge_run, photos, tmp_path):
+    def test_classes_that_differ_from_the_data(self, classifier_of_digits, photos, tmp_path):
         with pytest.raises(ConfigError, match=r"classes is 7, folder:.* has 3 classes"):
-            tune(judge_run, photos, tmp_path / "run", "model.arguments.classes=7")
+            tune(classifier_of_digits, photos, tmp_path / "run", "model.arguments.classes=7")
         assert not (tmp_path / "run").exists()
 
     @pytest.mark.parametrize(
@@ -317,13 +329,13 @@ class TestMistakes:
             ("recipe.batch_size=100", DataError, "fewer than one batch of 100"),
         ],
     )
-    def test_settings(self, setting, error, told, judge_run, photos, tmp_path):
+    def test_settings(self, setting, error, told, classifier_of_digits, photos, tmp_path):
         with pytest.raises(error, match=told) as caught:
-            tune(judge_run, photos, tmp_path / "run", setting)
+            tune(classifier_of_digits, photos, tmp_path / "run", setting)
         assert "\n" not in str(caught.value)
         assert not (tmp_path / "run").exists()
 
-    def test_sources_and_data(self, judge_run, photos, tmp_path):
+    def test_sources_and_data(self, classifier_of_digits, photos, tmp_path):
         generator = models.DCGANGenerator(image_size=16, channels=1, filters=2)
         card = hub.Card(
             "maker",
@@ -345,19 +357,19 @@ class TestMistakes:
         with pytest.raises(ArgumentError, match="not saved by keras_arch"):
             tune(tmp_path / "plain", photos, tmp_path / "run")
         with pytest.raises(DataError, match="has no labels"):
-            tune(judge_run, photos / "dark", tmp_path / "run")
+            tune(classifier_of_digits, photos / "dark", tmp_path / "run")
         with pytest.raises(DataError, match="nowhere"):
-            tune(judge_run, tmp_path / "nowhere", tmp_path / "run")
+            tune(classifier_of_digits, tmp_path / "nowhere", tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
-    def test_an_archive_in_order_of_its_classes(self, judge_run, tmp_path):
+    def test_an_archive_in_order_of_its_classes(self, classifier_of_digits, tmp_path):
         images = np.zeros((30, 8, 8, 1), np.uint8)
         np.savez(tmp_path / "sorted.npz", x_train=images, y_train=np.repeat([0, 1, 2], 10))
         with pytest.raises(
             DataError, match=r"'train\[:60%\]' .* has no image of 2; shuffle"
         ) as told:
             api.finetune(
-                judge_run,
+                classifier_of_digits,
                 f"npz:{tmp_path}/sorted.npz",
                 tmp_path / "run",
                 overrides=["data.train=train[:60%]"],

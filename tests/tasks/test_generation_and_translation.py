@@ -89,7 +89,9 @@ class TestWhatEveryGameLeaves:
         resolved = config.load(run.directory / "config.yaml")
         assert config.parse(config.reading.yaml.safe_load(config.dump(resolved))) == resolved
 
-    def test_model_and_what_it_was_trained_with(self, name, game_run, pictures, judge_run):
+    def test_model_and_what_it_was_trained_with(
+        self, name, game_run, pictures, classifier_of_digits
+    ):
         run = game_run(name)
         card = hub.read_card(run.model)
         assert card.task == TASKS[name]
@@ -102,13 +104,13 @@ class TestWhatEveryGameLeaves:
             text = (run.model / file).read_text()
             # Where data and judge lie on this machine is nobody's business.
             assert str(pictures) not in text
-            assert str(judge_run) not in text
+            assert str(classifier_of_digits) not in text
 
     def test_pushed_and_opened_again_it_makes_the_same(self, name, game_run, tmp_path):
         run = game_run(name)
         address = f"file://{tmp_path}/hub/someone/{name}"
         api.push(run.directory, address)
-        here, there = api.open_model(run.directory), api.open_model(address)
+        here, there = api.load_model(run.directory), api.load_model(address)
         np.testing.assert_array_equal(output(here), output(there))
         assert there.card == here.card
 
@@ -125,7 +127,7 @@ class TestWhichWeights:
         assert run.metrics["best_epoch"] == logged.index(best) + 1
         assert run.metrics[figure] == pytest.approx(best, rel=1e-6)
         kept = run.directory / f"best/epoch-{logged.index(best) + 1:05d}/model.weights.h5"
-        opened = api.open_model(run.directory)
+        opened = api.load_model(run.directory)
         published = [np.array(weight) for weight in opened.model.get_weights()]
         network = models.create(opened.card.architecture, **opened.card.arguments)
         network.load_weights(kept)
@@ -171,7 +173,11 @@ class TestWhichWeights:
     def test_a_run_that_is_shorter_than_the_time_between_looks_is_judged_at_its_end(
         self, train_game, tmp_path
     ):
-        more = ["judge.every=5", "judge.figures=[fid]", "recipe.epochs=1"]
+        more = [
+            "generator_evaluation.every=5",
+            "generator_evaluation.metrics=[fid]",
+            "recipe.epochs=1",
+        ]
         run = train_game("gan", tmp_path / "r", *more)
         assert run.metrics["fid"] > 0
         assert "best_epoch" not in run.metrics
@@ -190,7 +196,7 @@ class TestMeasuring:
         assert figures == pytest.approx({"l1": run.metrics["l1"]}, rel=1e-4)
         assert json.loads((tmp_path / "metrics.json").read_text()) == figures
         # The right half is the input, the left one the target.
-        opened, errors = api.open_model(run.directory), []
+        opened, errors = api.load_model(run.directory), []
         for file in sorted((pictures / "pairs/test").iterdir()):
             whole = pixels_of(file) / 127.5 - 1
             made = trainers.translate(opened.model, whole[None, :, 128:])[0]
@@ -198,19 +204,19 @@ class TestMeasuring:
         assert figures["l1"] == pytest.approx(np.mean(errors), rel=1e-3)
 
     def test_what_cannot_be_measured_is_told(self, game_run, tmp_path):
-        with pytest.raises(ArgumentError, match="keras-arch judge"):
+        with pytest.raises(ArgumentError, match="keras-arch evaluate-generator"):
             api.evaluate(game_run("lapgan").directory)
         with pytest.raises(ArgumentError, match="pairs:PATH"):
             api.evaluate(game_run("cyclegan").directory)
         with pytest.raises(ArgumentError, match="measured with its generator"):
             api.evaluate(game_run("gan").model / "training/discriminator", source="digits")
 
-    def test_judge_repeats_the_figures_of_the_run(self, game_run, judge_run, tmp_path):
+    def test_judge_repeats_the_figures_of_the_run(self, game_run, classifier_of_digits, tmp_path):
         run = game_run("gan")
-        found = api.judge(
+        found = api.evaluate_generator(
             run.directory,
-            str(judge_run),
-            figures=["fid", "precision", "inception_score"],
+            str(classifier_of_digits),
+            metrics=["fid", "precision", "inception_score"],
             images=40,
             seed=1,
             out=tmp_path,
@@ -218,16 +224,18 @@ class TestMeasuring:
         assert found.values["fid"] == pytest.approx(run.metrics["fid"], rel=1e-4)
         assert found.values["precision"] == pytest.approx(run.metrics["precision"])
         assert 1 <= found.values["inception_score"] <= 10
-        written = json.loads((tmp_path / "figures.json").read_text())
-        assert written == {"figures": found.values, "taken_with": found.description}
+        written = json.loads((tmp_path / "generator_evaluation.json").read_text())
+        assert written == {"metrics": found.values, "description": found.description}
         assert "40 real images, 40 generated" in found.description
 
     def test_parzen_is_the_mixture_s_density(self, game_run):
         """Against the mixture's log-density written out; no network is asked for."""
         run = game_run("gan")
-        values = api.judge(run.directory, "nowhere", figures=["parzen"], images=30).values
+        values = api.evaluate_generator(
+            run.directory, "nowhere", metrics=["parzen"], images=30
+        ).values
         assert set(values) == {"parzen", "parzen_error"}
-        opened = api.open_model(run.directory)
+        opened = api.load_model(run.directory)
         latent = opened.card.latent["distribution"]
         made = trainers.sample(opened.model, 30, seed=0, latent=latent)
         made = opened.card.preprocessing.to_pixels(made).reshape(30, -1) / 255
@@ -251,23 +259,27 @@ class TestMeasuring:
         assert values["parzen"] == pytest.approx(mean, rel=1e-4)
         assert values["parzen_error"] == pytest.approx(error, rel=1e-4)
 
-    def test_judging_mistakes_are_told_before_anything_is_drawn(self, game_run, judge_run):
+    def test_judging_mistakes_are_told_before_anything_is_drawn(
+        self, game_run, classifier_of_digits
+    ):
         run = game_run("gan").directory
-        many = functools.partial(api.judge, run, images=10**9)
+        many = functools.partial(api.evaluate_generator, run, images=10**9)
         with pytest.raises(ArgumentError, match="parzen, got 'fud'"):
-            many(str(judge_run), figures=["fud"])
+            many(str(classifier_of_digits), metrics=["fud"])
         with pytest.raises(ConfigError, match="no classifier"):
-            many(str(run), figures=["fid"])
+            many(str(run), metrics=["fid"])
         with pytest.raises(ArgumentError, match="nowhere"):
-            many("nowhere", figures=["fid"])
+            many("nowhere", metrics=["fid"])
         with pytest.raises(ArgumentError, match="generates no images"):
-            api.judge(judge_run, str(judge_run))
+            api.evaluate_generator(classifier_of_digits, str(classifier_of_digits))
 
-    def test_diagnosis(self, game_run, judge_run, tmp_path):
+    def test_diagnosis(self, game_run, classifier_of_digits, tmp_path):
         told = {"latent_walk.png", "vector_arithmetic.png", "nearest_neighbours.png"}
         found = api.diagnose(game_run("lapgan").directory, tmp_path / "lapgan")
         assert {path.name for path in found} == told
-        found = api.diagnose(game_run("cgan").directory, tmp_path / "cgan", network=str(judge_run))
+        found = api.diagnose(
+            game_run("cgan").directory, tmp_path / "cgan", network=str(classifier_of_digits)
+        )
         assert {path.name for path in found} == told | {"modes.png", "classifier_agreement.png"}
         for path in found:
             assert Image.open(path).size > (64, 64)
@@ -276,7 +288,7 @@ class TestMeasuring:
 class TestUsing:
     def test_labels_are_drawn_on_request(self, game_run, tmp_path):
         run = game_run("cgan").directory
-        opened = api.open_model(run)
+        opened = api.load_model(run)
         draw = functools.partial(api.generate, run, 4, 5)
         sheet = pixels_of(draw(tmp_path / "a.png", labels=[3, "7"]))
         latent = opened.card.latent["distribution"]
@@ -302,7 +314,7 @@ class TestUsing:
     @pytest.mark.parametrize("name", ["pix2pix", "cyclegan"])
     def test_files_are_translated(self, name, game_run, tmp_path):
         run = game_run(name).directory
-        opened = api.open_model(run)
+        opened = api.load_model(run)
         side = opened.model.input_shape[1]
         rng = np.random.default_rng(3)
         given = [rng.integers(0, 256, (side, side, 3), np.uint8) for _ in range(2)]
@@ -340,7 +352,7 @@ class TestUsing:
     def test_what_is_exported_makes_the_same(self, name, game_run, tmp_path):
         run = game_run(name).directory
         served = tf.saved_model.load(str(api.export_model(run, tmp_path)))
-        opened = api.open_model(run)
+        opened = api.load_model(run)
         signature = served.signatures["serving_default"]
         if name == "cgan":
             latent = np.random.default_rng(2).uniform(0, 1, (2, 8)).astype("float32")
@@ -360,10 +372,15 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("name", "more", "error", "word"),
         [
-            ("gan", ["judge.network=nowhere"], ConfigError, "'nowhere' cannot be opened"),
             (
                 "gan",
-                ["judge.figures=[fid, classifier_agreement]"],
+                ["generator_evaluation.network=nowhere"],
+                ConfigError,
+                "'nowhere' cannot be opened",
+            ),
+            (
+                "gan",
+                ["generator_evaluation.metrics=[fid, classifier_agreement]"],
                 ConfigError,
                 "classifier_agreement asks whether",
             ),
@@ -418,16 +435,18 @@ class TestMistakes:
         assert not (tmp_path / "r").exists()
 
     def test_a_generator_is_no_judge(self, train_game, game_run, tmp_path):
-        judge = f"judge.network={game_run('cgan').directory}"
+        judge = f"generator_evaluation.network={game_run('cgan').directory}"
         with pytest.raises(ConfigError, match="no classifier"):
             train_game("gan", tmp_path / "r", judge)
 
-    def test_a_judge_of_other_classes_reads_nothing(self, train_game, judge_run, tmp_path):
-        opened = api.open_model(judge_run)
+    def test_a_judge_of_other_classes_reads_nothing(
+        self, train_game, classifier_of_digits, tmp_path
+    ):
+        opened = api.load_model(classifier_of_digits)
         three = models.create("CIFARResNet", **(opened.card.arguments | {"classes": 3}))
         card = hub.Card(**(vars(opened.card) | {"labels": ["a", "b", "c"]}))
         hub.save(three, tmp_path / "three", card)
-        judge = f"judge.network={tmp_path / 'three'}"
+        judge = f"generator_evaluation.network={tmp_path / 'three'}"
         with pytest.raises(ConfigError, match=r"10 classes, .* has 3"):
             train_game("cgan", tmp_path / "r", judge)
 

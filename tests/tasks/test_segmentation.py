@@ -34,7 +34,7 @@ VALID = [*TINY, "model.arguments.padding=valid"]
 def cells_run(tmp_path_factory):
     """A tiny unpadded U-Net on drawn cells."""
     out = tmp_path_factory.mktemp("cells") / "run"
-    more = ["figures=[boundary_f_score,rand_error,pixel_error]"]
+    more = ["metrics=[boundary_f_score,rand_error,pixel_error]"]
     return api.train("unet-cells", out, overrides=[*VALID, *more], verbose=0)
 
 
@@ -136,7 +136,7 @@ def test_an_image_larger_than_padding_allows_is_not_cut(cells_run):
         )
     )
     image, _ = data.draw_cells(seed=9, size=(50, 40))
-    found = segmentation_report.probabilities_of(
+    found = segmentation_predictions.predict_probabilities(
         network, image, Preprocessing((32, 32), 1, resize="pad"), "whole"
     )
     assert found.shape == (50, 40, 2)
@@ -147,7 +147,7 @@ def test_tiles_give_what_the_whole_image_gives(cells_run):
     """An unpadded net: its output for the mirrored whole image."""
     opened = hub.load_with_card(cells_run.model)
     image, _ = data.draw_cells(seed=9, size=(100, 116))
-    tiled = segmentation_report.probabilities_of(
+    tiled = segmentation_predictions.predict_probabilities(
         opened.model, image, opened.card.preprocessing, "tiles"
     )
     network = api.building.build_network(
@@ -182,7 +182,7 @@ def test_export_serves_pixels_and_files(cells_run, tmp_path):
     larger, _ = data.draw_cells(seed=7, size=(100, 90))
     np.testing.assert_allclose(
         tiling.predict(served, larger, multiple=2, progress=False),
-        segmentation_report.probabilities_of(
+        segmentation_predictions.predict_probabilities(
             opened.model, larger, opened.card.preprocessing, "tiles"
         ),
         atol=1e-5,
@@ -201,7 +201,7 @@ def last_weights(out):
 
 @pytest.mark.slow
 def test_a_run_that_goes_on_ends_as_one_that_did_not_stop(tmp_path):
-    settings = [*VALID, "recipe.deterministic=true", "recipe.keep=best"]
+    settings = [*VALID, "recipe.deterministic=true", "recipe.checkpoint=best"]
     code = (
         "import sys; from keras_arch import api; "
         "api.train('unet-cells', sys.argv[1], overrides=sys.argv[3:], "
@@ -256,7 +256,7 @@ def test_two_replicas_learn_what_one_learns(two_replicas, tmp_path, monkeypatch)
         (["model.arguments.classes=3"], ConfigError, "classes is 3, cells has 2"),
         (["data.source=digits"], DataError, "images with masks"),
         (["data.classes={a: 0, b: 1}"], ConfigError, "classes is for masks:PATH"),
-        (["data.cut=whole", "model.arguments.padding=valid"], ConfigError, "cut tiles"),
+        (["data.crop_mode=whole", "model.arguments.padding=valid"], ConfigError, "cut tiles"),
         (["preprocessing.crop=0.9"], ConfigError, "loses pixels"),
         (["preprocessing.mean=per_channel"], ConfigError, "mean must be a number"),
         (["recipe.loss=dice"], ConfigError, "weights is for cross_entropy"),
@@ -282,7 +282,7 @@ def test_two_replicas_learn_what_one_learns(two_replicas, tmp_path, monkeypatch)
             "preprocessing.size: UNet does not take 63x64",
         ),
         (["data.augment=[crop:4]"], ArgumentError, "images with masks"),
-        (["figures=[rand]"], ConfigError, "rand_error"),
+        (["metrics=[rand]"], ConfigError, "rand_error"),
     ],
 )
 def test_mistakes_leave_nothing(settings, error, message, tmp_path):

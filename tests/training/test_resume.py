@@ -42,7 +42,7 @@ RUNS = {
         "data.train=train[:40]",
         "data.validation=val[:2]",
         "data.test=test[:2]",
-        "recipe.keep=best",
+        "recipe.checkpoint=best",
         "samples={count: 2, every: 100}",
     ],
 }
@@ -101,8 +101,8 @@ def test_sigterm_then_sigkill_then_resume(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GAMES)
-def test_every_game_through_sigterm_and_sigkill(name, tmp_path, pictures, judge_run):
-    settings = games.settings(name, pictures, judge_run, "recipe.jit_compile=false")
+def test_every_game_through_sigterm_and_sigkill(name, tmp_path, pictures, classifier_of_digits):
+    settings = games.settings(name, pictures, classifier_of_digits, "recipe.jit_compile=false")
     stop_kill_and_compare(tmp_path, games.CONFIGS[name], epochs=40, settings=settings)
 
 
@@ -215,7 +215,7 @@ def small_run(tmp_path_factory):
 
     @functools.cache
     def run(name):
-        changed = [*COMMON, *RUNS[name], "recipe.epochs=2", "recipe.keep=best"]
+        changed = [*COMMON, *RUNS[name], "recipe.epochs=2", "recipe.checkpoint=best"]
         if name == "resnet20-digits":
             changed.append("data.validation=train[640:700]")
 

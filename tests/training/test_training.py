@@ -103,7 +103,7 @@ class TestWhatARunLeaves:
         assert (classifier_run.model / "samples.png").exists()
 
     def test_metrics_are_those_of_the_published_model(self, classifier_run):
-        opened = api.open_model(classifier_run.directory)
+        opened = api.load_model(classifier_run.directory)
         images = data.load("digits", "test[:100]")
         pixels = np.stack([image.numpy() for image, _ in images])
         labels = np.array([int(label) for _, label in images])
@@ -145,9 +145,9 @@ class TestRecipes:
             "data.augment=[mixup:0.4, cutmix:1.0]",
             "data.validation=train[256:356]",
             "recipe.label_smoothing=0.2",
-            "recipe.keep=best",
+            "recipe.checkpoint=best",
             "recipe.synchronized=true",
-            "recipe.optimizer={name: adamw, learning_rate: {peak: 0.01, warmup_epochs: 0.25}}",
+            "recipe.optimizer={name: adamw, learning_rate: {name: cosine, peak: 0.01, warmup_epochs: 0.25}}",
         ]
         run = train("resnet20-digits", [*CLASSIFIER, *more], tmp_path / "r")
         rate = config.load(run.directory / "config.yaml").recipe.optimizer.learning_rate
@@ -193,7 +193,7 @@ class TestUsing:
             paths.append(tmp_path / f"{number}.png")
             Image.fromarray(image.numpy()[..., 0]).save(paths[-1])
         predictions = api.predict(classifier_run.directory, paths, top=3)
-        opened = api.open_model(classifier_run.directory)
+        opened = api.load_model(classifier_run.directory)
         pixels = np.stack([image.numpy() for image, _ in data.load("digits", "test[:3]")])
         expected = np.asarray(opened.model(opened.card.preprocessing(pixels)))
         for prediction, probabilities in zip(predictions, expected, strict=True):
@@ -205,10 +205,10 @@ class TestUsing:
     def test_push_and_open_from_a_folder_hub(self, gan_run, tmp_path):
         address = f"file://{tmp_path}/hub/me/digits"
         api.push(gan_run.directory, address)
-        opened = api.open_model(address)
+        opened = api.load_model(address)
         np.testing.assert_allclose(
             trainers.sample(opened.model, 2, seed=1),
-            trainers.sample(api.open_model(gan_run.directory).model, 2, seed=1),
+            trainers.sample(api.load_model(gan_run.directory).model, 2, seed=1),
         )
 
     def test_export(self, classifier_run, tmp_path):
@@ -316,7 +316,9 @@ class TestMistakes:
         assert not (tmp_path / "r").exists()
 
     def test_divergence_leaves_the_last_good_checkpoint(self, tmp_path):
-        diverges = ["recipe.optimizer.learning_rate={boundaries: [5], values: [0.001, 1.0e30]}"]
+        diverges = [
+            "recipe.optimizer.learning_rate={name: piecewise_constant, boundaries: [5], values: [0.001, 1.0e30]}"
+        ]
         with pytest.raises(NonFiniteError, match="checkpoint"):
             train("resnet20-digits", [*CLASSIFIER, *diverges, "recipe.epochs=5"], tmp_path / "r")
         kept = sorted((tmp_path / "r/checkpoints").iterdir())
@@ -332,4 +334,4 @@ class TestMistakes:
     def test_unfinished_run(self, tmp_path):
         (tmp_path / "config.yaml").write_text(config.dump(config.load("dcgan-digits")))
         with pytest.raises(RunError, match="has not finished"):
-            api.open_model(tmp_path)
+            api.load_model(tmp_path)
