@@ -233,5 +233,5 @@ def _check_model(model: Any, kind: Any) -> None:
     if ends != (kind.inputs, 1):
         raise ArgumentError(
             f"model {model.name!r} has {ends[0]} inputs and {ends[1]} outputs; a model of the task "
-            f"{kind.name} is a functional model with {kind.inputs} and 1"
+            f"{kind.name} is a functional model with {kind.inputs} inputs and 1 output"
         )

@@ -227,7 +227,7 @@ GOOD = {"name": "m", "preprocessing": PER_PIXEL, "labels": LABELS}
         ({"labels": "abcd"}, "list of strings"),
         ({"labels": ["a", "b", "c", "d\ne"]}, r"'d\\ne'"),
         ({"labels": ["a", "b", "c", ""]}, "one line"),
-        ({"latent": {"size": 3, "distribution": "normal"}}, "both"),
+        ({"latent": {"size": 3, "distribution": "normal"}}, "with 2 inputs and 1 output"),
         ({"preprocessing": Preprocessing(size=(16, 16), channels=1)}, r"\(16, 16, 1\)"),
         ({"preprocessing": Preprocessing(size=(8, 16))}, r"\(8, 16, 3\)"),
         ({"name": "../m"}, "'../m'"),

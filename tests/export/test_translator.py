@@ -209,7 +209,7 @@ def test_without_what_a_batch_changes_images_go_together(exported_translator, tr
         ({"labels": ["a"]}, "comes with labels; image-to-image takes neither"),
         ({"preprocessing": GREY}, r"takes images of shape \(128, 128, 3\)"),
         ({"target_preprocessing": GREY}, r"makes images of shape \(128, 128, 3\)"),
-        ({"target_preprocessing": (8, 8)}, "must be a Preprocessing"),
+        ({"target_preprocessing": (8, 8)}, "without its target_preprocessing"),
     ],
 )
 def test_mistakes_are_told_in_one_line(change, words, tmp_path):

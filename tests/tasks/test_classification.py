@@ -150,13 +150,13 @@ def test_the_heads_are_one_tensor_with_the_classifier_first():
     network = models.GoogLeNet(
         input_shape=(79, 79, 3), classes=3, auxiliary=True, classifier_activation=None
     )
-    joined = auxiliary_heads.joined(network)
+    joined = auxiliary_heads.stack_heads(network)
     images = np.random.default_rng(0).normal(size=(2, 79, 79, 3)).astype(np.float32)
     apart, together = network.predict(images, verbose=0), joined.predict(images, verbose=0)
     for number, name in enumerate(["logits", "auxiliary1_logits", "auxiliary2_logits"]):
         np.testing.assert_array_equal(together[:, number], apart[name])
     np.testing.assert_allclose(
-        auxiliary_heads.main(joined).predict(images, verbose=0),
+        auxiliary_heads.main_head(joined).predict(images, verbose=0),
         apart["logits"],
         rtol=1e-5,
         atol=1e-6,
@@ -164,7 +164,7 @@ def test_the_heads_are_one_tensor_with_the_classifier_first():
     builder = config.Builder(
         name="GoogLeNet", arguments={"input_shape": [79, 79, 3], "classes": 3, "auxiliary": True}
     )
-    final = auxiliary_heads.published(builder, joined)
+    final = auxiliary_heads.export_copy(builder, joined)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(apart["logits"]))
     np.testing.assert_allclose(
         final.predict(images, verbose=0), probabilities, rtol=1e-4, atol=1e-6
@@ -183,8 +183,8 @@ def test_the_loss_and_the_accuracy_of_several_heads(shares):
     truth = labels
     if shares:
         one, truth = keras.losses.CategoricalCrossentropy(from_logits=True), np.eye(4)[labels]
-    loss = auxiliary_heads.HeadsLoss(one, 0.3)(truth, logits)
+    loss = auxiliary_heads.AuxiliaryHeadsLoss(one, 0.3)(truth, logits)
     assert float(loss) == pytest.approx(each @ [1, 0.3, 0.3], rel=1e-5)
-    metric = auxiliary_heads.accuracy(shares)
+    metric = auxiliary_heads.main_head_accuracy(shares)
     metric.update_state(truth, logits)
     assert float(metric.result()) == pytest.approx((logits[:, 0].argmax(1) == labels).mean())
