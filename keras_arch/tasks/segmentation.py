@@ -123,7 +123,7 @@ class Segmentation(Job):
             recipe.batch_size,
             seed=recipe.seed,
             output=self._output,
-            cut=settings.cut,
+            crop_mode=settings.cut,
             augment=settings.augment,
             weights=data.WeightMap(**weights.model_dump()) if weights else None,
             classes=len(self.source.classes),
@@ -154,7 +154,7 @@ class Segmentation(Job):
                 self.preprocessing,
                 self.config.recipe.batch_size,
                 output=self._output,
-                cut=settings.cut,
+                crop_mode=settings.cut,
                 replicas=self.replicas,
             )
         return self._validation
