@@ -28,11 +28,16 @@ from keras_arch.data.augment.crops import RandomResizedCrop, RandomScaleCrop
 from keras_arch.data.augment.mixing import CutMix, MixUp
 from keras_arch.data.augment.rand_augment import RandAugment
 from keras_arch.data.augment.with_masks import augment_with_mask, mask_augmentations
-from keras_arch.data.border_weights import border_weights, class_balance, instances_of
-from keras_arch.data.loading import describe, load
-from keras_arch.data.pipelines import Batches, eval_batches, mean_image, train_batches
-from keras_arch.data.segmentation import (
+from keras_arch.data.border_weights import (
     WeightMap,
+    border_weights,
+    class_balance,
+    instances_of,
+)
+from keras_arch.data.epochs import Batches
+from keras_arch.data.loading import describe, load
+from keras_arch.data.pipelines import eval_batches, mean_image, train_batches
+from keras_arch.data.segmentation import (
     fit_mask,
     segmentation_eval_batches,
     segmentation_train_batches,

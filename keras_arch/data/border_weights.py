@@ -1,5 +1,6 @@
-"""A weight for every pixel: more for rare classes, and for the gaps between cells that touch."""
+"""Weights of pixels: higher for rare classes, and for the gaps between cells that touch."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,15 +10,34 @@ import numpy as np
 from keras_arch.errors import ArgumentError
 
 IGNORE = 255
-# What the border's term may be without being there.
-_NOTHING = 1e-7
+# Values of the border's term below this are left out.
+_NEGLIGIBLE = 1e-7
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightMap:
+    """Options of the weights of pixels in training; see `border_weights`.
+
+    Args:
+        w0: Weight of the gaps between cells, 0 for none.
+        sigma: Width of these gaps' weights, in pixels.
+        balance: Whether all classes count alike, by their frequencies in the whole training set.
+
+    Example:
+        >>> WeightMap().w0
+        10.0
+    """
+
+    w0: float = 10.0
+    sigma: float = 5.0
+    balance: bool = True
 
 
 def instances_of(mask: Any) -> np.ndarray:
     """Number the connected regions of a mask.
 
     Args:
-        mask: `(height, width)` classes; 0 is what lies between, 255 is ignored. Pixels are
+        mask: `(height, width)` classes; 0 is the background, 255 is ignored. Pixels are
             connected across their sides, so that cells that touch at a corner are two.
 
     Returns:
@@ -87,8 +107,8 @@ def border_weights(
     Args:
         instances: `(height, width)` whole numbers: 0 between cells, the same number all over a
             cell, as `instances_of` gives.
-        w0: How much the border's term weighs.
-        sigma: How far it reaches, in pixels.
+        w0: Weight of the border's term.
+        sigma: Its width, in pixels.
         balance: `True` weighs the classes of this map so that they count alike (`class_balance`),
             `False` weighs each pixel by 1, and a sequence gives a weight for each class.
         mask: `(height, width)` classes where there are others than between cells (0) and inside of
@@ -126,6 +146,30 @@ def border_weights(
     return weights
 
 
+def weight_maps(
+    masks: Sequence[np.ndarray], weights: WeightMap, classes: int | None = None
+) -> list[np.ndarray]:
+    """The weight map of each mask of a training set.
+
+    Args:
+        masks: `uint8` `(height, width)` classes.
+        weights: The options.
+        classes: Number of classes. Default: those in the masks.
+    """
+    known = [int(mask[mask != IGNORE].max(initial=0)) + 1 for mask in masks]
+    balance = class_balance(masks, classes or max(known)) if weights.balance else False
+    return [
+        border_weights(
+            instances_of(mask) if weights.w0 else np.zeros(mask.shape, np.int32),
+            weights.w0,
+            weights.sigma,
+            balance,
+            mask,
+        )
+        for mask in masks
+    ]
+
+
 def _by_class(classes: np.ndarray, balance: bool | Sequence[float]) -> np.ndarray:
     known = classes[classes != IGNORE]
     most = int(known.max(initial=0)) + 1
@@ -149,9 +193,9 @@ def _between(instances: np.ndarray, w0: float, sigma: float) -> np.ndarray:
     """The border's term of the pixels between cells."""
     from scipy import ndimage
 
-    if w0 <= _NOTHING:
+    if w0 <= _NEGLIGIBLE:
         return np.zeros(instances.shape, np.float32)
-    reach = math.ceil(sigma * math.sqrt(2 * math.log(w0 / _NOTHING)))
+    reach = math.ceil(sigma * math.sqrt(2 * math.log(w0 / _NEGLIGIBLE)))
     # Numbers without gaps: `find_objects` goes through all up to the largest.
     _, numbered = np.unique(np.maximum(instances, 0), return_inverse=True)
     numbered = numbered.reshape(instances.shape).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Reading data sets: bringing their images to size and holding them in memory."""
+"""Reading data sets: resizing their images, and caching them in memory."""
 
 import dataclasses
 import os
@@ -13,7 +13,7 @@ from keras_arch.data.sources.unpaired import Unpaired
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.preprocessing import Preprocessing
 
-# Of a photograph whose size is not known; ImageNet's are 400x350 in the mean.
+# Side of a photograph of unknown size; ImageNet's are 400x350 in the mean.
 _TYPICAL_SIDE = 400
 
 
@@ -22,7 +22,7 @@ class Column:
     """One column of a batch.
 
     Attributes:
-        preprocessing: What its images are normalised by; `None` for labels.
+        preprocessing: That of its images; `None` for labels.
         domain: 0, or 1 for the second of two domains that are drawn independently.
     """
 
@@ -30,24 +30,27 @@ class Column:
     domain: int
 
 
-def fitted(
+def fit_images(
     dataset: Any,
     preprocessing: Preprocessing,
     target_preprocessing: Preprocessing | None = None,
     jitter: RandomJitter | None = None,
     whole: bool = False,
 ) -> tuple[list[Any], list[Column]]:
-    """Data sets of tuples with their images brought to size, and what the columns of all are.
+    """Bring the images of a data set to size.
 
     A second column is an image when its elements have three dimensions, else it is a label.
 
     Args:
         dataset: `tf.data.Dataset` of `image`, `(image, label)` or `(image, target)`, or an
             `Unpaired`, which gives two data sets of one column each.
-        preprocessing: What images are brought to.
+        preprocessing: The size and channels of the images.
         target_preprocessing: The same for a target or a second domain. Default: the first.
         jitter: Enlarges the images, and rounds them as image libraries do.
         whole: Leave the images as they are.
+
+    Returns:
+        Data sets of tuples, one or one for each domain, and the columns of all.
 
     Raises:
         DataError: If the elements are something else.
@@ -73,7 +76,7 @@ def fitted(
 def _preprocessings(
     dataset: Any, first: Preprocessing, second: Preprocessing
 ) -> list[Preprocessing | None]:
-    """What each column of a data set is brought to; `None` for labels."""
+    """The preprocessing of each column of a data set; `None` for labels."""
     import tensorflow as tf
 
     spec = dataset.element_spec
@@ -108,7 +111,7 @@ def _fit(dataset: Any, row: Sequence[Preprocessing | None], jitter: RandomJitter
 
 
 def cache_in_memory(datasets: Sequence[Any], counts: Sequence[int]) -> list[tuple[Any, ...]]:
-    """The columns of fitted data sets in the host's memory.
+    """Read the columns of data sets into the host's memory.
 
     Raises:
         DataError: If they are larger than it, or cannot be decoded.
@@ -127,7 +130,7 @@ def cache_in_memory(datasets: Sequence[Any], counts: Sequence[int]) -> list[tupl
 
 
 def example_bytes(dataset: Any) -> int:
-    """What the images of one element of a data set take, about, where they differ in size."""
+    """Bytes of the images of one example, estimated where they differ in size."""
     images = [column for column in dataset.element_spec if column.shape.rank == 3]
     return sum(
         image.dtype.size * int(np.prod([side or _TYPICAL_SIDE for side in image.shape]))
@@ -149,6 +152,6 @@ def _columns(dataset: Any, count: int) -> tuple[Any, ...]:
         for column, values in zip(columns, batch, strict=True):
             column[filled:stop] = values
         filled = stop
-    # A GPU has no room for a data set; the gather happens on the host.
+    # A GPU's memory is too small for a data set; the gather happens on the host.
     with tf.device("CPU"):
         return tuple(tf.constant(column) for column in columns)

@@ -1,7 +1,7 @@
-"""Images with masks as batches: tiles cut at random for training, tiles that cover for measuring.
+"""Batches of images with masks: random crops for training, tiles of whole images for evaluation.
 
-As with `keras_arch.data.train_batches`, what the batch at (epoch, step) holds follows from (seed, epoch,
-step) alone, so that a run that was interrupted goes on exactly.
+As with `keras_arch.data.train_batches`, the content of the batch at (epoch, step) follows from
+(seed, epoch, step) alone, so that a run that was interrupted continues exactly.
 """
 
 import dataclasses
@@ -19,38 +19,20 @@ from keras_arch.data.augment.with_masks import (
     sample,
     shaded,
 )
-from keras_arch.data.border_weights import IGNORE, border_weights, class_balance, instances_of
-from keras_arch.data.pipelines import Batches, prefetch
-from keras_arch.errors import ArgumentError, DataError
+from keras_arch.data.border_weights import IGNORE, WeightMap, weight_maps
+from keras_arch.data.epochs import FOREVER, Batches, Epochs, check_enough, checked_seed, prefetch
+from keras_arch.data.seeds import fold_in
+from keras_arch.errors import ArgumentError, DataError, whole_number
 from keras_arch.preprocessing import Preprocessing
 
+# Streams of random numbers.
 _ORDER, _AUGMENT = 0, 1
-_FOREVER = np.iinfo(np.int64).max
-CUTS = ("tiles", "whole")
+CROP_MODES = ("tiles", "whole")
 
 
 @dataclasses.dataclass(frozen=True)
-class WeightMap:
-    """What pixels weigh in training; see `keras_arch.data.border_weights`.
-
-    Args:
-        w0: Of the gaps between cells, 0 for none.
-        sigma: How far these reach, in pixels.
-        balance: Whether all classes count alike, by their frequencies in the whole training set.
-
-    Example:
-        >>> WeightMap().w0
-        10.0
-    """
-
-    w0: float = 10.0
-    sigma: float = 5.0
-    balance: bool = True
-
-
-@dataclasses.dataclass(frozen=True)
-class _Held:
-    """Images of any sizes with masks, and weights where there are some, one after another."""
+class _Cache:
+    """Images of any sizes with masks in memory, and weights where there are some."""
 
     pixels: Any
     masks: Any
@@ -85,7 +67,7 @@ def segmentation_train_batches(
     *,
     seed: int,
     output: tuple[int, int] | None = None,
-    cut: str = "tiles",
+    crop_mode: str = "tiles",
     augment: Sequence[Any] = (),
     weights: WeightMap | None = None,
     classes: int | None = None,
@@ -94,30 +76,29 @@ def segmentation_train_batches(
     start_epoch: int = 0,
     start_step: int = 0,
 ) -> Batches:
-    """Shuffle, cut, change, normalise and batch images with masks without end.
+    """Shuffle, crop, augment, normalise and batch images with masks without end.
 
-    Images are read once, here. Weight maps are computed once, on the masks as they are, and move
-    with them.
+    Images are read once, here. Weight maps are computed once, on the masks as they are, and are
+    augmented with them.
 
     Args:
         dataset: `tf.data.Dataset` of `(image, mask)` as `load` gives: `uint8` `(height, width,
             channels)` and `(height, width)`, of any sizes.
-        preprocessing: What the network expects; its size is that of the network's input.
+        preprocessing: That of the network's input, whose size it has.
         batch_size: Tiles in a batch, over all replicas.
-        seed: Non-negative whole number that decides every draw.
-        output: Height and width of what the network gives, which may be smaller than its input, as
+        seed: Non-negative whole number that decides all random draws.
+        output: Height and width of the network's output, which may be smaller than its input, as
             of an unpadded U-Net. Masks and weights are those of this part in the middle. Default:
             the size of the input.
-        cut: `"tiles"` cuts windows at random places out of images at their own resolution. The
-            part in the middle lies within the image wherever the image is as large; what the rest
-            and smaller images lack is mirrored. `"whole"` brings images to the size as
-            `preprocessing` says, and masks by nearest neighbours; what `resize="pad"` adds is
-            ignored.
+        crop_mode: `"tiles"` crops windows at random places out of images at their own resolution.
+            The part in the middle lies within the image wherever the image is as large; pixels
+            beyond the image are mirrored. `"whole"` resizes images by `preprocessing`, and masks
+            by nearest neighbours; pixels that `resize="pad"` adds are ignored.
         augment: As for `mask_augmentations`, for example `["rotate:180", "elastic:10"]`.
-        weights: What pixels weigh, or `None` for no weights.
-        classes: How many classes there are, for their balance. Default: those in the masks.
-        crops_per_image: How often an epoch goes over the images.
-        order: How images are sampled where they move: 1 bilinear, 3 bicubic.
+        weights: The weights of pixels, or `None` for no weights.
+        classes: Number of classes, for their balance. Default: those in the masks.
+        crops_per_image: Crops of each image in an epoch.
+        order: Interpolation of images that are moved: 1 bilinear, 3 bicubic.
         start_epoch: The epoch to begin with.
         start_step: Batches of that epoch to leave out; where they are all, the next one follows.
 
@@ -142,49 +123,33 @@ def segmentation_train_batches(
     import tensorflow as tf
 
     changes = mask_augmentations(augment)
-    size, output = preprocessing.size, _output(preprocessing, output, cut)
-    if batch_size < 1 or crops_per_image < 1:
-        raise ArgumentError(
-            f"batch_size and crops_per_image must be at least 1, got {batch_size} and "
-            f"{crops_per_image}"
-        )
-    if not 0 <= seed < 2**63:
-        raise ArgumentError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed}")
-    held = _hold(dataset, preprocessing, cut, weights, classes)
-    tiles = len(held) * crops_per_image
-    steps = tiles // batch_size
-    if not steps:
-        raise DataError(
-            f"an epoch over {len(held)} images has {tiles} tiles, fewer than one batch of "
-            f"{batch_size}; give a batch size of at most {tiles}, or more crops_per_image"
-        )
-    if start_epoch < 0 or not 0 <= start_step <= steps:
-        raise ArgumentError(
-            f"training cannot start at epoch {start_epoch}, step {start_step}: an epoch has "
-            f"{steps} steps"
-        )
-    margin = [(whole - part) // 2 for whole, part in zip(size, output, strict=True)]
+    size, output, margin = _sizes(preprocessing, output, crop_mode)
+    batch_size, seed = whole_number("batch_size", batch_size), checked_seed(seed)
+    crops_per_image = whole_number("crops_per_image", crops_per_image)
+    cache = _read(dataset, preprocessing, crop_mode, weights, classes)
+    tiles = len(cache) * crops_per_image
+    check_enough(
+        tiles,
+        batch_size,
+        f"an epoch over {len(cache)} images has {tiles} tiles",
+        ", or more crops_per_image",
+    )
+    epochs = Epochs(tiles, batch_size, seed, start_epoch, start_step)
 
-    def key(stream: int, *path: Any) -> Any:
-        result = tf.stack([tf.constant(seed, tf.int64), tf.constant(stream, tf.int64)])
-        for part in path:
-            result = _folded(result, part)
-        return result
-
-    def epoch_of(epoch: Any) -> Any:
-        first = tf.where(epoch == start_epoch, np.int64(start_step), np.int64(0)) * batch_size
-        numbers = tf.range(tiles, dtype=tf.int64)
-        chosen = tf.random.experimental.stateless_shuffle(numbers, key(_ORDER, epoch), alg="philox")
-        chosen = chosen[: steps * batch_size] % len(held)
-        places = tf.range(first, steps * batch_size, dtype=tf.int64)
+    def rows_of(epoch: Any) -> Any:
+        first, end = epochs.first_step(epoch) * batch_size, epochs.steps * batch_size
+        numbers, order = tf.range(tiles, dtype=tf.int64), epochs.seed_of(_ORDER, epoch)
+        chosen = tf.random.experimental.stateless_shuffle(numbers, order, alg="philox")
+        chosen = chosen[:end] % len(cache)
+        places = tf.range(first, end, dtype=tf.int64)
         return tf.data.Dataset.from_tensor_slices((places, chosen[first:])).map(
             lambda place, index: (epoch, place, index)
         )
 
     def tile(epoch: Any, place: Any, index: Any) -> Any:
-        drawn = key(_AUGMENT, epoch, place)
-        image, mask, weight = held.example(index)
-        corner = _corner(tf.shape(image)[:2], output, drawn) if cut == "tiles" else [0, 0]
+        drawn = epochs.seed_of(_AUGMENT, epoch, place)
+        image, mask, weight = cache.example(index)
+        corner = _corner(tf.shape(image)[:2], output, drawn) if crop_mode == "tiles" else [0, 0]
         parts = [mask] if weight is None else [mask, weight]
         if moves(changes):
             middle = [
@@ -200,22 +165,14 @@ def segmentation_train_batches(
             pixels = tf.cast(_window(image, start, size), tf.float32)
             parts = [_window(part, corner, output) for part in parts]
         pixels = shaded(changes, pixels, drawn)
-        pixels.set_shape([*size, held.channels])
+        pixels.set_shape([*size, cache.channels])
         done = [preprocessing.normalize(pixels)]
         for part in parts:
             part.set_shape([*output, 1])
             done.append(part[..., 0])
         return tuple(done)
 
-    with tf.device("CPU"):
-        batches = (
-            tf.data.Dataset.range(start_epoch, _FOREVER)
-            .flat_map(epoch_of)
-            .map(tile, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-            .batch(batch_size, drop_remainder=True)
-            .apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-        )
-        return Batches(prefetch(batches), steps, tiles)
+    return epochs.batches(rows_of, tile, batched=False)
 
 
 def segmentation_eval_batches(
@@ -224,12 +181,12 @@ def segmentation_eval_batches(
     batch_size: int,
     *,
     output: tuple[int, int] | None = None,
-    cut: str = "tiles",
+    crop_mode: str = "tiles",
     replicas: int = 1,
 ) -> Any:
     """Cover images with tiles, in their order, so that every pixel of a mask is in one of them.
 
-    Figures of pixels over these batches are those of whole images. What lies beyond an image is
+    Metrics of pixels over these batches are those of whole images. Pixels beyond an image are
     mirrored in tiles, and ignored in masks.
 
     Args:
@@ -237,9 +194,9 @@ def segmentation_eval_batches(
         preprocessing: As for `segmentation_train_batches`.
         batch_size: Tiles in a batch, over all replicas.
         output: As for `segmentation_train_batches`.
-        cut: As for `segmentation_train_batches`.
-        replicas: How many share a batch. To the last one, tiles that are ignored throughout are
-            added until each has as many.
+        crop_mode: As for `segmentation_train_batches`.
+        replicas: Number of replicas that share a batch. Tiles of ignored pixels only are added to
+            the last batch until each replica has as many.
 
     Returns:
         A finite `tf.data.Dataset` of `(images, masks)`.
@@ -259,30 +216,29 @@ def segmentation_eval_batches(
     """
     import tensorflow as tf
 
-    size, output = preprocessing.size, _output(preprocessing, output, cut)
-    if batch_size < 1:
-        raise ArgumentError(f"batch_size must be at least 1, got {batch_size}")
-    held = _hold(dataset, preprocessing, cut, None, None)
-    margin = [(whole - part) // 2 for whole, part in zip(size, output, strict=True)]
+    size, output, margin = _sizes(preprocessing, output, crop_mode)
+    batch_size = whole_number("batch_size", batch_size)
+    replicas = whole_number("replicas", replicas)
+    cache = _read(dataset, preprocessing, crop_mode, None, None)
     places = [
         (index, top, left)
-        for index, (height, width) in enumerate(held.sizes.tolist())
+        for index, (height, width) in enumerate(cache.sizes.tolist())
         for top in range(0, height, output[0])
         for left in range(0, width, output[1])
     ]
-    # Below the first image.
-    filling = (0, int(held.sizes[0, 0]), 0)
+    # Below the first image, where all pixels are ignored.
+    filling = (0, int(cache.sizes[0, 0]), 0)
     places += [filling] * (-len(places) % replicas)
 
     def tile(place: Any) -> Any:
         index, *corner = tf.unstack(place, 3)
-        image, mask, _ = held.example(index)
+        image, mask, _ = cache.example(index)
         start = [at - side for at, side in zip(corner, margin, strict=True)]
         pixels = _window(image, start, size)
         part = mask[corner[0] : corner[0] + output[0], corner[1] : corner[1] + output[1], 0]
         missing = tf.stack([output[0], output[1]]) - tf.shape(part)
         part = tf.pad(part, [[0, missing[0]], [0, missing[1]]], constant_values=IGNORE)
-        pixels.set_shape([*size, held.channels])
+        pixels.set_shape([*size, cache.channels])
         part.set_shape(output)
         return preprocessing.normalize(pixels), part
 
@@ -293,11 +249,11 @@ def segmentation_eval_batches(
 
 
 def fit_mask(mask: Any, preprocessing: Preprocessing) -> np.ndarray:
-    """A mask brought to a size as its image is, by nearest neighbours; what is added is ignored.
+    """Resize a mask as its image is, by nearest neighbours; pixels that are added are ignored.
 
     Args:
         mask: `uint8` `(height, width)` classes.
-        preprocessing: What the image is brought to its size by.
+        preprocessing: That of the image.
 
     Returns:
         `uint8` `(height, width)`.
@@ -310,38 +266,39 @@ def fit_mask(mask: Any, preprocessing: Preprocessing) -> np.ndarray:
     plain = dataclasses.replace(
         preprocessing, channels=1, resize=method, mean=0.0, std=1.0, channel_order="rgb"
     )
-    # Padded with zeros, which are 255 when it is turned round.
+    # Padding adds zeros, and the complement of 0 is 255.
     return 255 - np.asarray(plain.fit(255 - np.asarray(mask, np.uint8)[..., None]))[..., 0]
 
 
-def _output(
-    preprocessing: Preprocessing, output: tuple[int, int] | None, cut: str
-) -> tuple[int, int]:
+def _sizes(
+    preprocessing: Preprocessing, output: tuple[int, int] | None, crop_mode: str
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Sizes of the input and of the output, and the margin of the first around the second."""
     size = preprocessing.size
-    output = size if output is None else tuple(output)
-    if cut not in CUTS:
-        raise ArgumentError(f"cut must be tiles or whole, got {cut!r}")
+    output = size if output is None else tuple(whole_number("output", side) for side in output)
+    if crop_mode not in CROP_MODES:
+        raise ArgumentError(f"crop_mode must be tiles or whole, got {crop_mode!r}")
     gaps = [whole - part for whole, part in zip(size, output, strict=True)]
     if min(output) < 1 or any(gap < 0 or gap % 2 for gap in gaps):
         raise ArgumentError(
             f"an output of {output} pixels cannot be the middle of an input of {size}"
         )
-    if cut == "whole" and any(gaps):
+    if crop_mode == "whole" and any(gaps):
         raise ArgumentError(
-            f"the network gives {output} of {size} pixels; cut whole images only for a network "
-            "that gives all, else tiles"
+            f"the network gives {output} of {size} pixels; crop_mode whole is for a network whose "
+            "output is as large as its input, else take tiles"
         )
-    return output
+    return size, output, tuple(gap // 2 for gap in gaps)
 
 
-def _hold(
+def _read(
     dataset: Any,
     preprocessing: Preprocessing,
-    cut: str,
+    crop_mode: str,
     weights: WeightMap | None,
     classes: int | None,
-) -> _Held:
-    """All images and masks in the host's memory."""
+) -> _Cache:
+    """Read all images and masks into the host's memory."""
     import tensorflow as tf
 
     spec = dataset.element_spec
@@ -360,7 +317,7 @@ def _hold(
                 f"image {len(images)} has {tuple(image.shape[:2])} pixels and its mask {mask.shape}"
             )
         how = preprocessing
-        if cut == "tiles":
+        if crop_mode == "tiles":
             how = dataclasses.replace(preprocessing, size=mask.shape, crop=None, mean=0.0, std=1.0)
         else:
             mask = fit_mask(mask, how)
@@ -371,9 +328,9 @@ def _hold(
         raise DataError("the data set holds no image")
     sizes = np.array([mask.shape for mask in masks], np.int32)
     starts = np.concatenate([[0], np.cumsum(sizes.astype(np.int64).prod(axis=1))[:-1]])
-    maps = None if weights is None else _weight_maps(masks, weights, classes)
+    maps = None if weights is None else weight_maps(masks, weights, classes)
     with tf.device("CPU"):
-        return _Held(
+        return _Cache(
             tf.constant(np.concatenate([image.ravel() for image in images])),
             tf.constant(np.concatenate([mask.ravel() for mask in masks])),
             None if maps is None else tf.constant(np.concatenate([each.ravel() for each in maps])),
@@ -383,35 +340,18 @@ def _hold(
         )
 
 
-def _weight_maps(
-    masks: Sequence[np.ndarray], weights: WeightMap, classes: int | None
-) -> list[np.ndarray]:
-    known = [int(mask[mask != IGNORE].max(initial=0)) + 1 for mask in masks]
-    balance = class_balance(masks, classes or max(known)) if weights.balance else False
-    return [
-        border_weights(
-            instances_of(mask) if weights.w0 else np.zeros(mask.shape, np.int32),
-            weights.w0,
-            weights.sigma,
-            balance,
-            mask,
-        )
-        for mask in masks
-    ]
-
-
 def _corner(size: Any, output: tuple[int, int], seed: Any) -> list[Any]:
-    """Where the part in the middle begins: anywhere within the image, or around a smaller one."""
+    """First row and column of the output: anywhere within the image, or around a smaller one."""
     import tensorflow as tf
 
     room = size - tf.constant(output)
-    at = tf.random.stateless_uniform([2], _folded(seed, _FOREVER), alg="philox")
+    at = tf.random.stateless_uniform([2], fold_in(seed, FOREVER), alg="philox")
     drawn = tf.cast(tf.floor(at * tf.cast(room + 1, tf.float32)), tf.int32)
     return tf.unstack(tf.where(room >= 0, tf.minimum(drawn, room), room // 2))
 
 
 def _window(image: Any, start: Sequence[Any], size: tuple[int, int]) -> Any:
-    """A window of an image, mirrored where it is beyond."""
+    """A window of an image, mirrored beyond its border."""
     import tensorflow as tf
 
     shape = tf.shape(image)
@@ -420,9 +360,3 @@ def _window(image: Any, start: Sequence[Any], size: tuple[int, int]) -> Any:
         for axis, (at, side) in enumerate(zip(start, size, strict=True))
     )
     return tf.gather(tf.gather(image, rows), columns, axis=1)
-
-
-def _folded(seed: Any, data: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.random.experimental.stateless_fold_in(seed, data, alg="philox")

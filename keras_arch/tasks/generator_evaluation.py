@@ -157,7 +157,7 @@ def real_images(
     images = data.load(source, split, data_dir=data_dir)
     if isinstance(images, data.Unpaired):
         raise DataError(f"generated images are compared with one kind of image, {source} has two")
-    (columns,), _ = caching.fitted(images.take(count), preprocessing)
+    (columns,), _ = caching.fit_images(images.take(count), preprocessing)
     batches = [np.asarray(batch[0]) for batch in counting.read(columns.batch(256))]
     return np.clip(np.rint(np.concatenate(batches)), 0, 255).astype(np.uint8)
 

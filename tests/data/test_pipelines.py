@@ -105,8 +105,10 @@ from keras_arch.preprocessing import Preprocessing
 to_input = Preprocessing((16, 16), 1, "bicubic", mean=0.3)
 found = []
 for cache in (True, False):
-    batches = data.train_batches(data.load("digits"), to_input, 64, seed=5, augment=["crop:2", "flip"],
-                            start_step=20, cache=cache)
+    batches = data.train_batches(
+        data.load("digits"), to_input, 64, seed=5, augment=["crop:2", "flip"], start_step=20,
+        cache=cache,
+    )
     digest = hashlib.sha256()
     for images, labels in batches.dataset.take(30):
         digest.update(images.numpy().tobytes() + labels.numpy().tobytes())
@@ -270,8 +272,8 @@ def test_the_mean_of_numbers_is_known():
     ("options", "told"),
     [
         ({"batch_size": 21}, "holds 20 images, fewer than one batch of 21"),
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"seed": -1}, "seed must be a whole number from 0"),
+        ({"batch_size": 0}, "batch_size must be a positive whole number, got 0"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"seed": 2**63}, "seed must be"),
         ({"start_step": 6}, "epoch 0, step 6: an epoch has 5 steps"),
         ({"start_epoch": -1}, "epoch -1"),
@@ -293,7 +295,7 @@ def test_data_sets_of_another_kind_are_refused():
         data.train_batches(numbered(20).repeat(), RAW, 4, seed=0)
     with pytest.raises(DataError, match=r"must hold image, \(image, label\) or \(image, target\)"):
         data.train_batches(numbered(20).map(lambda x, y: {"image": x}), RAW, 4, seed=0)
-    with pytest.raises(ArgumentError, match="batch_size must be at least 1"):
+    with pytest.raises(ArgumentError, match="batch_size must be a positive whole number, got 0"):
         data.eval_batches(numbered(20), RAW, 0)
 
 

@@ -168,9 +168,9 @@ def test_whole_images(resize):
     dataset = tf.data.Dataset.from_tensors((255 * halves[..., None], halves))
     how = Preprocessing((8, 12), resize=resize, **RAW)
     ((image, mask),) = first(
-        data.segmentation_train_batches(dataset, how, 1, seed=0, cut="whole").dataset, 1
+        data.segmentation_train_batches(dataset, how, 1, seed=0, crop_mode="whole").dataset, 1
     )
-    ((same, _),) = first(data.segmentation_eval_batches(dataset, how, 1, cut="whole"), 1)
+    ((same, _),) = first(data.segmentation_eval_batches(dataset, how, 1, crop_mode="whole"), 1)
     np.testing.assert_array_equal(image, same)
     if resize == "pad":
         assert (mask[0] != 255).sum() == 16
@@ -183,11 +183,11 @@ def test_mistakes():
     cells, how = data.load("cells", "train[:2]"), Preprocessing((64, 64), **RAW)
     for arguments, message in (
         ({"batch_size": 3}, "at most 2, or more crops_per_image"),
-        ({"batch_size": 0}, "at least 1"),
+        ({"batch_size": 0}, "batch_size must be a positive whole number"),
         ({"output": (63, 64)}, "middle"),
         ({"output": (80, 80)}, "middle"),
-        ({"cut": "half"}, "tiles or whole"),
-        ({"cut": "whole", "output": (60, 60)}, "else tiles"),
+        ({"crop_mode": "half"}, "tiles or whole"),
+        ({"crop_mode": "whole", "output": (60, 60)}, "else tiles"),
         ({"start_step": 3}, "step 3: an epoch has 2 steps"),
         ({"augment": ["crop:4"]}, "images with masks"),
         ({"seed": -1}, "seed"),

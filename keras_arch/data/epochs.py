@@ -1,0 +1,147 @@
+"""Endless epochs of training batches: their start, the seeds of their draws, prefetching.
+
+A training pipeline is a pure function of its seed: the content of the batch at (epoch, step)
+follows from (seed, epoch, step) alone. A run that starts in the middle of an epoch therefore
+continues exactly as one that was never interrupted, with any number of threads.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from keras_arch.data.seeds import fold_in
+from keras_arch.errors import ArgumentError, DataError, whole_number
+
+FOREVER = np.iinfo(np.int64).max
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """An endless training pipeline and its length in epochs.
+
+    Attributes:
+        dataset: `tf.data.Dataset` of `(images, labels)` or `images`: `float32`
+            `(batch, height, width, channels)` and `int64` `(batch,)`, or with `classes` `float32`
+            `(batch, classes)`; or of two batches of images.
+        steps_per_epoch: Batches in one epoch.
+        examples: Examples in the underlying data set; of unpaired images, in the larger domain.
+    """
+
+    dataset: Any
+    steps_per_epoch: int
+    examples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Epochs:
+    """Start and length of endless epochs, and the seeds of their draws.
+
+    Args:
+        examples: Examples in an epoch. Those of a last partial batch are left out.
+        batch_size: Examples in a batch.
+        seed: The seed of all draws.
+        start_epoch: The epoch to begin with.
+        start_step: Batches of that epoch to leave out; where they are all, the next one follows.
+
+    Raises:
+        ArgumentError: If there is no such epoch or step.
+    """
+
+    examples: int
+    batch_size: int
+    seed: int
+    start_epoch: int
+    start_step: int
+
+    def __post_init__(self) -> None:
+        epoch, step = self.start_epoch, self.start_step
+        if epoch < 0 or not 0 <= step <= self.steps:
+            raise ArgumentError(
+                f"training cannot start at epoch {epoch}, step {step}: an epoch has "
+                f"{self.steps} steps"
+            )
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return self.examples // self.batch_size
+
+    def seed_of(self, stream: int, *path: Any) -> Any:
+        """The seed of one draw: of a stream of random numbers, an epoch, a step."""
+        import tensorflow as tf
+
+        seed = tf.stack([tf.constant(self.seed, tf.int64), tf.constant(stream, tf.int64)])
+        for number in path:
+            seed = fold_in(seed, number)
+        return seed
+
+    def first_step(self, epoch: Any) -> Any:
+        """The first step of an epoch that is not left out."""
+        import tensorflow as tf
+
+        return tf.where(epoch == self.start_epoch, np.int64(self.start_step), np.int64(0))
+
+    def batches(
+        self, rows_of: Callable[[Any], Any], change: Callable[..., Any], *, batched: bool
+    ) -> Batches:
+        """The pipeline.
+
+        Args:
+            rows_of: From the number of an epoch to a `tf.data.Dataset` of its rows.
+            change: From a row to a batch, or to an example.
+            batched: Whether rows are batches already; else examples are put into batches.
+        """
+        import tensorflow as tf
+
+        with tf.device("CPU"):
+            dataset = (
+                tf.data.Dataset.range(self.start_epoch, FOREVER)
+                .flat_map(rows_of)
+                .map(change, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            )
+            if not batched:
+                dataset = dataset.batch(self.batch_size, drop_remainder=True)
+            dataset = dataset.apply(
+                tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+            )
+            return Batches(prefetch(dataset), self.steps, self.examples)
+
+
+def checked_seed(seed: Any) -> int:
+    """A seed as an `int`.
+
+    Raises:
+        ArgumentError: If it is not a whole number from 0 to 2**63 - 1.
+    """
+    number = whole_number("seed", seed, 0)
+    if number >= 2**63:
+        raise ArgumentError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}")
+    return number
+
+
+def check_enough(examples: int, batch_size: int, whole: str, hint: str = "") -> None:
+    """Refuse a data set that fills no batch.
+
+    Raises:
+        DataError: If it has fewer examples than a batch.
+    """
+    if examples < batch_size:
+        raise DataError(
+            f"{whole}, fewer than one batch of {batch_size}; give a batch size of at most "
+            f"{examples}{hint}"
+        )
+
+
+def prefetch(batches: Any) -> Any:
+    """Batches that are computed ahead of their use, and of which every host takes a part."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.deterministic = True
+    # Every host gets its part of each global batch. Sharing out files instead would give hosts
+    # batches of their own, in an order that depends on the number of hosts.
+    policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.experimental_distribute.auto_shard_policy = policy
+    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)

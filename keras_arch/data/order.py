@@ -1,0 +1,162 @@
+"""Order of training examples: permutations of a cache, and shuffle buffers of a stream.
+
+An epoch goes once over the larger of two domains. The smaller one is shuffled again whenever it is
+through, so that it is gone over in several rounds.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from keras_arch.data import caching
+from keras_arch.data.augment.crops import WindowCrop
+from keras_arch.data.epochs import Epochs
+from keras_arch.data.seeds import fold_in
+from keras_arch.preprocessing import Preprocessing
+
+# Streams of random numbers: the order of each domain, and crops.
+ORDER, CROP = (0, 2), 4
+# Enough of a data set to mix it well without caching it; 10,000 CIFAR images are 30 MB. As many
+# large images would be the cache that was declined.
+_SHUFFLE_BUFFER, _SHUFFLE_BYTES = 10_000, 2**30
+
+
+class CachedRows:
+    """Examples in memory, in a new uniform permutation in each epoch.
+
+    Args:
+        datasets: One data set, or one for each domain.
+        counts: Their sizes.
+        epochs: The epochs to go over.
+
+    Raises:
+        DataError: If they are larger than the memory.
+    """
+
+    def __init__(self, datasets: Sequence[Any], counts: Sequence[int], epochs: Epochs) -> None:
+        self._counts, self._epochs = counts, epochs
+        self._columns = caching.cache_in_memory(datasets, counts)
+
+    def of(self, epoch: Any) -> Any:
+        """A data set of `(epoch, step, indices of each domain)`."""
+        import tensorflow as tf
+
+        first, steps = self._epochs.first_step(epoch), self._epochs.steps
+        orders = [self._order(domain, epoch)[first:] for domain in range(len(self._counts))]
+        numbers = tf.range(first, steps, dtype=tf.int64)
+        return tf.data.Dataset.from_tensor_slices((numbers, *orders)).map(
+            lambda step, *indices: (epoch, step, *indices)
+        )
+
+    def read(self, *indices: Any) -> list[Any]:
+        """The columns of a batch from the indices of its rows."""
+        import tensorflow as tf
+
+        return [
+            tf.gather(column, chosen)
+            for columns, chosen in zip(self._columns, indices, strict=True)
+            for column in columns
+        ]
+
+    def _order(self, domain: int, epoch: Any) -> Any:
+        """`(steps, batch)` indices of a domain."""
+        import tensorflow as tf
+
+        seed, numbers = self._epochs.seed_of(ORDER[domain], epoch), tf.range(self._counts[domain])
+        rounds = _rounds(self._counts)[domain]
+
+        def shuffle(seed: Any) -> Any:
+            return tf.random.experimental.stateless_shuffle(numbers, seed, alg="philox")
+
+        if rounds == 1:
+            order = shuffle(seed)
+        else:
+            order = tf.map_fn(lambda turn: shuffle(fold_in(seed, turn)), tf.range(rounds))
+        steps, batch_size = self._epochs.steps, self._epochs.batch_size
+        return tf.reshape(tf.reshape(order, [-1])[: steps * batch_size], [steps, batch_size])
+
+
+class StreamedRows:
+    """Examples that are read again in each epoch, shuffled through a buffer.
+
+    Args:
+        datasets: One data set, or one for each domain.
+        counts: Their sizes.
+        epochs: The epochs to go over.
+        crop: Cuts each image out of the whole one, or `None`.
+        preprocessing: For `crop`.
+    """
+
+    def __init__(
+        self,
+        datasets: Sequence[Any],
+        counts: Sequence[int],
+        epochs: Epochs,
+        crop: WindowCrop | None,
+        preprocessing: Preprocessing,
+    ) -> None:
+        self._datasets, self._counts, self._epochs = datasets, counts, epochs
+        self._crop, self._preprocessing = crop, preprocessing
+        self._buffers = [
+            min(count, _SHUFFLE_BUFFER, max(1, _SHUFFLE_BYTES // caching.example_bytes(dataset)))
+            for dataset, count in zip(datasets, counts, strict=True)
+        ]
+
+    def of(self, epoch: Any) -> Any:
+        """A data set of `(epoch, step, columns of the batch)`."""
+        import tensorflow as tf
+
+        first, batch_size = self._epochs.first_step(epoch), self._epochs.batch_size
+        domains = range(len(self._datasets))
+        rows = tf.data.Dataset.zip(tuple(self._stream(domain, epoch) for domain in domains))
+        rows = rows.map(lambda *parts: tuple(itertools.chain(*parts)))
+        if self._crop is None:
+            rows = rows.skip(first * batch_size)
+        else:
+            # Images that are skipped are not cut; the place of an image in the epoch decides its
+            # draws.
+            rows = (
+                rows.enumerate()
+                .skip(first * batch_size)
+                .map(
+                    lambda place, row: (self._cut(row[0], epoch, place), *row[1:]),
+                    num_parallel_calls=tf.data.AUTOTUNE,
+                    deterministic=True,
+                )
+            )
+        batches = rows.batch(batch_size, drop_remainder=True)
+        return batches.enumerate(first).map(lambda step, columns: (epoch, step, *columns))
+
+    def read(self, *columns: Any) -> tuple[Any, ...]:
+        """The columns of a batch."""
+        return columns
+
+    def _cut(self, image: Any, epoch: Any, place: Any) -> Any:
+        return self._crop(image, self._preprocessing, self._epochs.seed_of(CROP, epoch, place))
+
+    def _stream(self, domain: int, epoch: Any) -> Any:
+        """The examples of a domain in the order of an epoch."""
+        import tensorflow as tf
+
+        seed, rounds = self._epochs.seed_of(ORDER[domain], epoch), _rounds(self._counts)[domain]
+        if rounds == 1:
+            return self._shuffled(domain, seed)
+        return tf.data.Dataset.range(rounds).flat_map(
+            lambda turn: self._shuffled(domain, fold_in(seed, turn))
+        )
+
+    def _shuffled(self, domain: int, seed: Any) -> Any:
+        import tensorflow as tf
+
+        # A shuffle mixes the global seed into its own. This fixes it in this function's graph
+        # alone, so that `tf.random.set_seed` does not change the order.
+        tf.compat.v1.set_random_seed(1)
+        shuffle_seed = tf.random.stateless_uniform([], seed, 0, 2**62, tf.int64, alg="philox")
+        return self._datasets[domain].shuffle(
+            self._buffers[domain], shuffle_seed, reshuffle_each_iteration=False
+        )
+
+
+def _rounds(counts: Sequence[int]) -> list[int]:
+    """Permutations of each domain in one epoch: one of the largest, enough of the others."""
+    return [-(-max(counts) // count) for count in counts]
