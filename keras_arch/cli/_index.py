@@ -56,7 +56,7 @@ def plugins() -> dict[str, str]:
     """Architectures of other packages by name, each with the name of its package."""
     from importlib import metadata
 
-    points = metadata.entry_points(group=registry.ARCHITECTURES.group)
+    points = metadata.entry_points(group="keras_arch.models")
     return {point.name: point.dist.name if point.dist else point.value for point in points}
 
 
