@@ -22,7 +22,7 @@ PATH = Path(__file__).with_name("architectures.json")
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """Facts of one architecture: those of `registry.Entry`, the arguments of its builder and its weights.
+    """Facts of one architecture: `registry.Entry` without the builder, and more.
 
     Attributes:
         arguments: Defaults of the builder's arguments, as Python writes them; `""` if required.
