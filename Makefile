@@ -3,17 +3,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BACKENDS := $(VENV)/.backends
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
+    -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo index test test-slow lint docs-check
+.PHONY: help venv demo index test test-slow test-backends lint types docs-check docs-check-quick
 
 help:
-	@echo "make demo        train, publish, load back and export two models on embedded data"
-	@echo "make index       write the index of architectures, after a change to a builder"
-	@echo "make test        the default tests"
-	@echo "make test-slow   the tests that take minutes"
-	@echo "make lint        check style and format"
-	@echo "make docs-check  run the tutorials and the code of the README"
+	@echo "make demo              train, publish, load back and export two models on embedded data"
+	@echo "make test              the default tests"
+	@echo "make test-slow         the tests that take minutes"
+	@echo "make test-backends     the tests of JAX and PyTorch, which it installs"
+	@echo "make lint              check style and format"
+	@echo "make types             check types"
+	@echo "make docs-check        run the tutorials and the code of the pages"
+	@echo "make docs-check-quick  run the code of the pages and the first tutorial"
+	@echo "make index             write the index of architectures, after a change to a builder"
 
 venv: $(INSTALLED)
 
@@ -23,8 +29,12 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	    % sys.version_info[:2])'
 	@echo "Installing into $(VENV): about 2 GB, a few minutes"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
-	    -c constraints.txt -e '.[tests,lint]'
+	$(INSTALL) -e '.[tests,lint,types]'
+	@touch $@
+
+$(BACKENDS): $(INSTALLED)
+	@echo "Installing JAX and PyTorch into $(VENV)"
+	$(INSTALL) -e '.[jax,torch]'
 	@touch $@
 
 demo: $(INSTALLED)
@@ -33,16 +43,25 @@ demo: $(INSTALLED)
 index: $(INSTALLED)
 	$(BIN)/python -c 'from keras_arch.cli import _index; print(_index.write())'
 
-# A process a core. Each begins with half of the files, whose tests share what they have trained.
+# One process a core. Each begins with half of the files, whose tests share trained models.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal --durations=25
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+test-backends: $(BACKENDS)
+	$(BIN)/python -m pytest tests/trainers/test_backends.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+types: $(INSTALLED)
+	$(BIN)/mypy
+
 docs-check: $(INSTALLED)
 	$(BIN)/python tutorials/check.py
+
+docs-check-quick: $(INSTALLED)
+	$(BIN)/python tutorials/check.py --quick

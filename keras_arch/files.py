@@ -1,7 +1,7 @@
-"""Files that are either whole or not there.
+"""Atomic writes of files and directories.
 
-Everything is written beside its destination under a temporary name and then renamed, so that a
-full disk, a kill or an exception leaves what was there before.
+Content is written under a temporary name beside the destination and then renamed. After a full
+disk, a kill or an exception the previous content is still there.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ from keras_arch.errors import ArgumentError, StorageError
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file's content.
+    """SHA-256 of a file's content.
 
     Args:
-        path: A file of any size; it is read in pieces.
+        path: A file of any size; it is read in chunks.
 
     Returns:
         64 hexadecimal digits.
@@ -39,11 +39,11 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 
 def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> Path:
-    """Write a file, or leave the one that is there as it was.
+    """Write a file atomically: after an error the previous file is unchanged.
 
     Args:
-        path: The file. Missing parent folders are made.
-        content: Bytes, or text that is written as UTF-8.
+        path: The file. Missing parent folders are created.
+        content: Bytes, or text, which is encoded as UTF-8.
 
     Returns:
         The path.
@@ -77,14 +77,14 @@ def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> Path:
 
 @contextlib.contextmanager
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Fill a new folder that takes the place of `path` when the block ends without an error.
+    """Context manager that creates or replaces a folder atomically.
 
     Args:
-        path: The folder to make or to replace as a whole. Missing parents are made.
+        path: The folder. Missing parent folders are created.
 
     Yields:
-        An empty folder beside it, to be filled. After an error it is removed and `path` is as
-        it was.
+        An empty folder, to be filled. It replaces `path` when the block ends without an error;
+        after an error it is removed and `path` is unchanged.
 
     Raises:
         StorageError: If something cannot be written (no space, no permission).
@@ -96,29 +96,29 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         >>> from keras_arch.files import atomic_directory
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     target = Path(folder) / "model"
-        ...     with atomic_directory(target) as filling:
-        ...         _ = (filling / "a.txt").write_text("a")
-        ...         there_already = target.exists()
-        ...     there_already, [file.name for file in target.iterdir()]
+        ...     with atomic_directory(target) as new:
+        ...         _ = (new / "a.txt").write_text("a")
+        ...         exists = target.exists()
+        ...     exists, [file.name for file in target.iterdir()]
         (False, ['a.txt'])
     """
-    # A link keeps pointing where it does; what it points to is replaced.
+    # A link stays; its target is replaced.
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_dir():
         raise ArgumentError(f"{path} is a file; give a folder")
-    filling = _sibling(path)
+    new = _sibling(path)
     with storage_errors(path):
-        filling.mkdir(parents=True)
+        new.mkdir(parents=True)
         try:
-            yield filling
-            # Some disks tell only now that they are full.
-            for file in filling.rglob("*"):
+            yield new
+            # Some disks report only here that they are full.
+            for file in new.rglob("*"):
                 if file.is_file() and not file.is_symlink():
                     _flush(file)
-            _take_place(filling, path)
+            _replace(new, path)
         finally:
-            # After an exchange this is what was there before.
-            shutil.rmtree(filling, ignore_errors=True)
+            # After an exchange this is the previous folder.
+            shutil.rmtree(new, ignore_errors=True)
 
 
 _SPACE = "free some space or choose another disk"
@@ -136,14 +136,14 @@ _REMEDIES = {
 
 @contextlib.contextmanager
 def storage_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Tell a failed write of the block as one line that names `path`.
+    """Context manager that turns a failed write into a `StorageError` that names `path`.
 
     Args:
-        path: What the block writes.
+        path: The file or folder that the block writes.
 
     Raises:
-        StorageError: In place of an `OSError` that says the disk is full, the place is read-only
-            or the like. Others pass as they are.
+        StorageError: For an `OSError` such as a full disk or a missing permission. Others pass
+            unchanged.
 
     Example:
         >>> import errno
@@ -158,15 +158,15 @@ def storage_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        # HDF5 puts the number into its text only.
+        # HDF5 gives the error number in its text only.
         code = error.errno or next(
             (code for code in _REMEDIES if f"errno = {code}," in str(error)), None
         )
         if code not in _REMEDIES:
             raise
-        told = StorageError(f"cannot write {path}: {os.strerror(code)}; {_REMEDIES[code]}")
-        told.errno = code
-        raise told from error
+        storage_error = StorageError(f"cannot write {path}: {os.strerror(code)}; {_REMEDIES[code]}")
+        storage_error.errno = code
+        raise storage_error from error
 
 
 def _flush(path: Path) -> None:
@@ -181,12 +181,12 @@ def _sibling(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
-def _take_place(new: Path, old: Path) -> None:
-    """Put `new` where `old` is; `old`, if there is one, ends up under the other name."""
+def _replace(new: Path, old: Path) -> None:
+    """Rename `new` to `old`; an existing `old` is renamed to `new` or removed."""
     if not old.exists():
         os.rename(new, old)
     elif not _exchange(new, old):
-        # Where the kernel cannot exchange names, there is a moment with neither.
+        # Two renames where the kernel has no exchange; between them `old` does not exist.
         aside = _sibling(old)
         os.rename(old, aside)
         try:
@@ -198,7 +198,7 @@ def _take_place(new: Path, old: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Swap two names in one step (Linux); false where that does not exist."""
+    """Exchange two names atomically (Linux); returns whether the system can."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):

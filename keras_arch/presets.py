@@ -1,4 +1,4 @@
-"""The configs that ship with the package: one YAML file for each published model."""
+"""Configs of the package: one YAML file for each published model."""
 
 import difflib
 from pathlib import Path
@@ -8,7 +8,7 @@ from keras_arch.errors import ArgumentError, ConfigError
 
 
 def names() -> list[str]:
-    """The names of all shipped configs, sorted.
+    """Names of the configs, sorted.
 
     Example:
         >>> from keras_arch import presets
@@ -19,7 +19,7 @@ def names() -> list[str]:
 
 
 def path(name: str) -> Path:
-    """The file of a shipped config.
+    """Path of a config.
 
     Args:
         name: One of `names()`, for example `"resnet20-cifar10"`.
@@ -46,13 +46,13 @@ def path(name: str) -> Path:
 
 
 def read(name: str) -> dict[str, Any]:
-    """A shipped config as plain Python values.
+    """A config as plain Python values.
 
     Args:
         name: One of `names()`.
 
     Returns:
-        The mapping that the YAML file holds, unchecked (`keras_arch.config.load` checks it).
+        The mapping of the YAML file, unchecked (`keras_arch.config.load` checks it).
 
     Raises:
         ArgumentError: If there is none of that name.
@@ -76,7 +76,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def _folder() -> Path:
-    """`hub_configs`: inside the package when installed, beside it in a checkout."""
+    """Folder `hub_configs`: in the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent
     installed = package / "hub_configs"
     return installed if installed.is_dir() else package.parent / "hub_configs"

@@ -37,7 +37,7 @@ def test_sha256_of_known_texts(tmp_path, content, expected):
 
 @settings(deadline=None, max_examples=30)
 @given(st.one_of(st.text(), st.binary()))
-def test_what_is_written_is_what_is_read(tmp_path_factory, content):
+def test_written_content_is_read_back(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("written")
     atomic_write(folder / "file", "before")
     path = atomic_write(folder / "file", content)
@@ -61,18 +61,18 @@ def test_a_failing_write_leaves_the_old_file(tmp_path):
     assert names(tmp_path) == ["file"]
 
 
-def test_a_place_that_cannot_be_written_is_named():
+def test_a_path_that_cannot_be_written_is_named():
     with pytest.raises(StorageError, match=r"cannot write /sys/kernel/x"):
         atomic_write("/sys/kernel/x", "text")
 
 
-def test_other_errors_pass_as_they_are(tmp_path):
+def test_other_errors_pass_unchanged(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_directory(tmp_path / "new"):
         (tmp_path / "absent").read_text()
     assert names(tmp_path) == []
 
 
-def test_a_directory_appears_whole_or_not_at_all(tmp_path):
+def test_a_directory_is_replaced_as_a_whole(tmp_path):
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "old").write_text("old")
 
@@ -138,7 +138,7 @@ def test_when_the_second_step_fails_the_old_directory_comes_back(tmp_path, monke
     assert names(tmp_path / "target") == ["old"]
 
 
-def test_a_link_keeps_pointing_where_it_does(tmp_path):
+def test_a_link_stays(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     with atomic_directory(tmp_path / "link") as new:
@@ -163,7 +163,7 @@ def test_a_file_is_not_replaced_by_a_directory(tmp_path):
     ],
     ids=["file", "directory"],
 )
-def test_a_kill_leaves_what_was_there(tmp_path, act):
+def test_a_kill_leaves_the_previous_content(tmp_path, act):
     atomic_write(tmp_path / "target" / "file", "before")
     code = (
         "import os, signal, sys\n"

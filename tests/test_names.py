@@ -18,7 +18,8 @@ OLD = {
     r"|PlayersTrainer|train_masks|measure_masks|guarded|tiles_per_image|has_enough|stage_decay"
     r"|Opened|Kept|Saved|Catalog|figures_table)",
     "modules": r"\S*\.(runs|membranes|judge|pixel_losses|fused_norm) module \w+",
-    "metrics": r"keras_arch\.(metrics|tasks|api|cli)\S* (function|class|argument) (figures|FIGURES)",
+    "metrics": r"keras_arch\.(metrics|tasks|api|cli)\S* (function|class|argument) "
+    r"(figures|FIGURES)",
     "trainers": r"keras_arch\.trainers\S* (function|attribute) "
     r"(part|made|expected|turns|produce)",
     "tasks": r"keras_arch\.(tasks\.(?!segmentation)|training)\S* (attribute shares|function enter)",

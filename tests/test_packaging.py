@@ -15,6 +15,7 @@ import keras_arch
 from keras_arch import presets
 
 ROOT = Path(__file__).parents[1]
+EXTRAS = ("tests", "lint", "types", "jax", "torch")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_every_requirement_has_one_exact_version(setup):
         name, version = line.split("==")
         pinned[re.sub(r"[-_.]+", "-", name).lower()] = version
     sections = [setup["options"]["install_requires"]]
-    sections += [setup["options.extras_require"][extra] for extra in ("tests", "lint")]
+    sections += [setup["options.extras_require"][extra] for extra in EXTRAS]
     for line in (line for section in sections for line in listed(section)):
         requirement = Requirement(line)
         version = pinned[re.sub(r"[-_.]+", "-", requirement.name).lower()]

@@ -49,12 +49,12 @@ def test_yaml_is_data_only(shipped):
         presets.read("dcgan-digits")
 
 
-def test_the_checkout_s_own_are_found():
+def test_configs_of_a_checkout_are_found():
     files = sorted(file.stem for file in (ROOT / "hub_configs").glob("*.yaml"))
     assert presets.names() == files
 
 
-def test_an_installed_package_has_them_inside(tmp_path):
+def test_configs_of_an_installed_package_are_found(tmp_path):
     package = tmp_path / "keras_arch"
     (package / "hub_configs").mkdir(parents=True)
     for name in ("presets", "errors"):

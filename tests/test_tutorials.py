@@ -1,4 +1,4 @@
-"""What `make docs-check` finds on a page, and what the notebooks keep."""
+"""Code blocks that `make docs-check` finds on a page, and outputs saved in the notebooks."""
 
 import importlib.util
 from pathlib import Path
@@ -78,3 +78,19 @@ def test_notebooks_keep_small_outputs_of_a_run_without_errors(path):
     assert not [output for output in outputs if output.get("name") == "stderr"]
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert "KERAS_ARCH_QUICK" in cells[0].source
+
+
+def test_the_quick_check_runs_all_pages_and_the_first_notebook(check, monkeypatch):
+    # Restored after the test, which sets it.
+    monkeypatch.setenv("KERAS_ARCH_QUICK", "1")
+    ran = []
+    for name in ("check_page", "check_notebook"):
+        monkeypatch.setattr(check, name, lambda path: ran.append(path.name) or True)
+    assert check.main(["--quick"]) == 0
+    assert ran[:2] == ["01_first_gan.ipynb", "README.md"]
+    assert not [name for name in ran[1:] if name.endswith(".ipynb")]
+    ran.clear()
+    assert check.main([]) == 0
+    assert len([name for name in ran if name.endswith(".ipynb")]) == len(
+        list(TUTORIALS.glob("*.ipynb"))
+    )

@@ -2,9 +2,10 @@
 
 Notebooks run top to bottom in a fresh kernel, shortened by KERAS_ARCH_QUICK=1, and are not changed.
 The code blocks of a page that are marked `python` run in order in one process, in an empty folder;
-a block after the line `<!-- not run: reason -->` is left out.
+a block after the line `<!-- not run: reason -->` is left out. `--quick` runs all pages, and of the
+notebooks the first only.
 
-    python tutorials/check.py [FILE...]
+    python tutorials/check.py [--quick] [FILE...]
 """
 
 import dataclasses
@@ -34,12 +35,12 @@ for line, code in blocks:
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """A piece of Python on a page.
+    """A block of Python code on a page.
 
     Attributes:
-        line: The line of the page that opens it, counted from 1.
+        line: Number of the line that opens it, from 1.
         code: The code.
-        not_run: Why it is left out, or `None`.
+        not_run: Reason why it is not run, or `None`.
     """
 
     line: int
@@ -48,7 +49,7 @@ class Block:
 
 
 def blocks(text: str) -> Iterator[Block]:
-    """The blocks of a page that are marked `python`."""
+    """Blocks of a page that are marked `python`."""
     not_run = None
     opened: tuple[int, str, bool] | None = None
     code: list[str] = []
@@ -73,7 +74,7 @@ def blocks(text: str) -> Iterator[Block]:
 
 
 def check_page(path: Path) -> bool:
-    """Run a page's code; true if it ran through."""
+    """Run a page's code; returns whether all of it ran."""
     import json
 
     found = list(blocks(path.read_text(encoding="utf-8")))
@@ -91,7 +92,7 @@ def check_page(path: Path) -> bool:
 
 
 def check_notebook(path: Path) -> bool:
-    """Run a notebook in a fresh kernel; true if it ran through."""
+    """Run a notebook in a fresh kernel; returns whether all of it ran."""
     import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
@@ -115,11 +116,14 @@ def check_notebook(path: Path) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Check the given files, or all there are; the number of those that failed."""
+    """Check the given files, or all of them; returns the number of failures."""
     os.environ["KERAS_ARCH_QUICK"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    notebooks = sorted((ROOT / "tutorials").glob("*.ipynb"))
+    if quick := "--quick" in arguments:
+        arguments = [argument for argument in arguments if argument != "--quick"]
     paths = [Path(argument) for argument in arguments] or [
-        *sorted((ROOT / "tutorials").glob("*.ipynb")),
+        *(notebooks[:1] if quick else notebooks),
         ROOT / "README.md",
         *sorted((ROOT / "docs").rglob("*.md")),
     ]

@@ -22,7 +22,7 @@ PATH = Path(__file__).with_name("architectures.json")
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """Facts of one architecture: those of `registry.Entry`, and what its builder takes.
+    """Facts of one architecture: `registry.Entry` without the builder, and more.
 
     Attributes:
         arguments: Defaults of the builder's arguments, as Python writes them; `""` if required.
@@ -56,7 +56,7 @@ def plugins() -> dict[str, str]:
     """Architectures of other packages by name, each with the name of its package."""
     from importlib import metadata
 
-    points = metadata.entry_points(group=registry.ARCHITECTURES.group)
+    points = metadata.entry_points(group="keras_arch.models")
     return {point.name: point.dist.name if point.dist else point.value for point in points}
 
 

@@ -46,9 +46,9 @@ def show(
     elif settings:
         raise ArgumentError(f"--set changes an architecture's arguments; {name} is a saved model")
     elif build:
-        opened = api().open_model(name)
-        facts = _card_facts(opened.card) if opened.card else []
-        model = opened.model
+        loaded = api().load_model(name)
+        facts = _card_facts(loaded.card) if loaded.card else []
+        model = loaded.model
     else:
         uri = api().model_uri(name)
         from keras_arch import hub
