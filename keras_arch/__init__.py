@@ -29,6 +29,7 @@ _SUBMODULES = (
     "export",
     "files",
     "hub",
+    "kerascv",
     "layers",
     "losses",
     "metrics",

@@ -69,7 +69,9 @@ def package() -> Any:
         import keras_cv
     except ImportError as error:
         reason = str(error).partition("\n")[0]
-        raise KerasArchError(f"KerasCV {version} cannot be imported ({reason}); {remedy}") from error
+        raise KerasArchError(
+            f"KerasCV {version} cannot be imported ({reason}); {remedy}"
+        ) from error
     return keras_cv
 
 
@@ -167,8 +169,7 @@ class LayerAugmentation:
                 traced = tf.function(change).get_concrete_function(*specs)
         except (TypeError, ValueError, tf.errors.OperatorNotAllowedInGraphError) as error:
             raise ArgumentError(
-                f"KerasCV's {self.name} cannot change images one by one"
-                f"{_HINTS.get(self.name, '')}"
+                f"KerasCV's {self.name} cannot change images one by one{_HINTS.get(self.name, '')}"
             ) from error
         output = traced.structured_outputs
         if not isinstance(output, tf.Tensor) or not output.shape.is_compatible_with(shape):
@@ -223,9 +224,7 @@ class _Draws:
 
         dtype = tf.as_dtype(dtype)
         maxval = 1 if maxval is None and dtype.is_floating else maxval
-        return tf.random.stateless_uniform(
-            shape, self._next(), minval, maxval, dtype, alg="philox"
-        )
+        return tf.random.stateless_uniform(shape, self._next(), minval, maxval, dtype, alg="philox")
 
     def normal(
         self, shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = "float32", **_: Any

@@ -32,6 +32,7 @@ FLOORS = (
         "registry",
         "weights",
         "presets",
+        "kerascv",
         "files",
         "errors",
         "_tensorflow",

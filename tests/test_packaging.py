@@ -42,7 +42,7 @@ def test_every_requirement_has_one_exact_version(setup):
         name, version = line.split("==")
         pinned[re.sub(r"[-_.]+", "-", name).lower()] = version
     sections = [setup["options"]["install_requires"]]
-    sections += [setup["options.extras_require"][extra] for extra in ("tests", "lint")]
+    sections += [setup["options.extras_require"][extra] for extra in ("kerascv", "tests", "lint")]
     for line in (line for section in sections for line in listed(section)):
         requirement = Requirement(line)
         version = pinned[re.sub(r"[-_.]+", "-", requirement.name).lower()]
