@@ -79,6 +79,7 @@ __all__ = [
     "finetune",
     "generate",
     "hub",
+    "kerascv",
     "layers",
     "losses",
     "metrics",

@@ -4,9 +4,11 @@ Of a generator: which classes a classifier sees (`mode_coverage`, `classifier_ag
 latent space (`latent_walk`, `vector_arithmetic`), memorising (`nearest_neighbours`), and paired
 tasks (`side_by_side`). Of a classifier: each class (`per_class_report`), confident mistakes
 (`confident_mistakes`), and Grad-CAM (`grad_cam`). Of a segmentation: masks over images
-(`overlay`, `error_map`, `close_up`). Of any model: `draw_diagram`.
+(`overlay`, `error_map`, `close_up`). Of an augmentation pipeline:
+`augmentation_gallery`. Of any model: `draw_diagram`.
 """
 
+from keras_arch.visualization.augmentation import augmentation_gallery
 from keras_arch.visualization.classification import (
     Mistake,
     confident_mistakes,
@@ -56,6 +58,7 @@ __all__ = [
     "Mistake",
     "ModeCoverage",
     "Neighbours",
+    "augmentation_gallery",
     "bars",
     "blank",
     "borders",

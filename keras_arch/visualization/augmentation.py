@@ -1,0 +1,150 @@
+"""Gallery of augmented images, drawn by KerasCV.
+
+`keras_cv.visualization.plot_image_gallery` works on Keras 3 when it is given the number of rows and
+columns and three channels. It draws into a pyplot figure, which gets titles here and is closed.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_arch import data, kerascv
+from keras_arch.data.augment.crops import WindowCrop
+from keras_arch.errors import ArgumentError
+from keras_arch.preprocessing import Preprocessing
+from keras_arch.visualization.figures import save_figure
+
+# Inches of an image: 150 pixels in the PNG file.
+_SIDE = 1.5
+
+
+def augmentation_gallery(
+    images: Any,
+    augment: Any,
+    path: str | os.PathLike[str],
+    *,
+    preprocessing: Preprocessing | None = None,
+    count: int = 4,
+    draws: int = 5,
+    seed: int = 0,
+) -> Path:
+    """Draw images beside what an augmentation pipeline makes of them: a row for each image.
+
+    The images come from `keras_arch.data.train_batches` and are what a network is trained on, with
+    the normalisation undone. It needs the extra `kerascv`.
+
+    Args:
+        images: `uint8` `(n, height, width, 1 or 3)`, or a `tf.data.Dataset` as
+            `keras_arch.data.load` gives it; labels are not used.
+        augment: Names such as `["crop:4", "flip"]` or callables, as for `train_batches`.
+        path: The PNG file to write.
+        preprocessing: What the network expects. Default: the images' own size, values in [0, 1].
+        count: The first so many images are shown. With `mixup` and `cutmix` they are mixed with
+            each other.
+        draws: Augmented versions of each, those of the first so many epochs.
+        seed: As for `train_batches`.
+
+    Returns:
+        The path.
+
+    Raises:
+        KerasArchError: If KerasCV is not installed or too old.
+        ArgumentError: If there is no image, a number is below 1, or as `train_batches`.
+        DataError: As `train_batches`.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_arch import data
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     augmentation_gallery(
+        ...         data.load("digits"), ["crop:1", "flip"], f"{folder}/digits.png", draws=2
+        ...     ).name
+        'digits.png'
+    """
+    keras_cv = kerascv.package()
+    for name, number in (("count", count), ("draws", draws)):
+        if number < 1:
+            raise ArgumentError(f"{name} must be at least 1, got {number}")
+    dataset = _numbered(images, count)
+    count = int(dataset.cardinality())
+    preprocessing = preprocessing or _own_size(dataset)
+    changes = data.augmentations(augment)
+    drawn = _augmented(dataset, changes, preprocessing, count, draws, seed)
+    shown = np.stack([_originals(dataset, preprocessing, count), *drawn], axis=1)
+    shown = np.broadcast_to(shown, (*shown.shape[:-1], 3)).reshape(-1, *shown.shape[2:-1], 3)
+
+    import matplotlib.pyplot
+
+    # Or an interactive backend would show the figure at once.
+    with matplotlib.pyplot.ioff():
+        figure = keras_cv.visualization.plot_image_gallery(
+            shown, value_range=(0, 255), rows=count, cols=draws + 1, scale=_SIDE
+        )
+    try:
+        titles = ["original", *(f"draw {number}" for number in range(1, draws + 1))]
+        for axes, title in zip(figure.axes, titles, strict=False):
+            axes.set_title(title, fontsize=9)
+        return save_figure(figure, path)
+    finally:
+        matplotlib.pyplot.close(figure)
+
+
+def _numbered(images: Any, count: int) -> Any:
+    """The first images with their numbers as labels, held in memory."""
+    import tensorflow as tf
+
+    if not isinstance(images, tf.data.Dataset):
+        array = np.asarray(images)
+        if array.dtype != np.uint8 or array.ndim != 4:
+            raise ArgumentError(
+                "images must be a tf.data.Dataset or uint8 (n, height, width, 1 or 3), got "
+                f"{array.dtype} of shape {array.shape}"
+            )
+        images = tf.data.Dataset.from_tensor_slices(array[:count])
+    first = images.take(count).map(lambda *row: row[0])
+    found = len(list(first))
+    if not found:
+        raise ArgumentError("the gallery needs at least one image, got none")
+    numbered = tf.data.Dataset.zip((first, tf.data.Dataset.range(found)))
+    return numbered.apply(tf.data.experimental.assert_cardinality(found))
+
+
+def _own_size(dataset: Any) -> Preprocessing:
+    shape = dataset.element_spec[0].shape
+    if not shape.is_fully_defined():
+        raise ArgumentError("images of several sizes need preprocessing=, which brings them to one")
+    return Preprocessing(tuple(shape[:2]), shape[2])
+
+
+def _originals(dataset: Any, preprocessing: Preprocessing, count: int) -> np.ndarray:
+    """The images as they are evaluated, without augmentation."""
+    ((images, _),) = data.eval_batches(dataset, preprocessing, count)
+    return preprocessing.to_pixels(images)
+
+
+def _augmented(
+    dataset: Any,
+    changes: tuple[Any, ...],
+    preprocessing: Preprocessing,
+    count: int,
+    draws: int,
+    seed: int,
+) -> list[np.ndarray]:
+    """The images after augmentation in the order of the data set, one array an epoch."""
+    cache = not any(isinstance(change, WindowCrop) for change in changes)
+    common: dict[str, Any] = {"seed": seed, "cache": cache}
+    mixes = data.mixes_labels(changes)
+    batches = data.train_batches(
+        dataset, preprocessing, count, augment=changes, classes=count if mixes else None, **common
+    )
+    # Mixed labels hide which image is which. The order follows from the seed alone.
+    plain = data.train_batches(dataset, preprocessing, count, **common)
+    drawn = []
+    pairs = zip(batches.dataset.take(draws), plain.dataset.take(draws), strict=True)
+    for (images, _), (_, numbers) in pairs:
+        ordered = np.empty(images.shape, np.float32)
+        ordered[numbers.numpy()] = images
+        drawn.append(preprocessing.to_pixels(ordered))
+    return drawn
