@@ -207,7 +207,7 @@ def diagnose(
         training = real_images(source, split, card.preprocessing, 60_000, data_dir)
         samples = _images_of(opened, SAMPLES, seed)
         path = out / "nearest_neighbours.png"
-        visualization.nearest_neighbours(samples, training, path=path)
+        visualization.nearest_neighbors(samples, training, path=path)
         written.append(path)
     if network:
         judge = judge_network(network)
