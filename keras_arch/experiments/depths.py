@@ -180,7 +180,7 @@ def draw(nets: Sequence[Curves], path: str | Path, *, title: str = "", caption: 
         ...     draw(nets, folder + "/errors.png").name
         'errors.png'
     """
-    figure = visualization.blank(width=10, height=5)
+    figure = visualization.new_figure(width=10, height=5)
     panels = figure.subplots(1, 2, sharey=True)
     colours = dict(zip(sorted({net.depth for net in nets}), _COLOURS, strict=False))
     epochs = max(len(net.test_error) for net in nets)

@@ -285,7 +285,7 @@ def draw(
     places = np.arange(len(found))
     colours = [_STAGES[(block.stage - 1) % len(_STAGES)] for block in found]
     hatches = ["" if block.shortcut == "identity" else "///" for block in found]
-    figure = visualization.blank(width=float(np.clip(0.3 * len(found) + 2, 6, 16)), height=5.6)
+    figure = visualization.new_figure(width=float(np.clip(0.3 * len(found) + 2, 6, 16)), height=5.6)
     upper, lower = figure.subplots(2, 1, sharex=True)
     style = {"color": colours, "hatch": hatches, "edgecolor": "white", "linewidth": 0}
     upper.bar(places, [block.change for block in found], **style)

@@ -51,7 +51,7 @@ class SegmentationReport:
         files.atomic_write(folder / "per_class.json", json.dumps(rows, indent=1) + "\n")
         sheet = visualization.grid(panels(self.shown, colors), columns=4, padding=4)
         visualization.save_png(sheet, folder / "overlays.png")
-        near = _of_one_size([visualization.close_up(*each) for each in self.shown])
+        near = _of_one_size([visualization.zoom_on_errors(*each) for each in self.shown])
         visualization.save_png(
             visualization.grid(near, columns=2, padding=4), folder / "close_ups.png"
         )

@@ -1,11 +1,10 @@
-"""Pictures of models, of data and of results, written as PNG files.
+"""Pictures of models, data and results as PNG files.
 
-Of a generator: which classes a classifier sees (`mode_coverage`, `classifier_agreement`), the
-latent space (`latent_walk`, `vector_arithmetic`), memorising (`nearest_neighbours`), and paired
+Of a generator: classes of its samples (`mode_coverage`, `classifier_agreement`), the
+latent space (`latent_walk`, `vector_arithmetic`), memorization (`nearest_neighbors`), and paired
 tasks (`side_by_side`). Of a classifier: each class (`per_class_report`), confident mistakes
 (`confident_mistakes`), and Grad-CAM (`grad_cam`). Of a segmentation: masks over images
-(`overlay`, `error_map`, `close_up`). Of an augmentation pipeline:
-`augmentation_gallery`. Of any model: `draw_diagram`.
+(`overlay`, `error_map`, `zoom_on_errors`). Of any model: `draw_diagram`.
 """
 
 from keras_arch.visualization.augmentation import augmentation_gallery
@@ -17,17 +16,15 @@ from keras_arch.visualization.classification import (
 )
 from keras_arch.visualization.diagrams import draw as draw_diagram
 from keras_arch.visualization.figures import (
-    bars,
-    blank,
+    bar_chart,
     confusion_matrix,
-    grid,
     history,
+    new_figure,
     save_figure,
-    save_png,
-    shortened,
-    table,
+    shorten_label,
 )
 from keras_arch.visualization.grad_cam import draw_explanation, grad_cam, overlay_heatmap
+from keras_arch.visualization.grids import grid, save_png, side_by_side
 from keras_arch.visualization.latents import (
     LatentPicture,
     interpolate,
@@ -40,15 +37,15 @@ from keras_arch.visualization.modes import (
     classifier_agreement,
     mode_coverage,
 )
-from keras_arch.visualization.neighbors import Neighbours, nearest_neighbours, side_by_side
+from keras_arch.visualization.neighbors import Neighbors, nearest_neighbors
 from keras_arch.visualization.overlays import (
     Colors,
-    borders,
     class_colors,
-    close_up,
+    colorize_mask,
     error_map,
+    find_boundaries,
     overlay,
-    painted,
+    zoom_on_errors,
 )
 
 __all__ = [
@@ -57,35 +54,34 @@ __all__ = [
     "LatentPicture",
     "Mistake",
     "ModeCoverage",
-    "Neighbours",
+    "Neighbors",
     "augmentation_gallery",
-    "bars",
-    "blank",
-    "borders",
+    "bar_chart",
     "class_colors",
     "classifier_agreement",
-    "close_up",
+    "colorize_mask",
     "confident_mistakes",
     "confusion_matrix",
     "draw_diagram",
     "draw_explanation",
     "draw_mistakes",
     "error_map",
+    "find_boundaries",
     "grad_cam",
     "grid",
     "history",
     "interpolate",
     "latent_walk",
     "mode_coverage",
-    "nearest_neighbours",
+    "nearest_neighbors",
+    "new_figure",
     "overlay",
     "overlay_heatmap",
-    "painted",
     "per_class_report",
     "save_figure",
     "save_png",
-    "shortened",
+    "shorten_label",
     "side_by_side",
-    "table",
     "vector_arithmetic",
+    "zoom_on_errors",
 ]

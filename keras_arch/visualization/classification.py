@@ -1,4 +1,4 @@
-"""What a user looks at to judge a classifier: class by class, and where it is surely wrong."""
+"""Reports of classifiers: scores of each class, and confident mistakes."""
 
 import collections
 import dataclasses
@@ -9,27 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch import visualization
 from keras_arch.errors import ArgumentError
+from keras_arch.visualization.figures import new_figure, save_figure, shorten_label
 
-FIGURES = ("precision", "recall", "f1", "support")
-_AVERAGES = {"macro avg": "mean of the classes", "weighted avg": "mean by images"}
-# More rows than these are no picture any more; they stand beside each other in so many.
+_SCORES = ("precision", "recall", "f1", "support")
+_AVERAGES = {"macro avg": "mean over classes", "weighted avg": "mean over images"}
+# Most rows of a table, and rows of one of its blocks.
 _MOST_ROWS, _ROWS_OF_A_BLOCK = 120, 40
-# Inches of a letter, a number and a row of the table.
+# Inches of a letter, a number and a row.
 _LETTER, _NUMBER, _ROW = 0.078, 0.72, 0.22
 _LONGEST_NAME = 28
 
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """One image that was taken for something else.
+    """Misclassified image.
 
     Attributes:
         index: Its number in the data.
         truth: Its class.
-        predicted: What it was taken for.
-        probability: Of `predicted`.
+        predicted: Its predicted class.
+        probability: Probability of the predicted class.
     """
 
     index: int
@@ -44,7 +44,7 @@ def per_class_report(
     labels: Sequence[str],
     path: str | os.PathLike[str] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and support of every class, as scikit-learn counts them.
+    """Compute precision, recall, F1 and support of every class, as scikit-learn does.
 
     A class that was never predicted has precision 0, one that never occurs has recall 0.
 
@@ -52,8 +52,8 @@ def per_class_report(
         truth: `(n,)` classes as numbers.
         predictions: `(n,)` likewise.
         labels: A name for each class.
-        path: A PNG file for a table, or `None`. Of more than 120 classes it shows those of lowest
-            F1.
+        path: A PNG file for a table, or `None`. Of more than 120 classes it shows those with the
+            lowest F1.
 
     Returns:
         `{class: {"precision": ..., "recall": ..., "f1": ..., "support": ...}}`, and likewise the
@@ -94,15 +94,15 @@ def per_class_report(
 
 
 def confident_mistakes(truth: Any, probabilities: Any, count: int = 24) -> list[Mistake]:
-    """The images that a classifier is surest of and wrong about.
+    """Find the misclassified images with the highest probabilities.
 
     Args:
         truth: `(n,)` classes as numbers.
         probabilities: `(n, classes)`.
-        count: How many at most.
+        count: Largest number of mistakes.
 
     Returns:
-        Mistakes, the surest first; none where there are none.
+        Mistakes, the most confident first.
 
     Example:
         >>> confident_mistakes([0, 1, 1], [[0.2, 0.8], [0.1, 0.9], [0.9, 0.1]], count=1)
@@ -119,10 +119,10 @@ def confident_mistakes(truth: Any, probabilities: Any, count: int = 24) -> list[
 def draw_mistakes(
     mistakes: Sequence[Mistake], images: Any, labels: Sequence[str], path: str | os.PathLike[str]
 ) -> Path:
-    """Draw mistakes: each image with what it was taken for, how surely, and what it is.
+    """Draw mistakes: each image with its predicted class, the probability and the true class.
 
     Args:
-        mistakes: As `confident_mistakes` gives them.
+        mistakes: As from `confident_mistakes`.
         images: `uint8` `(mistakes, height, width, 1 or 3)`, in their order.
         labels: A name for each class.
         path: The PNG file to write.
@@ -149,7 +149,7 @@ def draw_mistakes(
         )
     columns = min(6, len(mistakes))
     rows = -(-len(mistakes) // columns)
-    figure = visualization.blank(1.9 * columns, 2.35 * rows)
+    figure = new_figure(1.9 * columns, 2.35 * rows)
     for place, (mistake, image) in enumerate(zip(mistakes, images, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, place)
         grey = image.shape[-1] == 1
@@ -162,19 +162,21 @@ def draw_mistakes(
         )
         axes.set_xticks([])
         axes.set_yticks([])
-        taken = visualization.shortened(labels[mistake.predicted], 17)
+        taken = shorten_label(labels[mistake.predicted], 17)
         axes.set_title(f"{taken} {100 * mistake.probability:.1f} %", fontsize=8)
-        axes.set_xlabel(f"is {visualization.shortened(labels[mistake.truth], 22)}", fontsize=8)
-    figure.suptitle("surest mistakes: what each was taken for, and what it is", fontsize=9)
-    return visualization.save_figure(figure, path)
+        axes.set_xlabel(f"true: {shorten_label(labels[mistake.truth], 22)}", fontsize=8)
+    figure.suptitle(
+        "most confident mistakes: predicted class, its probability, true class", fontsize=9
+    )
+    return save_figure(figure, path)
 
 
 def _row(values: Sequence[float]) -> dict[str, float]:
-    return {name: round(float(value), 4) for name, value in zip(FIGURES, values, strict=True)}
+    return {name: round(float(value), 4) for name, value in zip(_SCORES, values, strict=True)}
 
 
 def _unique(labels: Sequence[str]) -> list[str]:
-    """Names that can be keys: those that occur twice (or are means) get their number."""
+    """Unique names: those that occur twice (or are of a mean) get their number."""
     counts = collections.Counter([*labels, *_AVERAGES])
     return [
         f"{label} ({number})" if counts[label] > 1 else label for number, label in enumerate(labels)
@@ -182,45 +184,43 @@ def _unique(labels: Sequence[str]) -> list[str]:
 
 
 def _draw_report(report: dict[str, dict[str, float]], path: str | os.PathLike[str]) -> Path:
-    """The report as a table, in as many blocks side by side as it takes."""
+    """Draw the report as a table of blocks side by side."""
     means = {_AVERAGES[name]: report[name] for name in _AVERAGES}
     rows = [(name, row) for name, row in report.items() if name not in _AVERAGES]
     title = ""
     if len(rows) > _MOST_ROWS:
-        title = f"the {_MOST_ROWS} classes of lowest F1, of {len(rows)}"
+        title = f"the {_MOST_ROWS} classes with the lowest F1 of {len(rows)}"
         rows = sorted(rows, key=lambda pair: pair[1]["f1"])[:_MOST_ROWS]
     blocks = -(-len(rows) // _ROWS_OF_A_BLOCK)
     height = -(-len(rows) // blocks)
     parts = [rows[i * height : (i + 1) * height] for i in range(blocks)]
     parts[-1] = [*parts[-1], *means.items()]
     tallest = max(map(len, parts)) + 1
-    longest = max(
-        len(visualization.shortened(name, _LONGEST_NAME)) for name, _ in [*rows, *means.items()]
-    )
-    across = _LETTER * longest + 0.15 + _NUMBER * len(FIGURES)
+    longest = max(len(shorten_label(name, _LONGEST_NAME)) for name, _ in [*rows, *means.items()])
+    across = _LETTER * longest + 0.15 + _NUMBER * len(_SCORES)
     head = 0.25 if title else 0.0
     width, height = blocks * (across + 0.2), _ROW * tallest + 0.2 + head
-    figure = visualization.blank(width, height)
-    # Placed by hand: to lay out so many texts takes seconds.
+    figure = new_figure(width, height)
+    # Fixed positions, as automatic layout of so many texts takes seconds.
     figure.set_layout_engine("none")
     for place, part in enumerate(parts):
         corner = ((place * (across + 0.2) + 0.1) / width, 0.1 / height)
         axes = figure.add_axes((*corner, across / width, _ROW * tallest / height))
         _draw_block(axes, part, tallest, across)
     figure.text(0.5, 1 - 0.05 / height, title, ha="center", va="top", fontsize=9)
-    return visualization.save_figure(figure, path)
+    return save_figure(figure, path)
 
 
 def _draw_block(axes: Any, rows: Sequence[Any], tallest: int, across: float) -> None:
-    """One column of rows: names at the left, numbers on a shade that rises with them."""
+    """Draw one block: names at the left, numbers on a shade that rises with them."""
     from matplotlib import colormaps
     from matplotlib.patches import Rectangle
 
     axes.set_xlim(0, across)
     axes.set_ylim(tallest, 0)
     axes.set_axis_off()
-    begin = across - _NUMBER * len(FIGURES)
-    for column, name in enumerate(FIGURES):
+    begin = across - _NUMBER * len(_SCORES)
+    for column, name in enumerate(_SCORES):
         middle = begin + (column + 0.5) * _NUMBER
         axes.text(middle, 0.5, name, ha="center", va="center", fontsize=8, weight="bold")
         for line, (_, row) in enumerate(rows, start=1):
@@ -250,7 +250,7 @@ def _draw_block(axes: Any, rows: Sequence[Any], tallest: int, across: float) -> 
         axes.text(
             begin - 0.1,
             line + 0.5,
-            visualization.shortened(name, _LONGEST_NAME),
+            shorten_label(name, _LONGEST_NAME),
             ha="right",
             va="center",
             fontsize=8,

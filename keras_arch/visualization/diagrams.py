@@ -1,21 +1,20 @@
-"""A block diagram of a network as a picture, drawn without graphviz.
+"""Block diagrams of networks as PNG files, without graphviz.
 
-Layers that only dress another (padding, batch norm, activation) share its box, and blocks that
-repeat are drawn once with their number, so that a network of a hundred layers fits a page.
+Padding, norm and activation share the box of their layer, and repeated blocks are drawn once with
+their number, so that a network of a hundred layers fits on a page.
 """
 
 import dataclasses
-import io
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_arch.files import atomic_write
 from keras_arch.layers import trainable_parameters
+from keras_arch.visualization.figures import new_figure, save_figure
 
-_COLOURS = {
+_COLORS = {
     "input": "#e9e9e9",
     "convolution": "#cfe2f3",
     "transposed": "#fbe0c4",
@@ -31,20 +30,20 @@ _LONGEST_PERIOD = 24
 
 @dataclasses.dataclass
 class Box:
-    """One box of the diagram: a layer and those that dress it.
+    """Box of the diagram: a layer with its padding, norm and activation.
 
     Attributes:
-        kind: What decides its colour.
-        title: What it does, such as `"conv 3x3, 64, stride 2"`.
-        dress: What comes with it, such as `["batch norm", "relu"]`.
+        kind: Kind of the layer, which decides the color.
+        title: Description such as `"conv 3x3, 64, stride 2"`.
+        extras: Descriptions of the layers in the same box, such as `["batch norm", "relu"]`.
         name: Name of its last layer.
         shape: Shape of its output, without the batch.
-        sources: Positions of the boxes that it takes its input from.
+        sources: Positions of the boxes of its inputs.
     """
 
     kind: str
     title: str
-    dress: list[str]
+    extras: list[str]
     name: str
     shape: tuple[Any, ...]
     sources: list[int]
@@ -52,12 +51,12 @@ class Box:
 
 @dataclasses.dataclass
 class Group:
-    """A run of boxes that is drawn once and stands for several.
+    """Repeated block of boxes, drawn once.
 
     Attributes:
-        boxes: Positions of the boxes of its first round.
-        repeats: How many rounds there are.
-        last_name: Name of the very last box.
+        boxes: Positions of the boxes of its first repeat.
+        repeats: Number of repeats.
+        last_name: Name of the last box of the last repeat.
     """
 
     boxes: range
@@ -70,7 +69,7 @@ def draw(model: Any, path: str | os.PathLike[str]) -> Path:
 
     Args:
         model: A functional or sequential `keras.Model`.
-        path: Where to; missing folders are made.
+        path: The PNG file; missing folders are created.
 
     Returns:
         The path.
@@ -86,14 +85,13 @@ def draw(model: Any, path: str | os.PathLike[str]) -> Path:
         ...     diagrams.draw(models.CIFARResNet(depth=20), f"{folder}/resnet20.png").name
         'resnet20.png'
     """
-    from matplotlib.figure import Figure
-
     all_boxes = boxes(model)
     groups = list(_groups(all_boxes))
     columns = _columns(groups)
     tallest = max(sum(len(group.boxes) for group in column) for column in columns)
     width, height = _COLUMN_WIDTH * len(columns), (tallest + 1) * (_BOX_HEIGHT + _GAP) + 0.6
-    figure = Figure(figsize=(width, height), dpi=100)
+    figure = new_figure(width, height)
+    figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, width)
     axes.set_ylim(-height, 0)
@@ -102,19 +100,17 @@ def draw(model: Any, path: str | os.PathLike[str]) -> Path:
     axes.text(0.4, -0.45, model.name, fontsize=15, weight="bold", va="center")
     axes.text(width - 0.4, -0.45, parameters, fontsize=11, ha="right", va="center")
     _paint(axes, all_boxes, columns)
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return atomic_write(path, content.getvalue())
+    return save_figure(figure, path)
 
 
 def boxes(model: Any) -> list[Box]:
-    """The boxes of a network in the order of computation.
+    """List the boxes of a network in the order of computation.
 
     Args:
         model: A functional or sequential `keras.Model`.
 
     Returns:
-        One box for each layer that does more than dress another.
+        One box for each layer that does not share another one's.
 
     Example:
         >>> from keras_arch import models
@@ -122,7 +118,7 @@ def boxes(model: Any) -> list[Box]:
         >>> first, second, *_ = diagrams.boxes(models.DCGANDiscriminator(image_size=16))
         >>> first.title, first.shape
         ('image', (16, 16, 3))
-        >>> second.title, second.dress
+        >>> second.title, second.extras
         ('conv 4x4, 64, stride 2', ['leaky relu'])
     """
     graph = _graph(model)
@@ -134,15 +130,15 @@ def boxes(model: Any) -> list[Box]:
     place: dict[str, int] = {}
     for layer, sources in graph:
         places = [place[source] for source in sources]
-        kind, title, dresses = _describe(layer)
+        kind, title, is_extra = _describe(layer)
         shape = _shape(layer)
         before = result[places[0]] if len(places) == 1 and uses[sources[0]] == 1 else None
-        if before is not None and dresses and before.kind != "input":
-            before.dress.append(title)
+        if before is not None and is_extra and before.kind != "input":
+            before.extras.append(title)
             before.name, before.shape = layer.name, shape
             place[layer.name] = places[0]
         elif before is not None and before.kind == "padding" and kind != "padding":
-            before.dress.insert(0, before.title)
+            before.extras.insert(0, before.title)
             before.kind, before.title, before.name = kind, title, layer.name
             before.shape = shape
             place[layer.name] = places[0]
@@ -153,7 +149,7 @@ def boxes(model: Any) -> list[Box]:
 
 
 def _graph(model: Any) -> list[tuple[Any, list[str]]]:
-    """Every operation with the names of those that it takes its input from, in order."""
+    """Operations in order, each with the names of the operations of its inputs."""
     described = model.get_config()["layers"]
     if not any("inbound_nodes" in layer for layer in described):
         layers = list(model.layers)
@@ -180,7 +176,7 @@ def _histories(nested: Any) -> Iterator[str]:
 
 
 def _describe(layer: Any) -> tuple[str, str, bool]:
-    """Kind, title, and whether the layer only dresses the one before it."""
+    """Kind, title, and whether the layer shares the box of the one before."""
     name = type(layer).__name__
     strides = getattr(layer, "strides", (1,))
     stride = f", stride {strides[0]}" if isinstance(strides, tuple) and max(strides) > 1 else ""
@@ -208,8 +204,8 @@ def _describe(layer: Any) -> tuple[str, str, bool]:
         return "padding", "zero padding", False
     if name == "Activation":
         return "other", layer.activation.__name__.replace("_", " "), True
-    dresses = name.endswith(("Normalization", "ReLU", "Dropout", "Softmax", "Cropping2D"))
-    return "other", _words(name.replace("Normalization", "Norm")), dresses
+    is_extra = name.endswith(("Normalization", "ReLU", "Dropout", "Softmax", "Cropping2D"))
+    return "other", _words(name.replace("Normalization", "Norm")), is_extra
 
 
 def _words(name: str) -> str:
@@ -225,9 +221,9 @@ def _shape(layer: Any) -> tuple[Any, ...]:
 
 
 def _groups(all_boxes: list[Box]) -> Iterator[Group]:
-    """Collapse runs of equal blocks."""
+    """Group repeated blocks."""
     signatures = [
-        (box.title, tuple(box.dress), box.shape, tuple(i - source for source in box.sources))
+        (box.title, tuple(box.extras), box.shape, tuple(i - source for source in box.sources))
         for i, box in enumerate(all_boxes)
     ]
     last_use = list(range(len(all_boxes)))
@@ -236,7 +232,7 @@ def _groups(all_boxes: list[Box]) -> Iterator[Group]:
             last_use[source] = i
 
     def collapse(start: int, end: int) -> Iterator[Group]:
-        """The longest run between two positions, and what is before and after it likewise."""
+        """Longest run between two positions, and the groups before and after it."""
         first, period, repeats = _longest_run(signatures, last_use, start, end)
         if repeats == 1:
             for i in range(start, end):
@@ -253,10 +249,9 @@ def _groups(all_boxes: list[Box]) -> Iterator[Group]:
 def _longest_run(
     signatures: list[Any], last_use: list[int], start: int, end: int
 ) -> tuple[int, int, int]:
-    """First position, period and number of rounds of the run that spares the most boxes.
+    """First position, period and number of repeats of the run that spares the most boxes.
 
-    What comes after a run uses the output of its last round only: else one drawing could not
-    stand for all rounds.
+    Boxes after a run use the output of its last repeat only: else it could not be drawn once.
     """
     best, most_spared = (start, 1, 1), 0
     for period in range(1, min(_LONGEST_PERIOD, (end - start) // 2) + 1):
@@ -289,7 +284,7 @@ def _columns(groups: list[Group]) -> list[list[Group]]:
 
 
 def _paint(axes: Any, all_boxes: list[Box], columns: list[list[Group]]) -> None:
-    """Boxes, the outlines of repeated blocks, and arrows."""
+    """Draw boxes, outlines of repeated blocks, and arrows."""
     position: dict[int, tuple[float, float]] = {}
     drawn: list[int] = []
     stands_for: dict[int, int] = {}
@@ -326,19 +321,19 @@ def _paint_box(axes: Any, box: Box, x: float, y: float) -> None:
             _BOX_WIDTH,
             _BOX_HEIGHT,
             boxstyle="round,pad=0,rounding_size=0.08",
-            facecolor=_COLOURS.get(box.kind, _COLOURS["other"]),
+            facecolor=_COLORS.get(box.kind, _COLORS["other"]),
             edgecolor="#666666",
             linewidth=0.8,
         )
     )
     middle = x + _BOX_WIDTH / 2
     lines = [box.title if box.title != box.name else f"input: {box.name}"]
-    if box.dress:
-        lines.append(" · ".join(box.dress))
+    if box.extras:
+        lines.append(" · ".join(box.extras))
     axes.text(
-        middle, y + (0.13 if box.dress else 0), lines[0], fontsize=9.5, ha="center", va="center"
+        middle, y + (0.13 if box.extras else 0), lines[0], fontsize=9.5, ha="center", va="center"
     )
-    if box.dress:
+    if box.extras:
         axes.text(
             middle, y - 0.14, lines[1], fontsize=7.5, color="#444444", ha="center", va="center"
         )
@@ -349,7 +344,7 @@ def _paint_box(axes: Any, box: Box, x: float, y: float) -> None:
 
 
 def _short(name: str, length: int) -> str:
-    """A name that fits: its beginning and its end."""
+    """Shorten a name to its beginning and its end."""
     if len(name) <= length:
         return name
     return f"{name[: length // 2 - 1]}…{name[-length // 2 :]}"
@@ -386,7 +381,7 @@ def _paint_outline(axes: Any, group: Group, x: float, top: float, bottom: float)
 def _paint_arrow(
     axes: Any, start: tuple[float, float], end: tuple[float, float], distance: int, lane: int
 ) -> None:
-    """Straight to the next box, along the left side past others, across to another column."""
+    """Draw an arrow straight to the next box, on the left past others, or to another column."""
     arrow = {"arrowstyle": "-|>", "color": "#555555", "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
     half, into, out = _BOX_HEIGHT / 2, end[1] + 0.1, start[1] - 0.1
     if start[0] != end[0]:
@@ -397,7 +392,7 @@ def _paint_arrow(
         middle = start[0] + _BOX_WIDTH / 2
         points = [(middle, start[1] - half), (middle, end[1] + half)]
     else:
-        # Leaving a box below its middle and arriving above it keeps two ways on one lane apart.
+        # Arrows leave below the middle and arrive above it, so that two on one lane stay apart.
         side = start[0] - 0.3 - 0.18 * lane
         points = [(start[0], out), (side, out), (side, into), (end[0], into)]
     axes.plot(*zip(*points[:-1], strict=True), color=arrow["color"], linewidth=arrow["linewidth"])

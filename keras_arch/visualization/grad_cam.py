@@ -1,4 +1,4 @@
-"""Where a classifier looks: Grad-CAM, on every Keras backend."""
+"""Grad-CAM of classifiers, on every Keras backend."""
 
 import os
 import re
@@ -11,12 +11,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_arch import models, visualization
+from keras_arch import models
 from keras_arch.errors import ArgumentError
 from keras_arch.layers import recursion_limit
+from keras_arch.visualization.figures import new_figure, save_figure
 
-# How much of an overlay the heat covers where it is hottest.
-_COVER = 0.6
+# Opacity of an overlay at the maximum.
+_OPACITY = 0.6
 # Height in pixels that small images are enlarged to.
 _READABLE = 224
 
@@ -28,7 +29,7 @@ def grad_cam(
     *,
     layer: str | None = None,
 ) -> np.ndarray:
-    """What speaks for a class in each image, as a map of heat.
+    """Compute the Grad-CAM heatmap of a class for each image.
 
     Selvaraju et al. 2017 (Grad-CAM), equations 1 and 2: the maps of a layer, weighted by the mean
     gradient of the class's score (before the softmax) in them, summed and rectified; then enlarged
@@ -36,18 +37,18 @@ def grad_cam(
 
     Args:
         model: A functional or sequential classifier from one image to logits or probabilities.
-        images: `(n, height, width, channels)`, preprocessed as the model takes them.
+        images: `(n, height, width, channels)`, preprocessed.
         classes: One class for each image, as numbers. Default: the predicted ones.
-        layer: Name of the layer whose maps are taken. Default: the last stage of
-            `models.features`, or the last layer with maps where no stage is named.
+        layer: Name of the layer with the maps. Default: the last stage of `models.features`, or
+            the last layer with maps if no stage is named.
 
     Returns:
-        `float32` `(n, height, width)`, 0 or more, in the units of the score: scale each map by its
-        maximum to look at it.
+        `float32` `(n, height, width)`, 0 or more, in the units of the score: divide each map by its
+        maximum to show it.
 
     Raises:
-        ArgumentError: If the model has no such layer or the layer no maps, the way to the score
-            leads past it, or a class is none of the model's.
+        ArgumentError: If the model has no such layer or the layer no maps, a path to the score
+            bypasses it, or a class is out of range.
 
     Example:
         >>> model = models.CIFARResNet(depth=8, input_shape=(16, 16, 1))
@@ -65,7 +66,7 @@ def grad_cam(
             upper = keras.Model(maps, scores)
         except ValueError:
             raise ArgumentError(
-                f"not all ways from the image to the score of {model.name} lead through "
+                f"not all paths from the image to the score of {model.name} lead through "
                 f"{layer!r}; give the end of a stage, or leave layer out"
             ) from None
     activations = lower(images, training=False)
@@ -84,7 +85,7 @@ def grad_cam(
     wanted = ops.one_hot(chosen, count)
 
     def score(maps: Any) -> Any:
-        # No image changes another one's score, so that the sum has the gradients of all.
+        # Images are independent, so that the sum has the gradients of all scores.
         return ops.sum(upper(maps, training=False) * wanted)
 
     weights = ops.mean(_gradient(score, activations), axis=(1, 2), keepdims=True)
@@ -96,49 +97,47 @@ def grad_cam(
 
 
 def overlay_heatmap(pixels: Any, heat: Any) -> np.ndarray:
-    """An image with heat over it: unchanged where it is cold, blue to red as it gets hotter.
+    """Overlay a heatmap on an image: unchanged at 0, blue to red with rising values.
 
     Args:
         pixels: `uint8` `(height, width, 1 or 3)`.
-        heat: `(height, width)`, 0 or more; the maximum is shown as the hottest.
+        heat: `(height, width)`, 0 or more; it is divided by its maximum.
 
     Returns:
         `uint8` `(height, width, 3)`.
 
     Raises:
-        ArgumentError: If the two do not have one size.
+        ArgumentError: If the sizes differ.
 
     Example:
         >>> picture = np.full((4, 4, 1), 100, "uint8")
-        >>> overlay_heatmap(picture, np.eye(4))[0, 1].tolist()  # cold
+        >>> overlay_heatmap(picture, np.eye(4))[0, 1].tolist()  # 0 in the heatmap
         [100, 100, 100]
     """
     from matplotlib import colormaps
 
-    pixels, heat = np.asarray(pixels), np.asarray(heat, np.float64)
-    if pixels.shape[:2] != heat.shape:
-        raise ArgumentError(f"the image is {pixels.shape[:2]} pixels, the heat {heat.shape}")
+    pixels, heat = _check_sizes(pixels, np.asarray(heat, np.float64))
     part = heat / heat.max() if heat.max() > 0 else heat
-    colours = colormaps["turbo"](part)[..., :3] * 255
-    cover = _COVER * np.sqrt(part)[..., None]
-    mixed = (1 - cover) * pixels + cover * colours
+    colors = colormaps["turbo"](part)[..., :3] * 255
+    cover = _OPACITY * np.sqrt(part)[..., None]
+    mixed = (1 - cover) * pixels + cover * colors
     return np.rint(mixed).astype(np.uint8)
 
 
 def draw_explanation(pixels: Any, heat: Any, title: str, path: str | os.PathLike[str]) -> Path:
-    """Draw an image as a network sees it beside the same image with heat over it.
+    """Draw an image beside the same image with its heatmap.
 
     Args:
         pixels: `uint8` `(height, width, 1 or 3)`; small images are enlarged.
-        heat: `(height, width)`, as `grad_cam` gives it.
-        title: What the heat speaks for.
+        heat: `(height, width)`, as from `grad_cam`.
+        title: Title, such as the class.
         path: The PNG file to write.
 
     Returns:
         The path.
 
     Raises:
-        ArgumentError: If the two do not have one size.
+        ArgumentError: If the sizes differ.
 
     Example:
         >>> import tempfile
@@ -149,25 +148,30 @@ def draw_explanation(pixels: Any, heat: Any, title: str, path: str | os.PathLike
     """
     from PIL import Image
 
-    pixels, heat = np.asarray(pixels), np.asarray(heat, np.float32)
-    if pixels.shape[:2] != heat.shape:
-        raise ArgumentError(f"the image is {pixels.shape[:2]} pixels, the heat {heat.shape}")
+    pixels, heat = _check_sizes(pixels, np.asarray(heat, np.float32))
     factor = max(1, -(-_READABLE // heat.shape[0]))
-    # Pixels stay square, the heat smooth.
+    # Pixels are repeated, the heatmap is interpolated.
     large = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
     size = (heat.shape[1] * factor, heat.shape[0] * factor)
     smooth = np.asarray(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR))
-    figure = visualization.blank(2 * size[0] / 100 + 0.4, size[1] / 100 + 0.5)
+    figure = new_figure(2 * size[0] / 100 + 0.4, size[1] / 100 + 0.5)
     for place, image in enumerate((large, overlay_heatmap(large, smooth)), start=1):
         axes = figure.add_subplot(1, 2, place)
         axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)))
         axes.set_axis_off()
     figure.suptitle(textwrap.fill(title, max(20, 2 * size[0] // 8)), fontsize=9)
-    return visualization.save_figure(figure, path)
+    return save_figure(figure, path)
+
+
+def _check_sizes(pixels: Any, heat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    pixels = np.asarray(pixels)
+    if pixels.shape[:2] != heat.shape:
+        raise ArgumentError(f"the image is {pixels.shape[:2]} pixels, the heatmap {heat.shape}")
+    return pixels, heat
 
 
 def _maps(model: keras.Model, layer: str | None) -> Any:
-    """The output of the layer whose maps are looked at."""
+    """Output of the layer with the maps."""
     if layer is None:
         try:
             return list(models.features(model).output.values())[-1]
@@ -195,7 +199,7 @@ def _has_maps(layer: keras.layers.Layer) -> bool:
 
 
 def _scores(model: keras.Model) -> Any:
-    """The classes' scores before the softmax, as a tensor of the model's graph."""
+    """Scores of the classes before the softmax, as a tensor of the model's graph."""
     if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         raise ArgumentError(
             f"{model.name} has outputs {[tuple(output.shape) for output in model.outputs]}; "
@@ -214,7 +218,7 @@ def _scores(model: keras.Model) -> Any:
 
 
 def _gradient(function: Callable[[Any], Any], at: Any) -> Any:
-    """The gradient of a number in a tensor, by the backend at work."""
+    """Gradient of a scalar with respect to a tensor on the current backend."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Pictures of a latent space: walks between points, and arithmetic with their means."""
+"""Pictures of a latent space: interpolations and vector arithmetic."""
 
 import dataclasses
 import os
@@ -8,19 +8,20 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_arch import visualization
 from keras_arch.errors import ArgumentError
+from keras_arch.metrics.checks import check_whole_number
 from keras_arch.registry import LATENTS
 from keras_arch.trainers.adversarial import RANGES, Noise, forward
+from keras_arch.visualization.grids import grid, save_png
 
-# The noise with which figure 7 of the DCGAN paper shows the surroundings of a sum.
+# Amplitude of the noise around a sum in figure 7 of the DCGAN paper.
 AROUND = 0.25
 _BATCH = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class LatentPicture:
-    """Points of a latent space and the images there.
+    """Points of a latent space and their images.
 
     Attributes:
         latents: `(n, latent_size)`, in the order of the images.
@@ -34,23 +35,24 @@ class LatentPicture:
 
 
 def interpolate(start: Any, end: Any, steps: int, latent: str = "normal") -> np.ndarray:
-    """Points between two latents, both included.
+    """Interpolate between two latents, both included.
 
     Source: White 2016 (Sampling Generative Networks), section 2.1: between points of N(0, 1) along
     the great circle, since a straight line passes through lengths that the generator never saw.
-    Uniform latents fill a cube, which has every straight line between its points.
+    Uniform latents fill a cube, which holds the straight line between its points.
 
     Args:
         start: `(latent_size,)`.
         end: `(latent_size,)`.
-        steps: Points, at least 2.
-        latent: `"normal"` for the great circle; `"uniform"` and `"uniform01"` for the straight line.
+        steps: Number of points, at least 2.
+        latent: `"normal"` for the great circle; `"uniform"` or `"uniform01"` for the straight
+            line.
 
     Returns:
         `(steps, latent_size)`, float32.
 
     Raises:
-        ArgumentError: If there are fewer than 2 steps or the latents are not alike.
+        ArgumentError: If there are fewer than 2 steps or the shapes differ.
 
     Example:
         >>> interpolate([1.0, 0.0], [0.0, 1.0], 3).round(3).tolist()
@@ -60,15 +62,14 @@ def interpolate(start: Any, end: Any, steps: int, latent: str = "normal") -> np.
     start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
     if start.ndim != 1 or start.shape != end.shape:
         raise ArgumentError(
-            f"latents to walk between must be vectors of one length, got shapes {start.shape} and "
-            f"{end.shape}"
+            f"latents must be vectors of one length, got shapes {start.shape} and {end.shape}"
         )
-    if not isinstance(steps, int) or steps < 2:
+    if check_whole_number(steps, 2) is None:
         raise ArgumentError(f"steps must be a whole number from 2, got {steps!r}")
     share = np.linspace(0, 1, steps)[:, None]
     lengths = np.linalg.norm(start) * np.linalg.norm(end)
     angle = np.arccos(np.clip(start @ end / lengths, -1, 1)) if lengths else 0.0
-    # Where both point the same way, or opposite ways, there is no one circle.
+    # Parallel or opposite latents define no great circle.
     if latent != "normal" or np.sin(angle) < 1e-6:
         points = (1 - share) * start + share * end
     else:
@@ -89,24 +90,24 @@ def latent_walk(
     value_range: tuple[float, float] | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> LatentPicture:
-    """Walks through latent space, one a row: smooth changes speak against memorised images.
+    """Draw walks through latent space, one a row; smooth changes speak against memorization.
 
     Source: Radford et al. 2015 (DCGAN), section 6.1 and figure 4.
 
     Args:
         generator: A `keras.Model` from a latent, or `[latent, label]`, to images; or any function
-            of latents `(n, latent_size)` (and labels `(n,)`) that gives images
+            of latents `(n, latent_size)` (and labels `(n,)`) that returns images
             `(n, height, width, 1 or 3)`.
         latent_size: Length of a latent.
-        rows: Walks.
+        rows: Number of walks.
         steps: Images of a walk, its ends included.
         latent: `"normal"` for N(0, 1), walked along great circles; `"uniform"` for U(-1, 1) and
             `"uniform01"` for U(0, 1), walked straight.
         label: For a conditional generator, the label of all images.
-        seed: Of the walks' ends.
+        seed: Seed of the ends.
         value_range: Darkest and brightest value of float images, such as (-1, 1). Not needed for
             `uint8` images, and for models that end in tanh or sigmoid.
-        path: A PNG file for the sheet, or `None` for none.
+        path: A PNG file for the sheet, or `None`.
 
     Returns:
         Latents and images, row by row, and the sheet.
@@ -122,7 +123,7 @@ def latent_walk(
     """
     _check_latent(latent)
     for name, value in (("latent_size", latent_size), ("rows", rows)):
-        if not isinstance(value, int) or value < 1:
+        if check_whole_number(value, 1) is None:
             raise ArgumentError(f"{name} must be a positive whole number, got {value!r}")
     noise = Noise((latent_size,), latent)
     ends = keras.ops.convert_to_numpy(noise.draw(2 * rows, keras.random.SeedGenerator(seed)))
@@ -130,8 +131,8 @@ def latent_walk(
         [interpolate(*pair, steps, latent) for pair in ends.reshape(rows, 2, latent_size)]
     )
     images = _generate(generator, latents, label, value_range)
-    sheet = visualization.grid(images, columns=steps, enlarge=True)
-    return _written(LatentPicture(latents, images, sheet), path)
+    sheet = grid(images, columns=steps, enlarge=True)
+    return _save(LatentPicture(latents, images, sheet), path)
 
 
 def vector_arithmetic(
@@ -145,20 +146,20 @@ def vector_arithmetic(
     value_range: tuple[float, float] | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> LatentPicture:
-    """Arithmetic with concepts: mean(a) - mean(b) + mean(c), and its surroundings.
+    """Draw vector arithmetic of concepts: mean(a) - mean(b) + mean(c), and points around it.
 
     Source: Radford et al. 2015 (DCGAN), section 6.3.2 and figure 7. A single latent is unstable;
     the mean of about three whose images show the concept is not.
 
     Args:
         generator: As for `latent_walk`.
-        a: Latents of a first concept `(n, latent_size)`, for example of smiling women.
-        b: Latents of what is taken away, as many: neutral women.
-        c: Latents of what is added, as many: neutral men.
+        a: Latents of a first concept `(n, latent_size)`, for example smiling women.
+        b: Latents to subtract, as many: neutral women.
+        c: Latents to add, as many: neutral men.
         label: For a conditional generator, the label of all images.
-        seed: Of the noise U(-0.25, 0.25) around the sum.
+        seed: Seed of the noise U(-0.25, 0.25) around the sum.
         value_range: As for `latent_walk`.
-        path: A PNG file for the sheet, or `None` for none.
+        path: A PNG file for the sheet, or `None`.
 
     Returns:
         Latents and images: the n of a, of b and of c, the three means, the sum, and eight points
@@ -166,7 +167,7 @@ def vector_arithmetic(
         sum, with the others around it.
 
     Raises:
-        ArgumentError: If a, b and c are not alike or the range is not known.
+        ArgumentError: If the shapes of a, b and c differ or the range is not known.
 
     Example:
         >>> from keras_arch import models
@@ -189,7 +190,7 @@ def vector_arithmetic(
     latents = np.concatenate([*concepts, means, total[None], total + noise]).astype(np.float32)
     images = _generate(generator, latents, label, value_range)
 
-    # Three columns of n and a mean, an empty one, and the 3x3 of the sum at the middle height.
+    # Three columns of n and a mean, an empty one, and the 3x3 block of the sum.
     rows = max(count + 1, 3)
     cells = np.full((rows, 7, *images.shape[1:]), 255, np.uint8)
     for column in range(3):
@@ -199,8 +200,8 @@ def vector_arithmetic(
     block = np.concatenate([around[:4], center[None], around[4:]])
     top = (rows - 3) // 2
     cells[top : top + 3, 4:] = block.reshape(3, 3, *images.shape[1:])
-    sheet = visualization.grid(cells.reshape(-1, *images.shape[1:]), columns=7, enlarge=True)
-    return _written(LatentPicture(latents, images, sheet), path)
+    sheet = grid(cells.reshape(-1, *images.shape[1:]), columns=7, enlarge=True)
+    return _save(LatentPicture(latents, images, sheet), path)
 
 
 def _check_latent(latent: str) -> None:
@@ -214,7 +215,7 @@ def _generate(
     label: int | None,
     value_range: tuple[float, float] | None,
 ) -> np.ndarray:
-    """A generator's images as `uint8`."""
+    """Generate images as `uint8`."""
     network = isinstance(generator, keras.Model)
     if value_range is None and network:
         last = getattr(generator.layers[-1], "activation", None)
@@ -236,7 +237,7 @@ def _generate(
         return images
     if value_range is None:
         raise ArgumentError(
-            f"the generator gives {images.dtype} images; say their range, such as "
+            f"the generator gives {images.dtype} images; give their range, such as "
             "value_range=(-1, 1)"
         )
     low, high = value_range
@@ -245,7 +246,7 @@ def _generate(
     return np.clip(np.rint((images - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
 
 
-def _written(picture: LatentPicture, path: str | os.PathLike[str] | None) -> LatentPicture:
+def _save(picture: LatentPicture, path: str | os.PathLike[str] | None) -> LatentPicture:
     if path is not None:
-        visualization.save_png(picture.sheet, path)
+        save_png(picture.sheet, path)
     return picture

@@ -1,4 +1,4 @@
-"""Which classes an independent classifier sees in generated images."""
+"""Classes of generated images by an independent classifier."""
 
 import dataclasses
 import math
@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch import visualization
 from keras_arch.errors import ArgumentError
 from keras_arch.metrics import FeatureNetwork
+from keras_arch.visualization.figures import bar_chart, confusion_matrix
 
 
 @dataclasses.dataclass(frozen=True)
 class ModeCoverage:
-    """What a classifier makes of a generator's samples.
+    """Mode coverage of a generator's samples.
 
     Attributes:
-        seen: Classes that at least one sample was read as.
-        counts: Samples read as each class, `(classes,)`.
-        divergence: KL divergence of the shares from equal ones, in nats: 0 when all classes come
-            alike, log(classes) when only one comes.
-        confidence: Mean probability of the class that was read.
+        seen: Number of classes with at least one sample.
+        counts: Samples of each class, `(classes,)`.
+        divergence: KL divergence of the class frequencies from uniform ones, in nats: 0 for a
+            balanced set, log(classes) for a single class.
+        confidence: Mean probability of the predicted class.
         description: The classifier.
     """
 
@@ -47,19 +47,19 @@ def mode_coverage(
     class_names: Sequence[str] | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> ModeCoverage:
-    """How many classes a generator makes, as an independent classifier reads its samples.
+    """Count the classes among a generator's samples by an independent classifier.
 
-    The usual number is 1,000 samples. A generator that has collapsed misses classes; the divergence
-    also tells one that makes some of them rarely (Che et al. 2017, Mode Regularized GANs).
+    The usual number is 1,000 samples. A collapsed generator misses classes; the divergence also
+    shows classes that are rare (Che et al. 2017, Mode Regularized GANs).
 
     Args:
         images: Generated images, `uint8` `(n, height, width, 1 or 3)`, or an iterable of such.
         network: A classifier, not trained with the generator.
         class_names: A name for each class. Default: their numbers.
-        path: A PNG file for a bar chart of the counts, or `None` for none.
+        path: A PNG file for a bar chart of the counts, or `None`.
 
     Returns:
-        Classes seen, counts and divergence.
+        Number of classes, counts and divergence.
 
     Raises:
         ArgumentError: If the network is no classifier, or names are missing.
@@ -86,18 +86,18 @@ def mode_coverage(
         description=network.describe(),
     )
     if path is not None:
-        title = f"{found.seen} of {len(counts)} classes seen in {counts.sum()} samples"
-        visualization.bars(counts, names, path, title=title, level=counts.sum() / len(counts))
+        title = f"{found.seen} of {len(counts)} classes in {counts.sum()} samples"
+        bar_chart(counts, names, path, title=title, level=counts.sum() / len(counts))
     return found
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierAgreement:
-    """How far samples of a conditional generator are what was asked for.
+    """Agreement of a conditional generator's samples with their labels.
 
     Attributes:
-        fraction: Share of samples read as the label asked for.
-        matrix: Counts `(classes, classes)`: rows are the labels asked for, columns what was read.
+        fraction: Fraction of samples that are classified as their label.
+        matrix: Counts `(classes, classes)`: rows are the labels, columns the predictions.
         description: The classifier.
     """
 
@@ -107,14 +107,14 @@ class ClassifierAgreement:
 
     @property
     def by_class(self) -> np.ndarray:
-        """Share read right for each label asked for; NaN where none was."""
+        """Fraction of agreement for each label; NaN for a label without samples."""
         totals = self.matrix.sum(axis=1)
         shares = np.full(len(totals), np.nan)
         return np.divide(np.diag(self.matrix), totals, out=shares, where=totals > 0)
 
     def __str__(self) -> str:
         return (
-            f"{self.fraction:.1%} of {self.matrix.sum()} samples read as the label asked for "
+            f"{self.fraction:.1%} of {self.matrix.sum()} samples classified as their label "
             f"({self.description})"
         )
 
@@ -127,17 +127,17 @@ def classifier_agreement(
     class_names: Sequence[str] | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> ClassifierAgreement:
-    """Whether a conditional generator makes what it is asked for, by an independent classifier.
+    """Compare a conditional generator's samples with their labels by an independent classifier.
 
     Args:
         images: Generated images, `uint8` `(n, height, width, 1 or 3)`, or an iterable of such.
-        labels: The label that each was asked for, `(n,)` whole numbers.
+        labels: The label of each image, `(n,)` whole numbers.
         network: A classifier of the same classes, not trained with the generator.
         class_names: A name for each class. Default: their numbers.
-        path: A PNG file for the confusion matrix, or `None` for none.
+        path: A PNG file for the confusion matrix, or `None`.
 
     Returns:
-        The share read as asked and the confusion matrix.
+        The fraction of agreement and the confusion matrix.
 
     Raises:
         ArgumentError: If labels are missing or outside the classes.
@@ -151,22 +151,22 @@ def classifier_agreement(
         0.75
     """
     rows = network.probabilities(images)
-    asked, classes = np.asarray(labels), rows.shape[1]
+    labels, classes = np.asarray(labels), rows.shape[1]
     names = _names(class_names, classes)
-    if asked.shape != (len(rows),) or asked.dtype.kind not in "iu":
+    if labels.shape != (len(rows),) or labels.dtype.kind not in "iu":
         raise ArgumentError(
-            f"labels must be {len(rows)} whole numbers, one an image, got {asked.dtype} of shape "
-            f"{asked.shape}"
+            f"labels must be {len(rows)} whole numbers, one for each image, got "
+            f"{labels.dtype} of shape {labels.shape}"
         )
-    if asked.min() < 0 or asked.max() >= classes:
+    if labels.min() < 0 or labels.max() >= classes:
         raise ArgumentError(
             f"labels must be 0 to {classes - 1}, the classes of {network.name}, got "
-            f"{asked.min()} to {asked.max()}"
+            f"{labels.min()} to {labels.max()}"
         )
     matrix = np.zeros((classes, classes), np.int64)
-    np.add.at(matrix, (asked, rows.argmax(axis=1)), 1)
+    np.add.at(matrix, (labels, rows.argmax(axis=1)), 1)
     if path is not None:
-        visualization.confusion_matrix(matrix, names, path)
+        confusion_matrix(matrix, names, path)
     return ClassifierAgreement(float(np.trace(matrix) / len(rows)), matrix, network.describe())
 
 

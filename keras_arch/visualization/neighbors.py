@@ -1,27 +1,26 @@
-"""Images beside those they are to be compared with."""
+"""Nearest training images of generated samples."""
 
 import dataclasses
 import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_arch import metrics, visualization
+from keras_arch import metrics
 from keras_arch.errors import ArgumentError
 from keras_arch.metrics import FeatureNetwork
+from keras_arch.visualization.grids import side_by_side
 
 
 @dataclasses.dataclass(frozen=True)
-class Neighbours:
-    """The training images that samples are nearest to.
+class Neighbors:
+    """Nearest training images of samples.
 
     Attributes:
         indices: `(n, k)` into the training images, the nearest first.
-        distances: `(n, k)`, Euclidean: of pixels in [0, 1], or of features. A memorised image is at
+        distances: `(n, k)`, Euclidean: of pixels in [0, 1], or of features. A memorized image is at
             0 in pixels.
-        description: Where they are distances.
+        description: Space of the distances.
     """
 
     indices: np.ndarray
@@ -29,24 +28,24 @@ class Neighbours:
     description: str
 
 
-def nearest_neighbours(
+def nearest_neighbors(
     samples: Any,
     training: Any,
     *,
     k: int = 5,
     network: FeatureNetwork | None = None,
     path: str | os.PathLike[str] | None = None,
-) -> Neighbours:
-    """Samples beside their nearest training images: whether a generator has memorised.
+) -> Neighbors:
+    """Find the nearest training images of samples, a test for memorization.
 
-    Pixels find copies; features of a network find the same thing shifted or in other colours.
+    Pixels find copies; features of a network find the same object shifted or in other colors.
 
     Args:
-        samples: Generated images, `uint8` `(n, height, width, 1 or 3)`. About ten make a sheet.
-        training: Training images in the same shape; all of them, for only the nearest counts.
-        k: Neighbours of each sample.
-        network: In whose features the distance is taken, or `None` for pixels.
-        path: A PNG file for the sheet, a row a sample, or `None` for none.
+        samples: Generated images, `uint8` `(n, height, width, 1 or 3)`. Draw about ten.
+        training: All training images, in the same shape.
+        k: Number of neighbors of each sample.
+        network: Feature network of the distances, or `None` for pixels.
+        path: A PNG file for a sheet with one sample a row, or `None`.
 
     Returns:
         Indices and distances.
@@ -56,7 +55,7 @@ def nearest_neighbours(
 
     Example:
         >>> training = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 1), "uint8")
-        >>> found = nearest_neighbours(training[[7, 3]], training, k=2)
+        >>> found = nearest_neighbors(training[[7, 3]], training, k=2)
         >>> found.indices[:, 0].tolist(), found.distances[:, 0].tolist()
         ([7, 3], [0.0, 0.0])
     """
@@ -83,29 +82,5 @@ def nearest_neighbours(
         columns = {"sample": samples}
         columns |= {f"nearest {i + 1}": training[indices[:, i]] for i in range(k)}
         captions = [[""] * len(samples), *([f"{d:.3g}" for d in row] for row in distances.T)]
-        visualization.table(columns, path, captions=captions)
-    return Neighbours(indices, distances, description)
-
-
-def side_by_side(columns: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
-    """Inputs, outputs and targets of a paired task beside each other, a row an example.
-
-    Args:
-        columns: Images by title, `uint8` `(n, height, width, 1 or 3)`, n and the size alike in all:
-            `{"input": ..., "L1": ..., "L1 + cGAN": ..., "target": ...}`.
-        path: The PNG file to write.
-
-    Returns:
-        The path.
-
-    Raises:
-        ArgumentError: If the columns do not fit together.
-
-    Example:
-        >>> import tempfile
-        >>> images = np.zeros((3, 64, 64, 3), "uint8")
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     side_by_side({"input": images, "output": images}, f"{folder}/pairs.png").name
-        'pairs.png'
-    """
-    return visualization.table(columns, path)
+        side_by_side(columns, path, captions=captions)
+    return Neighbors(indices, distances, description)

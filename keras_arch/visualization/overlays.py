@@ -1,4 +1,4 @@
-"""Pictures of segmentations: classes over an image, mistakes, and borders from near."""
+"""Pictures of segmentations: masks over images, error maps, zoom on borders."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,15 +10,15 @@ from keras_arch.losses.pixel import IGNORE
 
 Colors = Sequence[Sequence[int]]
 _UNKNOWN = (224, 224, 192)
-# Of an error map: right, wrong, not counted.
+# Colors of an error map.
 _RIGHT, _WRONG = (235, 235, 235), (200, 30, 30)
 
 
 def class_colors(count: int) -> list[tuple[int, int, int]]:
-    """Colours that tell classes apart: the map of PASCAL VOC, whose bits are spread over channels.
+    """Colors of classes by the color map of PASCAL VOC.
 
     Args:
-        count: How many.
+        count: Number of classes.
 
     Returns:
         Red, green and blue for each; the first is black.
@@ -37,27 +37,27 @@ def class_colors(count: int) -> list[tuple[int, int, int]]:
     return colors
 
 
-def painted(mask: Any, colors: Colors) -> np.ndarray:
-    """A mask in the colours of its classes.
+def colorize_mask(mask: Any, colors: Colors) -> np.ndarray:
+    """Color a mask by its classes.
 
     Args:
-        mask: `(height, width)` classes; 255 is painted pale.
-        colors: Of each class.
+        mask: `(height, width)` classes; 255 becomes pale.
+        colors: Color of each class.
 
     Returns:
         `uint8` `(height, width, 3)`.
 
     Raises:
-        ArgumentError: If a class has no colour.
+        ArgumentError: If a class has no color.
 
     Example:
-        >>> painted([[0, 1]], class_colors(2)).tolist()
+        >>> colorize_mask([[0, 1]], class_colors(2)).tolist()
         [[[0, 0, 0], [128, 0, 0]]]
     """
     mask = np.asarray(mask)
     wrong = np.unique(mask[(mask != IGNORE) & ((mask < 0) | (mask >= len(colors)))])
     if wrong.size:
-        raise ArgumentError(f"class {wrong[0]} has no colour; there are {len(colors)}")
+        raise ArgumentError(f"class {wrong[0]} has no color; there are {len(colors)}")
     table = np.zeros((256, 3), np.uint8)
     table[: len(colors)] = colors
     table[IGNORE] = _UNKNOWN
@@ -65,15 +65,15 @@ def painted(mask: Any, colors: Colors) -> np.ndarray:
 
 
 def overlay(image: Any, mask: Any, colors: Colors, share: float = 0.5) -> np.ndarray:
-    """An image with the classes of its pixels laid over it, and their borders drawn.
+    """Overlay a mask on an image, with the borders of its classes.
 
-    The darkest class, which is the background of most colour tables, leaves the image as it is.
+    A black class, the background of most color maps, leaves the image as it is.
 
     Args:
         image: `uint8` `(height, width, 1 or 3)`.
         mask: `(height, width)` classes.
-        colors: Of each class.
-        share: How much of the colour there is in the mixture.
+        colors: Color of each class.
+        share: Opacity of the colors, from 0 to 1.
 
     Returns:
         `uint8` `(height, width, 3)`.
@@ -83,20 +83,26 @@ def overlay(image: Any, mask: Any, colors: Colors, share: float = 0.5) -> np.nda
         [[[100, 100, 100], [128, 0, 0]]]
     """
     image, mask = _rgb(image), np.asarray(mask)
-    paint = painted(mask, colors).astype(np.float32)
+    paint = colorize_mask(mask, colors).astype(np.float32)
     mixed = (1 - share) * image + share * paint
     clear = ~paint.any(axis=-1)
     mixed[clear] = image[clear]
-    edges = borders(mask) & ~clear
+    edges = find_boundaries(mask) & ~clear
     mixed[edges] = paint[edges]
     return np.rint(mixed).astype(np.uint8)
 
 
-def borders(mask: Any) -> np.ndarray:
-    """The pixels whose neighbour on the right, left, top or bottom is of another class.
+def find_boundaries(mask: Any) -> np.ndarray:
+    """Find pixels with a neighbor of another class, on one of four sides.
+
+    Args:
+        mask: `(height, width)` classes.
+
+    Returns:
+        `(height, width)`, boolean.
 
     Example:
-        >>> borders(np.array([[0, 0, 1, 1]])).tolist()
+        >>> find_boundaries(np.array([[0, 0, 1, 1]])).tolist()
         [[False, True, True, False]]
     """
     mask = np.asarray(mask)
@@ -113,7 +119,7 @@ def borders(mask: Any) -> np.ndarray:
 
 
 def error_map(truth: Any, predicted: Any) -> np.ndarray:
-    """Where a prediction is wrong: red on pale grey, white where the truth is not known.
+    """Map of errors: red on pale gray, white at ignored pixels.
 
     Args:
         truth: `(height, width)` classes.
@@ -141,36 +147,36 @@ def error_map(truth: Any, predicted: Any) -> np.ndarray:
     return picture
 
 
-def close_up(
+def zoom_on_errors(
     image: Any, truth: Any, predicted: Any, size: int = 48, enlarge: int = 6
 ) -> np.ndarray:
-    """The window with the most mistakes near true borders, enlarged.
+    """Crop the window with the most errors near true borders, and enlarge it.
 
-    True borders are green and found ones red; where both lie on each other they are yellow.
+    True borders are green, predicted ones red, and both together yellow.
 
     Args:
         image: `uint8` `(height, width, 1 or 3)`.
         truth: `(height, width)` classes.
         predicted: Of the same shape.
         size: Height and width of the window in pixels, at most the image's.
-        enlarge: By how much each pixel is repeated.
+        enlarge: Factor by which pixels are repeated.
 
     Returns:
         `uint8` `(size * enlarge, size * enlarge, 3)`, less for a smaller image.
 
     Example:
         >>> truth = np.tri(64, dtype=int)
-        >>> close_up(np.zeros((64, 64, 1), np.uint8), truth, truth, 16, 2).shape
+        >>> zoom_on_errors(np.zeros((64, 64, 1), np.uint8), truth, truth, 16, 2).shape
         (32, 32, 3)
     """
     from scipy import ndimage
 
     image, truth, predicted = _rgb(image), np.asarray(truth), np.asarray(predicted)
     known = truth != IGNORE
-    true, found = borders(truth) & known, borders(predicted) & known
+    true, found = find_boundaries(truth) & known, find_boundaries(predicted) & known
     height, width = (min(size, side) for side in truth.shape)
     near = ndimage.binary_dilation(true if true.any() else found, iterations=3)
-    # Borders themselves decide where nothing is wrong.
+    # Without errors the borders decide.
     score = ((truth != predicted) & known & near) + 1e-3 * (true | found)
     sums = np.pad(score.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     windows = (sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width]) + sums[
@@ -181,7 +187,8 @@ def close_up(
     picture = image[window].repeat(enlarge, 0).repeat(enlarge, 1)
     # Borders between enlarged pixels stay thin.
     lines = [
-        borders(mask[window].repeat(enlarge, 0).repeat(enlarge, 1)) for mask in (truth, predicted)
+        find_boundaries(mask[window].repeat(enlarge, 0).repeat(enlarge, 1))
+        for mask in (truth, predicted)
     ]
     picture[lines[0]] = (0, 220, 0)
     picture[lines[1]] = (230, 0, 0)

@@ -57,11 +57,11 @@ class TestPerClassReport:
         assert height < 1500
 
     @pytest.mark.parametrize(
-        ("truth", "predictions", "told"),
+        ("truth", "predictions", "message"),
         [([], [], "shapes"), ([0], [0, 1], "shapes"), ([0], [2], "2 is no class: there are 2")],
     )
-    def test_mistakes(self, truth, predictions, told):
-        with pytest.raises(ArgumentError, match=told):
+    def test_mistakes(self, truth, predictions, message):
+        with pytest.raises(ArgumentError, match=message):
             visualization.per_class_report(truth, predictions, ["a", "b"])
 
 
@@ -182,27 +182,29 @@ class TestGradCAM:
         assert not np.allclose(found, earlier)
 
     @pytest.mark.parametrize(
-        ("arguments", "told"),
+        ("arguments", "message"),
         [
             ({"classes": [10]}, "classes 0 to 9, got 10"),
             ({"classes": [1, 2]}, "one number for each of 1"),
             ({"classes": [0.5]}, "one number for each of 1"),
             ({"layer": "stage9"}, "no layer 'stage9'"),
             ({"layer": "pool"}, "'pool' of .* has no maps"),
-            ({"layer": "stage1_block1_1_conv"}, "not all ways .* 'stage1_block1_1_conv'"),
+            ({"layer": "stage1_block1_1_conv"}, "not all paths .* 'stage1_block1_1_conv'"),
         ],
     )
-    def test_mistakes(self, arguments, told):
+    def test_wrong_arguments(self, arguments, message):
         model = models.CIFARResNet(depth=8, input_shape=(8, 8, 1))
-        with pytest.raises(ArgumentError, match=told):
+        with pytest.raises(ArgumentError, match=message):
             visualization.grad_cam(model, np.zeros((1, 8, 8, 1)), **arguments)
 
     def test_overlay(self):
         pixels = np.full((2, 2, 3), 100, np.uint8)
-        mixed = visualization.overlay(pixels, np.array([[0.0, 0.0], [0.0, 2.0]]))
+        mixed = visualization.overlay_heatmap(pixels, np.array([[0.0, 0.0], [0.0, 2.0]]))
         assert (mixed[0] == 100).all()
         red, _, blue = mixed[1, 1].astype(int)
         assert red > blue
-        np.testing.assert_array_equal(visualization.overlay(pixels, np.zeros((2, 2))), pixels)
-        with pytest.raises(ArgumentError, match="the heat"):
-            visualization.overlay(pixels, np.zeros((3, 2)))
+        np.testing.assert_array_equal(
+            visualization.overlay_heatmap(pixels, np.zeros((2, 2))), pixels
+        )
+        with pytest.raises(ArgumentError, match="the heatmap"):
+            visualization.overlay_heatmap(pixels, np.zeros((3, 2)))

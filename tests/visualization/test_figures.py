@@ -1,4 +1,4 @@
-"""Grids pixel by pixel; drawings by reading the files back."""
+"""Grids pixel by pixel; plots by reading the files back."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from keras_arch.errors import ArgumentError
     width=st.integers(1, 5),
     channels=st.sampled_from([1, 3]),
 )
-def test_every_image_stands_at_its_place_and_the_rest_is_white(
+def test_grid_places_every_image_and_the_rest_is_white(
     count, columns, padding, height, width, channels
 ):
     rng = np.random.default_rng(count)
@@ -44,7 +44,7 @@ def test_grid_takes_grey_images_without_a_channel():
 
 
 @pytest.mark.parametrize(
-    ("images", "options", "told"),
+    ("images", "options", "message"),
     [
         (np.zeros((0, 8, 8, 1), np.uint8), {}, "at least one image"),
         (np.zeros((4, 8, 8, 1)), {}, "uint8 images .*got float64"),
@@ -54,8 +54,8 @@ def test_grid_takes_grey_images_without_a_channel():
         (np.zeros((4, 8, 8, 1), np.uint8), {"padding": -1}, "padding >= 0"),
     ],
 )
-def test_what_makes_no_grid_is_told(images, options, told):
-    with pytest.raises(ArgumentError, match=told):
+def test_grid_of_wrong_arguments(images, options, message):
+    with pytest.raises(ArgumentError, match=message):
         visualization.grid(images, **options)
 
 
@@ -70,7 +70,7 @@ def test_png_files_keep_every_pixel(tmp_path, shape):
 
 
 @pytest.mark.parametrize("shape", [(5,), (5, 7, 2), (2, 5, 7, 3), (0, 7, 3)])
-def test_what_is_no_picture_is_not_written(tmp_path, shape):
+def test_arrays_that_are_no_image_are_not_written(tmp_path, shape):
     with pytest.raises(ArgumentError, match="PNG file takes uint8"):
         visualization.save_png(np.zeros(shape, np.uint8), tmp_path / "picture.png")
     assert list(tmp_path.iterdir()) == []
@@ -152,18 +152,18 @@ def test_small_images_are_enlarged_by_whole_pixels():
 
 
 def test_bars_are_as_high_as_their_values(tmp_path):
-    low = visualization.bars([1, 1, 10], ["a", "b", "c"], tmp_path / "low.png")
-    high = visualization.bars(
+    low = visualization.bar_chart([1, 1, 10], ["a", "b", "c"], tmp_path / "low.png")
+    high = visualization.bar_chart(
         [10, 10, 10], ["a", "b", "c"], tmp_path / "high.png", level=5, title="t"
     )
     assert _ink(high) > 2 * _ink(low)
-    visualization.bars(range(100), [f"class {i}" for i in range(100)], tmp_path / "many.png")
+    visualization.bar_chart(range(100), [f"class {i}" for i in range(100)], tmp_path / "many.png")
     with pytest.raises(ArgumentError, match="one label each, got 1 labels for values of shape"):
-        visualization.bars([1, 2], ["a"], tmp_path / "bars.png")
+        visualization.bar_chart([1, 2], ["a"], tmp_path / "bars.png")
 
 
 @pytest.mark.parametrize(
-    ("columns", "captions", "told"),
+    ("columns", "captions", "message"),
     [
         ({}, None, "at least one column"),
         (
@@ -175,7 +175,7 @@ def test_bars_are_as_high_as_their_values(tmp_path):
         ({"a": np.zeros((2, 8, 8), np.uint8)}, [["one"]], r"1 columns of 2 texts, got \[1\]"),
     ],
 )
-def test_what_makes_no_table_is_told(tmp_path, columns, captions, told):
-    with pytest.raises(ArgumentError, match=told):
-        visualization.table(columns, tmp_path / "table.png", captions=captions)
+def test_side_by_side_of_wrong_arguments(tmp_path, columns, captions, message):
+    with pytest.raises(ArgumentError, match=message):
+        visualization.side_by_side(columns, tmp_path / "table.png", captions=captions)
     assert list(tmp_path.iterdir()) == []

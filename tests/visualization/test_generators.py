@@ -50,7 +50,7 @@ def test_mode_coverage_draws_its_bars(tmp_path):
 
 @settings(deadline=None, max_examples=20)
 @given(pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40))
-def test_read_as_counts_what_was_asked_and_what_was_read(pairs):
+def test_classifier_agreement_counts_labels_and_predictions(pairs):
     asked, made = np.array(pairs).T
     found = visualization.classifier_agreement(images_of(made), asked, NETWORK)
     assert found.fraction == pytest.approx(np.mean(asked == made))
@@ -61,10 +61,10 @@ def test_read_as_counts_what_was_asked_and_what_was_read(pairs):
             assert found.by_class[label] == np.mean(made[asked == label] == label)
         else:
             assert np.isnan(found.by_class[label])
-    assert f"of {len(pairs)} samples read as the label asked for" in str(found)
+    assert f"of {len(pairs)} samples classified as their label" in str(found)
 
 
-def test_read_as_with_a_real_classifier_and_its_picture(tmp_path):
+def test_classifier_agreement_of_a_real_classifier(tmp_path):
     """A regression fitted to scikit-learn's digits reads them as what they are."""
     from sklearn.datasets import load_digits
     from sklearn.linear_model import LogisticRegression
@@ -89,16 +89,16 @@ def test_read_as_with_a_real_classifier_and_its_picture(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
-        ([0, 1, 2], "labels must be 2 whole numbers, one an image"),
+        ([0, 1, 2], "labels must be 2 whole numbers, one for each image"),
         ([0.0, 1.0], "got float64"),
         ([0, 5], "labels must be 0 to 4, the classes of corner, got 0 to 5"),
         ([-1, 0], "got -1 to 0"),
     ],
 )
-def test_labels_that_nobody_can_ask_for(labels, told):
-    with pytest.raises(ArgumentError, match=told):
+def test_classifier_agreement_of_wrong_labels(labels, message):
+    with pytest.raises(ArgumentError, match=message):
         visualization.classifier_agreement(images_of([0, 1]), labels, NETWORK)
 
 
@@ -179,7 +179,7 @@ def test_walks_of_models_know_their_range_and_pass_labels():
     plain = keras.Sequential([keras.Input((4,)), layers.Reshape((2, 2, 1))], name="plain")
     with pytest.raises(ArgumentError, match="plain takes no label"):
         visualization.latent_walk(plain, 4, label=1)
-    with pytest.raises(ArgumentError, match=r"float32 images; say their range, .*\(-1, 1\)"):
+    with pytest.raises(ArgumentError, match=r"float32 images; give their range, .*\(-1, 1\)"):
         visualization.latent_walk(plain, 4)
     with_labels = visualization.latent_walk(
         mirror, 4, rows=1, steps=2, label=3, value_range=(-1, 1)
@@ -221,11 +221,11 @@ def test_vector_arithmetic_adds_means(count, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "message"),
     [
         (
             lambda: visualization.latent_walk(mirror, 4, latent="gamma"),
-            "normal, uniform, unit, got",
+            "normal, uniform, uniform01, got",
         ),
         (lambda: visualization.latent_walk(mirror, 0), "latent_size must be a positive"),
         (lambda: visualization.latent_walk(mirror, 4, rows=0), "rows must be a positive"),
@@ -246,18 +246,18 @@ def test_vector_arithmetic_adds_means(count, tmp_path):
         (lambda: visualization.interpolate([1.0], [1.0, 2.0], 3), "vectors of one length"),
     ],
 )
-def test_latents_that_cannot_be_walked_are_told(call, told):
-    with pytest.raises(ArgumentError, match=told):
+def test_latents_of_wrong_arguments(call, message):
+    with pytest.raises(ArgumentError, match=message):
         call()
 
 
-def test_nearest_neighbours_find_what_was_memorised(tmp_path):
+def test_nearest_neighbors_find_memorized_images(tmp_path):
     rng = np.random.default_rng(0)
     training = rng.integers(0, 256, (40, 6, 6, 3), dtype=np.uint8)
     samples = training[[5, 17, 30]].copy()
     samples[1, 0, 0, 0] ^= 255
     samples[2] = 255 - samples[2]
-    found = visualization.nearest_neighbours(samples, training, k=3, path=tmp_path / "near.png")
+    found = visualization.nearest_neighbors(samples, training, k=3, path=tmp_path / "near.png")
     assert found.indices[:2, 0].tolist() == [5, 17]
     assert found.distances[0, 0] == 0
     changed = abs(int(samples[1, 0, 0, 0]) - int(training[17, 0, 0, 0])) / 255
@@ -265,26 +265,26 @@ def test_nearest_neighbours_find_what_was_memorised(tmp_path):
     assert found.indices[2, 0] != 30
     assert found.description == "pixels in [0, 1]"
     with Image.open(tmp_path / "near.png") as image:
-        # A sample and three neighbours of 60 pixels each, with room between them.
+        # A sample and three neighbors of 60 pixels each, with room between them.
         assert image.width == 4 * (60 + 2 * 18)
 
 
-def test_nearest_neighbours_in_features():
+def test_nearest_neighbors_in_features():
     training = images_of([0, 1, 2, 3])
-    found = visualization.nearest_neighbours(images_of([2, 0]), training, k=2, network=NETWORK)
+    found = visualization.nearest_neighbors(images_of([2, 0]), training, k=2, network=NETWORK)
     assert found.indices[:, 0].tolist() == [2, 0]
     assert sorted(found.distances[1].tolist()) == [0, 1]
     assert found.description == NETWORK.describe()
 
 
-def test_images_that_cannot_be_compared_are_told():
+def test_nearest_neighbors_of_wrong_arguments():
     training = np.zeros((5, 4, 4, 1), np.uint8)
     with pytest.raises(ArgumentError, match=r"samples must be uint8 images .* got float64"):
-        visualization.nearest_neighbours(training / 255, training)
+        visualization.nearest_neighbors(training / 255, training)
     with pytest.raises(ArgumentError, match="one shape, got"):
-        visualization.nearest_neighbours(training[:, :3], training)
+        visualization.nearest_neighbors(training[:, :3], training)
     with pytest.raises(ArgumentError, match="k must be 1 to the 5 references, got 6"):
-        visualization.nearest_neighbours(training, training, k=6)
+        visualization.nearest_neighbors(training, training, k=6)
 
 
 def test_side_by_side_keeps_every_pixel_under_its_title(tmp_path):
