@@ -4,6 +4,9 @@ Every message names the value that was given and what would be right. The comman
 them as one line and exits with code 2; from Python they are ordinary exceptions.
 """
 
+import operator
+from typing import Any
+
 
 class KerasArchError(Exception):
     """A user's mistake or a condition outside the program, told in one line."""
@@ -60,3 +63,29 @@ class Interrupted(KerasArchError):
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
         self.signal = signal
+
+
+def whole_number(name: str, value: Any, least: int = 1) -> int:
+    """A whole number of any integer type (`int`, `np.int64`, ...) as an `int`.
+
+    Args:
+        name: The argument's name, for the message.
+        value: What was given; floats and booleans are refused.
+        least: The smallest that is allowed.
+
+    Raises:
+        ArgumentError: If it is not a whole number of at least `least`.
+
+    Example:
+        >>> import numpy as np
+        >>> whole_number("count", np.int64(3))
+        3
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        kind = "a positive whole number" if least == 1 else f"a whole number of at least {least}"
+        raise ArgumentError(f"{name} must be {kind}, got {value!r}")
+    return number

@@ -11,7 +11,9 @@ import numpy as np
 from keras_arch import visualization
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import LATENTS
-from keras_arch.trainers.adversarial import RANGES, Noise, forward
+from keras_arch.trainers.checks import output_range
+from keras_arch.trainers.inference import forward
+from keras_arch.trainers.players import Noise
 
 # The noise with which figure 7 of the DCGAN paper shows the surroundings of a sum.
 AROUND = 0.25
@@ -217,8 +219,7 @@ def _generate(
     """A generator's images as `uint8`."""
     network = isinstance(generator, keras.Model)
     if value_range is None and network:
-        last = getattr(generator.layers[-1], "activation", None)
-        value_range = RANGES.get(getattr(last, "__name__", ""))
+        value_range = output_range(generator)
     if network and (len(generator.inputs) == 2) != (label is not None):
         raise ArgumentError(
             f"{generator.name} takes {'a label; give one' if label is None else 'no label'}"
