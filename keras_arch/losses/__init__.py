@@ -1,12 +1,14 @@
-"""Losses: of adversarial games, and of the pixels of a segmentation."""
+"""Losses: adversarial ones, those over the pixels of a segmentation, and weight decay."""
 
 from keras_arch.losses.adversarial import (
     ADVERSARIAL,
+    PENALTIES,
     AdversarialLoss,
-    add_weight_decay,
+    GradientPenalty,
     adversarial,
     gradient_penalty,
     per_example,
+    r1_penalty,
 )
 from keras_arch.losses.pixel import (
     IGNORE,
@@ -18,12 +20,15 @@ from keras_arch.losses.pixel import (
     PixelTversky,
     pixel_loss,
 )
+from keras_arch.losses.weight_decay import add_weight_decay
 
 __all__ = [
     "ADVERSARIAL",
     "IGNORE",
+    "PENALTIES",
     "PIXEL_LOSSES",
     "AdversarialLoss",
+    "GradientPenalty",
     "PixelCrossEntropy",
     "PixelDice",
     "PixelFocal",
@@ -34,4 +39,5 @@ __all__ = [
     "gradient_penalty",
     "per_example",
     "pixel_loss",
+    "r1_penalty",
 ]

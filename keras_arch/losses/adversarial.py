@@ -1,10 +1,11 @@
-"""Losses as functions of tensors, written in `keras.ops`: they know no backend and no trainer.
+"""Adversarial losses and gradient penalties, written in `keras.ops` for every backend.
 
 Each returns one value an example; the trainer takes the mean over the global batch.
 """
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -12,41 +13,162 @@ from keras import ops
 
 from keras_arch.errors import ArgumentError
 
+PENALTY_POINTS = ("real", "fake", "between")
 
-@dataclasses.dataclass(frozen=True)
-class AdversarialLoss:
-    """The two sides of one adversarial game.
+_registered = keras.saving.register_keras_serializable("keras_arch")
+
+
+@_registered
+def _float32(values: Any) -> Any:
+    """Values in full precision: half precision as float32, doubles as they are."""
+    values = ops.convert_to_tensor(values)
+    if keras.backend.standardize_dtype(values.dtype) in ("float16", "bfloat16"):
+        return ops.cast(values, "float32")
+    return values
+
+
+@_registered
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GradientPenalty:
+    """Penalty on the gradient of a discriminator's output in its input.
 
     Attributes:
-        name: Its name in `ADVERSARIAL`.
-        discriminator: From logits on real and on generated images to what the discriminator
-            minimises.
-        generator: From logits on generated images to what the generator minimises.
-        score: From logits to what is reported as D(x): a probability where the loss reads the
-            logits as one, else the raw critic value.
-        penalty: Weight of the gradient penalty, 0 for none.
-        paper: Where it was proposed.
+        value: From the gradient `(batch, ...)` to one value an example.
+        at: Where the gradient is taken: at `"real"` images, at `"fake"` ones, or at points
+            `"between"` the two, drawn uniformly.
+        weight: Factor on the value, where `compile` is given none.
+
+    Raises:
+        ArgumentError: If `at` is none of these.
     """
 
-    name: str
+    value: Callable[[Any], Any]
+    at: str
+    weight: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.at not in PENALTY_POINTS:
+            raise ArgumentError(f"at must be one of {', '.join(PENALTY_POINTS)}, got {self.at!r}")
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for `keras.saving`."""
+        return _config(self, "value") | {"at": self.at, "weight": self.weight}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "GradientPenalty":
+        """The inverse of `get_config`."""
+        return cls(**keras.saving.deserialize_keras_object(config))
+
+
+@_registered
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdversarialLoss:
+    """Losses of the discriminator and of the generator, with a gradient penalty or without.
+
+    Attributes:
+        discriminator: From logits on real and on generated images to what the discriminator
+            minimises: one value an example, or a map of values, whose mean is taken.
+        generator: From logits on generated images to what the generator minimises, likewise.
+        penalty: Gradient penalty of the discriminator: a `GradientPenalty`, `"gp"` (Gulrajani et
+            al. 2017), `"r1"` (Mescheder et al. 2018) or `None`.
+        penalty_weight: Factor on the penalty. Default the penalty's own.
+        score: From logits to what is logged as D(x): a probability where the loss reads the
+            logits as one. Default the logits.
+        name: Its name in messages.
+        paper: Where it was proposed.
+
+    To be saved with a trainer the functions must be registered
+    (`@keras.saving.register_keras_serializable()`).
+
+    Example:
+        >>> import numpy as np
+        >>> loss = AdversarialLoss(
+        ...     discriminator=lambda real, fake: ops.abs(real - 1) + ops.abs(fake + 1),
+        ...     generator=lambda fake: ops.abs(fake - 1),
+        ...     penalty="r1",
+        ... )
+        >>> loss.penalty_weight
+        10.0
+        >>> loss.for_discriminator(np.ones((2, 1)), np.zeros((2, 1))).shape
+        TensorShape([2])
+    """
+
     discriminator: Callable[[Any, Any], Any]
     generator: Callable[[Any], Any]
-    score: Callable[[Any], Any]
-    penalty: float
-    paper: str
+    penalty: GradientPenalty | str | None = None
+    penalty_weight: float | None = None
+    score: Callable[[Any], Any] = _float32
+    name: str = "custom"
+    paper: str = ""
+
+    def __post_init__(self) -> None:
+        penalty = self.penalty
+        if isinstance(penalty, str):
+            if penalty not in PENALTIES:
+                raise ArgumentError(
+                    f"penalty must be one of {', '.join(PENALTIES)}, got {penalty!r}"
+                )
+            penalty = PENALTIES[penalty]
+        weight = self.penalty_weight
+        if weight is None:
+            weight = penalty.weight if penalty else 0.0
+        elif penalty is None and weight:
+            raise ArgumentError(
+                f"penalty_weight is {weight!r} and loss {self.name} has no gradient penalty; use a "
+                "loss that has one, for example 'wgan-gp' or 'non_saturating+r1'"
+            )
+        elif not 0 <= weight < math.inf:
+            raise ArgumentError(f"penalty_weight must be a number from 0, got {weight!r}")
+        object.__setattr__(self, "penalty", penalty)
+        object.__setattr__(self, "penalty_weight", float(weight))
+
+    def for_discriminator(self, on_real: Any, on_fake: Any) -> Any:
+        """The discriminator's loss `(batch,)`, without the penalty."""
+        return _one_an_example(self.name, self.discriminator(on_real, on_fake))
+
+    def for_generator(self, on_fake: Any) -> Any:
+        """The generator's loss `(batch,)`."""
+        return _one_an_example(self.name, self.generator(on_fake))
+
+    def get_config(self) -> dict[str, Any]:
+        """The name of a loss of this package, else the functions, for `keras.saving`.
+
+        Raises:
+            ArgumentError: If a function cannot be saved.
+        """
+        weight = {"name": self.name, "penalty_weight": self.penalty_weight}
+        known = self.name.partition("+")[0] in ADVERSARIAL
+        if known and self == adversarial(self.name, self.penalty_weight):
+            return weight
+        functions = _config(self, "discriminator", "generator", "score")
+        return functions | {"penalty": _config(self, "penalty")["penalty"]} | weight
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "AdversarialLoss":
+        """The inverse of `get_config`."""
+        if "discriminator" not in config:
+            return adversarial(config["name"], config["penalty_weight"])
+        return cls(**keras.saving.deserialize_keras_object(config))
 
 
-def adversarial(name: str) -> AdversarialLoss:
-    """An adversarial loss by name.
+def adversarial(
+    loss: str | AdversarialLoss | Sequence[Callable[..., Any]], penalty_weight: float | None = None
+) -> AdversarialLoss:
+    """An adversarial loss by name, from an object, or from two functions.
 
     Args:
-        name: `"non_saturating"`, `"minimax"`, `"lsgan"`, `"hinge"` or `"wgan-gp"`.
+        loss: `"non_saturating"`, `"minimax"`, `"lsgan"`, `"hinge"` or `"wgan-gp"`; each but the
+            last also with a gradient penalty, as `"non_saturating+r1"` or `"hinge+gp"`; an
+            `AdversarialLoss`; or a pair `(discriminator_loss, generator_loss)` of functions as its
+            attributes have them.
+        penalty_weight: Factor on the gradient penalty: lambda of `gp`, gamma of `r1`. Default 10
+            for both.
 
     Returns:
         The loss.
 
     Raises:
-        ArgumentError: If there is no such loss.
+        ArgumentError: If there is no such loss, or a weight for a loss without a penalty.
 
     Example:
         >>> import numpy as np
@@ -55,13 +177,73 @@ def adversarial(name: str) -> AdversarialLoss:
         >>> round(float(loss.discriminator(undecided, undecided)[0]), 4)  # 2 log 2
         1.3863
     """
-    if name not in ADVERSARIAL:
-        raise ArgumentError(f"loss must be one of {', '.join(ADVERSARIAL)}, got {name!r}")
-    return ADVERSARIAL[name]
+    if isinstance(loss, str):
+        name, plus, penalty = loss.partition("+")
+        if name not in ADVERSARIAL or (plus and penalty not in PENALTIES):
+            raise ArgumentError(
+                f"loss must be one of {', '.join(ADVERSARIAL)}, alone or with "
+                f"{' or '.join('+' + each for each in PENALTIES)}, got {loss!r}"
+            )
+        found = ADVERSARIAL[name]
+        if plus and found.penalty:
+            raise ArgumentError(f"loss {name} has a gradient penalty already, got {loss!r}")
+        if plus:
+            changes = {"name": loss, "penalty": penalty, "penalty_weight": None}
+            found = dataclasses.replace(found, **changes)
+    elif isinstance(loss, AdversarialLoss):
+        found = loss
+    elif isinstance(loss, list | tuple) and len(loss) == 2 and all(map(callable, loss)):
+        found = AdversarialLoss(discriminator=loss[0], generator=loss[1])
+    else:
+        raise ArgumentError(
+            "loss must be a name, an AdversarialLoss or a pair of functions (discriminator_loss, "
+            f"generator_loss), got {loss!r}"
+        )
+    if penalty_weight is None:
+        return found
+    return dataclasses.replace(found, penalty_weight=penalty_weight)
+
+
+def _one_an_example(name: str, values: Any) -> Any:
+    rank = len(values.shape)
+    if rank == 0:
+        raise ArgumentError(
+            f"loss {name} returned one number for the batch; return one value an example, the mean "
+            "over the global batch is taken by the trainer"
+        )
+    return values if rank == 1 else per_example(values)
+
+
+def _config(owner: Any, *names: str) -> dict[str, Any]:
+    """Functions and objects of a loss as `keras.saving` stores them."""
+    parts = {name: getattr(owner, name) for name in names}
+    for name, part in parts.items():
+        if not _can_be_saved(part):
+            raise ArgumentError(
+                f"{name} of the adversarial loss is a lambda or a function inside another and "
+                "cannot be saved; write it at the top of a module with "
+                "@keras.saving.register_keras_serializable()"
+            )
+    return {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+
+
+def _can_be_saved(part: Any) -> bool:
+    if part is None or hasattr(part, "get_config"):
+        return True
+    if not hasattr(part, "__qualname__"):
+        return False
+    registered = keras.saving.get_registered_name(part) != part.__name__
+    return registered or "<" not in part.__qualname__
 
 
 def per_example(values: Any) -> Any:
-    """Mean over everything but the batch: one value an example, whatever map D gives.
+    """Mean over all axes but the first: one value an example, for maps of logits as well.
+
+    Args:
+        values: `(batch, ...)`.
+
+    Returns:
+        `(batch,)`, in float32 where the values are in half precision.
 
     Example:
         >>> import numpy as np
@@ -72,8 +254,9 @@ def per_example(values: Any) -> Any:
     return ops.mean(ops.reshape(values, (ops.shape(values)[0], -1)), axis=1)
 
 
+@_registered
 def gradient_penalty(gradient: Any) -> Any:
-    """`(|gradient| - 1)^2` of a critic's gradient in its input (Gulrajani et al. 2017, equation 3).
+    """Gradient penalty of WGAN-GP, `(|gradient| - 1)^2` (Gulrajani et al. 2017, equation 3).
 
     Args:
         gradient: `(batch, ...)`, the gradient at points between real and generated images.
@@ -86,114 +269,124 @@ def gradient_penalty(gradient: Any) -> Any:
         >>> float(gradient_penalty(np.array([[3.0, 4.0]], "float32"))[0])
         16.0
     """
-    gradient = _float32(gradient)
-    squares = ops.reshape(ops.square(gradient), (ops.shape(gradient)[0], -1))
     # The root has no derivative at 0, where a critic that ignores its input would be.
-    norm = ops.sqrt(ops.sum(squares, axis=1) + 1e-12)
+    norm = ops.sqrt(_squared_norm(gradient) + 1e-12)
     return ops.square(norm - 1.0)
 
 
-def add_weight_decay(model: keras.Model, rate: float, on: str = "all") -> None:
-    """Add `rate / 2 * |w|^2` over the trainable weights to a model's loss.
-
-    This is the weight decay of the classic recipes: its gradient passes through the momentum.
-    (`weight_decay` of a Keras optimizer is the decoupled kind, which with momentum 0.9 is ten
-    times weaker.) It is set on the variables and not on the layers, so that the saved
-    architecture stays free of it.
+@_registered
+def r1_penalty(gradient: Any) -> Any:
+    """R1 penalty, `|gradient|^2 / 2` (Mescheder et al. 2018, equation 9).
 
     Args:
-        model: A built model.
-        rate: The decay, for example 1e-4.
-        on: `"all"` trainable weights, as the classic recipes have it, or `"kernels"`: without
-            biases and without the gains and shifts of norms.
+        gradient: `(batch, ...)`, the gradient at real images.
 
-    Raises:
-        ArgumentError: If the rate is negative, or `on` is neither.
+    Returns:
+        `(batch,)`; the paper's gamma is the `penalty_weight`.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-        >>> _ = model.weights[0].assign([[2.0]])
-        >>> add_weight_decay(model, 0.5)
-        >>> float(sum(model.losses))
-        1.0
+        >>> import numpy as np
+        >>> float(r1_penalty(np.array([[3.0, 4.0]], "float32"))[0])
+        12.5
     """
-    if rate < 0:
-        raise ArgumentError(f"weight decay must not be negative, got {rate!r}")
-    if on not in ("all", "kernels"):
-        raise ArgumentError(f"weight decay is on 'all' weights or on 'kernels', got {on!r}")
-    for variable in model.trainable_variables:
-        decays = rate and (on == "all" or len(variable.shape) > 1)
-        variable.regularizer = keras.regularizers.L2(rate / 2) if decays else None
+    return 0.5 * _squared_norm(gradient)
 
 
-def _float32(values: Any) -> Any:
-    """Losses are computed in full precision; doubles stay doubles."""
-    values = ops.convert_to_tensor(values)
-    if keras.backend.standardize_dtype(values.dtype) in ("float16", "bfloat16"):
-        return ops.cast(values, "float32")
-    return values
+def _squared_norm(gradient: Any) -> Any:
+    gradient = _float32(gradient)
+    return ops.sum(ops.reshape(ops.square(gradient), (ops.shape(gradient)[0], -1)), axis=1)
 
 
+PENALTIES: dict[str, GradientPenalty] = {
+    "gp": GradientPenalty(value=gradient_penalty, at="between"),
+    "r1": GradientPenalty(value=r1_penalty, at="real"),
+}
+
+
+@_registered
 def _sigmoid(logits: Any) -> Any:
     return ops.sigmoid(_float32(logits))
 
 
-_IDENTITY = _float32
+@_registered
+def _cross_entropy(real: Any, fake: Any) -> Any:
+    return _softplus(-real) + _softplus(fake)
 
+
+@_registered
+def _non_saturating(fake: Any) -> Any:
+    return _softplus(-fake)
+
+
+@_registered
+def _saturating(fake: Any) -> Any:
+    return -_softplus(fake)
+
+
+@_registered
+def _least_squares(real: Any, fake: Any) -> Any:
+    return _least_squares_of_one(real) + 0.5 * per_example(ops.square(_float32(fake)))
+
+
+@_registered
+def _least_squares_of_one(fake: Any) -> Any:
+    return 0.5 * per_example(ops.square(_float32(fake) - 1.0))
+
+
+@_registered
+def _hinge(real: Any, fake: Any) -> Any:
+    hinges = (ops.relu(1.0 - _float32(real)), ops.relu(1.0 + _float32(fake)))
+    return per_example(hinges[0]) + per_example(hinges[1])
+
+
+@_registered
+def _critic(real: Any, fake: Any) -> Any:
+    return per_example(fake) - per_example(real)
+
+
+@_registered
+def _negative(fake: Any) -> Any:
+    return per_example(-_float32(fake))
+
+
+def _softplus(logits: Any) -> Any:
+    return per_example(ops.softplus(_float32(logits)))
+
+
+_GOODFELLOW = {"discriminator": _cross_entropy, "score": _sigmoid}
 ADVERSARIAL: dict[str, AdversarialLoss] = {
     loss.name: loss
     for loss in (
         AdversarialLoss(
-            "non_saturating",
-            lambda real, fake: (
-                per_example(ops.softplus(-_float32(real)))
-                + per_example(ops.softplus(_float32(fake)))
-            ),
-            lambda fake: per_example(ops.softplus(-_float32(fake))),
-            _sigmoid,
-            0.0,
-            "Goodfellow et al. 2014, section 3",
+            name="non_saturating",
+            generator=_non_saturating,
+            paper="Goodfellow et al. 2014, section 3",
+            **_GOODFELLOW,
         ),
         AdversarialLoss(
-            "minimax",
-            lambda real, fake: (
-                per_example(ops.softplus(-_float32(real)))
-                + per_example(ops.softplus(_float32(fake)))
-            ),
-            lambda fake: per_example(-ops.softplus(_float32(fake))),
-            _sigmoid,
-            0.0,
-            "Goodfellow et al. 2014, equation 1",
+            name="minimax",
+            generator=_saturating,
+            paper="Goodfellow et al. 2014, equation 1",
+            **_GOODFELLOW,
         ),
         AdversarialLoss(
-            "lsgan",
-            lambda real, fake: (
-                0.5 * per_example(ops.square(_float32(real) - 1.0))
-                + 0.5 * per_example(ops.square(_float32(fake)))
-            ),
-            lambda fake: 0.5 * per_example(ops.square(_float32(fake) - 1.0)),
-            _IDENTITY,
-            0.0,
-            "Mao et al. 2016, equation 9",
+            name="lsgan",
+            discriminator=_least_squares,
+            generator=_least_squares_of_one,
+            paper="Mao et al. 2016, equation 9",
         ),
         AdversarialLoss(
-            "hinge",
-            lambda real, fake: (
-                per_example(ops.relu(1.0 - _float32(real)))
-                + per_example(ops.relu(1.0 + _float32(fake)))
-            ),
-            lambda fake: per_example(-_float32(fake)),
-            _IDENTITY,
-            0.0,
-            "Lim and Ye 2017; Miyato et al. 2018, equations 16 and 17",
+            name="hinge",
+            discriminator=_hinge,
+            generator=_negative,
+            paper="Lim and Ye 2017; Miyato et al. 2018, equations 16 and 17",
         ),
         AdversarialLoss(
-            "wgan-gp",
-            lambda real, fake: per_example(_float32(fake)) - per_example(_float32(real)),
-            lambda fake: per_example(-_float32(fake)),
-            _IDENTITY,
-            10.0,
-            "Gulrajani et al. 2017, algorithm 1",
+            name="wgan-gp",
+            discriminator=_critic,
+            generator=_negative,
+            penalty="gp",
+            paper="Gulrajani et al. 2017, algorithm 1",
         ),
     )
 }

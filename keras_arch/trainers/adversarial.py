@@ -1,22 +1,25 @@
-"""Games declared, not hand-written.
+"""Base class of the adversarial trainers: `keras.Model`s whose training is a game of players.
 
-A trainer says what noise a batch needs, what one shared forward produces from it, and who the
-players are: each a network, an optimizer and a loss written in `keras.ops`. The backend's engine
-(`engine_tensorflow.py`) turns that into a training step. Nothing here knows the backend.
+A trainer declares the noise of a batch, the forward that all players share, and the players: each
+its networks and a loss written in `keras.ops`. The engine of the Keras backend
+(`keras_arch.trainers.engines`) turns that into a training step.
 """
 
-import dataclasses
 import importlib
+import logging
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_arch import losses
 from keras_arch.errors import ArgumentError, DataError
-from keras_arch.trainers.inference import infer
+from keras_arch.trainers.checks import check_range, check_shapes, first_batch
+from keras_arch.trainers.compiling import optimizers_of_players, serialized, warn_of_batch_norm
+from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
 
 UPDATES = ("alternating", "simultaneous")
 ENGINES = {
@@ -24,80 +27,27 @@ ENGINES = {
     "jax": "keras_arch.trainers.engines.jax",
     "torch": "keras_arch.trainers.engines.torch",
 }
-# What the last layer's activation can give.
-RANGES = {"tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 _SEED = "training_seed"
-
-Tensors = dict[str, Any]
-Values = dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Noise:
-    """Random numbers that every batch needs anew.
-
-    Attributes:
-        shape: Shape of one example's numbers.
-        distribution: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1), `"uniform01"` for U(0, 1).
-    """
-
-    shape: tuple[int, ...]
-    distribution: str = "normal"
-
-    def draw(self, count: Any, seed: Any) -> Any:
-        """`(count, *shape)` numbers from an integer or a `SeedGenerator`."""
-        shape = (count, *self.shape)
-        if self.distribution == "normal":
-            return keras.random.normal(shape, seed=seed)
-        low = -1.0 if self.distribution == "uniform" else 0.0
-        return keras.random.uniform(shape, low, 1.0, seed=seed)
-
-
-@dataclasses.dataclass(frozen=True)
-class Player:
-    """One side of a game.
-
-    Attributes:
-        name: Prefix of its loss in the logs: `"d"` gives `d_loss`.
-        networks: What it may change: one network, or several that share the optimizer.
-        optimizer: How it changes it.
-        loss: From the tensors of a batch and `training` to one loss an example and further
-            values an example to log.
-        num_updates: Updates a step. Each takes its own equal part of the batch.
-    """
-
-    name: str
-    networks: tuple[keras.Model, ...]
-    optimizer: keras.optimizers.Optimizer | None
-    loss: Callable[[Tensors, bool], tuple[Any, Values]]
-    num_updates: int = 1
-
-    @property
-    def variables(self) -> list[Any]:
-        """The trainable variables, in the order in which the optimizer knows them."""
-        return [variable for network in self.networks for variable in network.trainable_variables]
+_log = logging.getLogger("keras_arch")
 
 
 class AdversarialTrainer(keras.Model):
-    """Base of the adversarial trainers: the declaration's half of a `keras.Model`.
+    """Base class of the adversarial trainers, for use in `compile`, `fit` and `evaluate`.
 
-    Sub-classes implement `players`, `noise`, `shared_forward` and `input_spec`, and say what a batch
-    holds in `PARTS`. Losses are means over the global batch, so that one replica and many give
-    the same weights; a step runs `shared_forward` once.
+    Subclasses implement `players`, `noise`, `shared_forward` and `input_spec`, and name the parts
+    of a batch in `BATCH_KEYS`; docs/new_game.md writes one. Losses are means over the global
+    batch, and noise is drawn for the global batch, so that one replica and many give the same
+    weights. A step runs `shared_forward` once.
 
     Args:
-        logged: Names of the values that `fit` reports: a loss for each player, `"d_loss"`, and
-            whatever else the losses give.
         seed: Seed of the trainer's own random numbers, or `None` to draw one.
         name: Name of the trainer.
     """
 
-    # Names of what a batch that is a tuple holds. The first is images; the others may be absent.
-    PARTS: tuple[str, ...] = ("image", "label")
+    # Names of the parts of a batch that is a tuple. The first is images; others may be absent.
+    BATCH_KEYS: tuple[str, ...] = ("image", "label")
 
-    def __init__(
-        self, logged: tuple[str, ...] = (), seed: int | None = None, name: str | None = None
-    ) -> None:
+    def __init__(self, seed: int | None = None, name: str | None = None) -> None:
         super().__init__(name=name)
         if keras.backend.backend() not in ENGINES:
             raise ArgumentError(
@@ -106,22 +56,25 @@ class AdversarialTrainer(keras.Model):
             )
         self.engine = importlib.import_module(ENGINES[keras.backend.backend()])
         self.seed_generator = self.engine.SeedGenerator(seed, name="training_seed")
-        # Evaluation draws from its own generator: looking does not change what is trained.
+        # Evaluation draws from its own generator: it does not change what is trained.
         self.evaluation_seed_generator = self.engine.SeedGenerator(0, name="evaluation_seed")
-        self.trackers = [keras.metrics.Mean(name=value) for value in logged]
+        self.player_optimizers: dict[str, keras.optimizers.Optimizer] = {}
+        self.adversarial_loss = losses.adversarial("non_saturating")
         self.update = "alternating"
-        # In a holder of its own: Keras would take networks in a dictionary for parts of the model.
+        # In holders of their own: Keras would take what they hold for parts of the model.
+        self._means = types.SimpleNamespace(trackers=[])
         self._averaged = types.SimpleNamespace(copies={})
+        self.built = True
 
-    # The declaration, for sub-classes.
+    # The game, declared by subclasses.
 
     def players(self) -> tuple[Player, ...]:
         """The players in the order of their updates."""
         raise NotImplementedError
 
     def noise(self) -> dict[str, Noise]:
-        """What a batch needs to have drawn, by the name under which the losses find it."""
-        raise NotImplementedError
+        """The noise of a batch, by the name under which the losses find it."""
+        return {}
 
     def shared_forward(self, tensors: Tensors, training: bool) -> Tensors:
         """The one forward that all players share, for example `{"fake": G(latent)}`."""
@@ -132,33 +85,121 @@ class AdversarialTrainer(keras.Model):
         raise NotImplementedError
 
     def output_networks(self) -> dict[str, keras.Model]:
-        """For each part of the data that is images like those a network makes, that network."""
+        """The network that generates images like those of a part of the batch, by its name."""
         return {}
 
-    # What Keras asks of a trainer.
+    def discriminator_loss(
+        self,
+        discriminate: Callable[[Any], Any],
+        real: Any,
+        fake: Any,
+        tensors: Tensors,
+        prefix: str = "d",
+        mix: str = "mix",
+        factor: float = 1.0,
+    ) -> tuple[Any, Values]:
+        """Loss of a discriminator by the compiled loss, with its gradient penalty.
+
+        Args:
+            discriminate: From images to logits.
+            real: Real images.
+            fake: Generated images; they get no gradient.
+            tensors: Tensors of the batch.
+            prefix: Prefix of the logged scores.
+            mix: Name of the noise of a penalty between images; see `penalty_noise`.
+            factor: Factor on the loss without the penalty.
+
+        Returns:
+            One value an example, and the scores `{prefix}_real` and `{prefix}_fake`.
+        """
+        loss, fake = self.adversarial_loss, ops.stop_gradient(fake)
+        on_real, on_fake = discriminate(real), discriminate(fake)
+        value = loss.for_discriminator(on_real, on_fake)
+        if factor != 1.0:
+            value = factor * value
+        if loss.penalty:
+            at = fake
+            if loss.penalty.at != "fake":
+                at = ops.cast(real, fake.dtype)
+            if loss.penalty.at == "between":
+                at = at + ops.cast(tensors[mix], fake.dtype) * (fake - at)
+            gradient = self.engine.input_gradient(discriminate, at)
+            value = value + loss.penalty_weight * loss.penalty.value(gradient)
+        scores = {f"{prefix}_real": on_real, f"{prefix}_fake": on_fake}
+        return value, {name: losses.per_example(loss.score(on)) for name, on in scores.items()}
+
+    def penalty_noise(self, rank: int, name: str = "mix") -> dict[str, Noise]:
+        """Noise of a gradient penalty between real and generated images, where the loss has one.
+
+        Args:
+            rank: Axes of one image.
+            name: Name of the noise in the batch.
+        """
+        penalty = self.adversarial_loss.penalty
+        between = penalty is not None and penalty.at == "between"
+        return {name: Noise((1,) * rank, "uniform01")} if between else {}
+
+    # The `keras.Model`.
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The running means that `fit` and `evaluate` report."""
-        return self.trackers
+        return list(self._means.trackers)
+
+    def track(self, *names: str) -> None:
+        """Add running means for the names that have none yet."""
+        known = {tracker.name for tracker in self._means.trackers}
+        with self.engine.scope(self):
+            new = [keras.metrics.Mean(name=name) for name in names if name not in known]
+        self._means.trackers += new
 
     @property
     def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
         """The players' optimizers by the player's name."""
-        return {player.name: player.optimizer for player in self.players()}
+        return {player.name: self.player_optimizers.get(player.name) for player in self.players()}
 
-    def compile_players(
+    def compile(
         self,
-        *,
-        update: str,
-        jit_compile: bool | str,
-        run_eagerly: bool,
-        steps_per_execution: int,
+        optimizer: Any = None,
+        loss: Loss = "non_saturating",
+        penalty_weight: float | None = None,
+        update: str = "alternating",
+        jit_compile: bool | str = "auto",
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
     ) -> None:
-        """The part of `compile` that every game has: checks, engine settings, built optimizers."""
+        """Set how the players are trained.
+
+        Args:
+            optimizer: An optimizer or the name of one, of which each player gets its own of the
+                same settings; a dictionary with an optimizer for each player by name; or a
+                function from a player's name to its optimizer. Default Adam(2e-4, beta_1=0.5).
+            loss: The adversarial loss: `"non_saturating"`, `"minimax"`, `"lsgan"`, `"hinge"` or
+                `"wgan-gp"`, the first four also with a gradient penalty (`"hinge+gp"`,
+                `"non_saturating+r1"`); a `losses.AdversarialLoss`; or a pair of functions
+                `(discriminator_loss, generator_loss)` of logits, which return one value an
+                example.
+            penalty_weight: Factor on the gradient penalty: lambda of `gp` and of `wgan-gp`
+                (Gulrajani et al. 2017), gamma of `r1` (Mescheder et al. 2018). Default 10.
+            update: `"alternating"`: a player meets the others as they are after their update.
+                `"simultaneous"`: all move from the same point.
+            jit_compile: Compile with XLA; `"auto"` does so where it is faster (on a GPU).
+            run_eagerly: Run step by step in Python, for debugging.
+            steps_per_execution: Steps in one call of the compiled function.
+
+        Raises:
+            ArgumentError: If an argument is not one of the above.
+        """
         if update not in UPDATES:
             raise ArgumentError(f"update must be one of {', '.join(UPDATES)}, got {update!r}")
+        self.adversarial_loss = losses.adversarial(loss, penalty_weight)
         self.update = update
+        self.player_optimizers = optimizers_of_players(self, optimizer)
+        players = self.players()
+        warn_of_batch_norm(self.adversarial_loss, players)
+        self._means.trackers.clear()
+        self.track(*(f"{player.name}_loss" for player in players))
+        self.track(*(name for player in players for name in player.logged))
         if jit_compile == "auto":
             jit_compile = not run_eagerly and self.engine.compiles_faster(self)
         super().compile(
@@ -177,18 +218,24 @@ class AdversarialTrainer(keras.Model):
         return
 
     def make_train_function(self, force: bool = False) -> Any:
-        """As in `keras.Model`, with what the engine must look at before a compiled step."""
-        if self.train_function is None or force:
-            super().make_train_function(force)
-            self.train_function = self.engine.wrap_step(self, self.train_function)
-        return self.train_function
+        """As in `keras.Model`, with the engine's checks before a compiled step."""
+        return self._build_step("train_function", super().make_train_function, force)
 
     def make_test_function(self, force: bool = False) -> Any:
-        """As in `keras.Model`, with what the engine must look at before a compiled step."""
-        if self.test_function is None or force:
-            super().make_test_function(force)
-            self.test_function = self.engine.wrap_step(self, self.test_function)
-        return self.test_function
+        """As in `keras.Model`, with the engine's checks before a compiled step."""
+        return self._build_step("test_function", super().make_test_function, force)
+
+    def _build_step(self, name: str, make: Callable[[bool], Any], force: bool) -> Any:
+        def build() -> Any:
+            before = getattr(self, name)
+            make(True)
+            function = getattr(self, name)
+            setattr(self, name, before)
+            return function
+
+        if getattr(self, name) is None or force:
+            setattr(self, name, self.engine.wrap_step(self, build))
+        return getattr(self, name)
 
     def train_step(self, *args: Any) -> Any:
         """One step of every player on a batch; see `keras.Model.train_step` of the backend."""
@@ -199,16 +246,16 @@ class AdversarialTrainer(keras.Model):
         return self.engine.test_step(self, *args)
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """Train; arguments and result are those of `keras.Model.fit`.
+        """Train the players; arguments and result are those of `keras.Model.fit`.
 
         Args:
-            x: A dataset of images, of tuples as `PARTS` names them, or of dictionaries with those
-                names as keys (which may also bring their own noise, under its name: `latent`).
+            x: A dataset of images, of tuples in the order of `BATCH_KEYS`, or of dictionaries with
+                those keys (which may also bring their own noise, under its name: `latent`).
             *args: As in `keras.Model.fit`.
             **kwargs: As in `keras.Model.fit`.
 
         Raises:
-            DataError: If the data is not of the shape or the range that the networks are made for.
+            DataError: If the data is not of the shape or the range that the networks take.
         """
         self.check_data(x, args[0] if args else kwargs.get("y"))
         with self.engine.translate_errors():
@@ -227,40 +274,27 @@ class AdversarialTrainer(keras.Model):
     def check_data(self, x: Any, y: Any = None) -> None:
         """Refuse data of the wrong shape or range, as far as both can be known beforehand."""
         given = x if y is None else (x, y)
-        found = self._named(getattr(given, "element_spec", given))
-        for name, wanted in self.input_spec().items():
-            shape = _static_shape(found.get(name))
-            if found and name not in found:
-                raise DataError(
-                    f"{type(self).__name__} needs the part {name!r} in each batch, the data has "
-                    f"{', '.join(found)}"
-                )
-            fits = shape is None or (
-                len(shape) == len(wanted) + 1
-                and all(
-                    None in (got, want) or got == want
-                    for got, want in zip(shape[1:], wanted, strict=True)
-                )
-            )
-            if not fits:
-                raise DataError(
-                    f"{type(self).__name__} takes batches of {name} of shape {wanted}, the data "
-                    f"has batches of shape {shape}"
-                )
-        first = self._named(_first_batch(given))
+        specs = self._named(getattr(given, "element_spec", given))
+        check_shapes(type(self).__name__, specs, self.input_spec())
+        first = self._named(first_batch(given))
         for name, network in self.output_networks().items():
             if name in first:
                 check_range(name, first[name], network)
 
     def unpack(self, data: Any) -> Tensors:
-        """A batch as a dictionary: the first of `PARTS`, and whatever else came with it."""
+        """A batch as a dictionary: the first of `BATCH_KEYS`, and whatever else came with it."""
         tensors = self._named(data)
-        if self.PARTS[0] not in tensors:
+        if self.BATCH_KEYS[0] not in tensors:
             raise DataError(
-                f"a batch that is a dictionary needs the key {self.PARTS[0]!r}, got "
+                f"a batch that is a dictionary needs the key {self.BATCH_KEYS[0]!r}, got "
                 f"{sorted(tensors)}"
             )
         return tensors
+
+    def unpack_labels(self, tensors: Tensors, classes: int) -> Tensors:
+        """A batch with its labels as `int32`, each checked to be one of the classes."""
+        labels = ops.cast(tensors["label"], "int32")
+        return tensors | {"label": self.engine.check_labels(labels, classes)}
 
     def _named(self, data: Any) -> Tensors:
         if data is None:
@@ -269,34 +303,53 @@ class AdversarialTrainer(keras.Model):
             return dict(data)
         if isinstance(data, (tuple, list)):
             # Keras packs a bare array as (x,) and (x, y) as itself.
-            named = zip(self.PARTS, data, strict=False)
+            named = zip(self.BATCH_KEYS, data, strict=False)
             return {name: part for name, part in named if part is not None}
-        return {self.PARTS[0]: data}
+        return {self.BATCH_KEYS[0]: data}
 
     def draw(self, tensors: Tensors, seed_generator: Any) -> Tensors:
         """The batch with the noise that it did not bring itself."""
-        count = ops.shape(tensors[self.PARTS[0]])[0]
-        drawn = {
-            name: noise.draw(count, seed_generator)
-            for name, noise in self.noise().items()
-            if name not in tensors
-        }
-        return tensors | drawn
-
-    def micro_batch(self, tensors: Tensors, turn: int, turns: int) -> Tensors:
-        """Every `turns`-th example, so that the parts are the same whatever the replicas are."""
-        if turns == 1:
+        missing = {name: noise for name, noise in self.noise().items() if name not in tensors}
+        if not missing:
             return tensors
-        size = tensors[self.PARTS[0]].shape[0]
-        if size is not None and size % turns:
+        count, own_part = self.engine.global_batch(ops.shape(tensors[self.BATCH_KEYS[0]])[0])
+        return tensors | {
+            name: own_part(noise.draw(count, seed_generator)) for name, noise in missing.items()
+        }
+
+    def micro_batch(self, tensors: Tensors, index: int, count: int) -> Tensors:
+        """Every `count`-th example from `index` on: the same parts whatever the replicas are."""
+        if count == 1:
+            return tensors
+        size = tensors[self.BATCH_KEYS[0]].shape[0]
+        if size is not None and size % count:
             raise ArgumentError(
-                f"n_critic={turns} needs batches that divide by it (each critic update takes its "
-                f"own part), got {size} examples a replica; make batches a multiple of {turns} and "
+                f"n_critic={count} needs batches that divide by it (each critic update takes its "
+                f"own part), got {size} examples a replica; make batches a multiple of {count} and "
                 "drop the remainder"
             )
-        return {name: tensor[turn::turns] for name, tensor in tensors.items()}
+        return {name: tensor[index::count] for name, tensor in tensors.items()}
 
-    # Saving. Sub-classes give `get_config` and `get_compile_config`.
+    # Saving. Subclasses give `get_config`.
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """The arguments of `compile`, for `keras.saving`.
+
+        Returns:
+            Those that change what is trained; `None`, with a line in the log, where the loss
+            cannot be saved: a loaded trainer then has its weights and must be compiled anew.
+        """
+        try:
+            loss = serialized(self.adversarial_loss)
+        except ArgumentError as error:
+            _log.warning("%s is saved without its compile arguments: %s", self.name, error)
+            return None
+        return {
+            "optimizer": serialized(dict(self.player_optimizers)),
+            "loss": loss,
+            "update": self.update,
+            "steps_per_execution": self.steps_per_execution,
+        }
 
     def save_own_variables(self, store: Any) -> None:
         """As in `keras.Model`, with the random numbers' state, which Keras does not save."""
@@ -304,7 +357,7 @@ class AdversarialTrainer(keras.Model):
         store[_SEED] = ops.convert_to_numpy(self.seed_generator.state)
 
     def load_own_variables(self, store: Any) -> None:
-        """The inverse of `save_own_variables`; files that are older keep the seed as it is."""
+        """The inverse of `save_own_variables`; older files leave the seed as it is."""
         own = {name: store[name] for name in store.keys()}  # noqa: SIM118
         seed = own.pop(_SEED, None)
         if seed is not None:
@@ -314,32 +367,34 @@ class AdversarialTrainer(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "AdversarialTrainer":
         """The inverse of `get_config`."""
-        return cls(**deserialized(config))
+        return cls(**keras.saving.deserialize_keras_object(config))
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """The inverse of `get_compile_config`."""
-        self.compile(**deserialized(config))
+        self.compile(**keras.saving.deserialize_keras_object(config))
 
-    # Weights that are averaged over the steps.
+    # Moving averages of the weights.
 
     def ema_network(self, network: keras.Model) -> keras.Model:
-        """A network as it is sampled from and shared: with averaged weights where they are kept.
+        """The network with the moving averages of its weights, where its optimizer has them.
 
         Args:
-            network: One of the trainer's networks, or one that is made of them.
+            network: One of the trainer's networks, or one that consists of them.
 
         Returns:
             The network itself, or a copy that holds the moving averages when its optimizer was
-            made with `use_ema=True`.
+            has `use_ema=True`.
         """
         averages = {}
         for player in self.players():
-            optimizer = getattr(player.optimizer, "inner_optimizer", player.optimizer)
+            optimizer = self.player_optimizers.get(player.name)
+            optimizer = getattr(optimizer, "inner_optimizer", optimizer)
             averaging = optimizer is not None and optimizer.use_ema and optimizer.built
             # Before the first update Keras' averages are zeros.
             if averaging and int(ops.convert_to_numpy(optimizer.iterations)):
-                kept = optimizer._model_variables_moving_average
-                pairs = zip(player.variables, kept, strict=True)
+                pairs = zip(
+                    player.variables, optimizer._model_variables_moving_average, strict=True
+                )
                 averages |= {id(variable): average for variable, average in pairs}
         if not any(id(variable) in averages for variable in network.variables):
             return network
@@ -353,89 +408,45 @@ class AdversarialTrainer(keras.Model):
         return copy
 
 
-def compiled_optimizer(trainer: AdversarialTrainer, given: Any) -> keras.optimizers.Optimizer:
-    """The user's optimizer or DCGAN's, with its loss scaled where gradients are half precision."""
-    with trainer.engine.scope(trainer):
-        if given is None:
-            given = keras.optimizers.Adam(2e-4, beta_1=0.5)
-        try:
-            optimizer = keras.optimizers.get(given)
-        except ValueError as error:
-            raise ArgumentError(f"no optimizer can be made of {given!r}") from error
-        half = keras.config.dtype_policy().name == "mixed_float16"
-        if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    return optimizer
+class GeneratorDiscriminatorTrainer(AdversarialTrainer):
+    """Base class of trainers with two players, `g` and `d`, each with its optimizer."""
 
+    def compile(
+        self,
+        g_optimizer: keras.optimizers.Optimizer | str | None = None,
+        d_optimizer: keras.optimizers.Optimizer | str | None = None,
+        loss: Loss = "non_saturating",
+        **options: Unpack[CompileOptions],
+    ) -> None:
+        """Set how generators and discriminators are trained.
 
-def forward(network: keras.Model, inputs: Any) -> np.ndarray:
-    """A network's outputs at inference as a `float32` array, with nothing of its state moved."""
-    return ops.convert_to_numpy(infer(network, inputs)).astype(np.float32)
+        Args:
+            g_optimizer: The generators' optimizer. Default Adam(2e-4, beta_1=0.5).
+            d_optimizer: The discriminators' optimizer, another object. Default the same.
+            loss: The adversarial loss; see `AdversarialTrainer.compile`.
+            **options: Further arguments of `AdversarialTrainer.compile`.
 
+        Raises:
+            ArgumentError: If an argument is not one of the above.
+        """
+        given = {"g": g_optimizer, "d": d_optimizer}
+        optimizers = {player.name: given[player.name] for player in self.players()}
+        super().compile(optimizers, loss, **options)
 
-def serialized(objects: dict[str, Any]) -> dict[str, Any]:
-    """Keras objects as `keras.saving` keeps them."""
-    return {
-        name: None if value is None else keras.saving.serialize_keras_object(value)
-        for name, value in objects.items()
-    }
+    @property
+    def g_optimizer(self) -> keras.optimizers.Optimizer | None:
+        """The generators' optimizer; `None` before `compile`."""
+        return self.player_optimizers.get("g")
 
+    @property
+    def d_optimizer(self) -> keras.optimizers.Optimizer | None:
+        """The discriminators' optimizer; `None` before `compile`."""
+        return self.player_optimizers.get("d")
 
-def deserialized(config: dict[str, Any]) -> dict[str, Any]:
-    """The inverse of `serialized`, for whatever in a configuration is a Keras object."""
-    return {
-        name: keras.saving.deserialize_keras_object(value)
-        if isinstance(value, dict) and "class_name" in value
-        else value
-        for name, value in config.items()
-    }
-
-
-def check_range(name: str, images: Any, network: keras.Model) -> None:
-    """Refuse images that a network of this last activation cannot make.
-
-    Args:
-        name: What the images are called in the message.
-        images: Some of them.
-        network: The network that is to make images like them.
-
-    Raises:
-        DataError: If they reach outside the range, or plainly fill only half of it.
-    """
-    activation = getattr(getattr(network.layers[-1], "activation", None), "__name__", None)
-    if activation not in RANGES:
-        return
-    low, high = RANGES[activation]
-    images = ops.convert_to_numpy(images).astype("float32")
-    least, most = float(images.min()), float(images.max())
-    outside = least < low - 0.05 or most > high + 0.05
-    half = low < 0 and least >= 0 and most > 0.5
-    if outside or half:
-        raise DataError(
-            f"{network.name} ends in {activation} and makes values in [{low:g}, {high:g}]; the "
-            f"data's {name} has values from {least:.4g} to {most:.4g}: scale it to that range "
-            "(Preprocessing scale and mean)"
-        )
-
-
-def _static_shape(spec: Any) -> tuple[int | None, ...] | None:
-    """The shape of a batch of an array, tensor or `tf.TensorSpec`, or `None`."""
-    shape = getattr(spec, "shape", None)
-    unknown = shape is None or (hasattr(shape, "rank") and shape.rank is None)
-    return None if unknown else tuple(shape)
-
-
-def _first_batch(data: Any) -> Any:
-    """One batch of what `fit` was given, where looking at it takes nothing away."""
-    if type(data).__module__.startswith("tensorflow.python.data"):
-        return next(iter(data.take(1)), None)
-    parts = data.values() if isinstance(data, dict) else data
-    parts = parts if isinstance(parts, tuple | list) or isinstance(data, dict) else (data,)
-    arrays = all(part is None or _static_shape(part) is not None for part in parts)
-    if not arrays:
-        return None
-    if isinstance(data, dict):
-        return {name: part[:64] for name, part in data.items()}
-    if isinstance(data, tuple | list):
-        return tuple(None if part is None else part[:64] for part in data)
-    return data[:64]
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """The arguments of `compile`, for `keras.saving`; see `AdversarialTrainer`."""
+        config = super().get_compile_config()
+        if config is None:
+            return None
+        optimizers = config.pop("optimizer")
+        return {f"{name}_optimizer": value for name, value in optimizers.items()} | config

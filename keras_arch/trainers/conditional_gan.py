@@ -1,19 +1,18 @@
-"""The conditional generative adversarial network of Mirza and Osindero (2014) as a trainer."""
+"""Trainer of the conditional GAN of Mirza and Osindero (2014)."""
 
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from keras_arch.errors import ArgumentError
-from keras_arch.trainers.adversarial import Tensors
+from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.trainers.gan import GAN, sample
+from keras_arch.trainers.players import Tensors
 
 
 @keras.saving.register_keras_serializable("keras_arch")
 class ConditionalGAN(GAN):
-    """Trains a generator and a discriminator that are both told the class, in `model.fit`.
+    """Trainer of a generator and a discriminator that both take the class.
 
     Source: Mirza and Osindero 2014, "Conditional Generative Adversarial Nets", equation 2. The
     generated images of a batch have the labels of its real ones.
@@ -22,8 +21,7 @@ class ConditionalGAN(GAN):
         generator: From `[latent, label]` to images; labels are whole numbers `(batch,)`.
         discriminator: From `[image, label]` to logits; positive says real and of that class.
         classes: Number of classes.
-        latent: Distribution of the latent: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1),
-            `"uniform01"` for U(0, 1).
+        latent: Distribution of the latent, as for `GAN`.
         seed: Seed of the latents drawn in training, or `None` to draw one.
         name: Name of the trainer.
 
@@ -54,10 +52,9 @@ class ConditionalGAN(GAN):
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
-        if not isinstance(classes, int) or classes < 1:
-            raise ArgumentError(f"classes must be a positive whole number, got {classes!r}")
+        checked = whole_number("classes", classes)
         super().__init__(generator, discriminator, latent, seed, name)
-        self.classes = classes
+        self.classes = checked
 
     def generate(
         self,
@@ -66,16 +63,16 @@ class ConditionalGAN(GAN):
         batch_size: int = 128,
         labels: Any = None,
     ) -> np.ndarray:
-        """Draw images of given classes.
+        """Generate images of given classes.
 
         Args:
-            count: How many.
-            seed: The same seed gives the same images; `None` gives new ones.
+            count: Number of images.
+            seed: As for `GAN.generate`.
             batch_size: Images in one forward.
             labels: One whole number an image. Default 0, 1, ... and again from 0.
 
         Returns:
-            A `float32` array `(count, height, width, channels)` in the generator's range.
+            As `GAN.generate`.
 
         Raises:
             ArgumentError: If `count` is not positive or a label is outside the classes.
@@ -90,9 +87,7 @@ class ConditionalGAN(GAN):
 
     def unpack(self, data: Any) -> Tensors:
         """A batch as a dictionary, its labels checked."""
-        tensors = super().unpack(data)
-        labels = ops.cast(tensors["label"], "int32")
-        return tensors | {"label": self.engine.check_labels(labels, self.classes)}
+        return self.unpack_labels(super().unpack(data), self.classes)
 
     def get_config(self) -> dict[str, Any]:
         """The networks, the classes and the latent, for `keras.saving`."""
@@ -112,10 +107,10 @@ class ConditionalGAN(GAN):
 
 
 def class_labels(count: int, classes: int, labels: Any = None) -> np.ndarray:
-    """Labels for so many images: those given, checked, or 0, 1, ... and again from 0.
+    """Labels of images to generate: the given ones, checked, or 0, 1, ... and again from 0.
 
     Args:
-        count: How many.
+        count: Number of images.
         classes: Number of classes.
         labels: Whole numbers, or `None`.
 
@@ -129,6 +124,7 @@ def class_labels(count: int, classes: int, labels: Any = None) -> np.ndarray:
         >>> class_labels(5, 3).tolist()
         [0, 1, 2, 0, 1]
     """
+    count, classes = whole_number("count", count), whole_number("classes", classes)
     if labels is None:
         return np.arange(count, dtype=np.int32) % classes
     given = np.asarray(labels)

@@ -1,33 +1,23 @@
-"""The generative adversarial network of Goodfellow et al. (2014) as a trainer."""
+"""Trainer of the generative adversarial network of Goodfellow et al. (2014)."""
 
-import logging
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_arch import losses
-from keras_arch.errors import ArgumentError
-from keras_arch.registry import LATENTS
+from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.trainers import diff_augment as augmentation
-from keras_arch.trainers.adversarial import (
-    AdversarialTrainer,
-    Noise,
-    Player,
-    Tensors,
-    Values,
-    compiled_optimizer,
-    forward,
-    serialized,
-)
-
-_log = logging.getLogger("keras_arch")
+from keras_arch.trainers.adversarial import GeneratorDiscriminatorTrainer
+from keras_arch.trainers.checks import example_shape
+from keras_arch.trainers.compiling import serialized
+from keras_arch.trainers.inference import forward
+from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
 
 
 @keras.saving.register_keras_serializable("keras_arch")
-class GAN(AdversarialTrainer):
-    """Trains a generator against a discriminator in `model.fit`.
+class GAN(GeneratorDiscriminatorTrainer):
+    """Trainer of a generator against a discriminator.
 
     Source: Goodfellow et al. 2014, "Generative Adversarial Nets", algorithm 1.
 
@@ -65,106 +55,65 @@ class GAN(AdversarialTrainer):
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
-        logged = ("d_loss", "g_loss", "d_real", "d_fake")
-        super().__init__(logged, seed, name or type(self).__name__.lower())
-        if latent not in LATENTS:
-            raise ArgumentError(f"latent must be one of {', '.join(LATENTS)}, got {latent!r}")
+        super().__init__(seed, name or type(self).__name__.lower())
         self._check_inputs(generator, discriminator)
-        made, judged = _shape(generator.outputs[0]), _shape(discriminator.inputs[0])
-        if made != judged:
+        generated = example_shape(generator.outputs[0])
+        taken = example_shape(discriminator.inputs[0])
+        if generated != taken:
             raise ArgumentError(
-                f"the generator makes images of shape {made}, the discriminator takes {judged}"
+                f"the generator gives images of shape {generated}, the discriminator takes {taken}"
             )
         self.generator = generator
         self.discriminator = discriminator
-        self.latent = latent
-        self.g_optimizer = None
-        self.d_optimizer = None
-        self.loss_name = "non_saturating"
+        self.latent = Noise(example_shape(generator.inputs[0]), latent).distribution
         self.n_critic = 1
         self.diff_augment = ""
-        self.built = True
 
     def compile(
         self,
         g_optimizer: keras.optimizers.Optimizer | str | None = None,
         d_optimizer: keras.optimizers.Optimizer | str | None = None,
-        loss: str = "non_saturating",
+        loss: Loss = "non_saturating",
         n_critic: int = 1,
-        update: str = "alternating",
         diff_augment: str = "",
-        jit_compile: bool | str = "auto",
-        run_eagerly: bool = False,
-        steps_per_execution: int = 1,
+        **options: Unpack[CompileOptions],
     ) -> None:
-        """Say how the two are trained.
+        """Set how generator and discriminator are trained.
 
         Args:
             g_optimizer: The generator's optimizer. Default Adam(2e-4, beta_1=0.5), DCGAN's.
             d_optimizer: The discriminator's optimizer, another object. Default the same.
-            loss: `"non_saturating"`, `"minimax"`, `"lsgan"`, `"hinge"` or `"wgan-gp"`.
+            loss: The adversarial loss; see `AdversarialTrainer.compile`.
             n_critic: Updates of the discriminator a step. Each takes its own equal part of the
                 batch, so give batches `n_critic` times as large as one update needs.
-            update: `"alternating"`: the generator meets the updated discriminator.
-                `"simultaneous"`: both move from the same point, as in Goodfellow's own code.
-            diff_augment: Changes that the discriminator sees all images through, and the gradient
-                passes through: names out of `color`, `translation` and `cutout` joined by commas
-                (DiffAugment, Zhao et al. 2020), for training sets of a few thousand images. Default
-                none.
-            jit_compile: Compile with XLA; `"auto"` does so where it is faster (on a GPU).
-            run_eagerly: Run step by step in Python, for debugging.
-            steps_per_execution: Steps in one call of the compiled function.
+            diff_augment: Augmentation of all images that the discriminator sees, which gradients
+                pass through: `color`, `translation` and `cutout` joined by commas (DiffAugment,
+                Zhao et al. 2020), for training sets of a few thousand images. Default none.
+            **options: `penalty_weight`, `update` (`"simultaneous"` is Goodfellow's own code) and
+                further arguments of `AdversarialTrainer.compile`.
 
         Raises:
             ArgumentError: If an argument is not one of the above.
         """
-        penalty = losses.adversarial(loss).penalty
-        normalised = (
-            isinstance(layer, keras.layers.BatchNormalization)
-            for layer in self.discriminator._flatten_layers()
-        )
-        if penalty and any(normalised):
-            # TensorFlow's moments also pass the penalty's second derivative only in part.
-            _log.warning(
-                "loss %s looks at one image at a time, and batch norm in %s mixes them; build it "
-                "without (batch_norm=False, as Gulrajani et al. 2017 say)",
-                loss,
-                self.discriminator.name,
-            )
-        if not isinstance(n_critic, int) or n_critic < 1:
-            raise ArgumentError(f"n_critic must be a positive whole number, got {n_critic!r}")
-        if update == "simultaneous" and n_critic > 1:
+        self.n_critic = whole_number("n_critic", n_critic)
+        if options.get("update") == "simultaneous" and n_critic > 1:
             raise ArgumentError(
                 f"update='simultaneous' has one update of each a step, got n_critic={n_critic}"
             )
-        optimizers = [compiled_optimizer(self, given) for given in (g_optimizer, d_optimizer)]
-        if optimizers[0] is optimizers[1]:
-            raise ArgumentError(
-                "g_optimizer and d_optimizer must be two objects: each keeps the moments of its "
-                "own network"
-            )
-        self.g_optimizer, self.d_optimizer = optimizers
-        self.loss_name = loss
-        self.n_critic = n_critic
         if diff_augment:
             augmentation.steps(diff_augment)
         self.diff_augment = diff_augment
-        self.compile_players(
-            update=update,
-            jit_compile=jit_compile,
-            run_eagerly=run_eagerly,
-            steps_per_execution=steps_per_execution,
-        )
+        super().compile(g_optimizer, d_optimizer, loss, **options)
 
     def call(self, latent: Any, training: bool = False) -> Any:
         """Images from latents: the generator's forward."""
         return self.generator(latent, training=training)
 
     def generate(self, count: int, seed: int | None = None, batch_size: int = 128) -> np.ndarray:
-        """Draw images.
+        """Generate images.
 
         Args:
-            count: How many.
+            count: Number of images.
             seed: The same seed gives the same images; `None` gives new ones.
             batch_size: Images in one forward.
 
@@ -181,27 +130,21 @@ class GAN(AdversarialTrainer):
 
     def players(self) -> tuple[Player, ...]:
         """The discriminator, then the generator."""
+        d_loss, g_loss = self._discriminator_loss, self._generator_loss
         return (
-            Player(
-                "d",
-                (self.discriminator,),
-                self.d_optimizer,
-                self._discriminator_loss,
-                self.n_critic,
-            ),
-            Player("g", (self.generator,), self.g_optimizer, self._generator_loss),
+            Player("d", (self.discriminator,), d_loss, self.n_critic, ("d_real", "d_fake")),
+            Player("g", (self.generator,), g_loss),
         )
 
     def noise(self) -> dict[str, Noise]:
-        """A latent, and where the gradient penalty is taken between real and generated."""
-        noise = {"latent": Noise(_shape(self.generator.inputs[0]), self.latent)}
-        if losses.adversarial(self.loss_name).penalty:
-            noise["mix"] = Noise((1,) * len(_shape(self.discriminator.inputs[0])), "uniform01")
+        """The latent, and the numbers of a gradient penalty and of the augmentation."""
+        noise = {"latent": Noise(example_shape(self.generator.inputs[0]), self.latent)}
+        noise |= self.penalty_noise(len(self.input_spec()["image"]))
         if self.diff_augment:
             numbers = augmentation.noise(self.diff_augment, self.input_spec()["image"])
-            for of in ("real", "fake", "generated"):
+            for images in ("real", "fake", "generated"):
                 noise |= {
-                    f"{name}_{of}": Noise(shape, "uniform01") for name, shape in numbers.items()
+                    f"{name}_{images}": Noise(shape, "uniform01") for name, shape in numbers.items()
                 }
         return noise
 
@@ -212,14 +155,14 @@ class GAN(AdversarialTrainer):
 
     def input_spec(self) -> dict[str, tuple[int | None, ...]]:
         """Images of the discriminator's shape."""
-        return {"image": _shape(self.discriminator.inputs[0])}
+        return {"image": example_shape(self.discriminator.inputs[0])}
 
     def output_networks(self) -> dict[str, keras.Model]:
-        """The generator makes images like the data's."""
+        """The generator, whose images are like the data's."""
         return {"image": self.generator}
 
     def _with_condition(self, tensor: Any, tensors: Tensors) -> Any:
-        """What a network takes in place of a tensor alone; a label, in the conditional game."""
+        """The inputs of a network; the conditional game adds the label."""
         return tensor
 
     def _check_inputs(self, generator: keras.Model, discriminator: keras.Model) -> None:
@@ -231,7 +174,7 @@ class GAN(AdversarialTrainer):
                     "is given (ConditionalGAN gives labels as well)"
                 )
 
-    def _judge(self, images: Any, tensors: Tensors, training: bool) -> Any:
+    def _discriminate(self, images: Any, tensors: Tensors, training: bool) -> Any:
         return self.discriminator(self._with_condition(images, tensors), training=training)
 
     def _seen(self, images: Any, of: str, tensors: Tensors, training: bool) -> Any:
@@ -243,28 +186,16 @@ class GAN(AdversarialTrainer):
         return augmentation.apply(self.diff_augment, images, numbers)
 
     def _discriminator_loss(self, tensors: Tensors, training: bool) -> tuple[Any, Values]:
-        loss = losses.adversarial(self.loss_name)
         fake = self._seen(ops.stop_gradient(tensors["fake"]), "fake", tensors, training)
         image = self._seen(ops.cast(tensors["image"], fake.dtype), "real", tensors, training)
-        on_real = self._judge(image, tensors, training)
-        on_fake = self._judge(fake, tensors, training)
-        value = loss.discriminator(on_real, on_fake)
-        if loss.penalty:
-            mixed = image + ops.cast(tensors["mix"], fake.dtype) * (fake - image)
-            gradient = self.engine.input_gradient(
-                lambda between: self._judge(between, tensors, training), mixed
-            )
-            value = value + loss.penalty * losses.gradient_penalty(gradient)
-        scores = {
-            "d_real": losses.per_example(loss.score(on_real)),
-            "d_fake": losses.per_example(loss.score(on_fake)),
-        }
-        return value, scores
+        return self.discriminator_loss(
+            lambda images: self._discriminate(images, tensors, training), image, fake, tensors
+        )
 
     def _generator_loss(self, tensors: Tensors, training: bool) -> tuple[Any, Values]:
-        loss = losses.adversarial(self.loss_name)
         fake = self._seen(tensors["fake"], "generated", tensors, training)
-        return loss.generator(self._judge(fake, tensors, training)), {}
+        on_fake = self._discriminate(fake, tensors, training)
+        return self.adversarial_loss.for_generator(on_fake), {}
 
     # Saving.
 
@@ -273,16 +204,11 @@ class GAN(AdversarialTrainer):
         networks = {"generator": self.generator, "discriminator": self.discriminator}
         return serialized(networks) | {"latent": self.latent, "name": self.name}
 
-    def get_compile_config(self) -> dict[str, Any]:
-        """How it was compiled, for `keras.saving`."""
-        optimizers = {"g_optimizer": self.g_optimizer, "d_optimizer": self.d_optimizer}
-        return serialized(optimizers) | {
-            "loss": self.loss_name,
-            "n_critic": self.n_critic,
-            "update": self.update,
-            "diff_augment": self.diff_augment,
-            "steps_per_execution": self.steps_per_execution,
-        }
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """The arguments of `compile`, for `keras.saving`; see `AdversarialTrainer`."""
+        config = super().get_compile_config()
+        own = {"n_critic": self.n_critic, "diff_augment": self.diff_augment}
+        return config and config | own
 
 
 def sample(
@@ -293,11 +219,11 @@ def sample(
     batch_size: int = 128,
     labels: Any = None,
 ) -> np.ndarray:
-    """Draw images from a generator alone, as `GAN.generate` does.
+    """Generate images with a generator alone, as `GAN.generate` does.
 
     Args:
         generator: From a latent `(batch, latent_size)`, or a latent and a label, to images.
-        count: How many.
+        count: Number of images.
         seed: The same seed gives the same images; `None` gives new ones.
         latent: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1), `"uniform01"` for U(0, 1).
         batch_size: Images in one forward.
@@ -316,10 +242,8 @@ def sample(
         >>> trainers.sample(generator, 2, seed=0).shape
         (2, 16, 16, 1)
     """
-    if not isinstance(count, int) or count < 1:
-        raise ArgumentError(f"count must be a positive whole number, got {count!r}")
-    if latent not in LATENTS:
-        raise ArgumentError(f"latent must be one of {', '.join(LATENTS)}, got {latent!r}")
+    count, batch_size = whole_number("count", count), whole_number("batch_size", batch_size)
+    noise = Noise(example_shape(generator.inputs[0]), latent)
     conditional = len(generator.inputs) == 2
     if conditional != (labels is not None):
         raise ArgumentError(
@@ -327,7 +251,6 @@ def sample(
             if conditional
             else f"{generator.name} takes no labels"
         )
-    noise = Noise(_shape(generator.inputs[0]), latent)
     inputs = [ops.convert_to_numpy(noise.draw(count, keras.random.SeedGenerator(seed)))]
     if conditional:
         inputs.append(np.asarray(labels).astype("int32"))
@@ -339,11 +262,6 @@ def sample(
     # Not `predict`, which would start a data pipeline and compile for every call.
     batches = []
     for first in range(0, count, batch_size):
-        part = [values[first : first + batch_size] for values in inputs]
-        batches.append(forward(generator, part if conditional else part[0]))
+        batch = [values[first : first + batch_size] for values in inputs]
+        batches.append(forward(generator, batch if conditional else batch[0]))
     return np.concatenate(batches)
-
-
-def _shape(tensor: Any) -> tuple[int | None, ...]:
-    """The shape of one example of a network's input or output."""
-    return tuple(tensor.shape[1:])

@@ -1,44 +1,50 @@
-"""A network as it is used once training is over: the same inputs give the same outputs.
+"""Inference that leaves a network's state as it is: the same inputs give the same outputs.
 
-Batch statistics and dropout that a network keeps at inference (pix2pix) are part of it, but they
-leave traces in it: moving averages move, and the next mask is another one. Here nothing moves,
-and the masks are those of a network that has just been loaded. Prediction in Python, samples
-during training and every export go through this.
+Networks that use batch statistics and dropout at inference (pix2pix) would change by a forward:
+moving averages move, and the next dropout mask is another one. Here nothing moves, and the masks
+are those of a network that has just been loaded. Prediction in Python, samples during training
+and every export use this.
 """
 
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
 
 def infer(network: keras.Model, inputs: Any) -> Any:
-    """A network's outputs at inference, with nothing of its state moved.
+    """Outputs of a network at inference, without a change of its state.
 
     Args:
-        network: A built model. What it was built to keep at inference (layers called with
-            `training=True` inside it) is kept: the argument `training`, which would overrule
-            that, is not passed.
-        inputs: What it takes.
+        network: A built model. Layers inside it that were called with `training=True` stay in
+            that mode: the argument `training`, which would overrule it, is not passed.
+        inputs: Its inputs.
 
     Returns:
-        Tensors of the backend. Dropout that is kept draws the first mask of its seed, however
-        often the network was called or trained before: a saved model starts there too.
+        Tensors of the backend. Dropout in training mode draws the first mask of its seed, however
+        often the network was called or trained before: a loaded model starts there too.
 
     Example:
         >>> import numpy as np
         >>> from keras_arch.trainers.inference import infer
         >>> image = keras.Input((64,))
-        >>> kept = keras.Model(image, keras.layers.Dropout(0.5, seed=1)(image, training=True))
+        >>> dropout = keras.Model(image, keras.layers.Dropout(0.5, seed=1)(image, training=True))
         >>> ones = np.ones((1, 64), "float32")
-        >>> bool(keras.ops.all(infer(kept, ones) == infer(kept, ones)))
+        >>> bool(keras.ops.all(infer(dropout, ones) == infer(dropout, ones)))
         True
     """
     with keras.StatelessScope(first_draws(network)):
         return network(inputs)
 
 
+def forward(network: keras.Model, inputs: Any) -> np.ndarray:
+    """Outputs of a network at inference as a `float32` array, without a change of its state."""
+    return ops.convert_to_numpy(infer(network, inputs)).astype(np.float32)
+
+
 def first_draws(network: keras.Model) -> list[tuple[Any, Any]]:
-    """The states of a network's seed generators with the values at which they started.
+    """The states of a network's seed generators with their initial values.
 
     Args:
         network: A built model.

@@ -165,10 +165,10 @@ def check_range(network: keras.Model, preprocessing: Preprocessing) -> None:
         ConfigError: Naming both ranges.
     """
     activation = getattr(getattr(network.layers[-1], "activation", None), "__name__", None)
-    if activation not in trainers.RANGES:
+    if activation not in trainers.OUTPUT_RANGES:
         return
     low, high = pixel_range(preprocessing)
-    output = trainers.RANGES[activation]
+    output = trainers.OUTPUT_RANGES[activation]
     if not np.allclose((low, high), output, atol=0.05):
         raise ConfigError(
             f"preprocessing brings pixels to [{low:.3g}, {high:.3g}]; the generator ends in "

@@ -11,7 +11,9 @@ import numpy as np
 from keras_arch.errors import ArgumentError
 from keras_arch.metrics.checks import check_whole_number
 from keras_arch.registry import LATENTS
-from keras_arch.trainers.adversarial import RANGES, Noise, forward
+from keras_arch.trainers.checks import output_range
+from keras_arch.trainers.inference import forward
+from keras_arch.trainers.players import Noise
 from keras_arch.visualization.grids import grid, save_png
 
 # Amplitude of the noise around a sum in figure 7 of the DCGAN paper.
@@ -218,8 +220,7 @@ def _generate(
     """Generate images as `uint8`."""
     network = isinstance(generator, keras.Model)
     if value_range is None and network:
-        last = getattr(generator.layers[-1], "activation", None)
-        value_range = RANGES.get(getattr(last, "__name__", ""))
+        value_range = output_range(generator)
     if network and (len(generator.inputs) == 2) != (label is not None):
         raise ArgumentError(
             f"{generator.name} takes {'a label; give one' if label is None else 'no label'}"

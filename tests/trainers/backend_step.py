@@ -28,7 +28,7 @@ def gan(latent=games.LATENT, seed=3, **compiled):
     inputs = keras.Input((latent,), name="latent")
     x = layers.Reshape(SHAPE)(layers.Dense(games.SIZE**2)(inputs))
     generator = keras.Model(inputs, layers.Activation("tanh")(shared.batch_norm("norm")(x)))
-    trainer = trainers.GAN(generator, games.judge(SHAPE), seed=seed)
+    trainer = trainers.GAN(generator, games.discriminator(SHAPE), seed=seed)
     trainer.compile(games.adam(), games.adam(), **compiled)
     return trainer
 
@@ -77,7 +77,7 @@ def _compiled(trainer, **compiled):
     return trainer
 
 
-def made(name):
+def built(name):
     """A trainer at weights, and a game's batches, that are the same on all backends."""
     game, compiled = CASES[name]
     trainer = game.make(**compiled)
@@ -110,9 +110,9 @@ def numbers(trainer):
     return [values(v).astype(np.float64) for v in found]
 
 
-def played(name, folder):
+def outcome(name, folder):
     """What a game ends with after one and after more steps, and its evaluation."""
-    trainer, arrays = made(name)
+    trainer, arrays = built(name)
     results = {}
     first = {key: part[: games.BATCH] for key, part in arrays.items()}
     rest = {key: part[games.BATCH :] for key, part in arrays.items()}
@@ -164,8 +164,8 @@ def check_draws_repeat_with_the_seed():
 
 
 def check_evaluation_repeats_and_changes_nothing():
-    trainer, arrays = made("cyclegan")
-    arrays = {key: arrays[key] for key in trainer.expected()}
+    trainer, arrays = built("cyclegan")
+    arrays = {key: arrays[key] for key in trainer.input_spec()}
     fitted(trainer, arrays)
     seeds = trainer.evaluation_seed_generator.state
     means = {id(v) for v in trainer.metrics_variables}
@@ -205,15 +205,15 @@ def check_stopped_inside_an_epoch_it_goes_on_from_a_state_file():
 
         fitted(whole, arrays, callbacks=[Keep()])
         resumed = GAN.make(seed=9)
-        state.Saved(path).restore(resumed)
+        state.Checkpoint(path).restore(resumed)
     fitted(resumed, {key: part[2 * games.BATCH :] for key, part in arrays.items()})
     for a, b in zip(numbers(whole), numbers(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def check_steps_per_execution():
-    one, arrays = made("gan_non_saturating")
-    many, _ = made("gan_non_saturating")
+    one, arrays = built("gan_non_saturating")
+    many, _ = built("gan_non_saturating")
     many.compile(games.adam(), games.adam(), steps_per_execution=2)
     fitted(one, arrays)
     try:
@@ -227,8 +227,8 @@ def check_steps_per_execution():
 
 
 def check_step_by_step_it_ends_the_same():
-    compiled, arrays = made("gan_wgan-gp")
-    eager, _ = made("gan_wgan-gp")
+    compiled, arrays = built("gan_wgan-gp")
+    eager, _ = built("gan_wgan-gp")
     eager.compile(games.adam(), games.adam(), loss="wgan-gp", n_critic=2, run_eagerly=True)
     for each in (compiled, eager):
         fitted(each, arrays)
@@ -347,20 +347,20 @@ CHECKS = {name: check for name, check in globals().items() if name.startswith("c
 
 
 def main(path):
-    arrays, told = {}, {}
+    arrays, errors = {}, {}
     for name in CASES:
         try:
             arrays |= {
-                f"{name}/{key}": value for key, value in played(name, Path(path).parent).items()
+                f"{name}/{key}": value for key, value in outcome(name, Path(path).parent).items()
             }
         except Exception:
-            told[name] = traceback.format_exc()
+            errors[name] = traceback.format_exc()
     for name, check in CHECKS.items():
         try:
             check()
         except Exception:
-            told[name] = traceback.format_exc()
-    np.savez(path, told=json.dumps(told), **arrays)
+            errors[name] = traceback.format_exc()
+    np.savez(path, errors=json.dumps(errors), **arrays)
 
 
 if __name__ == "__main__":

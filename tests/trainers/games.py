@@ -28,7 +28,7 @@ def sgd():
     return keras.optimizers.SGD(0.05, momentum=0.5)
 
 
-def judge(*shapes, classes=None):
+def discriminator(*shapes, classes=None):
     """A discriminator of two layers."""
     inputs = [keras.Input(shape) for shape in shapes]
     flat = [layers.Flatten()(x) for x in inputs]
@@ -51,12 +51,14 @@ def conditional_generator(activation="tanh"):
     return keras.Model([latent, label], layers.Activation(activation)(x))
 
 
-def translator(channels=2, made=2):
+def translator(channels=2, output_channels=2):
     """A generator of one kind of image from another, with instance norm and a tanh."""
     image = keras.Input((SIZE, SIZE, channels), name="image")
     x = layers.Conv2D(3, 3, padding="same")(image)
     x = layers.Activation("relu")(shared.instance_norm("norm")(x))
-    return keras.Model(image, layers.Conv2D(made, 3, padding="same", activation="tanh")(x))
+    return keras.Model(
+        image, layers.Conv2D(output_channels, 3, padding="same", activation="tanh")(x)
+    )
 
 
 def pyramid_generator(classes=None):
@@ -65,7 +67,7 @@ def pyramid_generator(classes=None):
 
 def conditional_gan(**compiled):
     trainer = trainers.ConditionalGAN(
-        conditional_generator(), judge((SIZE, SIZE, 1), classes=CLASSES), CLASSES, seed=3
+        conditional_generator(), discriminator((SIZE, SIZE, 1), classes=CLASSES), CLASSES, seed=3
     )
     trainer.compile(adam(), adam(), **compiled)
     return trainer
@@ -73,10 +75,10 @@ def conditional_gan(**compiled):
 
 def pix2pix(objective="l1+cgan", **compiled):
     target = (SIZE, SIZE, 1)
-    judged = {"l1": None, "gan": (target,), "cgan": ((SIZE, SIZE, 2), target)}
-    judged = judged[objective.removeprefix("l1+")]
-    discriminator = judged and judge(*judged)
-    trainer = trainers.Pix2Pix(translator(made=1), discriminator, objective, seed=3)
+    inputs = {"l1": None, "gan": (target,), "cgan": ((SIZE, SIZE, 2), target)}
+    inputs = inputs[objective.removeprefix("l1+")]
+    network = inputs and discriminator(*inputs)
+    trainer = trainers.Pix2Pix(translator(output_channels=1), network, objective, seed=3)
     trainer.compile(adam(), adam(), **compiled)
     return trainer
 
@@ -84,7 +86,7 @@ def pix2pix(objective="l1+cgan", **compiled):
 def cyclegan(pool_size=POOL, **compiled):
     shape = (SIZE, SIZE, 2)
     trainer = trainers.CycleGAN(
-        translator(), translator(), judge(shape), judge(shape), pool_size, seed=3
+        translator(), translator(), discriminator(shape), discriminator(shape), pool_size, seed=3
     )
     trainer.compile(adam(), adam(), **compiled)
     return trainer
@@ -93,8 +95,11 @@ def cyclegan(pool_size=POOL, **compiled):
 def lapgan(classes=CLASSES, **compiled):
     low, high = (LOW, LOW, 1), (HIGH, HIGH, 1)
     # The authors' have dropout, which replicas draw apart.
-    judges = {LOW: judge(low, classes=classes), HIGH: judge(high, high, classes=classes)}
-    trainer = trainers.LAPGAN(pyramid_generator(classes), judges, classes, seed=3)
+    discriminators = {
+        LOW: discriminator(low, classes=classes),
+        HIGH: discriminator(high, high, classes=classes),
+    }
+    trainer = trainers.LAPGAN(pyramid_generator(classes), discriminators, classes, seed=3)
     trainer.compile(sgd(), **compiled)
     return trainer
 

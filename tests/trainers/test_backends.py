@@ -34,7 +34,7 @@ def outcome(backend):
     assert process.returncode == 0, process.stderr[-4000:]
     with np.load(path) as archive:
         arrays = {name: archive[name] for name in archive.files}
-    return arrays, json.loads(str(arrays.pop("told")))
+    return arrays, json.loads(str(arrays.pop("errors")))
 
 
 def of(arrays, case, stage):
@@ -51,10 +51,10 @@ def backend(request):
 
 @pytest.mark.parametrize("case", backend_step.CASES)
 def test_one_step_and_three_agree_with_tensorflow(backend, case):
-    expected, told = outcome("tensorflow")
-    assert case not in told, told[case]
-    found, told = outcome(backend)
-    assert case not in told, told[case]
+    expected, errors = outcome("tensorflow")
+    assert case not in errors, errors[case]
+    found, errors = outcome(backend)
+    assert case not in errors, errors[case]
     for stage in ("one", "all", "evaluated"):
         wanted, got = of(expected, case, stage), of(found, case, stage)
         assert wanted.keys() == got.keys()
@@ -68,8 +68,8 @@ def test_one_step_and_three_agree_with_tensorflow(backend, case):
 
 @pytest.mark.parametrize("check", backend_step.CHECKS)
 def test_by_itself(backend, check):
-    _, told = outcome(backend)
-    assert check not in told, told[check]
+    _, errors = outcome(backend)
+    assert check not in errors, errors[check]
 
 
 @pytest.mark.parametrize("case", backend_step.SAVED)

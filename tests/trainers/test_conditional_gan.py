@@ -114,17 +114,17 @@ class TestGenerate:
 
 class TestErrors:
     def test_networks_without_labels(self):
-        judge = games.judge(SHAPE, classes=games.CLASSES)
+        network = games.discriminator(SHAPE, classes=games.CLASSES)
         flat = keras.Sequential([keras.Input((3,)), layers.Dense(16), layers.Reshape(SHAPE)])
         with pytest.raises(ArgumentError, match=r"take \[latent, label\].*takes \(None, 3\)"):
-            trainers.ConditionalGAN(flat, judge, 3)
+            trainers.ConditionalGAN(flat, network, 3)
         with pytest.raises(ArgumentError, match=r"take \[image, label\]"):
-            trainers.ConditionalGAN(games.conditional_generator(), games.judge(SHAPE), 3)
+            trainers.ConditionalGAN(games.conditional_generator(), games.discriminator(SHAPE), 3)
         with pytest.raises(ArgumentError, match="GAN needs networks of one input"):
-            trainers.GAN(games.conditional_generator(), judge)
+            trainers.GAN(games.conditional_generator(), network)
 
     @pytest.mark.parametrize("classes", [0, 2.0, None])
     def test_classes(self, classes):
-        judge = games.judge(SHAPE, classes=games.CLASSES)
+        network = games.discriminator(SHAPE, classes=games.CLASSES)
         with pytest.raises(ArgumentError, match="classes must be"):
-            trainers.ConditionalGAN(games.conditional_generator(), judge, classes)
+            trainers.ConditionalGAN(games.conditional_generator(), network, classes)

@@ -294,7 +294,7 @@ class TestKerasModel:
         trainer.save(tmp_path / "gan.keras")
         loaded = keras.saving.load_model(tmp_path / "gan.keras")
         assert_equal(state(trainer), state(loaded))
-        assert (loaded.loss_name, loaded.n_critic) == ("hinge", 2)
+        assert (loaded.adversarial_loss.name, loaded.n_critic) == ("hinge", 2)
         for each in (trainer, loaded):
             each.fit(batches(3, with_noise=True), verbose=0, shuffle=False)
         assert_equal(state(trainer), state(loaded), atol=1e-6)
@@ -365,7 +365,7 @@ class TestErrors:
 
     def test_one_optimizer_for_both(self):
         optimizer = adam()
-        with pytest.raises(ArgumentError, match="two objects"):
+        with pytest.raises(ArgumentError, match="an optimizer object each"):
             trainers.GAN(*networks()).compile(optimizer, optimizer)
 
     def test_images_of_the_wrong_shape(self):

@@ -185,7 +185,7 @@ class TestOptimizers:
         with pytest.raises(ArgumentError, match="adamm"):
             trainer.compile("adamm")
         with pytest.raises(ArgumentError, match="non_saturating"):
-            trainer.compile(loss="wgan-gp")
+            trainer.compile(loss="wgan")
         with pytest.raises(ArgumentError, match="d_weight"):
             trainer.compile(d_weight=0)
 
@@ -214,8 +214,11 @@ class TestGenerate:
 class TestErrors:
     def networks(self, classes=None):
         low, high = (LOW, LOW, 1), (HIGH, HIGH, 1)
-        judges = games.judge(low, classes=classes), games.judge(high, high, classes=classes)
-        return games.pyramid_generator(classes), judges
+        discriminators = (
+            games.discriminator(low, classes=classes),
+            games.discriminator(high, high, classes=classes),
+        )
+        return games.pyramid_generator(classes), discriminators
 
     def test_a_generator_without_levels(self):
         flat = keras.Sequential([keras.Input((3,)), layers.Dense(4), layers.Reshape((2, 2, 1))])
@@ -235,16 +238,16 @@ class TestErrors:
         assert list(in_order.discriminators) == list(by_size.discriminators) == [low, high]
 
     def test_labels_for_networks_without_and_the_other_way_round(self):
-        generator, judges = self.networks()
+        generator, discriminators = self.networks()
         with pytest.raises(ArgumentError, match="with classes=3"):
-            trainers.LAPGAN(generator, judges, classes=3)
-        generator, judges = self.networks(3)
+            trainers.LAPGAN(generator, discriminators, classes=3)
+        generator, discriminators = self.networks(3)
         with pytest.raises(ArgumentError, match="with classes=None"):
-            trainers.LAPGAN(generator, judges)
+            trainers.LAPGAN(generator, discriminators)
         with pytest.raises(ArgumentError, match="classes must be"):
-            trainers.LAPGAN(generator, judges, classes=0)
+            trainers.LAPGAN(generator, discriminators, classes=0)
 
     def test_unknown_latent(self):
-        generator, judges = self.networks()
+        generator, discriminators = self.networks()
         with pytest.raises(ArgumentError, match="normal, uniform"):
-            trainers.LAPGAN(generator, judges, latent="gaussian")
+            trainers.LAPGAN(generator, discriminators, latent="gaussian")

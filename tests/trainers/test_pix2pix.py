@@ -90,7 +90,7 @@ class TestInference:
 
     def test_looking_leaves_it_as_it_is(self):
         generator = self.restless()
-        trainer = trainers.Pix2Pix(generator, games.judge(SHAPE, TARGET), seed=1)
+        trainer = trainers.Pix2Pix(generator, games.discriminator(SHAPE, TARGET), seed=1)
         trainer.compile(run_eagerly=True)
         data = games.PIX2PIX["l1+cgan"].batches(2)
         trainer.fit(data, verbose=0)
@@ -120,26 +120,26 @@ class TestInference:
 
 class TestErrors:
     @pytest.mark.parametrize(
-        ("objective", "judged", "match"),
+        ("objective", "inputs", "match"),
         [
             ("l1+cgan", (TARGET,), r"\(4, 4, 2\) and \(4, 4, 1\), .* takes \(4, 4, 1\)"),
-            ("gan", (SHAPE, TARGET), r"needs a discriminator of \(4, 4, 1\)"),
-            ("cgan", (TARGET, SHAPE), r"needs a discriminator of \(4, 4, 2\) and"),
+            ("gan", (SHAPE, TARGET), r"objective .gan. must take \(4, 4, 1\)"),
+            ("cgan", (TARGET, SHAPE), r"must take \(4, 4, 2\) and"),
             ("l1", (TARGET,), "'l1' has no discriminator"),
             ("gan", None, "'gan' needs a discriminator"),
             ("l2", None, "one of l1, gan, cgan"),
         ],
     )
-    def test_discriminators_that_do_not_fit_the_objective(self, objective, judged, match):
-        discriminator = judged and games.judge(*judged)
+    def test_discriminators_that_do_not_fit_the_objective(self, objective, inputs, match):
+        discriminator = inputs and games.discriminator(*inputs)
         with pytest.raises(ArgumentError, match=match) as raised:
-            trainers.Pix2Pix(games.translator(made=1), discriminator, objective)
+            trainers.Pix2Pix(games.translator(output_channels=1), discriminator, objective)
         assert "\n" not in str(raised.value)
 
     @pytest.mark.parametrize(
         ("wrong", "word"),
         [
-            ({"loss": "wgan-gp"}, "lsgan"),
+            ({"loss": "wgan"}, "lsgan"),
             ({"l1_weight": 0}, "l1_weight"),
             ({"d_weight": -1}, "d_weight"),
         ],
@@ -150,13 +150,13 @@ class TestErrors:
 
     def test_one_optimizer_for_both(self):
         optimizer = games.adam()
-        with pytest.raises(ArgumentError, match="two objects"):
+        with pytest.raises(ArgumentError, match="an optimizer object each"):
             games.pix2pix().compile(optimizer, optimizer)
 
     def test_images_without_targets(self):
         images = np.zeros((4, *SHAPE), "float32")
         for data in (images, tf.data.Dataset.from_tensors(images)):
-            with pytest.raises(DataError, match="needs the part 'target'"):
+            with pytest.raises(DataError, match="needs 'target'"):
                 games.pix2pix().fit(data, verbose=0)
 
     def test_targets_of_another_shape(self):

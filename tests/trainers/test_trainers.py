@@ -1,4 +1,4 @@
-"""What every trainer promises: replicas, saving, going on, looking without touching."""
+"""All trainers: replicas, saving, resuming, evaluation."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ def assert_equal(first, second, atol=0.0):
         np.testing.assert_allclose(a, b, rtol=0, atol=atol)
 
 
-def played(trainer, data):
+def fitted(trainer, data):
     return trainer.fit(data, verbose=0, shuffle=False).history
 
 
@@ -42,7 +42,7 @@ def test_two_replicas_end_with_the_weights_of_one(game, two_replicas):
         if start:
             trainer.set_weights(start)
         start = trainer.get_weights()
-        return start, played(trainer, game.batches(6)), whole(trainer)
+        return start, fitted(trainer, game.batches(6)), whole(trainer)
 
     start, one_history, one = train(tf.distribute.get_strategy())
     _, two_history, two = train(two_replicas, start)
@@ -60,7 +60,7 @@ class TestSaving:
     def test_keras_file(self, game, tmp_path):
         """Saved and loaded, it trains on the same."""
         trainer = game.make(run_eagerly=True)
-        played(trainer, game.batches(2))
+        fitted(trainer, game.batches(2))
         trainer.save(tmp_path / "trainer.keras")
         loaded = keras.saving.load_model(tmp_path / "trainer.keras")
         assert_equal(whole(trainer), whole(loaded))
@@ -68,12 +68,12 @@ class TestSaving:
         loaded.run_eagerly = True
         # Without noise of its own: the seeds are to have come along.
         for each in (trainer, loaded):
-            played(each, game.batches(2, seed=1, with_noise=False))
+            fitted(each, game.batches(2, seed=1, with_noise=False))
         assert_equal(whole(trainer), whole(loaded))
 
     def test_weights_file(self, game, tmp_path):
         trainer, other = game.make(run_eagerly=True), game.build()
-        played(trainer, game.batches(2))
+        fitted(trainer, game.batches(2))
         trainer.save_weights(tmp_path / "trainer.weights.h5")
         other.load_weights(tmp_path / "trainer.weights.h5")
         assert_equal(whole(trainer), whole(other))
@@ -81,19 +81,19 @@ class TestSaving:
     def test_state_file(self, game, tmp_path):
         """Stopped in the middle and gone on with, it ends with the same bits."""
         trainer = game.make(run_eagerly=True)
-        played(trainer, game.batches(2, with_noise=False))
+        fitted(trainer, game.batches(2, with_noise=False))
         state.save(trainer, tmp_path / "state.npz", state.Position(0, 2))
         resumed = game.build(run_eagerly=True)
-        state.Saved(tmp_path / "state.npz").restore(resumed)
+        state.Checkpoint(tmp_path / "state.npz").restore(resumed)
         for each in (trainer, resumed):
-            played(each, game.batches(2, seed=1, with_noise=False))
+            fitted(each, game.batches(2, seed=1, with_noise=False))
         assert_equal(whole(trainer), whole(resumed))
 
 
 @pytest.mark.parametrize("game", games.EACH, ids=str)
 def test_evaluation_repeats_and_changes_nothing(game):
     trainer = game.make(run_eagerly=True)
-    played(trainer, game.batches(2))
+    fitted(trainer, game.batches(2))
     before = whole(trainer)
     first = trainer.evaluate(game.batches(2, with_noise=False), return_dict=True, verbose=0)
     second = trainer.evaluate(game.batches(2, with_noise=False), return_dict=True, verbose=0)
@@ -130,21 +130,21 @@ class TestForwards:
     def test_conditional_gan(self):
         counter = Counted()
         generator = counting(games.conditional_generator(), counter)
-        judge = games.judge((games.SIZE, games.SIZE, 1), classes=games.CLASSES)
-        trainer = trainers.ConditionalGAN(generator, judge, games.CLASSES)
+        network = games.discriminator((games.SIZE, games.SIZE, 1), classes=games.CLASSES)
+        trainer = trainers.ConditionalGAN(generator, network, games.CLASSES)
         trainer.compile(run_eagerly=True)
         counter.calls = 0
-        played(trainer, games.CONDITIONAL.batches(3))
+        fitted(trainer, games.CONDITIONAL.batches(3))
         assert counter.calls == 3
 
     def test_pix2pix(self):
         counter = Counted()
         shape = (games.SIZE, games.SIZE, 2)
-        judge = games.judge(shape, (*shape[:2], 1))
-        trainer = trainers.Pix2Pix(counting(games.translator(made=1), counter), judge)
+        network = games.discriminator(shape, (*shape[:2], 1))
+        trainer = trainers.Pix2Pix(counting(games.translator(output_channels=1), counter), network)
         trainer.compile(run_eagerly=True)
         counter.calls = 0
-        played(trainer, games.PIX2PIX["l1+cgan"].batches(3))
+        fitted(trainer, games.PIX2PIX["l1+cgan"].batches(3))
         assert counter.calls == 3
 
     @pytest.mark.parametrize(("identity_weight", "forwards"), [(0.5, 3), (0.0, 2)])
@@ -152,12 +152,12 @@ class TestForwards:
         """Forth and back, and for the identity once more."""
         counters = Counted(), Counted()
         generators = [counting(games.translator(), counter) for counter in counters]
-        judges = [games.judge((games.SIZE, games.SIZE, 2)) for _ in range(2)]
-        trainer = trainers.CycleGAN(*generators, *judges)
+        discriminators = [games.discriminator((games.SIZE, games.SIZE, 2)) for _ in range(2)]
+        trainer = trainers.CycleGAN(*generators, *discriminators)
         trainer.compile(identity_weight=identity_weight, run_eagerly=True)
         for counter in counters:
             counter.calls = 0
-        history = played(trainer, games.CYCLEGAN.batches(2))
+        history = fitted(trainer, games.CYCLEGAN.batches(2))
         assert [counter.calls for counter in counters] == [2 * forwards] * 2
         assert ("g_identity" in history) == bool(identity_weight)
 
@@ -178,9 +178,9 @@ class TestRange:
             assert "\n" not in str(raised.value)
 
     def test_a_sigmoid(self):
-        judge = games.judge((games.SIZE, games.SIZE, 1), classes=games.CLASSES)
+        network = games.discriminator((games.SIZE, games.SIZE, 1), classes=games.CLASSES)
         generator = games.conditional_generator("sigmoid")
-        trainer = trainers.ConditionalGAN(generator, judge, games.CLASSES)
+        trainer = trainers.ConditionalGAN(generator, network, games.CLASSES)
         trainer.compile()
         with pytest.raises(DataError, match=r"sigmoid .*\[0, 1\]"):
             trainer.fit(games.CONDITIONAL.batches(1), verbose=0)
@@ -208,7 +208,7 @@ class TestLabels:
         arrays = game.arrays(1)
         del arrays["label"]
         for data in (arrays, arrays["image"], tf.data.Dataset.from_tensors(arrays["image"])):
-            with pytest.raises(DataError, match="needs the part 'label'") as raised:
+            with pytest.raises(DataError, match="needs 'label'") as raised:
                 trainer.fit(data, verbose=0)
             assert "\n" not in str(raised.value)
 
@@ -237,7 +237,7 @@ class TestAverages:
         # |w x - y| with x = 1 and y far away has the slope -1: w grows by the rate.
         ones = np.ones((2 * steps, 1), "float32")
         data = {"image": ones, "target": 100 * ones}
-        played(trainer, tf.data.Dataset.from_tensor_slices(data).batch(2))
+        fitted(trainer, tf.data.Dataset.from_tensor_slices(data).batch(2))
         expected = rate
         for step in range(2, steps + 1):
             expected = momentum * expected + (1 - momentum) * rate * step
@@ -247,7 +247,7 @@ class TestAverages:
         if replicas == 1:
             state.save(trainer, tmp_path / "state.npz", state.Position())
             other = built()
-            state.Saved(tmp_path / "state.npz").restore(other)
+            state.Checkpoint(tmp_path / "state.npz").restore(other)
             found = other.ema_network(other.generator)
             np.testing.assert_allclose(values(found.weights)[0], expected, rtol=1e-5)
 
@@ -256,12 +256,14 @@ class TestAverages:
         keras.utils.set_random_seed(1)
         generators = [games.translator(), games.translator()]
         generators = [keras.Model(g.input, g.output, name="translator") for g in generators]
-        trainer = trainers.CycleGAN(*generators, games.judge(shape), games.judge(shape))
+        trainer = trainers.CycleGAN(
+            *generators, games.discriminator(shape), games.discriminator(shape)
+        )
         trainer.compile(keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.9), games.sgd())
         starts = [g.get_weights() for g in generators]
-        played(trainer, games.CYCLEGAN.batches(1))
+        fitted(trainer, games.CYCLEGAN.batches(1))
         firsts = [g.get_weights() for g in generators]
-        played(trainer, games.CYCLEGAN.batches(1, seed=1))
+        fitted(trainer, games.CYCLEGAN.batches(1, seed=1))
         for generator, start, first in zip(generators, starts, firsts, strict=True):
             averaged = trainer.ema_network(generator).get_weights()
             expected = [
@@ -278,9 +280,9 @@ class TestAverages:
         game = games.LAPGAN
         trainer = game.make()
         trainer.compile(keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.9))
-        played(trainer, game.batches(1))
+        fitted(trainer, game.batches(1))
         first = trainer.generator.get_weights()
-        played(trainer, game.batches(1, seed=1))
+        fitted(trainer, game.batches(1, seed=1))
         expected = [
             0.9 * a + 0.1 * b for a, b in zip(first, trainer.generator.get_weights(), strict=True)
         ]

@@ -1,9 +1,9 @@
-"""JAX's engine: a declared game as a pure function from the state of `fit` to the next one.
+"""Training step of a game on JAX: a pure function from the state of `fit` to the next one.
 
-Keras' JAX trainer hands a step the values of all variables and takes the new ones back; the
-variables themselves hold nothing meanwhile. Here a step keeps them in a table, runs each piece of
+Keras' JAX trainer gives a step the values of all variables and takes the new ones back; the
+variables themselves hold nothing meanwhile. Here a step keeps them in a table, runs each part of
 the game on it as a pure function, and differentiates that. The shared forward runs once: its
-pullback brings every player's gradient in what was produced back to the player's weights.
+pullback brings every player's gradient in its outputs back to the player's weights.
 """
 
 import contextlib
@@ -17,7 +17,14 @@ import numpy as np
 from jax import numpy as jnp
 from keras import ops
 
-from keras_arch.errors import DataError
+from keras_arch.trainers.engines.common import (
+    Values,
+    collect,
+    evaluated,
+    label_error,
+    missing_means,
+    update_means,
+)
 
 SeedGenerator = keras.random.SeedGenerator
 
@@ -51,36 +58,60 @@ def scope(trainer: Any) -> Any:
 
 
 def build_optimizers(trainer: Any) -> None:
-    """Make every optimizer's variables, and show Keras all of them as one optimizer's."""
+    """Build every optimizer's variables, and give Keras all of them as one optimizer's."""
     for player in trainer.players():
-        if not player.optimizer.built:
-            player.optimizer.build(player.variables)
+        if not trainer.optimizers[player.name].built:
+            trainer.optimizers[player.name].build(player.variables)
     trainer.optimizer = Optimizers(tuple(trainer.optimizers.values()))
 
 
-def wrap_step(trainer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A train or test function that looks at its batches before they enter the compiled step.
+class _MissingMeans(Exception):
+    """Values of a step that the trainer has no running means for: the state must grow first."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(", ".join(names))
+        self.names = names
+
+
+def wrap_step(trainer: Any, build: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """A train or test function that checks its batches before they enter the compiled step.
 
     A compiled step can refuse nothing. Keras takes the values out of the variables while it
     runs; they are put back when a batch, or the step's first tracing, fails.
     """
+    function = build()
 
     def step(state: Any, iterator: Iterator[Any]) -> Any:
+        nonlocal function
         try:
             batches = list(itertools.islice(iterator, trainer.steps_per_execution))
             for batch in batches:
                 trainer.unpack(batch)
-            return function(state, iter(batches))
+            try:
+                return function(state, iter(batches))
+            except _MissingMeans as missing:
+                # Nothing has run yet: the step was only traced, or ran on copies.
+                before = {id(variable) for variable in trainer.metrics_variables}
+                trainer.track(*missing.names)
+                new = [v.value for v in trainer.metrics_variables if id(v) not in before]
+                state = (*state[:-1], [*state[-1], *new])
+                function = build()
+                return function(state, iter(batches))
         except Exception:
             for variable, value in zip(
                 itertools.chain(*_groups(trainer, state)), itertools.chain(*state), strict=True
             ):
-                # What a step has taken over for its own results is gone.
+                # Values that a step has taken over for its own results are gone.
                 if not value.is_deleted():
                     variable.assign(value)
             raise
 
     return step
+
+
+def global_batch(size: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Size of the global batch and this replica's part of it: a step sees the whole batch."""
+    return size, lambda tensor: tensor
 
 
 def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
@@ -114,10 +145,7 @@ def check_labels(labels: Any, classes: int) -> Any:
     values = np.asarray(labels)
     outside = values[(values < 0) | (values >= classes)]
     if outside.size:
-        raise DataError(
-            f"the data has the label {outside[0]}, outside the classes: labels must be 0 to "
-            f"{classes - 1}; give the trainer as many classes as the data has"
-        )
+        raise label_error(classes, outside[0])
     return labels
 
 
@@ -127,64 +155,60 @@ def translate_errors() -> Any:
 
 
 def train_step(trainer: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
-    """One turn of every player, all on one forward of `trainer.shared_forward`."""
+    """One update of every player, all on one forward of `trainer.shared_forward`."""
     table = _Table(_groups(trainer, state), state)
     batch = table.run(lambda: trainer.draw(trainer.unpack(data), trainer.seed_generator))
-    players = trainer.players()
+    optimizers, players = trainer.optimizers, trainer.players()
     weights = {player.name: table.of(player.variables) for player in players}
     owned = [variable for player in players for variable in player.variables]
 
     def shared_forward(weights: dict[str, list[Any]]) -> tuple[Any, Any]:
-        values = [value for player in players for value in weights[player.name]]
-        made, after = table.trial(
-            lambda: trainer.shared_forward(batch, training=True), owned, values
+        at = [value for player in players for value in weights[player.name]]
+        outputs, after = table.trial(
+            lambda: trainer.shared_forward(batch, training=True), owned, at
         )
-        smooth = {name: x for name, x in made.items() if jnp.issubdtype(x.dtype, jnp.inexact)}
-        return smooth, ({name: x for name, x in made.items() if name not in smooth}, after)
+        smooth = {name: x for name, x in outputs.items() if jnp.issubdtype(x.dtype, jnp.inexact)}
+        return smooth, ({name: x for name, x in outputs.items() if name not in smooth}, after)
 
-    made, pullback, (fixed, after) = jax.vjp(shared_forward, weights, has_aux=True)
+    outputs, pullback, (fixed, after) = jax.vjp(shared_forward, weights, has_aux=True)
     table.put_all(after)
-    values: dict[str, list[Any]] = {}
+    values: Values = {}
     pending = []
     for player in players:
-        for turn in range(player.num_updates):
-            loss = _loss(trainer, table, player, turn, batch | fixed)
-            current = table.of(player.variables)
-            (_, told), (own, through) = jax.value_and_grad(loss, (0, 1), has_aux=True)(
-                current, made
+        optimizer = optimizers[player.name]
+        for index in range(player.num_updates):
+            loss = _loss(trainer, table, player, index, batch | fixed)
+            (_, aux), (own, through) = jax.value_and_grad(loss, (0, 1), has_aux=True)(
+                table.of(player.variables), outputs
             )
-            losses, logged, after = told
+            losses, logged, after = aux
             table.put_all(after)
-            _collect(values, {f"{player.name}_loss": losses} | logged)
+            collect(values, player, losses, logged)
             # XLA drops the other players' parts of this.
             shared = pullback(through)[0][player.name]
             gradients = [a + b for a, b in zip(own, shared, strict=True)]
             if trainer.update == "simultaneous":
-                pending.append((player, gradients))
+                pending.append((optimizer, gradients, player.variables))
             else:
-                table.apply(player.optimizer, gradients, player.variables)
-    for player, gradients in pending:
-        table.apply(player.optimizer, gradients, player.variables)
-    logs = table.run(lambda: _log(trainer, values))
-    return logs, table.state()
+                table.apply(optimizer, gradients, player.variables)
+    for optimizer, gradients, variables in pending:
+        table.apply(optimizer, gradients, variables)
+    return _logs(trainer, table, values)
 
 
 def test_step(trainer: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
     """Every player's loss on a batch in inference mode."""
     table = _Table(_groups(trainer, state), state)
     batch = table.run(lambda: trainer.draw(trainer.unpack(data), trainer.evaluation_seed_generator))
-
-    def play() -> dict[str, list[Any]]:
-        values: dict[str, list[Any]] = {}
-        tensors = batch | trainer.shared_forward(batch, training=False)
-        for player in trainer.players():
-            losses, logged = player.loss(tensors, False)
-            _collect(values, {f"{player.name}_loss": losses} | logged)
-        return values
-
     # A network that uses batch statistics or dropout at inference would move its state.
-    values, _ = table.trial(play)
-    logs = table.run(lambda: _log(trainer, values))
+    values, _ = table.trial(lambda: evaluated(trainer, batch))
+    return _logs(trainer, table, values)
+
+
+def _logs(trainer: Any, table: "_Table", values: Values) -> tuple[dict[str, Any], Any]:
+    if missing := missing_means(trainer, values):
+        raise _MissingMeans(missing)
+    logs = table.run(lambda: update_means(trainer, values))
     return logs, table.state()
 
 
@@ -225,7 +249,7 @@ class _Table:
         variables: Sequence[Any] = (),
         values: Sequence[Any] = (),
     ) -> tuple[Any, list[Any]]:
-        """A function's result with some variables at other values, and all values after it."""
+        """A function's result with some variables at other values, and all values afterwards."""
         other = {id(v): value for v, value in zip(variables, values, strict=True)}
         mapping = [(v, other.get(id(v), self._values[id(v)])) for v in self._variables]
         with keras.StatelessScope(mapping) as scope:
@@ -233,7 +257,7 @@ class _Table:
         return result, [scope.get_current_value(v) for v in self._variables]
 
     def run(self, function: Callable[[], Any]) -> Any:
-        """A function's result, its changes of variables kept."""
+        """A function's result; its changes of variables stay in the table."""
         result, after = self.trial(function)
         self.put_all(after)
         return result
@@ -256,30 +280,18 @@ def _groups(trainer: Any, state: Sequence[Any]) -> list[list[Any]]:
 
 
 def _loss(
-    trainer: Any, table: _Table, player: Any, turn: int, fixed: dict[str, Any]
+    trainer: Any, table: _Table, player: Any, index: int, fixed: dict[str, Any]
 ) -> Callable[..., Any]:
-    """A player's loss as a function of its weights and of what was produced."""
+    """A player's loss as a function of its weights and of the shared forward's outputs."""
 
-    def loss(weights: list[Any], made: dict[str, Any]) -> tuple[Any, Any]:
+    def loss(weights: list[Any], outputs: dict[str, Any]) -> tuple[Any, Any]:
         def play() -> tuple[Any, Any, Any]:
-            part = trainer.micro_batch(fixed | made, turn, player.num_updates)
-            losses, logged = player.loss(part, True)
-            return player.optimizer.scale_loss(ops.mean(losses)), losses, logged
+            micro_batch = trainer.micro_batch(fixed | outputs, index, player.num_updates)
+            losses, logged = player.loss(micro_batch, True)
+            scaled = trainer.optimizers[player.name].scale_loss(ops.mean(losses))
+            return scaled, losses, logged
 
         (scaled, losses, logged), after = table.trial(play, player.variables, weights)
         return scaled, (losses, logged, after)
 
     return loss
-
-
-def _collect(values: dict[str, list[Any]], new: dict[str, Any]) -> None:
-    for name, value in new.items():
-        values.setdefault(name, []).append(ops.reshape(value, [-1]))
-
-
-def _log(trainer: Any, values: dict[str, list[Any]]) -> dict[str, Any]:
-    """Update the running means."""
-    trackers = {tracker.name: tracker for tracker in trainer.trackers}
-    for name, parts in values.items():
-        trackers[name].update_state(ops.concatenate(parts))
-    return {name: trackers[name].result() for name in values}

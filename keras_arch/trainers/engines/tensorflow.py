@@ -1,20 +1,29 @@
-"""TensorFlow's engine: a declared game as a step that is right under any `tf.distribute` strategy.
+"""Training step of a game on TensorFlow, under any `tf.distribute` strategy.
 
-Under N replicas each sees a part of the global batch. Losses are sums over that part divided by
-the size of the whole, so that the sum of the replicas' gradients (what optimizers take) is the
-gradient of the mean over the global batch. Values for the logs are summed over the replicas.
+Under N replicas each has a part of the global batch. Losses are sums over that part divided by
+the size of the whole, so that the sum of the replicas' gradients, which optimizers use, is the
+gradient of the mean over the global batch. Noise is drawn for the global batch, and each replica
+takes its part of it. Values for the logs are summed over the replicas.
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from keras_arch._tensorflow import one_pass_adam
-from keras_arch.errors import DataError
+from keras_arch.trainers.engines.common import (
+    Values,
+    collect,
+    evaluated,
+    label_error,
+    missing_means,
+)
+
+_LABELS = "labels must be below"
 
 
 def compiles_faster(trainer: Any) -> bool:
@@ -32,32 +41,44 @@ def scope(trainer: Any) -> Any:
 
 
 def build_optimizers(trainer: Any) -> None:
-    """Make every optimizer's variables in the scope that the networks were made in."""
+    """Build every optimizer's variables in the scope of the networks."""
     with scope(trainer):
         for player in trainer.players():
-            if not player.optimizer.built:
-                player.optimizer.build(player.variables)
+            if not trainer.optimizers[player.name].built:
+                trainer.optimizers[player.name].build(player.variables)
 
 
-def wrap_step(trainer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function itself: a graph can refuse a batch as it runs."""
-    return function
+def wrap_step(trainer: Any, build: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """The compiled step itself: a graph can refuse a batch as it runs."""
+    return build()
 
 
 class SeedGenerator(keras.random.SeedGenerator):
-    """A generator that gives every replica another seed.
-
-    Its state is the same on all replicas, and so would be what they draw from it.
-    """
+    """Seed generator whose draws in a step are those of one replica on all replicas."""
 
     def next(self, ordered: bool = True) -> Any:
-        """The next seed, with the replica's number folded in."""
+        """The next seed; in a step that of replica 0, from which all draw the global batch."""
         seed = super().next(ordered)
-        context = tf.distribute.get_replica_context()
-        if context is None:
+        if tf.distribute.get_replica_context() is None:
             return seed
-        replica = tf.cast(context.replica_id_in_sync_group, seed.dtype)
-        return tf.random.experimental.stateless_fold_in(seed, replica)
+        return tf.random.experimental.stateless_fold_in(seed, tf.zeros((), seed.dtype))
+
+
+def global_batch(size: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Size of the global batch, and a function that takes a replica's part of such a batch.
+
+    Args:
+        size: Examples of this replica; replicas may have different numbers.
+    """
+    context, replicas = _replicas()
+    if replicas == 1:
+        return size, lambda tensor: tensor
+    number = context.replica_id_in_sync_group
+    sizes = context.all_reduce(
+        tf.distribute.ReduceOp.SUM, tf.one_hot(number, replicas, dtype=tf.int32) * size
+    )
+    first = tf.reduce_sum(sizes[:number])
+    return tf.reduce_sum(sizes), lambda tensor: tensor[first : first + size]
 
 
 def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
@@ -69,12 +90,11 @@ def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
 
 
 def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], Any]]:
-    """All replicas' parts joined, in their order, and how a replica finds its own part again.
+    """All replicas' parts joined in their order, and a function that takes this replica's part.
 
     Parts must be of equal size on all replicas.
     """
-    context = tf.distribute.get_replica_context()
-    replicas = context.strategy.num_replicas_in_sync if context else 1
+    context, replicas = _replicas()
     if replicas == 1:
         return tensors, lambda joined: joined
     number = context.replica_id_in_sync_group
@@ -99,7 +119,7 @@ def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], A
 def check_labels(labels: Any, classes: int) -> Any:
     """The labels, checked when the step runs (not under XLA, which cannot stop)."""
     labels = tf.convert_to_tensor(labels)
-    message = f"{_LABELS} 0 to {classes - 1}"
+    message = f"{_LABELS} {classes}"
     checks = [
         tf.debugging.assert_non_negative(labels, message=message),
         tf.debugging.assert_less(labels, tf.cast(classes, labels.dtype), message=message),
@@ -108,49 +128,41 @@ def check_labels(labels: Any, classes: int) -> Any:
         return tf.identity(labels)
 
 
-_LABELS = "labels must be"
-
-
 @contextlib.contextmanager
 def translate_errors() -> Iterator[None]:
-    """Tell a label outside the classes in one line."""
+    """Raise one line for a label outside the classes instead of TensorFlow's error."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        found = str(error.message)
-        if _LABELS not in found:
+        found = re.search(rf"{_LABELS} (\d+)", str(error.message))
+        if found is None:
             raise
-        wanted = found[found.index(_LABELS) :].partition("\n")[0].partition("]")[0]
-        raise DataError(
-            f"the data has a label outside the classes: {wanted.rstrip(' .')}; give the trainer "
-            "as many classes as the data has"
-        ) from None
+        raise label_error(int(found[1])) from None
 
 
 def train_step(trainer: Any, data: Any) -> dict[str, Any]:
-    """One turn of every player, all on one forward of `trainer.produce`."""
+    """One update of every player, all on one forward of `trainer.shared_forward`."""
     batch = trainer.draw(trainer.unpack(data), trainer.seed_generator)
-    players = trainer.players()
-    values: dict[str, list[Any]] = {}
+    optimizers = trainer.optimizers
+    values: Values = {}
     pending = []
     # One tape for all: it remembers the shared forward, which the last player's gradient needs
     # after the others have moved.
     with tf.GradientTape(persistent=True) as tape:
         tensors = batch | trainer.shared_forward(batch, training=True)
-        for player in players:
-            variables = player.variables
-            for turn in range(player.num_updates):
-                part = trainer.micro_batch(tensors, turn, player.num_updates)
-                losses, logged = player.loss(part, True)
-                loss = _global_mean(losses)
-                scaled = player.optimizer.scale_loss(loss)
+        for player in trainer.players():
+            optimizer, variables = optimizers[player.name], player.variables
+            for index in range(player.num_updates):
+                micro_batch = trainer.micro_batch(tensors, index, player.num_updates)
+                losses, logged = player.loss(micro_batch, True)
+                scaled = optimizer.scale_loss(_global_mean(losses))
                 with tape.stop_recording():
-                    _collect(values, {f"{player.name}_loss": losses} | logged)
+                    collect(values, player, losses, logged)
                     gradients = tape.gradient(scaled, variables)
                     if trainer.update == "simultaneous":
-                        pending.append((player.optimizer, gradients, variables))
+                        pending.append((optimizer, gradients, variables))
                     else:
-                        one_pass_adam.apply(player.optimizer, gradients, variables)
+                        one_pass_adam.apply(optimizer, gradients, variables)
     for optimizer, gradients, variables in pending:
         one_pass_adam.apply(optimizer, gradients, variables)
     return _log(trainer, values)
@@ -159,46 +171,53 @@ def train_step(trainer: Any, data: Any) -> dict[str, Any]:
 def test_step(trainer: Any, data: Any) -> dict[str, Any]:
     """Every player's loss on a batch in inference mode."""
     batch = trainer.draw(trainer.unpack(data), trainer.evaluation_seed_generator)
-    values: dict[str, list[Any]] = {}
     # A network that uses batch statistics or dropout at inference would move its state.
     with keras.StatelessScope():
-        tensors = batch | trainer.shared_forward(batch, training=False)
-        for player in trainer.players():
-            losses, logged = player.loss(tensors, False)
-            _collect(values, {f"{player.name}_loss": losses} | logged)
+        values = evaluated(trainer, batch)
     return _log(trainer, values)
+
+
+def _replicas() -> tuple[Any, int]:
+    """The context of this replica, and how many there are."""
+    context = tf.distribute.get_replica_context()
+    return context, context.strategy.num_replicas_in_sync if context else 1
 
 
 def _global_mean(values: Any) -> Any:
     """This replica's share of the mean over the global batch."""
-    return tf.reduce_sum(values) / tf.cast(_global_size(values), values.dtype)
-
-
-def _global_size(values: Any) -> Any:
-    context = tf.distribute.get_replica_context()
-    replicas = context.strategy.num_replicas_in_sync if context else 1
+    context, replicas = _replicas()
     size = tf.shape(values)[0]
-    if replicas == 1:
-        return size
-    # The last batch of a dataset may reach the replicas in unequal parts.
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, size)
+    if replicas > 1:
+        # The last batch of a dataset may reach the replicas in unequal parts.
+        size = context.all_reduce(tf.distribute.ReduceOp.SUM, size)
+    return tf.reduce_sum(values) / tf.cast(size, values.dtype)
 
 
-def _collect(values: dict[str, list[Any]], new: dict[str, Any]) -> None:
-    for name, value in new.items():
-        values.setdefault(name, []).append(tf.reshape(ops.stop_gradient(value), [-1]))
-
-
-def _log(trainer: Any, values: dict[str, list[Any]]) -> dict[str, Any]:
-    """Update the running means with the sums over all replicas."""
+def _log(trainer: Any, values: Values) -> dict[str, Any]:
+    """Update the running means by the sums over all replicas."""
     joined = {name: tf.concat(parts, axis=0) for name, parts in values.items()}
     sums = tf.stack([tf.cast(tf.reduce_sum(value), tf.float32) for value in joined.values()])
     sizes = tf.stack([tf.cast(tf.size(value), tf.float32) for value in joined.values()])
-    context = tf.distribute.get_replica_context()
-    if context is not None and context.strategy.num_replicas_in_sync > 1:
+    context, replicas = _replicas()
+    if replicas > 1:
         sums, sizes = context.all_reduce(tf.distribute.ReduceOp.SUM, [sums, sizes])
-    trackers = {tracker.name: tracker for tracker in trainer.trackers}
+    if missing := missing_means(trainer, values):
+        _track(trainer, context, missing)
+    trackers = {tracker.name: tracker for tracker in trainer.metrics}
     for position, name in enumerate(joined):
         mean = sums[position] / sizes[position]
         trackers[name].update_state(mean, sample_weight=sizes[position])
     return {name: trackers[name].result() for name in joined}
+
+
+def _track(trainer: Any, context: Any, names: list[str]) -> None:
+    """Add running means while a step is traced: outside of its graph, once for all replicas."""
+
+    def add(strategy: Any = None) -> None:
+        with tf.init_scope():
+            trainer.track(*names)
+
+    if context is None:
+        add()
+    else:
+        context.merge_call(add)

@@ -1,4 +1,4 @@
-"""PyTorch's engine: a declared game as an eager step on autograd."""
+"""Training step of a game on PyTorch: eager, by autograd."""
 
 import contextlib
 from collections.abc import Callable
@@ -8,7 +8,14 @@ import keras
 import torch
 from keras import ops
 
-from keras_arch.errors import DataError
+from keras_arch.trainers.engines.common import (
+    Values,
+    collect,
+    evaluated,
+    label_error,
+    missing_means,
+    update_means,
+)
 
 SeedGenerator = keras.random.SeedGenerator
 
@@ -24,15 +31,20 @@ def scope(trainer: Any) -> Any:
 
 
 def build_optimizers(trainer: Any) -> None:
-    """Make every optimizer's variables."""
+    """Build every optimizer's variables."""
     for player in trainer.players():
-        if not player.optimizer.built:
-            player.optimizer.build(player.variables)
+        if not trainer.optimizers[player.name].built:
+            trainer.optimizers[player.name].build(player.variables)
 
 
-def wrap_step(trainer: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function itself: an eager step can refuse its batch."""
-    return function
+def wrap_step(trainer: Any, build: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """The step itself: an eager step can refuse its batch."""
+    return build()
+
+
+def global_batch(size: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Size of the global batch and this replica's part of it: the batch, there is one replica."""
+    return size, lambda tensor: tensor
 
 
 def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
@@ -55,10 +67,7 @@ def check_labels(labels: Any, classes: int) -> Any:
     """The labels, checked."""
     outside = labels[(labels < 0) | (labels >= classes)]
     if outside.numel():
-        raise DataError(
-            f"the data has the label {int(outside[0])}, outside the classes: labels must be 0 to "
-            f"{classes - 1}; give the trainer as many classes as the data has"
-        )
+        raise label_error(classes, int(outside[0]))
     return labels
 
 
@@ -68,34 +77,32 @@ def translate_errors() -> Any:
 
 
 def train_step(trainer: Any, data: Any) -> dict[str, Any]:
-    """One turn of every player, all on one forward of `trainer.produce`."""
+    """One update of every player, all on one forward of `trainer.shared_forward`."""
     batch = _drawn(trainer, data, trainer.seed_generator)
-    players = trainer.players()
+    optimizers, players = trainer.optimizers, trainer.players()
     for player in players:
-        # A batch that cannot be shared out is refused before anything has moved.
+        # A batch that does not divide is refused before anything has moved.
         trainer.micro_batch(batch, 0, player.num_updates)
     tensors = batch | trainer.shared_forward(batch, training=True)
-    turns = [(player, turn) for player in players for turn in range(player.num_updates)]
-    last = len(turns) - 1
-    values: dict[str, list[Any]] = {}
+    updates = [(player, index) for player in players for index in range(player.num_updates)]
+    values: Values = {}
     pending = []
-    for number, (player, turn) in enumerate(turns):
-        variables = player.variables
-        part = trainer.micro_batch(tensors, turn, player.num_updates)
-        losses, logged = player.loss(part, True)
-        loss = player.optimizer.scale_loss(ops.mean(losses))
+    for number, (player, index) in enumerate(updates, start=1):
+        optimizer, variables = optimizers[player.name], player.variables
+        micro_batch = trainer.micro_batch(tensors, index, player.num_updates)
+        losses, logged = player.loss(micro_batch, True)
         gradients = torch.autograd.grad(
-            loss,
+            optimizer.scale_loss(ops.mean(losses)),
             [variable.value for variable in variables],
-            # The shared forward is needed again by those who follow.
-            retain_graph=number < last,
+            # The players that follow need the shared forward again.
+            retain_graph=number < len(updates),
             allow_unused=True,
         )
-        _collect(values, {f"{player.name}_loss": losses} | logged)
+        collect(values, player, losses, logged)
         if trainer.update == "simultaneous":
-            pending.append((player.optimizer, gradients, variables))
+            pending.append((optimizer, gradients, variables))
         else:
-            _apply(player.optimizer, gradients, variables)
+            _apply(optimizer, gradients, variables)
     for optimizer, gradients, variables in pending:
         _apply(optimizer, gradients, variables)
     return _log(trainer, values)
@@ -104,13 +111,9 @@ def train_step(trainer: Any, data: Any) -> dict[str, Any]:
 def test_step(trainer: Any, data: Any) -> dict[str, Any]:
     """Every player's loss on a batch in inference mode."""
     batch = _drawn(trainer, data, trainer.evaluation_seed_generator)
-    values: dict[str, list[Any]] = {}
     # A network that uses batch statistics or dropout at inference would move its state.
     with keras.StatelessScope():
-        tensors = batch | trainer.shared_forward(batch, training=False)
-        for player in trainer.players():
-            losses, logged = player.loss(tensors, False)
-            _collect(values, {f"{player.name}_loss": losses} | logged)
+        values = evaluated(trainer, batch)
     return _log(trainer, values)
 
 
@@ -125,14 +128,6 @@ def _apply(optimizer: Any, gradients: Any, variables: list[Any]) -> None:
     optimizer.apply(list(gradients), variables)
 
 
-def _collect(values: dict[str, list[Any]], new: dict[str, Any]) -> None:
-    for name, value in new.items():
-        values.setdefault(name, []).append(ops.reshape(ops.stop_gradient(value), [-1]))
-
-
-def _log(trainer: Any, values: dict[str, list[Any]]) -> dict[str, Any]:
-    """Update the running means."""
-    trackers = {tracker.name: tracker for tracker in trainer.trackers}
-    for name, parts in values.items():
-        trackers[name].update_state(ops.concatenate(parts))
-    return {name: trackers[name].result() for name in values}
+def _log(trainer: Any, values: Values) -> dict[str, Any]:
+    trainer.track(*missing_means(trainer, values))
+    return update_means(trainer, values)

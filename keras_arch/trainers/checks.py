@@ -1,0 +1,144 @@
+"""Checks of what trainers are given: shapes and ranges of the data, shapes of the networks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_arch.errors import ArgumentError, DataError
+
+# Values that a last layer's activation can give.
+OUTPUT_RANGES = {"tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
+
+Shape = tuple[int | None, ...]
+
+
+def output_range(network: keras.Model) -> tuple[float, float] | None:
+    """The values that a network can give, by its last activation; `None` where it has no bounds.
+
+    Example:
+        >>> output_range(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "tanh")]))
+        (-1.0, 1.0)
+    """
+    return OUTPUT_RANGES.get(_activation(network))
+
+
+def check_range(name: str, images: Any, network: keras.Model) -> None:
+    """Refuse images that a network of this last activation cannot generate.
+
+    Args:
+        name: The part of the batch, for the message.
+        images: Some of the images.
+        network: The network that is to generate images like them.
+
+    Raises:
+        DataError: If they reach outside the range, or plainly fill only half of it.
+    """
+    bounds = output_range(network)
+    if bounds is None:
+        return
+    low, high = bounds
+    images = ops.convert_to_numpy(images).astype("float32")
+    least, most = float(images.min()), float(images.max())
+    outside = least < low - 0.05 or most > high + 0.05
+    half = low < 0 and least >= 0 and most > 0.5
+    if outside or half:
+        raise DataError(
+            f"{network.name} ends in {_activation(network)} and gives values in [{low:g}, "
+            f"{high:g}]; the data's {name} has values from {least:.4g} to {most:.4g}: scale it to "
+            "that range (Preprocessing scale and mean)"
+        )
+
+
+def check_shapes(trainer: str, specs: dict[str, Any], expected: Mapping[str, Shape]) -> None:
+    """Refuse data that lacks a part of a batch or has it in another shape.
+
+    Args:
+        trainer: The trainer's name, for the message.
+        specs: What is known of the data, by the part's name: arrays, tensors or `tf.TensorSpec`s.
+        expected: The shape of one example of each part.
+
+    Raises:
+        DataError: At the first part that does not fit.
+    """
+    for name, wanted in expected.items():
+        if specs and name not in specs:
+            raise DataError(
+                f"{trainer} needs {name!r} in each batch, the data has {', '.join(specs)}"
+            )
+        shape = static_shape(specs.get(name))
+        fits = shape is None or (
+            len(shape) == len(wanted) + 1
+            and all(
+                None in (got, want) or got == want
+                for got, want in zip(shape[1:], wanted, strict=True)
+            )
+        )
+        if not fits:
+            raise DataError(
+                f"{trainer} takes batches of {name} of shape {wanted}, the data has batches of "
+                f"shape {shape}"
+            )
+
+
+def check_input_shapes(title: str, network: keras.Model, expected: list[Shape]) -> None:
+    """Refuse a network whose inputs have other shapes.
+
+    Args:
+        title: Beginning of the message, for example `"discriminator"`.
+        network: The network.
+        expected: The shape of one example of each input.
+
+    Raises:
+        ArgumentError: Naming both.
+    """
+    taken = [example_shape(tensor) for tensor in network.inputs]
+    if taken != expected:
+        raise ArgumentError(
+            f"{title} must take {' and '.join(map(str, expected))}, {network.name} takes "
+            f"{' and '.join(map(str, taken))}"
+        )
+
+
+def check_positive(**values: float) -> None:
+    """Refuse numbers that are not positive, by the argument's name.
+
+    Raises:
+        ArgumentError: At the first.
+    """
+    for name, value in values.items():
+        if not value > 0:
+            raise ArgumentError(f"{name} must be positive, got {value!r}")
+
+
+def example_shape(tensor: Any) -> Shape:
+    """The shape of one example of a network's input or output."""
+    return tuple(tensor.shape[1:])
+
+
+def static_shape(spec: Any) -> Shape | None:
+    """The shape of a batch of an array, tensor or `tf.TensorSpec`, or `None`."""
+    shape = getattr(spec, "shape", None)
+    unknown = shape is None or (hasattr(shape, "rank") and shape.rank is None)
+    return None if unknown else tuple(shape)
+
+
+def first_batch(data: Any) -> Any:
+    """One batch of the data of `fit`, or `None` where reading it would use it up."""
+    if type(data).__module__.startswith("tensorflow.python.data"):
+        return next(iter(data.take(1)), None)
+    parts = data.values() if isinstance(data, dict) else data
+    parts = parts if isinstance(parts, tuple | list) or isinstance(data, dict) else (data,)
+    arrays = all(part is None or static_shape(part) is not None for part in parts)
+    if not arrays:
+        return None
+    if isinstance(data, dict):
+        return {name: part[:64] for name, part in data.items()}
+    if isinstance(data, tuple | list):
+        return tuple(None if part is None else part[:64] for part in data)
+    return data[:64]
+
+
+def _activation(network: keras.Model) -> str | None:
+    return getattr(getattr(network.layers[-1], "activation", None), "__name__", None)

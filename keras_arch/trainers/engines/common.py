@@ -1,0 +1,47 @@
+"""Parts of a training step that are the same on all Keras backends."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_arch.errors import DataError
+
+Values = dict[str, list[Any]]
+
+
+def collect(values: Values, player: Any, losses: Any, logged: dict[str, Any]) -> None:
+    """Add a player's losses and further values, one an example, to those to log."""
+    for name, value in ({f"{player.name}_loss": losses} | logged).items():
+        values.setdefault(name, []).append(ops.reshape(ops.stop_gradient(value), [-1]))
+
+
+def evaluated(trainer: Any, batch: dict[str, Any]) -> Values:
+    """Every player's values on a batch with its noise, in inference mode."""
+    values: Values = {}
+    tensors = batch | trainer.shared_forward(batch, training=False)
+    for player in trainer.players():
+        collect(values, player, *player.loss(tensors, False))
+    return values
+
+
+def update_means(trainer: Any, values: Values) -> dict[str, Any]:
+    """Update the running means of the logs by all values of a step, and return them."""
+    trackers = {tracker.name: tracker for tracker in trainer.metrics}
+    for name, parts in values.items():
+        trackers[name].update_state(ops.concatenate(parts))
+    return {name: trackers[name].result() for name in values}
+
+
+def missing_means(trainer: Any, values: Values) -> list[str]:
+    """Names of values that the trainer has no running mean for yet."""
+    known = {tracker.name for tracker in trainer.metrics}
+    return [name for name in values if name not in known]
+
+
+def label_error(classes: int, label: Any = None) -> DataError:
+    """The error for a label outside the classes."""
+    found = "a label" if label is None else f"the label {label}"
+    return DataError(
+        f"the data has {found} outside the classes: labels must be 0 to {classes - 1}; give the "
+        "trainer as many classes as the data has"
+    )
