@@ -370,7 +370,8 @@ def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
     Example:
         >>> check_choice("norm", "batch", ("batch", None))
     """
-    if not isinstance(value, str | int | None) or value not in choices:
+    # `True` is no 1 here.
+    if not any(choice == value and type(choice) is type(value) for choice in choices):
         *first, last = (repr(choice) for choice in choices)
         listed = f"{', '.join(first)} or {last}" if first else last
         raise ArgumentError(f"{name} must be {listed}, got {value!r}")

@@ -335,12 +335,18 @@ class Generation(Job):
     def _discriminators(self) -> dict[int, config.Builder]:
         """The builder of each level's discriminator, with what it shares with the generator."""
         builder = self.config.discriminator
-        shared = {
-            name: argument(self.config.generator, name) for name in ("sizes", "channels", "classes")
-        }
+        classes, coarser_sizes, image_shape = (
+            argument(self.config.generator, name)
+            for name in ("classes", "coarser_sizes", "image_shape")
+        )
+        side, _, channels = image_shape
+        shared = {"classes": classes} | builder.arguments
         return {
             size: config.Builder(
-                name=builder.name, arguments={"size": size} | shared | builder.arguments
+                name=builder.name,
+                arguments={"input_shape": (size, size, channels)}
+                | ({"coarsest": True} if size == coarser_sizes[0] else {})
+                | shared,
             )
-            for size in shared["sizes"]
+            for size in (*coarser_sizes, side)
         }

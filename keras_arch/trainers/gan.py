@@ -45,8 +45,8 @@ class GAN(AdversarialTrainer):
     Example:
         >>> from keras_arch import models, trainers
         >>> gan = trainers.GAN(
-        ...     models.DCGANGenerator(image_size=16, channels=1, filters=4),
-        ...     models.DCGANDiscriminator(image_size=16, channels=1, filters=4),
+        ...     models.DCGANGenerator(image_shape=(16, 16, 1), filters=4),
+        ...     models.DCGANDiscriminator(input_shape=(16, 16, 1), filters=4),
         ... )
         >>> gan.compile()
         >>> images = np.zeros((8, 16, 16, 1), "float32")
@@ -127,7 +127,7 @@ class GAN(AdversarialTrainer):
             # TensorFlow's moments also pass the penalty's second derivative only in part.
             _log.warning(
                 "loss %s looks at one image at a time, and batch norm in %s mixes them; build it "
-                "without (batch_norm=False, as Gulrajani et al. 2017 say)",
+                "without (norm=None, as Gulrajani et al. 2017 say)",
                 loss,
                 self.discriminator.name,
             )
@@ -312,7 +312,7 @@ def sample(
 
     Example:
         >>> from keras_arch import models, trainers
-        >>> generator = models.DCGANGenerator(image_size=16, channels=1, filters=4)
+        >>> generator = models.DCGANGenerator(image_shape=(16, 16, 1), filters=4)
         >>> trainers.sample(generator, 2, seed=0).shape
         (2, 16, 16, 1)
     """
