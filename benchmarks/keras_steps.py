@@ -70,12 +70,9 @@ def _dcgan(settings):
     _set_threads(settings)
     from keras_arch import models, trainers
 
-    generator = models.DCGANGenerator(
-        image_size=settings.image_size, channels=3, latent_size=LATENT_SIZE, variant="pytorch"
-    )
-    discriminator = models.DCGANDiscriminator(
-        image_size=settings.image_size, channels=3, variant="pytorch"
-    )
+    shape = (settings.image_size, settings.image_size, 3)
+    generator = models.DCGANGenerator("pytorch", image_shape=shape, latent_size=LATENT_SIZE)
+    discriminator = models.DCGANDiscriminator("pytorch", input_shape=shape)
     return trainers.GAN(generator, discriminator, latent="normal"), 1
 
 
@@ -85,7 +82,8 @@ def _pix2pix(settings):
 
     shape = (settings.image_size, settings.image_size, 3)
     return trainers.Pix2Pix(
-        models.Pix2PixGenerator("unet_256", shape), models.PatchDiscriminator(70, shape)
+        models.Pix2PixGenerator("unet_256", image_shape=shape),
+        models.PatchDiscriminator(70, input_shape=shape),
     ), 2
 
 
@@ -94,9 +92,9 @@ def _cyclegan(settings):
     from keras_arch import models, trainers
 
     shape = (settings.image_size, settings.image_size, 3)
-    generators = [models.CycleGANGenerator(RESIDUAL_BLOCKS, shape) for _ in range(2)]
+    generators = [models.CycleGANGenerator(RESIDUAL_BLOCKS, image_shape=shape) for _ in range(2)]
     discriminators = [
-        models.PatchDiscriminator(70, shape, target_channels=None, norm="instance")
+        models.PatchDiscriminator(70, input_shape=shape, target_channels=None, norm="instance")
         for _ in range(2)
     ]
     return trainers.CycleGAN(*generators, *discriminators), 2

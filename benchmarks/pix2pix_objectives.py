@@ -41,7 +41,7 @@ class Settings:
             f"generator.arguments.variant=unet_{self.size}",
             f"generator.arguments.image_shape={shape}",
             f"generator.arguments.filters={self.filters}",
-            f"discriminator.arguments.image_shape={shape}",
+            f"discriminator.arguments.input_shape={shape}",
             f"discriminator.arguments.filters={self.filters}",
         ]
 

@@ -59,7 +59,7 @@ def keras_step(mode: str, options: argparse.Namespace) -> Built:
             float(model.train_function(batches)["loss"])
     else:
         side = WINDOW if mode == "inference" else None
-        model = models.UNet("same", (side, side, 1))
+        model = models.UNet("same", input_shape=(side, side, 1))
         image = np.random.default_rng(0).uniform(-1, 1, (options.image,) * 2).astype(np.float32)
 
         def step() -> None:

@@ -1,5 +1,6 @@
-"""Weights for a network that was just built: from a file, or by layer names from another model."""
+"""Loading of weights into a new network: from a file, or by layer names from another model."""
 
+import dataclasses
 import logging
 import os
 import re
@@ -12,7 +13,7 @@ import numpy as np
 from keras_arch import registry
 from keras_arch.errors import ArgumentError
 
-# What builders take: nothing, a file, the name of a model, or a model.
+# The argument `weights` of builders: nothing, a file, the name of a model, or a model.
 Weights = str | os.PathLike[str] | keras.Model | None
 
 # Layers of the classifiers at the ends of backbones: those of the auxiliary heads, the others.
@@ -24,10 +25,64 @@ _SETTINGS = ("strides", "dilation_rate", "groups", "epsilon")
 _log = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """An opened model whose weights a network is to have.
+
+    Attributes:
+        model: The model.
+        label: The source in messages.
+        architecture: Name of its builder, `None` where it is not known.
+        arguments: Arguments of its builder.
+    """
+
+    model: keras.Model
+    label: str
+    architecture: str | None = None
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def open_source(weights: "Weights | Source") -> "Weights | Source":
+    """Open the model that an argument `weights` names, once for all who read from it.
+
+    Args:
+        weights: As for `load_weights`.
+
+    Returns:
+        A `Source`; `None` and the path of a `.weights.h5` file as they are.
+
+    Raises:
+        ArgumentError: If it is none of those.
+        KerasArchError: If there is no such model, as `keras_arch.hub.load` says it.
+
+    Example:
+        >>> from keras_arch import models
+        >>> open_source(models.CIFARResNet(depth=8)).label
+        "the model 'resnet8'"
+    """
+    if weights is None or isinstance(weights, Source):
+        return weights
+    if isinstance(weights, keras.Model):
+        return Source(weights, f"the model {weights.name!r}")
+    if not isinstance(weights, str | os.PathLike):
+        raise ArgumentError(
+            "weights must be None, a .weights.h5 file, a model directory, hf://user/repo, the name "
+            f"of a config or a model, got {weights!r}"
+        )
+    path = os.fspath(weights)
+    if path.endswith(".weights.h5"):
+        return path
+    model, architecture, arguments = registry.open_model(path)
+    return Source(model, f"{path!r} ({architecture or model.name})", architecture, arguments)
+
+
 def load_weights(
-    model: keras.Model, weights: Weights, architecture: str | None = None, **settings: Any
+    model: keras.Model,
+    weights: Weights | Source,
+    architecture: str | None = None,
+    **settings: Any,
 ) -> keras.Model:
-    """Give weights to a freshly built model, or leave it as it is when there are none.
+    """Load weights into a freshly built model; with `None` the model stays as it is.
 
     Layers are matched by name and every shape is checked before the first value is set. A backbone
     takes its part of a whole classifier. A classifier of other classes than the weights' keeps its
@@ -35,11 +90,12 @@ def load_weights(
 
     Args:
         model: The model.
-        weights: `None`; the path of a `.weights.h5` file; what `keras_arch.hub.load` takes (a
-            model directory, `"hf://user/repo"`, the name of a config); or another model.
+        weights: `None`; the path of a `.weights.h5` file; a model directory, `"hf://user/repo"` or
+            the name of a config, as for `keras_arch.hub.load`; another model; or what
+            `open_source` returned.
         architecture: Name of the builder, to refuse weights that are known to be another one's.
-        **settings: Arguments of the builder that the weights must have been made with, as their
-            shapes do not show it.
+        **settings: Arguments of the builder that the weights must have too, as their shapes do not
+            show them.
 
     Returns:
         The same model.
@@ -56,24 +112,14 @@ def load_weights(
         >>> bool((backbone.get_weights()[-1] == trained.get_weights()[-3]).all())
         True
     """
-    if weights is None:
+    source = open_source(weights)
+    if source is None:
         return model
-    if isinstance(weights, keras.Model):
-        return transfer(model, weights, f"the model {weights.name!r}")
-    if not isinstance(weights, str | os.PathLike):
-        raise ArgumentError(
-            "weights must be None, a .weights.h5 file, a model directory, hf://user/repo, the name "
-            f"of a config or a model, got {weights!r}"
-        )
-    weights = os.fspath(weights)
-    if weights.endswith(".weights.h5"):
-        return _load_file(model, weights)
-    source, found, arguments = registry.open_model(weights)
-    if architecture is not None and found is not None:
-        if found != architecture:
-            raise ArgumentError(f"{weights!r} holds weights of {found}, and this is {architecture}")
-        _check_settings(weights, architecture, arguments, settings)
-    return transfer(model, source, f"{weights!r} ({found or source.name})")
+    if not isinstance(source, Source):
+        return _load_file(model, source)
+    if architecture is not None and source.architecture is not None:
+        _check_architecture(source, architecture, settings)
+    return transfer(model, source.model, source.label)
 
 
 def transfer(model: keras.Model, source: keras.Model, where: str) -> keras.Model:
@@ -250,17 +296,20 @@ def _differences(own: keras.layers.Layer, given: keras.layers.Layer) -> list[str
     ]
 
 
-def _check_settings(
-    where: str, architecture: str, theirs: dict[str, Any], ours: dict[str, Any]
-) -> None:
-    """Refuse weights that were made with other arguments, which their shapes would not show."""
+def _check_architecture(source: Source, architecture: str, ours: dict[str, Any]) -> None:
+    """Refuse weights of another builder, or with arguments that their shapes would not show."""
+    if source.architecture != architecture:
+        raise ArgumentError(
+            f"{source.label} holds weights of {source.architecture}, and this is {architecture}"
+        )
     known = registry.entry(architecture).arguments
     for key, value in ours.items():
-        made = theirs.get(key, known[key].default if key in known else value)
-        if made != value:
+        theirs = source.arguments.get(key, known[key].default if key in known else value)
+        # Of a variant that followed from weights the layers are compared, in `transfer`.
+        if theirs not in (value, None):
             raise ArgumentError(
-                f"{where!r} holds weights of {architecture} with {key}={made!r}, and this is with "
-                f"{key}={value!r}; give {key}={made!r}"
+                f"{source.label} holds weights of {architecture} with {key}={theirs!r}, and this "
+                f"is with {key}={value!r}; give {key}={theirs!r}"
             )
 
 

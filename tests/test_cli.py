@@ -94,7 +94,7 @@ def saved(tmp_path_factory):
     tiny = {
         "conditional": (
             "DCGANGenerator",
-            {"image_size": 16, "channels": 1, "classes": 10},
+            {"image_shape": [16, 16, 1], "classes": 10},
             (16, 1),
         ),
         "translator": ("CycleGANGenerator", {"blocks": 1, "image_shape": [8, 8, 3]}, (8, 3)),
@@ -388,7 +388,10 @@ def test_a_finished_run_can_go_on_for_more_epochs(run_command):
             ["train", "resnet20-digits", "--set", "model.arguments.depth=21"],
             r"6n\+2.*got 21.*20",
         ),
-        (["train", "dcgan-digits", "--set", "generator.arguments.image_size=48"], r"32, 64.*48"),
+        (
+            ["train", "dcgan-digits", "--set", "generator.arguments.image_shape=[48,48,1]"],
+            r"32, 64.*48",
+        ),
         (["train", "resnet20-digits", "--set", "model.name=ResNet21"], r"'ResNet21'"),
         (["train", "resnet20-digits", "--set", "data.source=digitz"], r"digitz"),
         (["train", "resnet20-digits", "--set", "data.source=folder:nowhere"], r"nowhere"),
@@ -478,7 +481,7 @@ def test_data_that_does_not_fit_a_generator_is_refused(error_of):
     assert "must be 10" in refusal("cgan-mnist", "data.source=digits", classes[1])
     small = [
         "generator.arguments={variant: unet_128, filters: 1}",
-        "discriminator.arguments={receptive_field: 16, image_shape: [128, 128, 3], filters: 1}",
+        "discriminator.arguments={receptive_field: 16, input_shape: [128, 128, 3], filters: 1}",
         "preprocessing.size=[128, 128]",
     ]
     pix2pix = functools.partial(refusal, "pix2pix-facades", *small)
@@ -497,7 +500,7 @@ def test_data_that_does_not_fit_a_generator_is_refused(error_of):
         ),
     )
     shown = ["data.source=pairs:pairs", "data.test=train"]
-    patch = pix2pix(*shown, "discriminator.arguments.image_shape=[4, 4, 3]")
+    patch = pix2pix(*shown, "discriminator.arguments.input_shape=[4, 4, 3]")
     assert re.search(r"at least 6 pixels a side, got 4x4", patch)
     # None of them has left a run behind.
     assert sorted(path.name for path in Path().iterdir()) == ["odd", "pairs", "plain"]

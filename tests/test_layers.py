@@ -66,7 +66,7 @@ def test_label_outside_the_classes_is_all_zeros():
 
 @pytest.mark.parametrize("shape", [(8, 8), "888", 8, (8, 8, 0), (8, 8, 1.0), None])
 def test_image_shapes_that_are_refused(shape):
-    with pytest.raises(ArgumentError, match="three positive whole numbers"):
+    with pytest.raises(ArgumentError, match="image_shape must be .height, width, channels"):
         shared.check_image_shape(shape)
 
 

@@ -45,7 +45,7 @@ def _vgg_arguments(
     channels = length(shapes, "features.0.weight", 1)
     has_head = head in shapes
     return known(
-        batch_norm=True if "features.1.running_mean" in shapes else None,
+        norm="batch" if "features.1.running_mean" in shapes else None,
         input_shape=(224, 224, channels) if channels else None,
         units=shapes.get(hidden, (None,))[0] if has_head else None,
         classes=length(shapes, head, 0, rank=2),

@@ -96,7 +96,7 @@ def _split_channels(channels: int, given: Arguments) -> Arguments:
     The state knows only their sum. More than three are taken for a condition and a target of
     three channels, unless the user's arguments say otherwise.
     """
-    shape = given.get("image_shape")
+    shape = given.get("input_shape")
     if "target_channels" in given:
         target = given["target_channels"]
     elif isinstance(shape, tuple | list) and len(shape) == 3 and isinstance(shape[2], int):
@@ -104,7 +104,7 @@ def _split_channels(channels: int, given: Arguments) -> Arguments:
     else:
         target = 3 if channels > 3 else None
     condition = channels - target if isinstance(target, int) else channels
-    return {"target_channels": target, "image_shape": (256, 256, max(condition, 1))}
+    return {"target_channels": target, "input_shape": (256, 256, max(condition, 1))}
 
 
 def _patch_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
@@ -172,13 +172,21 @@ def _dcgan_convolutions(shapes: Shapes) -> list[str]:
     return [name for name in names if len(shapes[name]) == 4]
 
 
+def _dcgan_shape(
+    shapes: Shapes, convolutions: list[str], image: str
+) -> tuple[int, int, int] | None:
+    """The shape of the image that the convolution `image` sees or gives."""
+    side, channels = 2 ** (len(convolutions) + 1), length(shapes, image, 1)
+    return (side, side, channels) if channels else None
+
+
 def _dcgan_generator_arguments(shapes: Shapes, given: Arguments) -> Arguments:
     names = _dcgan_convolutions(shapes)
     if len(names) < 3:
         return {}
     return known(
-        image_size=2 ** (len(names) + 1),
-        channels=length(shapes, names[-1], 1),
+        variant="pytorch",
+        image_shape=_dcgan_shape(shapes, names, names[-1]),
         latent_size=length(shapes, names[0], 0),
         filters=length(shapes, names[-1], 0),
     )
@@ -189,8 +197,8 @@ def _dcgan_discriminator_arguments(shapes: Shapes, given: Arguments) -> Argument
     if len(names) < 3:
         return {}
     return known(
-        image_size=2 ** (len(names) + 1),
-        channels=length(shapes, names[0], 1),
+        variant="pytorch",
+        input_shape=_dcgan_shape(shapes, names, names[0]),
         filters=length(shapes, names[0], 0),
     )
 

@@ -64,8 +64,8 @@ def from_torch(
             one that `torch.save` wrote (`.pth`, `.pt`, `.bin`), which is read without unpickling
             anything but tensors.
         **arguments: Arguments of the builder, before what the state dict says: for example
-            `image_shape`, which it cannot know, or `include_top=False`. Without a head in the
-            state there is none in the network. ResNets are built with `variant="v1.5"`, as all
+            `image_shape` (of discriminators `input_shape`), which it cannot know, or
+            `include_top=False`. Without a head in the state there is none in the network. ResNets are built with `variant="v1.5"`, as all
             PyTorch sources have them. `Pix2PixGenerator` is built with `inference_norm="moving"`
             and without dropout at inference unless asked otherwise, which is PyTorch's `eval()`. A
             `PatchDiscriminator` that sees more than three channels is taken for one with a target
@@ -88,7 +88,7 @@ def from_torch(
         >>> state = {"net.0.weight": np.zeros((2, 3, 1, 1)), "net.0.bias": np.zeros(2)}
         >>> state |= {"net.2.weight": np.ones((4, 2, 1, 1)), "net.2.bias": np.ones(4)}
         >>> state |= {"net.5.weight": np.ones((1, 4, 1, 1)), "net.5.bias": np.ones(1)}
-        >>> from_torch("PatchDiscriminator", state, image_shape=(8, 8, 3)).output_shape
+        >>> from_torch("PatchDiscriminator", state, input_shape=(8, 8, 3)).output_shape
         (None, 8, 8, 1)
     """
     registry.entry(name)

@@ -42,7 +42,7 @@ def _unet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
         classes=classes,
         depth=depth or None,
         filters=length(shapes, first, 0),
-        batch_norm=True,
+        norm="batch",
         dropout=0.0,
         classifier_activation="sigmoid" if classes == 1 else "softmax",
     )

@@ -15,6 +15,7 @@ from keras_arch.models.alexnet import AlexNet
 from keras_arch.models.cgan import CGANDiscriminator, CGANGenerator
 from keras_arch.models.cifar_resnet import CIFARResNet
 from keras_arch.models.common.features import features, keras_cv_backbone
+from keras_arch.models.common.heads import main_head, stack_heads
 from keras_arch.models.cyclegan import CycleGANGenerator
 from keras_arch.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from keras_arch.models.deeplab_v3_plus import DeepLabV3Plus
@@ -61,7 +62,9 @@ __all__ = [
     "features",
     "keras_cv_backbone",
     "list_models",
+    "main_head",
     "receptive_field",
+    "stack_heads",
     "trainable_parameters",
     "unet_output_size",
     "unet_sizes",
@@ -70,7 +73,7 @@ __all__ = [
 
 
 def list_models(filter: str = "*") -> list[str]:
-    """Names of the architectures there are.
+    """Names of the registered architectures.
 
     Args:
         filter: A pattern as in a shell, compared without regard to case.
@@ -94,7 +97,7 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
 
     Args:
         name: One of `list_models()`.
-        **arguments: What its builder takes, `name` for the model's own name included.
+        **arguments: Arguments of its builder, `name` for the model's own name included.
 
     Returns:
         The model.

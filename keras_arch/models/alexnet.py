@@ -1,4 +1,4 @@
-"""AlexNet (Krizhevsky et al. 2012), which won the ImageNet challenge and began the era.
+"""AlexNet, winner of the ImageNet challenge of 2012 (Krizhevsky et al. 2012).
 
 A. Krizhevsky, I. Sutskever, G. E. Hinton: ImageNet Classification with Deep Convolutional Neural
 Networks.
@@ -10,26 +10,26 @@ import math
 import keras
 from keras import layers, ops
 
-from keras_arch import layers as shared
-from keras_arch.errors import ArgumentError
-from keras_arch.models.common.heads import check_input_shape, check_top, classify, without_top
+from keras_arch.layers import ceil_max_pool, check_choice, local_response_norm, positive_int
+from keras_arch.models.common.arguments import document
+from keras_arch.models.common.heads import Head, check_input_shape
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """What the variants differ in.
+    """Constants of one variant.
 
     Attributes:
         size: Side of the default input in pixels.
         least: The least side for which all windows fit.
         filters: Of the five convolutions.
-        towers: In how many parts convolutions 2, 4 and 5 see their input.
+        towers: Number of parts in which convolutions 2, 4 and 5 see their input.
         norm: `(k, alpha)` of the local response normalisation, alpha times the sum.
-        bias: What the biases of convolutions 2, 4, 5 and of the hidden dense layers start at;
-            `None` for PyTorch's own start of everything.
-        dense_deviation: Standard deviation that the hidden dense layers start with.
+        bias: Initial biases of convolutions 2, 4, 5 and of the hidden dense layers; `None` for
+            PyTorch's own initialisation of everything.
+        dense_deviation: Standard deviation of the initial weights of the hidden dense layers.
     """
 
     size: int = 227
@@ -67,15 +67,17 @@ VARIANTS = {
         "variant='torchvision'": 61_100_840,
     },
 )
+@document
 def AlexNet(
-    include_top: bool = True,
-    weights: Weights = None,
+    variant: str = "paper",
+    *,
     input_shape: tuple[int | None, int | None, int] | None = None,
-    pooling: str | None = None,
     classes: int = 1000,
     classifier_activation: str | None = "softmax",
-    variant: str = "paper",
+    include_top: bool = True,
+    pooling: str | None = None,
     units: int = 4096,
+    weights: Weights = None,
     name: str | None = None,
 ) -> keras.Model:
     """AlexNet: five convolutions in two towers, local response normalisation, three dense layers.
@@ -83,21 +85,16 @@ def AlexNet(
     Source: Krizhevsky et al. 2012, sections 3 (architecture) and 5 (initialisation).
 
     Args:
-        include_top: End in the dense layers. They need a fixed size, and other sizes than the
-            default change the shape of `fc6` (not for `"torchvision"`, which pools to 6x6).
-        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
-        input_shape: `(height, width, channels)` in pixels, at least 67x67 (`"torchvision"`
-            63x63); without top, height and width may be `None`. Default (227, 227, 3), with which
-            the paper's windows fit (it says 224), `"torchvision"` (224, 224, 3).
-        pooling: Without top: `"avg"` or `"max"` over the last map, or `None` for the map itself.
-        classes: Number of classes.
-        classifier_activation: `"softmax"`, or `None` for logits.
         variant: `"paper"` (default): convolutions 2, 4 and 5 are in two towers that do not see each
             other. `"bvlc"`: the same with the constants of Caffe's bvlc_alexnet. `"one_tower"`:
             the paper's without the split. `"torchvision"`: narrower, without normalisation, and
             with dropout before `fc6` and `fc7` instead of after them.
+        input_shape: `(height, width, channels)` in pixels, at least 67x67 (`"torchvision"`
+            63x63); without top, height and width may be `None`. Default (227, 227, 3), with which
+            the paper's windows fit (it says 224), `"torchvision"` (224, 224, 3).
+        include_top: End in the dense layers. They need a fixed size, and other sizes than the
+            default change the shape of `fc6` (not for `"torchvision"`, which pools to 6x6).
         units: Width of `fc6` and `fc7`.
-        name: Name of the model. Default `"alexnet"`.
 
     Returns:
         A `keras.Model` from `image` `(batch, height, width, channels)` to probabilities
@@ -105,21 +102,17 @@ def AlexNet(
         the parts of a split convolution are `conv2_tower1` and `conv2_tower2`. The three pooled
         maps are `stage1` to `stage3` (strides 8, 16, 32).
 
-    Raises:
-        ArgumentError: If an argument is not one of the above, or the weights do not fit.
-
     Example:
         >>> from keras_arch import models
         >>> model = models.AlexNet(include_top=False, variant="torchvision")
         >>> model.output_shape
         (None, 6, 6, 256)
     """
-    if variant not in VARIANTS:
-        raise ArgumentError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
+    check_choice("variant", variant, VARIANTS)
     chosen = VARIANTS[variant]
     torchvision = variant == "torchvision"
-    check_top(include_top, pooling, classes, classifier_activation)
-    shared.check_positive(units=units)
+    head = Head(include_top, pooling, classes, classifier_activation)
+    units = positive_int("units", units)
     input_shape = check_input_shape(
         input_shape,
         default=(chosen.size, chosen.size, 3),
@@ -137,13 +130,13 @@ def AlexNet(
         x = layers.Activation("relu", name=f"relu{number}")(x)
         if number <= 2 and chosen.norm:
             k, alpha = chosen.norm
-            x = shared.local_response_norm(x, f"norm{number}", k=k, alpha=alpha)
+            x = local_response_norm(x, f"norm{number}", k=k, alpha=alpha)
         if number in (1, 2, 5):
             x = _pool(x, f"pool{number}", torchvision)
             # The same map under the name that all families give to the end of a stage.
             x = layers.Identity(name=f"stage{min(number, 3)}")(x)
     if not include_top:
-        output = without_top(x, pooling)
+        output = head.pool(x)
     else:
         if torchvision and x.shape[1:3] != (6, 6):
             x = layers.AdaptiveAveragePooling2D(6, data_format="channels_last", name="pool6")(x)
@@ -151,9 +144,7 @@ def AlexNet(
         for number in (6, 7):
             x = _dense(x, number, units, chosen, dropout_first=torchvision)
         start, bias = _start(chosen, x.shape[-1], 0.01, 0.0)
-        output = classify(
-            x, classes, classifier_activation, kernel_initializer=start, bias_initializer=bias
-        )
+        output = head.classify(x, kernel_initializer=start, bias_initializer=bias)
     model = keras.Model(image, output, name=name or "alexnet")
     return load_weights(model, weights, "AlexNet", variant=variant)
 
@@ -187,7 +178,7 @@ def _pool(x, name, torchvision):
     """Overlapping windows; those that stick out count, except in PyTorch."""
     if torchvision:
         return layers.MaxPooling2D(3, strides=2, data_format="channels_last", name=name)(x)
-    return shared.ceil_max_pool(x, 3, 2, name)
+    return ceil_max_pool(x, 3, 2, name)
 
 
 def _dense(x, number, units, chosen, *, dropout_first):

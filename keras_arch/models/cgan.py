@@ -1,4 +1,4 @@
-"""Conditional GAN on MNIST digits (Mirza and Osindero 2014).
+"""Networks of the conditional GAN on MNIST (Mirza and Osindero 2014).
 
 M. Mirza, S. Osindero: Conditional Generative Adversarial Nets. Both networks see the label: it
 has a hidden layer of its own, which is joined with that of the latent or the image.
@@ -14,8 +14,15 @@ import math
 import keras
 from keras import layers
 
-from keras_arch import layers as shared
-from keras_arch.errors import ArgumentError
+from keras_arch.layers import (
+    check_image_shape,
+    check_rate,
+    label_input,
+    maxout,
+    output_dtype,
+    positive_ints,
+)
+from keras_arch.models.common.arguments import document
 from keras_arch.models.gan import DISCRIMINATOR_RANGE, GENERATOR_RANGE
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
@@ -30,12 +37,14 @@ DROPOUT = 0.5
     paper=PAPER,
     url=URL,
     default_input=(100,),
-    parameters={"classes=10": 2_413_984},
+    parameters={"": 2_413_984},
     latent={"paper": "uniform01"},
 )
+@document
 def CGANGenerator(
-    classes: int = 10,
+    *,
     image_shape: tuple[int, int, int] = (28, 28, 1),
+    classes: int = 10,
     latent_size: int = 100,
     latent_units: int = 200,
     label_units: int = 1000,
@@ -50,22 +59,16 @@ def CGANGenerator(
     both to 1200 ReLU, then a sigmoid a pixel; dropout .5 (2,413,984 parameters).
 
     Args:
-        classes: Number of classes.
         image_shape: `(height, width, channels)` of the image.
         latent_size: Length of the latent, which is drawn from U(0, 1).
         latent_units: Width of the latent's hidden layer.
         label_units: Width of the label's hidden layer.
         joint_units: Width of the joint hidden layer.
         dropout: Part of each hidden layer that is dropped in training. Default the paper's .5.
-        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
-        name: Name of the model.
 
     Returns:
         A `keras.Model` from `[latent, label]`, of shapes `(batch, latent_size)` and `(batch,)`,
         the label a whole number from 0, to `(batch, height, width, channels)` in [0, 1].
-
-    Raises:
-        ArgumentError: If an argument is not one of the above.
 
     Example:
         >>> from keras_arch import models
@@ -73,21 +76,20 @@ def CGANGenerator(
         >>> [part.name for part in generator.inputs], generator.output_shape
         (['latent', 'label'], (None, 28, 28, 1))
     """
-    image_shape = shared.check_image_shape(image_shape)
-    shared.check_positive(
+    image_shape = check_image_shape(image_shape)
+    latent_size, latent_units, label_units, joint_units = positive_ints(
         latent_size=latent_size,
         latent_units=latent_units,
         label_units=label_units,
         joint_units=joint_units,
     )
-    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-        raise ArgumentError(f"dropout must be from 0 to below 1, got {dropout!r}")
+    check_rate("dropout", dropout)
     latent = keras.Input((latent_size,), name="latent")
     # U(0, 1) to mean 0 and variance 1. The layer after it can undo that, so the network is the
     # paper's; without it the noise of dropout is so much larger than the latent's that the trained
     # generator, sampled without dropout, gives one image a class.
     centred = layers.Rescaling(12**0.5, offset=-(3**0.5), name="unit_variance")(latent)
-    label, one_hot = shared.label_input(classes)
+    label, one_hot = label_input(classes)
     x = layers.Concatenate(name="latent_and_label")(
         [
             _hidden(centred, latent_units, dropout, "latent_hidden"),
@@ -99,7 +101,7 @@ def CGANGenerator(
         math.prod(image_shape), kernel_initializer=_uniform(GENERATOR_RANGE), name="pixels"
     )(x)
     x = layers.Reshape(image_shape, name="pixels_map")(x)
-    x = layers.Activation("sigmoid", dtype=shared.output_dtype(), name="output")(x)
+    x = layers.Activation("sigmoid", dtype=output_dtype(), name="output")(x)
     model = keras.Model([latent, label], x, name=name or "cgan_generator")
     return load_weights(model, weights, "CGANGenerator")
 
@@ -109,11 +111,13 @@ def CGANGenerator(
     paper=PAPER,
     url=URL,
     default_input=(28, 28, 1),
-    parameters={"classes=10": 1_224_351},
+    parameters={"": 1_224_351},
 )
+@document
 def CGANDiscriminator(
+    *,
+    input_shape: tuple[int, int, int] = (28, 28, 1),
     classes: int = 10,
-    image_shape: tuple[int, int, int] = (28, 28, 1),
     image_units: int = 240,
     label_units: int = 50,
     joint_units: int = 240,
@@ -126,21 +130,15 @@ def CGANDiscriminator(
     label to 50 of 5, both to 240 of 4, then one logit; dropout .5 (1,224,351 parameters).
 
     Args:
-        classes: Number of classes.
-        image_shape: `(height, width, channels)` of the image.
+        input_shape: `(height, width, channels)` of the image.
         image_units: Maxout units of the image's hidden layer.
         label_units: Maxout units of the label's hidden layer.
         joint_units: Maxout units of the joint hidden layer.
-        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
-        name: Name of the model.
 
     Returns:
         A `keras.Model` from `[image, label]`, of shapes `(batch, height, width, channels)` in
         [0, 1] and `(batch,)`, the label a whole number from 0, to logits `(batch, 1)`: positive
         says real, and of that class.
-
-    Raises:
-        ArgumentError: If an argument is not one of the above.
 
     Example:
         >>> from keras_arch import models
@@ -148,10 +146,12 @@ def CGANDiscriminator(
         >>> [part.name for part in discriminator.inputs], discriminator.output_shape
         (['image', 'label'], (None, 1))
     """
-    image_shape = shared.check_image_shape(image_shape)
-    shared.check_positive(image_units=image_units, label_units=label_units, joint_units=joint_units)
-    image = keras.Input(image_shape, name="image")
-    label, one_hot = shared.label_input(classes)
+    input_shape = check_image_shape(input_shape, "input_shape")
+    image_units, label_units, joint_units = positive_ints(
+        image_units=image_units, label_units=label_units, joint_units=joint_units
+    )
+    image = keras.Input(input_shape, name="image")
+    label, one_hot = label_input(classes)
     x = layers.Flatten(data_format="channels_last", name="flatten")(image)
     x = layers.Concatenate(name="image_and_label")(
         [
@@ -163,7 +163,7 @@ def CGANDiscriminator(
     x = layers.Dense(
         1,
         kernel_initializer=_uniform(DISCRIMINATOR_RANGE),
-        dtype=shared.output_dtype(),
+        dtype=output_dtype(),
         name="logits",
     )(x)
     model = keras.Model([image, label], x, name=name or "cgan_discriminator")
@@ -179,7 +179,7 @@ def _hidden(x, units, dropout, name):
 
 def _maxout(x, units, pieces, name):
     initializer = _uniform(DISCRIMINATOR_RANGE)
-    x = shared.maxout(x, units, pieces, name, kernel_initializer=initializer)
+    x = maxout(x, units, pieces, name, kernel_initializer=initializer)
     return layers.Dropout(DROPOUT, name=f"{name}_dropout")(x)
 
 

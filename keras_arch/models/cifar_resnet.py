@@ -6,11 +6,11 @@ K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition.
 import keras
 from keras import layers
 
-from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
-from keras_arch.models.common.heads import add_classifier, check_input_shape, check_top
-from keras_arch.models.common.residual import convolution
-from keras_arch.models.common.residual import shortcut as residual_shortcut
+from keras_arch.layers import check_choice, he_normal, positive_int, recursion_limit
+from keras_arch.models.common.arguments import document
+from keras_arch.models.common.heads import Head, check_input_shape
+from keras_arch.models.common.residual import convolution, residual_block
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -23,7 +23,7 @@ STAGE_FILTERS = (16, 32, 64)
     url="https://arxiv.org/abs/1512.03385",
     default_input=(32, 32, 3),
     parameters={
-        "depth=20": 269_722,
+        "": 269_722,
         "depth=32": 464_154,
         "depth=44": 658_586,
         "depth=56": 853_018,
@@ -35,17 +35,19 @@ STAGE_FILTERS = (16, 32, 64)
         "depth=56, shortcut='B'": 853_018 + 2_752,
     },
 )
+@document
 def CIFARResNet(
     depth: int = 20,
-    residual: bool = True,
-    shortcut: str = "A",
-    include_top: bool = True,
-    weights: Weights = None,
-    input_shape: tuple[int, int, int] | None = None,
-    pooling: str | None = None,
+    *,
+    input_shape: tuple[int | None, int | None, int] | None = None,
     classes: int = 10,
     classifier_activation: str | None = "softmax",
+    include_top: bool = True,
+    pooling: str | None = None,
+    residual: bool = True,
+    shortcut: str = "A",
     synchronized: bool = False,
+    weights: Weights = None,
     name: str | None = None,
 ) -> keras.Model:
     """ResNet for CIFAR-10: three stages of 16, 32 and 64 filters, 6n+2 weighted layers.
@@ -54,17 +56,12 @@ def CIFARResNet(
 
     Args:
         depth: Number of weighted layers, 6n+2. The paper has 20, 32, 44, 56, 110 and 1202.
+        input_shape: `(height, width, channels)` in pixels, at least 4x4; height and width may be
+            `None`. Default (32, 32, 3).
         residual: `False` gives the paper's plain network: the same layers without shortcuts.
         shortcut: Where the width changes, `"A"` subsamples and pads with zero channels (the
             paper's choice on CIFAR; no parameters), `"B"` projects with a 1x1 convolution and
             batch norm.
-        include_top: End in global average pooling and the classifier.
-        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
-        input_shape: `(height, width, channels)` in pixels. Default (32, 32, 3).
-        pooling: Without top: `"avg"` or `"max"` over the last map, or `None` for the map itself.
-        classes: Number of classes.
-        classifier_activation: `"softmax"`, or `None` for logits.
-        synchronized: Batch norm statistics over all replicas of a distribution strategy.
         name: Name of the model. Default `"resnet20"`, `"plain20"`, ...
 
     Returns:
@@ -72,27 +69,15 @@ def CIFARResNet(
         `(batch, classes)`. The stages' outputs are named `stage1` to `stage3`. (Stock Keras needs
         `sys.setrecursionlimit(10_000)` before it can load a network of hundreds of layers.)
 
-    Raises:
-        ArgumentError: If the depth is not 6n+2, the shortcut is neither A nor B, or the input
-            is no image.
-
     Example:
         >>> from keras_arch import models
         >>> model = models.CIFARResNet(depth=20)
         >>> models.trainable_parameters(model)
         269722
     """
-    if not isinstance(depth, int) or depth < 8 or (depth - 2) % 6:
-        nearest = [d for d in _nearest_depths(depth) if d >= 8]
-        raise ArgumentError(
-            f"depth must be 6n+2 (20, 32, 44, 56, 110, 1202 in the paper), got {depth!r}; "
-            f"the nearest are {' and '.join(map(str, nearest))}"
-        )
-    if shortcut not in ("A", "B"):
-        raise ArgumentError(
-            f"shortcut must be 'A' (zero padding) or 'B' (projection), got {shortcut!r}"
-        )
-    check_top(include_top, pooling, classes, classifier_activation)
+    depth = _check_depth(depth)
+    check_choice("shortcut", shortcut, ("A", "B"))
+    head = Head(include_top, pooling, classes, classifier_activation)
     input_shape = check_input_shape(input_shape, default=(32, 32, 3), minimum=4)
 
     image = keras.Input(input_shape, name="image")
@@ -101,49 +86,35 @@ def CIFARResNet(
     blocks_per_stage = (depth - 2) // 6
     for stage, filters in enumerate(STAGE_FILTERS, start=1):
         for block in range(1, blocks_per_stage + 1):
-            last = block == blocks_per_stage
-            x = _block(
+            stride = 2 if stage > 1 and block == 1 else 1
+            x = residual_block(
                 x,
-                filters,
-                stride=2 if stage > 1 and block == 1 else 1,
-                residual=residual,
-                shortcut=shortcut,
+                [(filters, 3, stride), (filters, 3, 1)],
+                shortcut=shortcut if residual else None,
                 synchronized=synchronized,
                 prefix=f"stage{stage}_block{block}",
-                # The end of a stage carries the stage's name: users ask for features by it.
-                name=f"stage{stage}" if last else f"stage{stage}_block{block}",
+                # The end of a stage has the stage's name: users ask for features by it.
+                name=f"stage{stage}" + (f"_block{block}" if block < blocks_per_stage else ""),
             )
-    output = add_classifier(
-        x,
-        include_top=include_top,
-        pooling=pooling,
-        classes=classes,
-        activation=classifier_activation,
-        kernel_initializer=shared.he_normal(),
-    )
-    with shared.recursion_limit():
+    output = head.pool_and_classify(x, he_normal())
+    with recursion_limit():
         model = keras.Model(
             image, output, name=name or f"{'resnet' if residual else 'plain'}{depth}"
         )
     return load_weights(model, weights, "CIFARResNet", residual=residual)
 
 
-def _block(x, filters, *, stride, residual, shortcut, synchronized, prefix, name):
-    """Two 3x3 convolutions, with the identity added where the network is residual."""
-    identity = x
-    x = convolution(x, filters, 3, stride, f"{prefix}_1", synchronized=synchronized)
-    x = layers.Activation("relu", name=f"{prefix}_1")(x)
-    x = convolution(x, filters, 3, 1, f"{prefix}_2", synchronized=synchronized)
-    if residual:
-        identity = residual_shortcut(
-            identity, filters, stride, shortcut, prefix, synchronized=synchronized
-        )
-        x = layers.Add(name=f"{prefix}_add")([x, identity])
-    return layers.Activation("relu", name=name)(x)
-
-
-def _nearest_depths(depth):
-    if not isinstance(depth, int) or depth < 8:
-        return (8, 14)
-    below = depth - (depth - 2) % 6
-    return (below, below + 6)
+def _check_depth(depth):
+    """The depth as an `int`, if it is 6n+2."""
+    try:
+        whole = positive_int("depth", depth)
+    except ArgumentError:
+        whole = 0
+    if whole >= 8 and whole % 6 == 2:
+        return whole
+    below = max(whole - (whole - 2) % 6, 2)
+    nearest = f"{below} and {below + 6}" if below >= 8 else "8 and 14"
+    raise ArgumentError(
+        f"depth must be 6n+2 (20, 32, 44, 56, 110, 1202 in the paper), got {depth!r}; the nearest "
+        f"are {nearest}"
+    )

@@ -9,8 +9,14 @@ norm: two halvings, residual blocks at a quarter of the size, two doublings. Its
 import keras
 from keras import layers, ops
 
-from keras_arch.errors import ArgumentError
-from keras_arch.layers import instance_norm, output_dtype, reflect_pad
+from keras_arch.layers import (
+    check_image_shape,
+    instance_norm,
+    output_dtype,
+    positive_ints,
+    reflect_pad,
+)
+from keras_arch.models.common.arguments import document
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -28,12 +34,14 @@ LEAST_SIZE = 8
     ),
     url="https://arxiv.org/abs/1703.10593",
     default_input=(256, 256, 3),
-    parameters={"blocks=9": 11_378_179, "blocks=6": 7_837_699},
+    parameters={"": 11_378_179, "blocks=6": 7_837_699},
 )
+@document
 def CycleGANGenerator(
     blocks: int = 9,
+    *,
     image_shape: tuple[int, int, int] = (256, 256, 3),
-    output_channels: int = 3,
+    output_channels: int | None = None,
     filters: int = 64,
     weights: Weights = None,
     name: str | None = None,
@@ -46,12 +54,10 @@ def CycleGANGenerator(
 
     Args:
         blocks: Number of residual blocks: 9 or 6 in the paper.
-        image_shape: `(height, width, channels)` in pixels; height and width are multiples of 4,
-            at least 8.
-        output_channels: Channels of the image that comes out.
+        image_shape: `(height, width, channels)` in pixels of both images; height and width are
+            multiples of 4, at least 8.
+        output_channels: Channels of the output, where they are not those of the input.
         filters: Filters of the first layer, doubled at each of the two halvings.
-        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
-        name: Name of the model.
 
     Returns:
         A `keras.Model` from `image` `(batch, height, width, channels)` in [-1, 1] to `(batch,
@@ -66,8 +72,13 @@ def CycleGANGenerator(
         >>> models.CycleGANGenerator(blocks=6, image_shape=(128, 128, 3), filters=4).output_shape
         (None, 128, 128, 3)
     """
-    _check(blocks, image_shape, output_channels, filters)
-    image = keras.Input(tuple(image_shape), name="image")
+    image_shape = check_image_shape(image_shape, minimum=LEAST_SIZE, multiple=MULTIPLE)
+    blocks, output_channels, filters = positive_ints(
+        blocks=blocks,
+        output_channels=image_shape[-1] if output_channels is None else output_channels,
+        filters=filters,
+    )
+    image = keras.Input(image_shape, name="image")
     x = _same(image, filters, 7, "stem")
     x = _norm_relu(x, "stem")
     for level in (1, 2):
@@ -92,29 +103,8 @@ def CycleGANGenerator(
     return load_weights(model, weights, "CycleGANGenerator")
 
 
-def _check(blocks, image_shape, output_channels, filters):
-    counts = (("blocks", blocks), ("output_channels", output_channels), ("filters", filters))
-    for argument, value in counts:
-        if not isinstance(value, int) or value < 1:
-            raise ArgumentError(f"{argument} must be a positive whole number, got {value!r}")
-    shape = tuple(image_shape) if isinstance(image_shape, tuple | list) else (image_shape,)
-    if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
-        raise ArgumentError(
-            "image_shape must be (height, width, channels) in whole pixels, such as "
-            f"(256, 256, 3), got {image_shape!r}"
-        )
-    for side, size in zip(("height", "width"), shape[:2], strict=True):
-        if size % MULTIPLE or size < LEAST_SIZE:
-            below = size - size % MULTIPLE
-            near = f"{below} or {below + MULTIPLE}" if below >= LEAST_SIZE else f"{LEAST_SIZE}"
-            raise ArgumentError(
-                f"the image's {side} must be a multiple of {MULTIPLE} and at least {LEAST_SIZE} "
-                f"pixels, got {size}; the next is {near}"
-            )
-
-
 def _convolution():
-    """What all convolutions have in common."""
+    """Arguments that all convolutions share."""
     return {
         "kernel_initializer": keras.initializers.RandomNormal(0.0, 0.02),
         "data_format": "channels_last",

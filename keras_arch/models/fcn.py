@@ -13,291 +13,134 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
+from keras_arch.layers import (
+    ceil_max_pool,
+    check_choice,
+    he_normal,
+    output_dtype,
+    positive_int,
+    recursion_limit,
+)
 from keras_arch.models.common import pixelwise
-from keras_arch.models.common.heads import check_input_shape
+from keras_arch.models.common.arguments import document, variant_of
+from keras_arch.models.common.heads import check_input_shape, probabilities
 from keras_arch.models.common.weights import bilinear_kernel, start_from
 from keras_arch.models.vgg import CONFIGURATIONS
 from keras_arch.registry import register
-from keras_arch.weights import Weights
+from keras_arch.weights import Source, Weights, open_source
 
 DECONVOLUTIONS = ("frozen", "last_frozen", "learned")
-# The columns of VGG's table that networks are built on as published.
+# VGGs that the networks are built on as published, with their columns of VGG's table.
 VGGS = {"VGG11": "A", "VGG13": "B", "VGG16": "D", "VGG19": "E"}
 PADDING = 100
 # Where a map of scores lies on the finer one, and the last one on the image: the rows and columns
 # to leave out, by the stride of the finest scores. They follow from the layers between.
 OFFSETS = {32: (19,), 16: (5, 27), 8: (5, 9, 31)}
-# What finer maps are multiplied with where all scores are learned at once.
+# Factors on the finer maps where all scores are learned at once.
 SCALES = {16: 0.01, 8: 0.0001}
 
-_PAPER = (
-    "Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation (2015), "
-    "section 4"
-)
-_URL = "https://arxiv.org/abs/1411.4038"
+
+_FACTS = {
+    "task": "image-segmentation",
+    "paper": (
+        "Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation (2015), "
+        "section 4"
+    ),
+    "url": "https://arxiv.org/abs/1411.4038",
+    "default_input": (500, 500, 3),
+}
 
 
-@register(
-    task="image-segmentation",
-    paper=_PAPER,
-    url=_URL,
-    default_input=(500, 500, 3),
-    parameters={"": 134_346_581, "deconvolutions='learned'": 136_152_917},
-)
-def FCN32s(
+@document
+def FCN(
+    stride: int,
+    *,
     input_shape: tuple[int | None, int | None, int] | None = None,
     classes: int = 21,
-    backbone: str = "VGG16",
-    backbone_arguments: Mapping[str, Any] | None = None,
-    deconvolutions: str = "frozen",
-    units: int | None = None,
     classifier_activation: str | None = "softmax",
-    synchronized: bool = False,
-    weights: Weights = None,
-    name: str | None = None,
-) -> keras.Model:
-    """FCN-32s: the scores of every 32nd pixel, interpolated.
-
-    Source: Long et al. 2015, section 4.1, and the authors' `voc-fcn32s`: 134,346,581 parameters and
-    1,806,336 of the deconvolution (64x64, stride 32, crop 19).
-
-    Args:
-        input_shape: `(height, width, channels)` in pixels; height and width may be `None`. Default
-            (500, 500, 3), as large as an image of PASCAL VOC.
-        classes: Number of classes. Default 21, those of PASCAL VOC with the background.
-        backbone: `"VGG16"` as published (default) or another VGG, or any registered backbone that
-            pads its maps and has them at stride 32; its last one is scored as it is.
-        backbone_arguments: Arguments of the backbone's builder, such as `{"variant": "v1.5"}` of a
-            ResNet with PyTorch's weights; not of a VGG.
-        deconvolutions: All of them start as bilinear interpolation. `"frozen"` keeps them (the
-            authors' code, default), `"learned"` does not, `"last_frozen"` keeps the last one only
-            (the paper, section 4.3). Their weights grow with the square of the classes.
-        units: Width of `fc6` and `fc7` of a VGG. Default 4096.
-        classifier_activation: `"softmax"`, `"sigmoid"`, or `None` for logits.
-        synchronized: Batch norm statistics over all replicas, where the backbone has them.
-        weights: `None` for random weights; a classifier of the backbone, as a model or as what
-            `keras_arch.weights.load_weights` takes, whose `fc6` and `fc7` become convolutions; or
-            another FCN on the same backbone. Scores that the weights have not start at zero.
-        name: Name of the model. Default `"fcn32s"`, on another backbone `"fcn32s_resnet18"`.
-
-    Returns:
-        A `keras.Model` from `image` `(batch, height, width, channels)` of any size to
-        probabilities `(batch, height, width, classes)`. The scores are `score_fr`
-        and, as large as the image, `logits`.
-
-    Raises:
-        ArgumentError: If an argument is not one of the above, or the weights do not fit.
-
-    Example:
-        >>> from keras_arch import models
-        >>> model = models.FCN32s((None, None, 3), backbone="ResNet18")
-        >>> model.output_shape
-        (None, None, None, 21)
-    """
-    return _fcn(
-        32,
-        input_shape=input_shape,
-        classes=classes,
-        backbone=backbone,
-        backbone_arguments=backbone_arguments,
-        deconvolutions=deconvolutions,
-        all_at_once=False,
-        units=units,
-        classifier_activation=classifier_activation,
-        synchronized=synchronized,
-        weights=weights,
-        name=name,
-    )
-
-
-@register(
-    task="image-segmentation",
-    paper=_PAPER,
-    url=_URL,
-    default_input=(500, 500, 3),
-    parameters={"": 134_357_354, "deconvolutions='learned'": 134_815_994},
-)
-def FCN16s(
-    input_shape: tuple[int | None, int | None, int] | None = None,
-    classes: int = 21,
-    backbone: str = "VGG16",
-    backbone_arguments: Mapping[str, Any] | None = None,
-    deconvolutions: str = "frozen",
-    units: int | None = None,
-    classifier_activation: str | None = "softmax",
-    synchronized: bool = False,
-    weights: Weights = None,
-    name: str | None = None,
-) -> keras.Model:
-    """FCN-16s: FCN-32s with the scores of `pool4`, which has twice the resolution.
-
-    Source: Long et al. 2015, section 4.2, and the authors' `voc-fcn16s`: 134,357,354 parameters and
-    458,640 of the deconvolutions (4x4, stride 2, crop 5; 32x32, stride 16, crop 27).
-
-    Args:
-        input_shape: `(height, width, channels)` in pixels; height and width may be `None`. Default
-            (500, 500, 3), as large as an image of PASCAL VOC.
-        classes: Number of classes. Default 21, those of PASCAL VOC with the background.
-        backbone: `"VGG16"` as published (default) or another VGG, or any registered backbone that
-            pads its maps and has them at strides 16 and 32; its last one is scored as it is.
-        backbone_arguments: Arguments of the backbone's builder, such as `{"variant": "v1.5"}` of a
-            ResNet with PyTorch's weights; not of a VGG.
-        deconvolutions: All of them start as bilinear interpolation. `"frozen"` keeps them (the
-            authors' code, default), `"learned"` does not, `"last_frozen"` keeps the last one only
-            (the paper, section 4.3). Their weights grow with the square of the classes.
-        units: Width of `fc6` and `fc7` of a VGG. Default 4096.
-        classifier_activation: `"softmax"`, `"sigmoid"`, or `None` for logits.
-        synchronized: Batch norm statistics over all replicas, where the backbone has them.
-        weights: As for `FCN32s`: the paper learns 32s from the classifier, 16s from 32s and 8s
-            from 16s.
-        name: Name of the model. Default `"fcn16s"`, on another backbone `"fcn16s_resnet18"`.
-
-    Returns:
-        A `keras.Model` from `image` `(batch, height, width, channels)` of any size to
-        probabilities `(batch, height, width, classes)`. The scores are `score_fr`,
-        `score_pool4` and, as large as the image, `logits`.
-
-    Raises:
-        ArgumentError: If an argument is not one of the above, or the weights do not fit.
-
-    Example:
-        >>> from keras_arch import registry
-        >>> registry.entry("FCN16s").parameters[""]
-        134357354
-    """
-    return _fcn(
-        16,
-        input_shape=input_shape,
-        classes=classes,
-        backbone=backbone,
-        backbone_arguments=backbone_arguments,
-        deconvolutions=deconvolutions,
-        all_at_once=False,
-        units=units,
-        classifier_activation=classifier_activation,
-        synchronized=synchronized,
-        weights=weights,
-        name=name,
-    )
-
-
-@register(
-    task="image-segmentation",
-    paper=_PAPER,
-    url=_URL,
-    default_input=(500, 500, 3),
-    parameters={"": 134_362_751, "deconvolutions='learned'": 134_489_759},
-)
-def FCN8s(
-    input_shape: tuple[int | None, int | None, int] | None = None,
-    classes: int = 21,
-    backbone: str = "VGG16",
+    backbone: str | keras.Model | None = None,
+    backbone_weights: Weights = None,
     backbone_arguments: Mapping[str, Any] | None = None,
     deconvolutions: str = "frozen",
     all_at_once: bool = False,
     units: int | None = None,
-    classifier_activation: str | None = "softmax",
     synchronized: bool = False,
     weights: Weights = None,
     name: str | None = None,
 ) -> keras.Model:
-    """FCN-8s: FCN-16s with the scores of `pool3`, which has twice the resolution again.
+    """Fully convolutional network: `FCN32s`, `FCN16s` and `FCN8s` are this with their stride.
 
-    Source: Long et al. 2015, section 4.2, and the authors' `voc-fcn8s`: 134,362,751 parameters and
-    127,008 of the deconvolutions (4x4, stride 2, crops 5 and 9; 16x16, stride 8, crop 31).
+    Source: Long et al. 2015, section 4, and the authors' code.
 
     Args:
+        stride: Of the finest scores in pixels: 32, 16 or 8.
         input_shape: `(height, width, channels)` in pixels; height and width may be `None`. Default
-            (500, 500, 3), as large as an image of PASCAL VOC.
+            (500, 500, 3), as large as an image of PASCAL VOC; on a given model that model's.
         classes: Number of classes. Default 21, those of PASCAL VOC with the background.
-        backbone: `"VGG16"` as published (default) or another VGG, or any registered backbone that
-            pads its maps and has them at strides 8, 16 and 32; its last one is scored as it is.
-        backbone_arguments: Arguments of the backbone's builder, such as `{"variant": "v1.5"}` of a
-            ResNet with PyTorch's weights; not of a VGG.
+        backbone: `None` for the paper's VGG16 (also by name, or another VGG, built as published);
+            any other registered backbone by name; or a functional Keras model, such as one of
+            `keras.applications`, which is copied with its weights. It has to pad its maps and to
+            have them at all strides from `stride` to 32; its last one is scored as it is.
+        backbone_weights: Weights of a registered backbone: a classifier of its kind, as a model or
+            as what `keras_arch.weights.load_weights` takes. `fc6` and `fc7` of a VGG become
+            convolutions.
+        backbone_arguments: Further arguments of a registered backbone's builder, such as
+            `{"variant": "v1.5"}` of a ResNet; not of a VGG.
         deconvolutions: All of them start as bilinear interpolation. `"frozen"` keeps them (the
             authors' code, default), `"learned"` does not, `"last_frozen"` keeps the last one only
             (the paper, section 4.3). Their weights grow with the square of the classes.
-        all_at_once: Learn all scores together and not stage by stage: `pool4` is multiplied by
-            0.01 and `pool3` by 0.0001 first (the authors' `voc-fcn8s-atonce`).
+        all_at_once: For FCN-8s, learn all scores together and not stage by stage: `pool4` is
+            multiplied by 0.01 and `pool3` by 0.0001 first (the authors' `voc-fcn8s-atonce`).
         units: Width of `fc6` and `fc7` of a VGG. Default 4096.
-        classifier_activation: `"softmax"`, `"sigmoid"`, or `None` for logits.
-        synchronized: Batch norm statistics over all replicas, where the backbone has them.
-        weights: As for `FCN32s`: the paper learns 32s from the classifier, 16s from 32s and 8s
-            from 16s.
-        name: Name of the model. Default `"fcn8s"`, on another backbone `"fcn8s_resnet18"`.
+        synchronized: Batch norm statistics over all replicas, in a registered backbone.
+        weights: `None` for random weights; another FCN on the same backbone (the paper learns 32s
+            from the classifier, 16s from 32s and 8s from 16s), or as for `backbone_weights`.
+            Scores that the weights do not have start at zero.
+        name: Name of the model. Default `"fcn32s"`, on another backbone `"fcn32s_resnet18"`.
 
     Returns:
         A `keras.Model` from `image` `(batch, height, width, channels)` of any size to
-        probabilities `(batch, height, width, classes)`. The scores are `score_fr`,
-        `score_pool4`, `score_pool3` and, as large as the image, `logits`.
-
-    Raises:
-        ArgumentError: If an argument is not one of the above, or the weights do not fit.
+        probabilities `(batch, height, width, classes)`. The scores are `score_fr`, `score_pool4`
+        (16s, 8s), `score_pool3` (8s) and, as large as the image, `logits`.
 
     Example:
-        >>> from keras_arch import registry
-        >>> registry.entry("FCN8s").parameters[""]
-        134362751
+        >>> from keras_arch.models.fcn import FCN
+        >>> FCN(32, input_shape=(None, None, 3), backbone="ResNet18").output_shape
+        (None, None, None, 21)
     """
-    return _fcn(
-        8,
-        input_shape=input_shape,
-        classes=classes,
-        backbone=backbone,
-        backbone_arguments=backbone_arguments,
-        deconvolutions=deconvolutions,
-        all_at_once=all_at_once,
-        units=units,
-        classifier_activation=classifier_activation,
-        synchronized=synchronized,
-        weights=weights,
-        name=name,
-    )
-
-
-def _fcn(
-    stride,
-    *,
-    input_shape,
-    classes,
-    backbone,
-    backbone_arguments,
-    deconvolutions,
-    all_at_once,
-    units,
-    classifier_activation,
-    synchronized,
-    weights,
-    name,
-):
-    """The network whose finest scores are those of a stride."""
-    if deconvolutions not in DECONVOLUTIONS:
-        raise ArgumentError(
-            f"deconvolutions must be one of {', '.join(map(repr, DECONVOLUTIONS))}, got "
-            f"{deconvolutions!r}"
-        )
-    if not isinstance(all_at_once, bool):
-        raise ArgumentError(f"all_at_once must be true or false, got {all_at_once!r}")
-    pixelwise.check_classes(classes, classifier_activation)
-    input_shape = check_input_shape(input_shape, default=(500, 500, 3), minimum=5)
-    if backbone in VGGS:
+    check_choice("deconvolutions", deconvolutions, DECONVOLUTIONS)
+    check_choice("all_at_once", all_at_once, (False, True) if stride == 8 else (False,))
+    classes = pixelwise.check_classes(classes, classifier_activation)
+    usual_shape = pixelwise.default_shape(backbone, (500, 500, 3))
+    input_shape = check_input_shape(input_shape, default=usual_shape, minimum=5)
+    backbone = "VGG16" if backbone is None else backbone
+    usual_name = pixelwise.name_of(backbone)
+    as_published = isinstance(backbone, str) and backbone in VGGS
+    if as_published:
         if backbone_arguments:
             raise ArgumentError(
                 f"backbone_arguments={backbone_arguments!r} are not for {backbone}, which is built "
                 "as published"
             )
-        units = 4096 if units is None else units
-        shared.check_positive(units=units)
+        units = 4096 if units is None else positive_int("units", units)
         image, coarse, finer = _vgg(input_shape, CONFIGURATIONS[VGGS[backbone]], units)
         offsets, padding = OFFSETS[stride], "valid"
     else:
         if units is not None:
-            raise ArgumentError(f"units are those of a VGG's fc6 and fc7, which {backbone} has not")
-        image, coarse, finer = _padded(
-            input_shape, backbone, backbone_arguments, stride, synchronized
+            raise ArgumentError(
+                f"units are those of a VGG's fc6 and fc7, which {usual_name} has not"
+            )
+        image, finer = pixelwise.pyramid(
+            backbone,
+            input_shape,
+            backbone_weights,
+            arguments=backbone_arguments,
+            synchronized=synchronized,
         )
+        finer = {2**level: x for level, x in finer.items()}
+        _check_strides(finer, stride, usual_name)
+        coarse = finer[32]
         # Padded maps begin where the image begins, and end with it or behind it.
         offsets, padding = (0,) * len(OFFSETS[stride]), "same"
 
@@ -338,14 +181,79 @@ def _fcn(
         x = layers.Add(name=f"fuse_pool{number}")([x, other])
     x = enlarge(x, stride, "upscore" if stride == 32 else f"upscore{stride}")
     x = pixelwise.crop_to(x, image, offsets[-1], "crop")
-    x = layers.Identity(dtype=shared.output_dtype(), name="logits")(x)
-    x = pixelwise.probabilities(x, classifier_activation)
-    usual = f"fcn{stride}s" + ("" if backbone == "VGG16" else f"_{backbone.lower()}")
-    with shared.recursion_limit():
-        model = keras.Model(image, x, name=name or usual)
+    x = layers.Identity(dtype=output_dtype(), name="logits")(x)
+    x = probabilities(x, classifier_activation)
+    suffix = "" if usual_name == "VGG16" else f"_{usual_name.lower()}"
+    with recursion_limit():
+        model = keras.Model(image, x, name=name or f"fcn{stride}s{suffix}")
     for layer, kernel in kernels.items():
         model.get_layer(layer).set_weights([kernel])
+    if as_published and backbone_weights is not None:
+        backbone_weights = open_source(backbone_weights)
+        if not isinstance(backbone_weights, Source):
+            raise ArgumentError(
+                f"backbone_weights of an FCN on {backbone} must be a classifier, as a model, a "
+                f"model directory or hf://user/repo, got {backbone_weights!r}"
+            )
+        start_from(model, backbone_weights, f"FCN{stride}s")
     return start_from(model, weights, f"FCN{stride}s")
+
+
+@register(
+    **_FACTS,
+    parameters={"": 134_346_581, "deconvolutions='learned'": 136_152_917},
+)
+@variant_of(FCN, 32)
+def FCN32s() -> None:
+    """FCN-32s: the scores of every 32nd pixel, interpolated.
+
+    Source: Long et al. 2015, section 4.1, and the authors' `voc-fcn32s`: 134,346,581 parameters and
+    1,806,336 of the deconvolution (64x64, stride 32, crop 19).
+
+    Example:
+        >>> from keras_arch import models
+        >>> model = models.FCN32s(input_shape=(None, None, 3), backbone="ResNet18")
+        >>> model.output_shape
+        (None, None, None, 21)
+    """
+
+
+@register(
+    **_FACTS,
+    parameters={"": 134_357_354, "deconvolutions='learned'": 134_815_994},
+)
+@variant_of(FCN, 16)
+def FCN16s() -> None:
+    """FCN-16s: FCN-32s with the scores of `pool4`, which has twice the resolution.
+
+    Source: Long et al. 2015, section 4.2, and the authors' `voc-fcn16s`: 134,357,354 parameters and
+    458,640 of the deconvolutions (4x4, stride 2, crop 5; 32x32, stride 16, crop 27).
+
+    Example:
+        >>> from keras_arch import registry
+        >>> registry.entry("FCN16s").parameters[""]
+        134357354
+    """
+
+
+@register(
+    **_FACTS,
+    parameters={"": 134_362_751, "deconvolutions='learned'": 134_489_759},
+)
+@variant_of(FCN, 8)
+def FCN8s() -> None:
+    """FCN-8s: FCN-16s with the scores of `pool3`, which has twice the resolution again.
+
+    Source: Long et al. 2015, section 4.2, and the authors' `voc-fcn8s`: 134,362,751 parameters and
+    127,008 of the deconvolutions (4x4, stride 2, crops 5 and 9; 16x16, stride 8, crop 31).
+
+    Example:
+        >>> import keras
+        >>> from keras_arch import models
+        >>> mobile = keras.applications.MobileNetV2((64, 64, 3), include_top=False, weights=None)
+        >>> models.FCN8s(backbone=mobile, classes=2).output_shape
+        (None, 64, 64, 2)
+    """
 
 
 def _score(x, classes, name):
@@ -367,17 +275,17 @@ def _vgg(input_shape, column, units):
                 3,
                 # The first one is padded by 100 pixels already.
                 padding="valid" if stage == number == 1 else "same",
-                kernel_initializer=shared.he_normal(),
+                kernel_initializer=he_normal(),
                 data_format="channels_last",
                 name=f"conv{stage}_{number}",
             )(x)
             x = layers.Activation("relu", name=f"relu{stage}_{number}")(x)
-        x = maps[2**stage] = shared.ceil_max_pool(x, 2, 2, f"pool{stage}")
+        x = maps[2**stage] = ceil_max_pool(x, 2, 2, f"pool{stage}")
     for number, size in ((6, 7), (7, 1)):
         x = layers.Conv2D(
             units,
             size,
-            kernel_initializer=shared.he_normal(),
+            kernel_initializer=he_normal(),
             data_format="channels_last",
             name=f"fc{number}",
         )(x)
@@ -386,20 +294,11 @@ def _vgg(input_shape, column, units):
     return image, x, maps
 
 
-def _padded(input_shape, backbone, arguments, stride, synchronized):
-    """A backbone's image, its map at stride 32, and the finer ones by stride."""
-    model, found = pixelwise.pyramid(
-        backbone,
-        input_shape,
-        argument="backbone",
-        arguments=arguments,
-        synchronized=synchronized,
-    )
-    maps = {2**level: x for level, x in found.items()}
-    needed = [s for s in (8, 16, 32) if s >= stride]
+def _check_strides(maps, stride, backbone):
+    """Refuse a backbone that lacks a map that is to be scored."""
+    needed = [each for each in (8, 16, 32) if each >= stride]
     if not maps.keys() >= {*needed}:
         raise ArgumentError(
             f"FCN{stride}s needs maps of strides {', '.join(map(str, needed))}; {backbone} has "
             f"{', '.join(map(str, maps))}"
         )
-    return model.input, maps[32], maps

@@ -1,4 +1,4 @@
-"""The fully connected networks of the first GANs (Goodfellow et al. 2014).
+"""Fully connected networks of the first GAN (Goodfellow et al. 2014).
 
 I. Goodfellow, J. Pouget-Abadie, M. Mirza, B. Xu, D. Warde-Farley, S. Ozair, A. Courville,
 Y. Bengio: Generative Adversarial Nets. The paper gives no layer sizes; these are the authors',
@@ -15,8 +15,14 @@ import math
 import keras
 from keras import layers
 
-from keras_arch import layers as shared
-from keras_arch.errors import ArgumentError
+from keras_arch.layers import (
+    check_choice,
+    check_image_shape,
+    maxout,
+    output_dtype,
+    positive_ints,
+)
+from keras_arch.models.common.arguments import document
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -34,7 +40,7 @@ DISCRIMINATOR_RANGE = 0.005
 
 @dataclasses.dataclass(frozen=True)
 class _Recipe:
-    """What the authors' training file of one data set says.
+    """Settings of the authors' training file of one data set.
 
     A hidden layer is its width, activation and initial bias; `None` is the width that can be
     chosen, `units` by default.
@@ -103,15 +109,17 @@ OUTPUT_ACTIVATIONS = ("sigmoid", "linear", "tanh")
     url=URL,
     default_input=(100,),
     parameters={
-        "variant='mnist'": 2_503_984,
+        "": 2_503_984,
         "variant='cifar10'": 89_395_072,
         "variant='tfd'": 83_250_304,
         "variant='tfd_stacked'": 84_858_404,
     },
     latent={variant: recipe.latent for variant, recipe in _RECIPES.items()},
 )
+@document
 def GANGenerator(
     variant: str = "mnist",
+    *,
     image_shape: tuple[int, int, int] | None = None,
     latent_size: int = 100,
     units: int | None = None,
@@ -142,8 +150,6 @@ def GANGenerator(
         units: Width of the hidden layers. Default 1200 (mnist) or 8000.
         output_activation: `"sigmoid"`, `"linear"` or `"tanh"`. Default by variant: `"linear"` for
             `"cifar10"`, `"sigmoid"` for the others.
-        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
-        name: Name of the model.
 
     Returns:
         A `keras.Model` from `latent` `(batch, latent_size)` to `(batch, height, width, channels)`
@@ -151,22 +157,16 @@ def GANGenerator(
         for images as the authors normalise them, each to mean 0 and the norm 55, which is a
         deviation of 0.99.
 
-    Raises:
-        ArgumentError: If an argument is not one of the above.
-
     Example:
         >>> from keras_arch import models
         >>> models.GANGenerator("mnist").output_shape
         (None, 28, 28, 1)
     """
-    recipe, image_shape = _checked(variant, image_shape)
+    recipe, image_shape = _checked(variant, "image_shape", image_shape)
     units = recipe.units if units is None else units
-    shared.check_positive(latent_size=latent_size, units=units)
+    latent_size, units = positive_ints(latent_size=latent_size, units=units)
     activation = recipe.output_activation if output_activation is None else output_activation
-    if activation not in OUTPUT_ACTIVATIONS:
-        raise ArgumentError(
-            f"output_activation must be one of {', '.join(OUTPUT_ACTIVATIONS)}, got {activation!r}"
-        )
+    check_choice("output_activation", activation, OUTPUT_ACTIVATIONS)
 
     latent = keras.Input((latent_size,), name="latent")
     x = latent
@@ -188,7 +188,7 @@ def GANGenerator(
         name="pixels",
     )(x)
     x = layers.Reshape(image_shape, name="pixels_map")(x)
-    x = layers.Activation(activation, dtype=shared.output_dtype(), name="output")(x)
+    x = layers.Activation(activation, dtype=output_dtype(), name="output")(x)
     model = keras.Model(latent, x, name=name or "gan_generator")
     return load_weights(model, weights, "GANGenerator")
 
@@ -199,14 +199,16 @@ def GANGenerator(
     url=URL,
     default_input=(28, 28, 1),
     parameters={
-        "variant='mnist'": 1_231_441,
+        "": 1_231_441,
         "variant='cifar10'": 37_393_601,
         "variant='tfd'": 21_037_201,
     },
 )
+@document
 def GANDiscriminator(
     variant: str = "mnist",
-    image_shape: tuple[int, int, int] | None = None,
+    *,
+    input_shape: tuple[int, int, int] | None = None,
     units: int | None = None,
     pieces: int = MAXOUT_PIECES,
     weights: Weights = None,
@@ -222,33 +224,28 @@ def GANDiscriminator(
 
     Args:
         variant: `"mnist"`, `"cifar10"`, `"tfd"` or `"tfd_stacked"`.
-        image_shape: `(height, width, channels)` of the image. Default by variant, as for
-            `GANGenerator`.
+        input_shape: `(height, width, channels)` of the image. Default by variant, as
+            `image_shape` of `GANGenerator`.
         units: Maxout units of both layers. Default 240, 1600 or 1200, by variant.
         pieces: Affine maps of each unit.
-        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
-        name: Name of the model.
 
     Returns:
         A `keras.Model` from `image` `(batch, height, width, channels)`, in the range that the
         generator makes, to logits `(batch, 1)`: positive says real.
-
-    Raises:
-        ArgumentError: If an argument is not one of the above.
 
     Example:
         >>> from keras_arch import models
         >>> models.trainable_parameters(models.GANDiscriminator("mnist"))
         1231441
     """
-    recipe, image_shape = _checked(variant, image_shape)
+    recipe, input_shape = _checked(variant, "input_shape", input_shape)
     units = recipe.maxout_units if units is None else units
 
-    image = keras.Input(image_shape, name="image")
+    image = keras.Input(input_shape, name="image")
     x = layers.Flatten(data_format="channels_last", name="flatten")(image)
     x = layers.Dropout(0.2, name="image_dropout")(x)
     for number in (1, 2):
-        x = shared.maxout(
+        x = maxout(
             x,
             units,
             pieces,
@@ -261,19 +258,18 @@ def GANDiscriminator(
         1,
         kernel_initializer=_initializer("uniform", DISCRIMINATOR_RANGE),
         kernel_constraint=_constraint(recipe),
-        dtype=shared.output_dtype(),
+        dtype=output_dtype(),
         name="logits",
     )(x)
     model = keras.Model(image, x, name=name or "gan_discriminator")
     return load_weights(model, weights, "GANDiscriminator")
 
 
-def _checked(variant, image_shape):
-    """The variant's recipe, and the shape of the image that was asked for or is the recipe's."""
-    if variant not in _RECIPES:
-        raise ArgumentError(f"variant must be one of {', '.join(_RECIPES)}, got {variant!r}")
+def _checked(variant, argument, shape):
+    """The variant's recipe, and the shape of the image: the argument, else the recipe's."""
+    check_choice("variant", variant, _RECIPES)
     recipe = _RECIPES[variant]
-    return recipe, shared.check_image_shape(image_shape or recipe.image_shape)
+    return recipe, check_image_shape(recipe.image_shape if shape is None else shape, argument)
 
 
 def _initializer(kind, scale):

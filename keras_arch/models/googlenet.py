@@ -7,9 +7,10 @@ A. Rabinovich: Going Deeper with Convolutions.
 import keras
 from keras import layers
 
-from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
-from keras_arch.models.common.heads import check_input_shape, check_top, classify, without_top
+from keras_arch.layers import batch_norm, ceil_max_pool, check_choice, local_response_norm
+from keras_arch.models.common.arguments import document
+from keras_arch.models.common.heads import Head, check_input_shape
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -44,16 +45,18 @@ TORCHVISION_EPSILON = 1e-3
         "variant='torchvision', auxiliary=True": 13_004_888,
     },
 )
+@document
 def GoogLeNet(
-    include_top: bool = True,
-    weights: Weights = None,
+    variant: str = "paper",
+    *,
     input_shape: tuple[int | None, int | None, int] | None = None,
-    pooling: str | None = None,
     classes: int = 1000,
     classifier_activation: str | None = "softmax",
-    variant: str = "paper",
+    include_top: bool = True,
+    pooling: str | None = None,
     auxiliary: bool = False,
     synchronized: bool = False,
+    weights: Weights = None,
     name: str | None = None,
 ) -> keras.Model:
     """GoogLeNet: nine Inception modules, each of four branches side by side.
@@ -62,20 +65,14 @@ def GoogLeNet(
     local response normalisation, of the initialisation) it is that of Caffe's bvlc_googlenet.
 
     Args:
-        include_top: End in global average pooling, dropout and the classifier.
-        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
+        variant: `"paper"` (default): biases, no batch norm, local response normalisation.
+            `"torchvision"`: batch norm, 3x3 convolutions in the branch of 5x5, less dropout.
         input_shape: `(height, width, channels)` in pixels, at least 32x32; height and width may be
             `None`. With the paper's auxiliary heads at least 79x79 and fixed. Default
             (224, 224, 3).
-        pooling: Without top: `"avg"` or `"max"` over the last map, or `None` for the map itself.
-        classes: Number of classes.
-        classifier_activation: `"softmax"`, or `None` for logits.
-        variant: `"paper"` (default): biases, no batch norm, local response normalisation.
-            `"torchvision"`: batch norm, 3x3 convolutions in the branch of 5x5, less dropout.
+        include_top: End in global average pooling, dropout and the classifier.
         auxiliary: With the two classifiers on modules 4a and 4d, which the paper trains with a
             weight of .3 each and leaves out afterwards. The output is then a dictionary.
-        synchronized: Batch norm statistics over all replicas of a distribution strategy.
-        name: Name of the model. Default `"googlenet"`.
 
     Returns:
         A `keras.Model` from `image` `(batch, height, width, channels)` to probabilities
@@ -83,9 +80,6 @@ def GoogLeNet(
         "auxiliary1_probabilities": ..., "auxiliary2_probabilities": ...}` (`logits` without
         activation). Modules are named `inception_3a` to `inception_5b`; the ends of the stages are
         `stem` (stride 2) and `stage1` to `stage4` (strides 4, 8, 16, 32).
-
-    Raises:
-        ArgumentError: If an argument is not one of the above, or the weights do not fit.
 
     Example:
         >>> import numpy as np
@@ -103,9 +97,8 @@ def GoogLeNet(
         >>> losses = {head: "sparse_categorical_crossentropy" for head in weight}
         >>> model.compile("sgd", loss=losses, loss_weights=weight)
     """
-    if variant not in VARIANTS:
-        raise ArgumentError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
-    check_top(include_top, pooling, classes, classifier_activation)
+    check_choice("variant", variant, VARIANTS)
+    head = Head(include_top, pooling, classes, classifier_activation)
     if auxiliary and not include_top:
         raise ArgumentError("auxiliary=True is for include_top=True: the heads are classifiers")
     windows = auxiliary and variant == "paper"
@@ -123,7 +116,7 @@ def GoogLeNet(
     image = keras.Input(input_shape, name="image")
     x = convolution(image, 64, 7, "conv1", stride=2)
     x = layers.Identity(name="stem")(x)
-    x = shared.ceil_max_pool(x, 3, 2, "pool1")
+    x = ceil_max_pool(x, 3, 2, "pool1")
     if paper:
         x = _norm(x, "norm1")
     x = convolution(x, 64, 1, "conv2_reduce")
@@ -131,7 +124,7 @@ def GoogLeNet(
     if paper:
         x = _norm(x, "norm2")
     x = layers.Identity(name="stage1")(x)
-    x = shared.ceil_max_pool(x, 3, 2, "pool2")
+    x = ceil_max_pool(x, 3, 2, "pool2")
     heads = []
     for module, filters in MODULES.items():
         x = _inception(x, filters, f"inception_{module}", paper, convolution)
@@ -139,28 +132,24 @@ def GoogLeNet(
             prefix = f"auxiliary{len(heads) + 1}_"
             hidden = _auxiliary(x, prefix, paper, convolution)
             start = _start(variant)
-            heads.append(
-                classify(
-                    hidden, classes, classifier_activation, kernel_initializer=start, prefix=prefix
-                )
-            )
+            heads.append(head.classify(hidden, kernel_initializer=start, prefix=prefix))
         if module in ("3b", "4e", "5b"):
             # The same map under the name that all families give to the end of a stage.
             x = layers.Identity(name=f"stage{int(module[0]) - 1}")(x)
         if module == "3b":
-            x = shared.ceil_max_pool(x, 3, 2, "pool3")
+            x = ceil_max_pool(x, 3, 2, "pool3")
         if module == "4e":
             # torchvision's windows of the last pooling are 2x2.
-            x = shared.ceil_max_pool(x, 3 if paper else 2, 2, "pool4")
+            x = ceil_max_pool(x, 3 if paper else 2, 2, "pool4")
     if include_top:
         x = layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
         x = layers.Dropout(0.4 if paper else 0.2, name="drop")(x)
-        output = classify(x, classes, classifier_activation, kernel_initializer=_start(variant))
+        output = head.classify(x, kernel_initializer=_start(variant))
         if auxiliary:
             heads = [output, *heads]
-            output = {head._keras_history.operation.name: head for head in heads}
+            output = {x._keras_history.operation.name: x for x in heads}
     else:
-        output = without_top(x, pooling)
+        output = head.pool(x)
     model = keras.Model(image, output, name=name or "googlenet")
     return load_weights(model, weights, "GoogLeNet", variant=variant)
 
@@ -183,9 +172,7 @@ def _convolution(x, filters, kernel, stride, name, variant, synchronized):
         name=f"{name}_conv",
     )(x)
     if not paper:
-        x = shared.batch_norm(
-            f"{name}_norm", synchronized=synchronized, epsilon=TORCHVISION_EPSILON
-        )(x)
+        x = batch_norm(f"{name}_norm", synchronized=synchronized, epsilon=TORCHVISION_EPSILON)(x)
     return layers.Activation("relu", name=name)(x)
 
 
@@ -198,7 +185,7 @@ def _start(variant):
 
 def _norm(x, name):
     """Local response normalisation as in bvlc_googlenet: Caffe divides alpha by the channels."""
-    return shared.local_response_norm(x, name, k=1.0, alpha=1e-4 / 5)
+    return local_response_norm(x, name, k=1.0, alpha=1e-4 / 5)
 
 
 def _inception(x, filters, name, paper, convolution):

@@ -1,4 +1,4 @@
-"""Laplacian pyramid of GANs (Denton et al. 2015).
+"""LAPGAN, Laplacian pyramid of GANs (Denton et al. 2015).
 
 E. Denton, S. Chintala, A. Szlam, R. Fergus: Deep Generative Image Models using a Laplacian
 Pyramid of Adversarial Networks. A first GAN makes a small image; each further one sees it
@@ -14,8 +14,9 @@ discriminator); the code's default for the convolutions is 128 filters, 64 is en
 import keras
 from keras import layers, ops
 
-from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
+from keras_arch.layers import check_image_shape, label_input, output_dtype, positive_ints
+from keras_arch.models.common.arguments import document
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -24,8 +25,7 @@ PAPER = (
     "Adversarial Networks (2015)"
 )
 URL = "https://arxiv.org/abs/1506.05751"
-SIZES = (8, 16, 32)
-# What the two 5x5 convolutions of a discriminator, the second with stride 2, need to give a pixel.
+# Smallest input of the two 5x5 convolutions of a discriminator, of which the second has stride 2.
 SMALLEST_REFINED = 9
 DROPOUT = 0.5
 
@@ -35,13 +35,15 @@ DROPOUT = 0.5
     paper=PAPER,
     url=URL,
     default_input=(100 + 16 * 16 + 32 * 32,),
-    parameters={"classes=10": 2_261_702, "classes=None": 2_229_350},
+    parameters={"": 2_261_702, "classes=None": 2_229_350},
     latent={"paper": "uniform"},
 )
+@document
 def LAPGANGenerator(
-    sizes: tuple[int, ...] = SIZES,
-    channels: int = 3,
+    *,
+    image_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int | None = 10,
+    coarser_sizes: tuple[int, ...] = (8, 16),
     latent_size: int = 100,
     filters: int = 64,
     units: int = 1200,
@@ -63,36 +65,33 @@ def LAPGANGenerator(
     (and `label`) to the residual.
 
     Args:
-        sizes: Side of the square image at each level in pixels, growing. All but the first are 9
-            or more.
-        channels: Channels of the image.
+        image_shape: `(height, width, channels)` of the square image, of 9 pixels a side or more.
         classes: Number of classes, or `None` for a generator without labels.
+        coarser_sizes: Sides of the images of the levels before the last in pixels, growing. All but
+            the first are 9 or more.
         latent_size: Length of the coarsest level's latent.
         filters: Filters of the hidden convolutions.
         units: Width of the coarsest level's hidden layers.
-        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
-        name: Name of the model.
 
     Returns:
         A `keras.Model` from `[latent, label]` (without classes from `latent`) to images
         `(batch, size, size, channels)` of the last size in [-1, 1]: what reaches beyond is cut
         off there, not at the levels before. The latent is drawn from U(-1, 1) and holds the
         coarsest level's latent and then each further level's noise plane, row by row: its length
-        is `latent_size` and the squares of the sizes but the first.
-
-    Raises:
-        ArgumentError: If an argument is not one of the above.
+        is `latent_size` and the squares of all sizes but the first.
 
     Example:
         >>> from keras_arch import models
-        >>> generator = models.LAPGANGenerator(sizes=(8, 16, 32), classes=10)
+        >>> generator = models.LAPGANGenerator(coarser_sizes=(8, 16), classes=10)
         >>> [part.shape for part in generator.inputs], generator.output_shape
         ([(None, 1380), (None,)], (None, 32, 32, 3))
         >>> [part.name for part in generator.get_layer("level16").inputs]
         ['noise', 'coarse', 'label']
     """
-    sizes = _checked(sizes, channels, classes)
-    shared.check_positive(latent_size=latent_size, filters=filters, units=units)
+    *sizes, channels = _checked(coarser_sizes, image_shape)
+    latent_size, filters, units = positive_ints(
+        latent_size=latent_size, filters=filters, units=units
+    )
 
     ends = [latent_size]
     for size in sizes[1:]:
@@ -113,7 +112,7 @@ def LAPGANGenerator(
         )(x)
         residual = _finer_level(size, channels, classes, filters)([noise, coarse, *label])
         x = layers.Add(name=f"image{size}")([coarse, residual])
-    x = layers.Activation("hard_tanh", dtype=shared.output_dtype(), name="output")(x)
+    x = layers.Activation("hard_tanh", dtype=output_dtype(), name="output")(x)
     inputs = [latent, *label] if label else latent
     model = keras.Model(inputs, x, name=name or "lapgan_generator")
     return load_weights(model, weights, "LAPGANGenerator")
@@ -125,19 +124,20 @@ def LAPGANGenerator(
     url=URL,
     default_input=(32, 32, 3),
     parameters={
-        "size=8": 483_001,
-        "size=16": 112_769,
-        "size=32": 129_409,
-        "size=8, classes=None": 477_001,
-        "size=16, classes=None": 108_353,
-        "size=32, classes=None": 116_545,
+        "": 129_409,
+        "input_shape=(16, 16, 3)": 112_769,
+        "input_shape=(8, 8, 3), coarsest=True": 483_001,
+        "classes=None": 116_545,
+        "input_shape=(16, 16, 3), classes=None": 108_353,
+        "input_shape=(8, 8, 3), coarsest=True, classes=None": 477_001,
     },
 )
+@document
 def LAPGANDiscriminator(
-    size: int = SIZES[-1],
-    sizes: tuple[int, ...] = SIZES,
-    channels: int = 3,
+    *,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
     classes: int | None = 10,
+    coarsest: bool = False,
     filters: int = 64,
     units: int = 600,
     weights: Weights = None,
@@ -153,39 +153,35 @@ def LAPGANDiscriminator(
     pixels.
 
     Args:
-        size: The level: one of `sizes`.
-        sizes: Side of the square image at each level in pixels, as for `LAPGANGenerator`.
-        channels: Channels of the image.
+        input_shape: `(height, width, channels)` of the level's square image; 9 pixels a side or
+            more, unless it is the coarsest.
         classes: Number of classes, or `None` for a discriminator without labels.
+        coarsest: Whether the level is the coarsest one, which judges whole images.
         filters: Filters of the convolutions.
         units: Width of the coarsest level's hidden layers.
-        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
-        name: Name of the model.
 
     Returns:
         A `keras.Model` to logits `(batch, 1)`: positive says real. At the coarsest level from
         `[image, label]`, at the others from `[image, coarse, label]`, where `image` is the
         residual; without classes from the same without `label`.
 
-    Raises:
-        ArgumentError: If an argument is not one of the above.
-
     Example:
         >>> from keras_arch import models
-        >>> discriminator = models.LAPGANDiscriminator(16, sizes=(8, 16, 32), classes=10)
+        >>> discriminator = models.LAPGANDiscriminator(input_shape=(16, 16, 3), classes=10)
         >>> [part.name for part in discriminator.inputs]
         ['image', 'coarse', 'label']
     """
-    sizes = _checked(sizes, channels, classes)
-    shared.check_positive(filters=filters, units=units)
-    if size not in sizes:
+    size, channels = _square("input_shape", input_shape)
+    if not coarsest and size < SMALLEST_REFINED:
         raise ArgumentError(
-            f"size must be one of the levels' sizes {', '.join(map(str, sizes))}, got {size!r}"
+            f"input_shape must be of {SMALLEST_REFINED} pixels a side or more, or coarsest=True, "
+            f"got {input_shape!r}"
         )
+    filters, units = positive_ints(filters=filters, units=units)
     image = keras.Input((size, size, channels), name="image")
-    label, one_hot = (None, None) if classes is None else shared.label_input(classes)
+    label, one_hot = (None, None) if classes is None else label_input(classes)
     inputs = [image]
-    if size == sizes[0]:
+    if coarsest:
         x = layers.Flatten(data_format="channels_last", name="flatten")(image)
         x = _joined(x, one_hot, "image_and_label")
         for number in (1, 2):
@@ -201,7 +197,7 @@ def LAPGANDiscriminator(
         x = _convolution(x, filters, 5, "stage2", activation="relu", padding="valid", strides=2)
         x = layers.Flatten(data_format="channels_last", name="flatten")(x)
         x = layers.Dropout(DROPOUT, name="stage2_dropout")(x)
-    x = _dense(x, 1, "logits", dtype=shared.output_dtype())
+    x = _dense(x, 1, "logits", dtype=output_dtype())
     inputs += [] if classes is None else [label]
     model = keras.Model(
         inputs if inputs[1:] else image, x, name=name or f"lapgan_discriminator{size}"
@@ -209,32 +205,44 @@ def LAPGANDiscriminator(
     return load_weights(model, weights, "LAPGANDiscriminator")
 
 
-def _checked(sizes, channels, classes):
-    """The sizes as a tuple, if they can be levels of a pyramid."""
-    numbers = isinstance(sizes, tuple | list) and all(isinstance(size, int) for size in sizes)
-    if not numbers or len(sizes) < 2 or list(sizes) != sorted(set(sizes)) or sizes[0] < 1:
+def _checked(coarser_sizes, image_shape):
+    """The sizes of all levels and the channels, if the sizes can be levels of a pyramid."""
+    last, channels = _square("image_shape", image_shape)
+    try:
+        sizes = positive_ints(**{f"{size}": size for size in coarser_sizes})
+    except (ArgumentError, TypeError):
+        sizes = ()
+    levels = (*sizes, last)
+    if not sizes or list(levels) != sorted(set(levels)):
         raise ArgumentError(
-            f"sizes must be two or more growing sizes in pixels, as 8, 16, 32, got {sizes!r}"
+            f"coarser_sizes must be growing sizes in pixels below {last}, the side of image_shape, "
+            f"such as (8, 16), got {coarser_sizes!r}"
         )
-    if sizes[1] < SMALLEST_REFINED:
+    if levels[1] < SMALLEST_REFINED:
         raise ArgumentError(
-            f"sizes after the first must be {SMALLEST_REFINED} pixels or more, got {sizes!r}"
+            f"levels after the first must be of {SMALLEST_REFINED} pixels a side or more, got "
+            f"{', '.join(map(str, levels))}"
         )
-    shared.check_positive(channels=channels)
-    if classes is not None:
-        shared.check_positive(classes=classes)
-    return tuple(sizes)
+    return *levels, channels
+
+
+def _square(argument, shape):
+    """Side and channels of a square image."""
+    height, width, channels = check_image_shape(shape, argument)
+    if height != width:
+        raise ArgumentError(f"{argument} must be of a square image, got {shape!r}")
+    return height, channels
 
 
 def _coarsest_level(size, channels, classes, latent_size, units):
     """A perceptron from latent and label to the smallest image."""
     latent = keras.Input((latent_size,), name="latent")
-    label, one_hot = (None, None) if classes is None else shared.label_input(classes)
+    label, one_hot = (None, None) if classes is None else label_input(classes)
     x = _joined(latent, one_hot, "latent_and_label")
     x = _dense(x, units, "hidden1", activation="relu")
     x = _dense(x, units, "hidden2", activation="relu")
-    x = _dense(x, size * size * channels, "pixels", dtype=shared.output_dtype())
-    x = layers.Reshape((size, size, channels), dtype=shared.output_dtype(), name="output")(x)
+    x = _dense(x, size * size * channels, "pixels", dtype=output_dtype())
+    x = layers.Reshape((size, size, channels), dtype=output_dtype(), name="output")(x)
     inputs = latent if classes is None else [latent, label]
     return keras.Model(inputs, x, name=f"level{size}")
 
@@ -245,13 +253,13 @@ def _finer_level(size, channels, classes, filters):
     coarse = keras.Input((size, size, channels), name="coarse")
     inputs, planes = [noise, coarse], [noise, coarse]
     if classes is not None:
-        label, one_hot = shared.label_input(classes)
+        label, one_hot = label_input(classes)
         inputs.append(label)
         planes.append(_label_plane(one_hot, size))
     x = layers.Concatenate(name="planes")(planes)
     x = _convolution(x, filters, 7, "stage1", activation="relu")
     x = _convolution(x, filters, 7, "stage2", activation="relu")
-    x = _convolution(x, channels, 5, "output", dtype=shared.output_dtype())
+    x = _convolution(x, channels, 5, "output", dtype=output_dtype())
     return keras.Model(inputs, x, name=f"level{size}")
 
 

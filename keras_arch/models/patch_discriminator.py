@@ -1,4 +1,4 @@
-"""Discriminators that judge patches (Isola et al. 2017).
+"""PatchGAN, a discriminator of patches of an image (Isola et al. 2017).
 
 P. Isola, J.-Y. Zhu, T. Zhou, A. Efros: Image-to-Image Translation with Conditional Adversarial
 Networks, section 3.2.2. A convolutional network whose every output sees a patch of the image
@@ -10,15 +10,22 @@ CycleGAN (Zhu et al. 2017) has the same network with instance norm on one image.
 import keras
 from keras import layers
 
-from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
+from keras_arch.layers import (
+    check_choice,
+    check_image_shape,
+    normalize,
+    output_dtype,
+    positive_int,
+)
+from keras_arch.models.common.arguments import document
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
 # Layers of stride 2 that give a receptive field; 1 is the network of 1x1 convolutions.
 STRIDED_LAYERS = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
 MAX_MULTIPLE = 8
-NORMS = ("batch", "instance")
+NORMS = ("batch", "instance", "layer", None)
 
 
 @register(
@@ -30,21 +37,23 @@ NORMS = ("batch", "instance")
     url="https://arxiv.org/abs/1611.07004",
     default_input=(256, 256, 3),
     parameters={
+        "": 2_768_705,
         "receptive_field=1": 9_024,
         "receptive_field=16": 139_585,
         "receptive_field=34": 666_433,
-        "receptive_field=70": 2_768_705,
         "receptive_field=142": 6_964_033,
         "receptive_field=286": 11_159_361,
         "target_channels=None, norm='instance'": 2_764_737,
     },
 )
+@document
 def PatchDiscriminator(
     receptive_field: int = 70,
-    image_shape: tuple[int, int, int] = (256, 256, 3),
+    *,
+    input_shape: tuple[int, int, int] = (256, 256, 3),
     target_channels: int | None = 3,
-    norm: str = "batch",
     filters: int = 64,
+    norm: str | None = "batch",
     synchronized: bool = False,
     weights: Weights = None,
     name: str | None = None,
@@ -57,15 +66,13 @@ def PatchDiscriminator(
 
     Args:
         receptive_field: Side of the patch in pixels: 1, 16, 34, 70, 142 or 286.
-        image_shape: `(height, width, channels)` of the image that is judged, or, with a target,
+        input_shape: `(height, width, channels)` of the image that is judged, or, with a target,
             of the condition.
         target_channels: Channels of the target that is judged together with the condition, or
             `None` to judge one image alone.
-        norm: `"batch"` (pix2pix), or `"instance"` without gain and bias (CycleGAN).
         filters: Filters of the first layer, doubled a layer up to eight times as many.
-        synchronized: Batch norm statistics over all replicas of a distribution strategy.
-        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
-        name: Name of the model.
+        norm: `"batch"` (pix2pix), `"instance"` without gain and bias (CycleGAN), `"layer"` or
+            `None`.
 
     Returns:
         A `keras.Model` from `[image, target]`, each `(batch, height, width, channels)` in
@@ -81,11 +88,14 @@ def PatchDiscriminator(
         >>> models.PatchDiscriminator(receptive_field=70).output_shape
         (None, 30, 30, 1)
     """
-    _check(receptive_field, image_shape, target_channels, norm, filters)
-    image = keras.Input(tuple(image_shape), name="image")
+    receptive_field, input_shape = _check(receptive_field, input_shape)
+    check_choice("norm", norm, NORMS)
+    filters = positive_int("filters", filters)
+    image = keras.Input(input_shape, name="image")
     inputs, x = image, image
     if target_channels is not None:
-        target = keras.Input((*image_shape[:2], target_channels), name="target")
+        target_channels = positive_int("target_channels", target_channels)
+        target = keras.Input((*input_shape[:2], target_channels), name="target")
         inputs = [image, target]
         x = layers.Concatenate(name="pair")(inputs)
 
@@ -99,14 +109,22 @@ def PatchDiscriminator(
             1 if pixel else 4,
             stride=2 if stage <= count else 1,
             # A bias before batch norm would be cancelled by it.
-            bias=stage == 1 or norm == "instance",
+            bias=stage == 1 or norm != "batch",
             name=f"stage{stage}_conv",
         )
         if stage > 1:
-            x = _norm(f"stage{stage}_norm", norm, synchronized)(x)
+            gain = keras.initializers.RandomNormal(1.0, 0.02) if norm == "batch" else "ones"
+            x = normalize(
+                x,
+                norm,
+                f"stage{stage}_norm",
+                synchronized=synchronized,
+                affine=False,
+                gamma_initializer=gain,
+            )
         x = layers.LeakyReLU(negative_slope=0.2, name=f"stage{stage}")(x)
     x = _convolution(
-        x, 1, 1 if pixel else 4, stride=1, bias=not pixel or norm == "instance", name="logits"
+        x, 1, 1 if pixel else 4, stride=1, bias=not pixel or norm != "batch", name="logits"
     )
     model = keras.Model(inputs, x, name=name or f"patch_discriminator_{receptive_field}")
     return load_weights(model, weights, "PatchDiscriminator")
@@ -143,33 +161,19 @@ def receptive_field(model: keras.Model) -> int:
     return field
 
 
-def _check(receptive_field, image_shape, target_channels, norm, filters):
-    if receptive_field not in STRIDED_LAYERS:
+def _check(receptive_field, input_shape):
+    """The receptive field and the shape, if a patch fits in the image."""
+    receptive_field = positive_int("receptive_field", receptive_field)
+    check_choice("receptive_field", receptive_field, STRIDED_LAYERS)
+    height, width, channels = check_image_shape(input_shape, "input_shape")
+    least = _least_size(receptive_field)
+    if min(height, width) < least:
+        fit = [str(field) for field in STRIDED_LAYERS if min(height, width) >= _least_size(field)]
         raise ArgumentError(
-            f"receptive_field must be one of {', '.join(map(str, STRIDED_LAYERS))} pixels, "
-            f"got {receptive_field!r}"
+            f"receptive_field {receptive_field} needs an image of at least {least} pixels a side, "
+            f"got {height}x{width}; at this size there is {', '.join(fit)}"
         )
-    shape = tuple(image_shape) if isinstance(image_shape, tuple | list) else (image_shape,)
-    if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
-        raise ArgumentError(
-            "image_shape must be (height, width, channels) in whole pixels, such as "
-            f"(256, 256, 3), got {image_shape!r}"
-        )
-    for argument, value in (("target_channels", target_channels), ("filters", filters)):
-        if value is None and argument == "target_channels":
-            continue
-        if not isinstance(value, int) or value < 1:
-            raise ArgumentError(f"{argument} must be a positive whole number, got {value!r}")
-    if norm not in NORMS:
-        raise ArgumentError(f"norm must be 'batch' or 'instance', got {norm!r}")
-    size = min(shape[:2])
-    if size < _least_size(receptive_field):
-        fit = [str(field) for field in STRIDED_LAYERS if size >= _least_size(field)]
-        raise ArgumentError(
-            f"receptive_field {receptive_field} needs an image of at least "
-            f"{_least_size(receptive_field)} pixels a side, got {shape[0]}x{shape[1]}; "
-            f"at this size there is {', '.join(fit)}"
-        )
+    return receptive_field, (height, width, channels)
 
 
 def _least_size(receptive_field):
@@ -192,13 +196,6 @@ def _convolution(x, filters, kernel, *, stride, bias, name):
         use_bias=bias,
         kernel_initializer=keras.initializers.RandomNormal(0.0, 0.02),
         data_format="channels_last",
-        dtype=shared.output_dtype() if name == "logits" else None,
+        dtype=output_dtype() if name == "logits" else None,
         name=name,
     )(x)
-
-
-def _norm(name, norm, synchronized):
-    if norm == "instance":
-        return shared.instance_norm(name)
-    gain = keras.initializers.RandomNormal(1.0, 0.02)
-    return shared.batch_norm(name, synchronized=synchronized, gamma_initializer=gain)

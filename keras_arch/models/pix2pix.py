@@ -1,4 +1,4 @@
-"""Image-to-image generators (Isola et al. 2017).
+"""Generators of pix2pix, from an image to an image (Isola et al. 2017).
 
 P. Isola, J.-Y. Zhu, T. Zhou, A. Efros: Image-to-Image Translation with Conditional Adversarial
 Networks. A U-Net that halves the image down to a few pixels and doubles it up again, with skip
@@ -14,8 +14,16 @@ generator uses is therefore an argument, and part of the model.
 import keras
 from keras import layers, ops
 
-from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
+from keras_arch.layers import (
+    batch_norm,
+    check_choice,
+    check_image_shape,
+    instance_norm,
+    output_dtype,
+    positive_int,
+)
+from keras_arch.models.common.arguments import document
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -36,15 +44,17 @@ DROPOUTS = 3
     url="https://arxiv.org/abs/1611.07004",
     default_input=(256, 256, 3),
     parameters={
-        "variant='unet_256'": 54_413_955,
+        "": 54_413_955,
         "variant='unet_128'": 41_828_995,
         "variant='encoder_decoder'": 39_075_459,
     },
 )
+@document
 def Pix2PixGenerator(
     variant: str = "unet_256",
+    *,
     image_shape: tuple[int, int, int] | None = None,
-    output_channels: int = 3,
+    output_channels: int | None = None,
     filters: int = 64,
     inference_norm: str = "batch",
     inference_dropout: bool = True,
@@ -70,7 +80,7 @@ def Pix2PixGenerator(
             without skip connections).
         image_shape: `(height, width, channels)` in pixels; height and width are multiples of 256,
             or of 128 for `"unet_128"`. Default 256x256x3, or 128x128x3 for `"unet_128"`.
-        output_channels: Channels of the image that comes out.
+        output_channels: Channels of the output, where they are not those of the input.
         filters: Filters of the first layer, doubled at each halving up to eight times as many.
         inference_norm: Statistics that normalise at inference: `"batch"` those of the batch at
             hand (the paper), `"moving"` the averages gathered in training by batch norm (as usual
@@ -79,8 +89,6 @@ def Pix2PixGenerator(
         inference_dropout: Keep dropout at inference, as the paper does.
         synchronized: Statistics over all replicas of a distribution strategy, where they are
             gathered (`"moving"`); with `"batch"` each replica has its own batch.
-        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
-        name: Name of the model.
 
     Returns:
         A `keras.Model` from `image` `(batch, height, width, channels)` in [-1, 1] to `(batch,
@@ -95,19 +103,14 @@ def Pix2PixGenerator(
         >>> models.Pix2PixGenerator("unet_128", filters=4).output_shape
         (None, 128, 128, 3)
     """
-    if variant not in VARIANTS:
-        raise ArgumentError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
+    check_choice("variant", variant, VARIANTS)
     halvings, skips = VARIANTS[variant]
-    image_shape = _check_shape(image_shape, halvings, variant)
-    for argument, value in (("output_channels", output_channels), ("filters", filters)):
-        if not isinstance(value, int) or value < 1:
-            raise ArgumentError(f"{argument} must be a positive whole number, got {value!r}")
-    if inference_norm not in INFERENCE_NORMS:
-        raise ArgumentError(
-            f"inference_norm must be one of {', '.join(INFERENCE_NORMS)}, got {inference_norm!r}"
-        )
-    if not isinstance(inference_dropout, bool):
-        raise ArgumentError(f"inference_dropout must be true or false, got {inference_dropout!r}")
+    image_shape = _check_shape(image_shape, halvings)
+    output_channels = image_shape[-1] if output_channels is None else output_channels
+    output_channels = positive_int("output_channels", output_channels)
+    filters = positive_int("filters", filters)
+    check_choice("inference_norm", inference_norm, INFERENCE_NORMS)
+    check_choice("inference_dropout", inference_dropout, (True, False))
     widths = [filters * min(2**i, MAX_MULTIPLE) for i in range(halvings)]
 
     image = keras.Input(image_shape, name="image")
@@ -131,7 +134,7 @@ def Pix2PixGenerator(
             x = layers.Concatenate(name=f"up{level}_skip")([maps[-1 - level], x])
     x = layers.Activation("relu", name=f"up{halvings}_activation")(x)
     x = layers.Conv2DTranspose(output_channels, name="output_conv", **_halving())(x)
-    x = layers.Activation("tanh", dtype=shared.output_dtype(), name="output")(x)
+    x = layers.Activation("tanh", dtype=output_dtype(), name="output")(x)
     model = keras.Model(image, x, name=name or f"pix2pix_{variant}")
     return load_weights(model, weights, "Pix2PixGenerator")
 
@@ -141,7 +144,7 @@ def with_inference(
     inference_norm: str | None = None,
     inference_dropout: bool | None = None,
 ) -> keras.Model:
-    """The same generator with another choice of what it does at inference.
+    """The same generator with other normalisation statistics or dropout at inference.
 
     Source: Isola et al. 2017, section 3.3, keeps dropout and the statistics of the batch.
 
@@ -183,32 +186,21 @@ def with_inference(
     return other
 
 
-def _check_shape(image_shape, halvings, variant):
-    multiple = 2**halvings
+def _check_shape(image_shape, halvings):
+    """The image's shape, if it can be halved so often."""
+    side = 2**halvings
     if image_shape is None:
-        return (multiple, multiple, 3)
-    shape = tuple(image_shape) if isinstance(image_shape, tuple | list) else (image_shape,)
-    if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
-        raise ArgumentError(
-            "image_shape must be (height, width, channels) in whole pixels, such as "
-            f"({multiple}, {multiple}, 3), got {image_shape!r}"
-        )
-    for side, size in zip(("height", "width"), shape[:2], strict=True):
-        if size % multiple:
-            below = size - size % multiple
-            near = f"{below} or {below + multiple}" if below else f"{multiple}"
-            small = (
-                "; 'unet_128' takes multiples of 128" if halvings == 8 and not size % 128 else ""
-            )
-            raise ArgumentError(
-                f"{variant} halves the image {halvings} times: its {side} must be a multiple of "
-                f"{multiple} pixels, got {size}; the next is {near}{small}"
-            )
-    return shape
+        return (side, side, 3)
+    try:
+        return check_image_shape(image_shape, multiple=side)
+    except ArgumentError as error:
+        if halvings == 8 and "multiple" in str(error):
+            raise ArgumentError(f"{error} (of 'unet_128' a multiple of 128)") from None
+        raise
 
 
 def _halving():
-    """What all convolutions have in common; a transposed one doubles."""
+    """Arguments that all convolutions share; a transposed one doubles."""
     return {
         "kernel_size": 4,
         "strides": 2,
@@ -221,12 +213,12 @@ def _halving():
 def _norm(x, name, inference_norm, synchronized):
     gain = keras.initializers.RandomNormal(1.0, 0.02)
     if inference_norm == "moving":
-        return shared.batch_norm(name, synchronized=synchronized, gamma_initializer=gain)(x)
-    norm = shared.instance_norm(name, affine=True, gamma_initializer=gain)
+        return batch_norm(name, synchronized=synchronized, gamma_initializer=gain)(x)
+    norm = instance_norm(name, affine=True, gamma_initializer=gain)
     if inference_norm == "instance":
         return norm(x)
     # The images of a batch below each other are one image, whose statistics are the batch's. Batch
-    # norm could be told to use them too (`training=True`), but Keras overrules that in `predict`.
+    # norm could use them too (`training=True`), but Keras overrules that in `predict`.
     height, width, channels = x.shape[1:]
     x = norm(ops.reshape(x, (1, -1, width, channels)))
     return ops.reshape(x, (-1, height, width, channels))

@@ -1,4 +1,4 @@
-"""The U-Net of Ronneberger, Fischer and Brox (2015).
+"""U-Net (Ronneberger, Fischer and Brox 2015).
 
 O. Ronneberger, P. Fischer, T. Brox: U-Net: Convolutional Networks for Biomedical Image
 Segmentation. A path that halves the map and doubles its channels, one that does the reverse, and
@@ -16,16 +16,26 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
+from keras_arch.layers import (
+    batch_norm,
+    check_choice,
+    check_rate,
+    he_normal,
+    output_dtype,
+    positive_int,
+    positive_ints,
+    recursion_limit,
+)
 from keras_arch.models.common import pixelwise
-from keras_arch.models.common.heads import check_input_shape
+from keras_arch.models.common.arguments import document
+from keras_arch.models.common.heads import check_input_shape, probabilities
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
 PADDINGS = ("valid", "same")
 UPS = ("deconvolution", "bilinear")
-# Of the last stages of the contracting path, which the authors' network drops out of.
+# Number of stages at the end of the contracting path with dropout in the authors' network.
 DROPPED_STAGES = 2
 
 
@@ -44,19 +54,21 @@ DROPPED_STAGES = 2
         "classes=1, classifier_activation='sigmoid'": 31_030_593,
     },
 )
+@document
 def UNet(
     padding: str | None = None,
+    *,
     input_shape: tuple[int | None, int | None, int] | None = None,
     classes: int = 2,
+    classifier_activation: str | None = "softmax",
+    backbone: str | keras.Model | None = None,
+    backbone_weights: Weights = None,
+    backbone_arguments: Mapping[str, Any] | None = None,
     depth: int | None = None,
     filters: int | None = None,
-    batch_norm: bool = False,
     up: str = "deconvolution",
     dropout: float = 0.5,
-    encoder: str | None = None,
-    encoder_arguments: Mapping[str, Any] | None = None,
-    encoder_weights: Weights = None,
-    classifier_activation: str | None = "softmax",
+    norm: str | None = None,
     synchronized: bool = False,
     weights: Weights = None,
     name: str | None = None,
@@ -73,29 +85,27 @@ def UNet(
 
     Args:
         padding: `"valid"` as published (default), or `"same"` with an output of the input's size,
-            of zeros at the borders, for multiples of 2**depth. With an encoder only `"same"`,
-            which is then the default.
+            of zeros at the borders, for multiples of 2**depth. On a backbone only `"same"`, which
+            is then the default.
         input_shape: `(height, width, channels)` in pixels; height and width may be `None`. Default
-            (572, 572, 1), padded (256, 256, 1), with an encoder (256, 256, 3).
+            (572, 572, 1), padded (256, 256, 1), on a registered backbone (256, 256, 3), on a given
+            model that model's.
         classes: Number of classes, 1 for a mask with `classifier_activation="sigmoid"`.
-        depth: Halvings. Default 4; with an encoder all that it has.
-        filters: Of the first stage, doubled at each halving. Default 64; with an encoder, whose
+        backbone: `None` for the paper's contracting path; or, in its place, a registered backbone
+            by name, such as `"ResNet18"`, or a functional Keras model, such as one of
+            `keras.applications`, which is copied with its weights. Its maps are joined by their
+            strides.
+        depth: Halvings. Default 4; on a backbone all that it has.
+        filters: Of the first stage, doubled at each halving. Default 64; on a backbone, whose
             maps have their own, those of the expanding path at full size: 16.
-        batch_norm: Batch norm after every 3x3 convolution, as common ports have it.
-        up: How maps are doubled: `"deconvolution"` learns it (2x2, stride 2, as published);
+        up: Doubling of maps: `"deconvolution"` learns it (2x2, stride 2, as published);
             `"bilinear"` interpolates after a 1x1 convolution that sets the channels. Unpadded, the
             interpolated border pixels, which have a neighbour missing, are cut off, and sizes are
             others.
         dropout: Rate.
-        encoder: A registered backbone instead of the contracting path, such as `"ResNet18"` or
-            `"VGG16"`. Its stages are joined by their strides.
-        encoder_arguments: Arguments of the backbone's builder, such as `{"variant": "v1.5"}` of a
-            ResNet with PyTorch's weights.
-        encoder_weights: What the backbone takes as its `weights`, such as a classifier.
-        classifier_activation: `"softmax"`, `"sigmoid"`, or `None` for logits.
-        synchronized: Batch norm statistics over all replicas of a distribution strategy.
-        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
-        name: Name of the model. Default `"unet"`, with an encoder `"unet_resnet18"`.
+        norm: `None` (the paper), or `"batch"` after every 3x3 convolution, as common ports have
+            it. (The statistics of an instance norm would be those of a tile.)
+        name: Name of the model. Default `"unet"`, on a backbone `"unet_resnet18"`.
 
     Returns:
         A `keras.Model` from `image` `(batch, height, width, channels)` to probabilities `(batch,
@@ -103,67 +113,73 @@ def UNet(
         the contracting stages are named `stage1` to `stage5`.
 
     Raises:
-        ArgumentError: If an argument is not one of the above; a size that the network does not
-            take names its neighbours that it does.
+        ArgumentError: If an argument is not one of the above, or the weights do not fit; for a
+            size that the network does not take, with the nearest sizes that it takes.
 
     Example:
         >>> from keras_arch import models
         >>> models.UNet(filters=4).output_shape
         (None, 388, 388, 2)
-        >>> models.UNet("same", (None, None, 3), classes=21, filters=4).output_shape
+        >>> models.UNet("same", input_shape=(None, None, 3), classes=21, filters=4).output_shape
         (None, None, None, 21)
-        >>> models.UNet(encoder="ResNet18", filters=4).output_shape
+        >>> models.UNet(backbone="ResNet18", filters=4).output_shape
         (None, 256, 256, 2)
     """
     if padding is None:
-        padding = "valid" if encoder is None else "same"
-    _check(padding, up, dropout, encoder, encoder_arguments, encoder_weights)
-    pixelwise.check_classes(classes, classifier_activation)
-    if depth is not None:
-        shared.check_positive(depth=depth)
-    if filters is None:
-        filters = 64 if encoder is None else 16
-    shared.check_positive(filters=filters)
+        padding = "valid" if backbone is None else "same"
+    _check(padding, backbone, backbone_arguments, backbone_weights)
+    check_choice("up", up, UPS)
+    check_choice("norm", norm, ("batch", None))
+    check_rate("dropout", dropout)
+    classes = pixelwise.check_classes(classes, classifier_activation)
+    depth = None if depth is None else positive_int("depth", depth)
+    filters = (64 if backbone is None else 16) if filters is None else filters
+    filters = positive_int("filters", filters)
     side = _usual_side(padding, depth or 4, up)
     # More than the channels of an image that come first by mistake.
     minimum = 5 if padding == "valid" else min(5, 2 ** (depth or 4))
-    input_shape = check_input_shape(
-        input_shape, default=(side, side, 3 if encoder else 1), minimum=minimum
-    )
+    usual_shape = pixelwise.default_shape(backbone, (side, side, 1 if backbone is None else 3))
+    input_shape = check_input_shape(input_shape, default=usual_shape, minimum=minimum)
 
-    style = _Style(padding, batch_norm, synchronized, up)
-    if encoder is None:
+    style = _Style(padding, norm, synchronized, up)
+    if backbone is None:
         depth = depth or 4
         _check_size(input_shape, padding, depth, up)
         image = keras.Input(input_shape, name="image")
         x, maps = _contract(image, depth, filters, dropout, style)
     else:
-        image, x, maps = _encoded(
-            encoder, encoder_arguments, encoder_weights, input_shape, depth, synchronized
+        image, maps = pixelwise.pyramid(
+            backbone,
+            input_shape,
+            backbone_weights,
+            arguments=backbone_arguments,
+            synchronized=synchronized,
         )
-        depth = max(maps)
+        depth = _depth_on(pixelwise.name_of(backbone), maps, depth)
         _check_size(input_shape, padding, depth, up)
-        if dropout:
-            x = layers.Dropout(dropout, name="encoder_dropout")(x)
+        x = (
+            layers.Dropout(dropout, name="backbone_dropout")(maps[depth])
+            if dropout
+            else maps[depth]
+        )
     x = _expand(x, maps, depth, filters, style)
     x = layers.Conv2D(
         classes,
         1,
-        kernel_initializer=shared.he_normal(),
+        kernel_initializer=he_normal(),
         data_format="channels_last",
-        dtype=shared.output_dtype(),
+        dtype=output_dtype(),
         name="logits",
     )(x)
-    x = pixelwise.probabilities(x, classifier_activation)
-    with shared.recursion_limit():
-        model = keras.Model(
-            image, x, name=name or f"unet{'_' + encoder.lower() if encoder else ''}"
-        )
+    x = probabilities(x, classifier_activation)
+    usual_name = "unet" if backbone is None else f"unet_{pixelwise.name_of(backbone).lower()}"
+    with recursion_limit():
+        model = keras.Model(image, x, name=name or usual_name)
     return load_weights(model, weights, "UNet")
 
 
 def unet_output_size(size: int, depth: int = 4, up: str = "deconvolution") -> int:
-    """Pixels a side that the unpadded U-Net gives for so many: 184 less at depth 4.
+    """Output size of the unpadded U-Net: 184 pixels a side less at depth 4.
 
     Source: Ronneberger et al. 2015, figure 1 (572 to 388).
 
@@ -185,8 +201,8 @@ def unet_output_size(size: int, depth: int = 4, up: str = "deconvolution") -> in
         Traceback (most recent call last):
         keras_arch.errors.ArgumentError: an unpadded U-Net of depth 4 takes 188 + 16k pixels a ...
     """
-    shared.check_positive(size=size, depth=depth)
-    _check_up(up)
+    size, depth = positive_ints(size=size, depth=depth)
+    check_choice("up", up, UPS)
     walked = _walk(size, depth, up)
     if walked is None:
         raise ArgumentError(_unfit("size", size, "valid", depth, up))
@@ -194,7 +210,7 @@ def unet_output_size(size: int, depth: int = 4, up: str = "deconvolution") -> in
 
 
 def unet_sizes(limit: int, depth: int = 4, up: str = "deconvolution") -> list[int]:
-    """All sizes that the unpadded U-Net takes.
+    """Input sizes of the unpadded U-Net up to a limit.
 
     Args:
         limit: The largest size in pixels.
@@ -208,37 +224,37 @@ def unet_sizes(limit: int, depth: int = 4, up: str = "deconvolution") -> list[in
         >>> unet_sizes(240)
         [188, 204, 220, 236]
     """
-    shared.check_positive(limit=limit, depth=depth)
-    _check_up(up)
+    limit, depth = positive_ints(limit=limit, depth=depth)
+    check_choice("up", up, UPS)
     return list(range(_least(depth, up), limit + 1, 2**depth))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Style:
-    """What all convolutions of one network have in common."""
+    """Settings that all convolutions of one network share."""
 
     padding: str
-    batch_norm: bool
+    norm: str | None
     synchronized: bool
     up: str
 
     def convolve(self, x, filters, convolution, norm, relu):
-        """A 3x3 convolution, batch norm where asked for, and ReLU, by their names."""
+        """A 3x3 convolution, its normalisation and ReLU, by their names."""
         x = layers.Conv2D(
             filters,
             3,
             padding=self.padding,
-            use_bias=not self.batch_norm,
-            kernel_initializer=shared.he_normal(),
+            use_bias=self.norm is None,
+            kernel_initializer=he_normal(),
             data_format="channels_last",
             name=convolution,
         )(x)
-        if self.batch_norm:
-            x = shared.batch_norm(norm, synchronized=self.synchronized)(x)
+        if self.norm:
+            x = batch_norm(norm, synchronized=self.synchronized)(x)
         return layers.Activation("relu", name=relu)(x)
 
     def double(self, x, filters, name, end):
-        """Both convolutions of a stage, and what the last layer is called."""
+        """Both convolutions of a stage, of which the last layer is named `end`."""
         x = self.convolve(x, filters, f"{name}_conv1", f"{name}_norm1", f"{name}_relu1")
         return self.convolve(x, filters, f"{name}_conv2", f"{name}_norm2", end)
 
@@ -259,7 +275,7 @@ class _Style:
         x = layers.Conv2D(
             filters,
             1,
-            kernel_initializer=shared.he_normal(),
+            kernel_initializer=he_normal(),
             data_format="channels_last",
             name=f"{name}_reduce",
         )(x)
@@ -285,24 +301,16 @@ def _contract(image, depth, filters, dropout, style):
     return maps.pop(depth), maps
 
 
-def _encoded(encoder, arguments, weights, input_shape, depth, synchronized):
-    """A backbone's image, its last map, and those that are handed across by level."""
-    backbone, maps = pixelwise.pyramid(
-        encoder,
-        input_shape,
-        weights,
-        argument="encoder",
-        arguments=arguments,
-        synchronized=synchronized,
-    )
-    if depth is not None and depth not in maps:
+def _depth_on(backbone, maps, depth):
+    """The halvings of a U-Net on a backbone with these maps by level."""
+    if depth is None:
+        return max(maps)
+    if depth not in maps:
         raise ArgumentError(
-            f"depth of a U-Net on {encoder} must be one of "
+            f"depth of a U-Net on {backbone} must be one of "
             f"{', '.join(str(level) for level in maps if level)}, got {depth}"
         )
-    deepest = max(maps) if depth is None else depth
-    maps = {level: x for level, x in maps.items() if level <= deepest}
-    return backbone.input, maps[deepest], maps
+    return depth
 
 
 def _expand(x, maps, depth, filters, style):
@@ -347,41 +355,28 @@ def _least(depth, up):
 
 
 def _usual_side(padding, depth, up):
-    """The size of an input of which nothing is said: the paper's, or the next smaller one."""
+    """The default size of an input: the paper's, or the next smaller one."""
     if padding == "same":
         return max(256, 2**depth)
     least = _least(depth, up)
     return max(least, 572 - (572 - least) % 2**depth)
 
 
-def _check_up(up):
-    if up not in UPS:
-        raise ArgumentError(f"up must be {' or '.join(map(repr, UPS))}, got {up!r}")
-
-
-def _check(padding, up, dropout, encoder, encoder_arguments, encoder_weights):
-    """Refuse arguments that cannot be, alone or together."""
-    if padding not in PADDINGS:
-        raise ArgumentError(f"padding must be {' or '.join(map(repr, PADDINGS))}, got {padding!r}")
-    if encoder is not None and padding != "same":
+def _check(padding, backbone, backbone_arguments, backbone_weights):
+    """Refuse arguments that do not go together."""
+    check_choice("padding", padding, PADDINGS)
+    if backbone is not None and padding != "same":
         raise ArgumentError(
-            f"an encoder pads its maps, so that a U-Net on {encoder} has padding='same', got "
-            f"{padding!r}"
+            "a backbone pads its maps, so that a U-Net on "
+            f"{pixelwise.name_of(backbone)} has padding='same', got {padding!r}"
         )
-    if encoder is None and encoder_arguments is not None:
-        raise ArgumentError(
-            f"encoder_arguments={encoder_arguments!r} are those of an encoder; name one, such as "
-            "encoder='ResNet18'"
-        )
-    if encoder is None and encoder_weights is not None:
-        raise ArgumentError(
-            "encoder_weights are those of an encoder; name one, such as encoder='ResNet18', or "
-            "give the weights of a whole U-Net as weights"
-        )
-    _check_up(up)
-    number = isinstance(dropout, int | float) and not isinstance(dropout, bool)
-    if not number or not 0 <= dropout < 1:
-        raise ArgumentError(f"dropout must be a rate in [0, 1), got {dropout!r}")
+    given = {"backbone_arguments": backbone_arguments, "backbone_weights": backbone_weights}
+    for argument, value in given.items():
+        if backbone is None and value is not None:
+            raise ArgumentError(
+                f"{argument} is for a backbone; name one, such as backbone='ResNet18' (the weights "
+                "of a whole U-Net are its argument weights)"
+            )
 
 
 def _check_size(input_shape, padding, depth, up):
@@ -394,7 +389,7 @@ def _check_size(input_shape, padding, depth, up):
 
 
 def _unfit(side, size, padding, depth, up):
-    """What to say of a size that is not taken: those below and above that are."""
+    """The message for a size that is not taken, with the nearest that are."""
     step = 2**depth
     least = _least(depth, up) if padding == "valid" else step
     below = size - (size - least) % step

@@ -449,16 +449,20 @@ class LaplacianPyramidGeneration(ConditionalGeneration):
     def _level_builders(self) -> dict[int, configs.Builder]:
         """The builder of each level's discriminator, with the arguments of the generator."""
         builder = self.config.discriminator
-        common = {
-            name: factories.argument(self.config.generator, name)
-            for name in ("sizes", "channels", "classes")
-        }
-        return {
-            size: configs.Builder(
-                name=builder.name, arguments={"size": size} | common | builder.arguments
+        classes, coarser_sizes, image_shape = (
+            factories.argument(self.config.generator, name)
+            for name in ("classes", "coarser_sizes", "image_shape")
+        )
+        side, _, channels = image_shape
+        builders = {}
+        for size in (*coarser_sizes, side):
+            arguments = {"input_shape": (size, size, channels), "classes": classes}
+            if size == coarser_sizes[0]:
+                arguments["coarsest"] = True
+            builders[size] = configs.Builder(
+                name=builder.name, arguments=arguments | builder.arguments
             )
-            for size in common["sizes"]
-        }
+        return builders
 
 
 @register_task("discriminator")

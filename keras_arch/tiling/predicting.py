@@ -88,7 +88,7 @@ def predict(
         >>> predict(model, np.zeros((100, 70)), what="classes", progress=False).shape
         (100, 70)
     """
-    shared.check_positive(batch_size=batch_size)
+    batch_size = shared.positive_int("batch_size", batch_size)
     if what not in WHAT:
         raise ArgumentError(f"what must be {' or '.join(map(repr, WHAT))}, got {what!r}")
     network = network_of(model)
@@ -263,7 +263,7 @@ def _preparation(preprocessing: Any, channels: int) -> Callable[[np.ndarray], np
 def _multiple(network: Network, multiple: int | None, tile: Size, output: Size) -> int:
     if multiple is None:
         multiple = network.multiple
-    shared.check_positive(multiple=multiple)
+    multiple = shared.positive_int("multiple", multiple)
     if min(output) < multiple:
         least = max(
             side + multiple * -(-(multiple - inner) // multiple)

@@ -32,7 +32,7 @@ class ConditionalGAN(GAN):
         >>> from keras_arch import models, trainers
         >>> gan = trainers.ConditionalGAN(
         ...     models.CGANGenerator(classes=10, image_shape=(8, 8, 1)),
-        ...     models.CGANDiscriminator(classes=10, image_shape=(8, 8, 1)),
+        ...     models.CGANDiscriminator(classes=10, input_shape=(8, 8, 1)),
         ...     classes=10,
         ...     latent="uniform01",
         ... )

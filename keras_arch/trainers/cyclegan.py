@@ -46,8 +46,11 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
         >>> from keras_arch import models, trainers
         >>> shape = (16, 16, 3)
         >>> cyclegan = trainers.CycleGAN(
-        ...     *(models.CycleGANGenerator(1, shape, filters=2) for _ in range(2)),
-        ...     *(models.PatchDiscriminator(1, shape, None, "instance", 2) for _ in range(2)),
+        ...     *(models.CycleGANGenerator(1, image_shape=shape, filters=2) for _ in range(2)),
+        ...     *(
+        ...         models.PatchDiscriminator(1, input_shape=shape, target_channels=None, filters=2)
+        ...         for _ in range(2)
+        ...     ),
         ... )
         >>> cyclegan.compile()
         >>> cyclegan.translate(np.zeros((2, 16, 16, 3), "float32"), backward=True).shape

@@ -49,10 +49,13 @@ class LAPGAN(AdversarialTrainer):
 
     Example:
         >>> from keras_arch import models, trainers
-        >>> sizes = (4, 12)
+        >>> shape, small = (12, 12, 3), (4, 4, 3)
         >>> lapgan = trainers.LAPGAN(
-        ...     models.LAPGANGenerator(sizes, classes=3, filters=4),
-        ...     [models.LAPGANDiscriminator(size, sizes, classes=3, filters=4) for size in sizes],
+        ...     models.LAPGANGenerator(image_shape=shape, coarser_sizes=(4,), classes=3),
+        ...     [
+        ...         models.LAPGANDiscriminator(input_shape=small, classes=3, coarsest=True),
+        ...         models.LAPGANDiscriminator(input_shape=shape, classes=3),
+        ...     ],
         ...     classes=3,
         ... )
         >>> lapgan.compile("sgd")

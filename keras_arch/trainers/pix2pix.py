@@ -40,8 +40,8 @@ class Pix2Pix(GeneratorDiscriminatorTrainer):
     Example:
         >>> from keras_arch import models, trainers
         >>> pix2pix = trainers.Pix2Pix(
-        ...     models.Pix2PixGenerator("encoder_decoder", (256, 256, 3), filters=2),
-        ...     models.PatchDiscriminator(70, (256, 256, 3), filters=2),
+        ...     models.Pix2PixGenerator("encoder_decoder", filters=2),
+        ...     models.PatchDiscriminator(70, filters=2),
         ... )
         >>> pix2pix.compile()
         >>> sorted(pix2pix.translate(np.zeros((1, 256, 256, 3), "float32")).shape)

@@ -115,7 +115,7 @@ def boxes(model: Any) -> list[Box]:
     Example:
         >>> from keras_arch import models
         >>> from keras_arch.visualization import diagrams
-        >>> first, second, *_ = diagrams.boxes(models.DCGANDiscriminator(image_size=16))
+        >>> first, second, *_ = diagrams.boxes(models.DCGANDiscriminator(input_shape=(16, 16, 3)))
         >>> first.title, first.shape
         ('image', (16, 16, 3))
         >>> second.title, second.extras

@@ -119,7 +119,7 @@ def latent_walk(
 
     Example:
         >>> from keras_arch import models
-        >>> generator = models.DCGANGenerator(image_size=16, channels=1, filters=4)
+        >>> generator = models.DCGANGenerator(image_shape=(16, 16, 1), filters=4)
         >>> latent_walk(generator, 100, rows=2, steps=5).images.shape
         (10, 16, 16, 1)
     """
@@ -173,7 +173,7 @@ def vector_arithmetic(
 
     Example:
         >>> from keras_arch import models
-        >>> generator = models.DCGANGenerator(image_size=16, channels=1, filters=4)
+        >>> generator = models.DCGANGenerator(image_shape=(16, 16, 1), filters=4)
         >>> a, b, c = np.random.default_rng(0).normal(size=(3, 3, 100))
         >>> vector_arithmetic(generator, a, b, c).images.shape
         (21, 16, 16, 1)

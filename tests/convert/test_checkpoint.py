@@ -115,7 +115,7 @@ def test_a_network_from_what_training_scripts_save(tmp_path, wrap, layout):
     write = files.zipped if layout == "zip" else files.row
     path = tmp_path / "latest.pth"
     path.write_bytes(write(wrap(dict(storages.state_dict(state))), storages))
-    arguments = {"image_shape": (8, 8, 3)}
+    arguments = {"input_shape": (8, 8, 3)}
     for a, b in zip(
         convert.from_torch("PatchDiscriminator", path, **arguments).get_weights(),
         convert.from_torch("PatchDiscriminator", state, **arguments).get_weights(),

@@ -149,7 +149,7 @@ def test_running_statistics_of_instance_norm_are_left_out():
 def test_patch_discriminators(layers, channels, instance, size, split):
     state = drawn(patch_shapes(layers, 2, channels, instance))
     shape = (size, size, split or channels)
-    model = convert.from_torch("PatchDiscriminator", state, image_shape=shape)
+    model = convert.from_torch("PatchDiscriminator", state, input_shape=shape)
     x = batch(channels, size, size)
     assert_equal_to(reference.patch_discriminator(state, x, layers), model, x, split)
 
@@ -159,7 +159,7 @@ def test_pixel_discriminators(instance):
     shapes = convolution("net.0", 2, 5, 1, 1) | convolution("net.2", 4, 2, 1, 1, bias=instance)
     shapes |= convolution("net.5", 1, 4, 1, 1, bias=instance)
     state = drawn(shapes if instance else shapes | batch_norm("net.3", 4))
-    model = convert.from_torch("PatchDiscriminator", state, image_shape=(4, 6, 2))
+    model = convert.from_torch("PatchDiscriminator", state, input_shape=(4, 6, 2))
     x = batch(5, 4, 6)
     assert_equal_to(reference.pixel_discriminator(state, x), model, x, 2)
 

@@ -64,7 +64,9 @@ def exported_classifier(classifier, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def generator() -> keras.Model:
-    return stir(models.DCGANGenerator(16, channels=1, latent_size=12, filters=4))
+    return stir(
+        models.DCGANGenerator("pytorch", image_shape=(16, 16, 1), latent_size=12, filters=4)
+    )
 
 
 @pytest.fixture(scope="session")

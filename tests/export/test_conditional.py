@@ -87,7 +87,7 @@ def test_latents_without_labels_are_refused(loaded):
 def test_the_pyramid_is_drawn_from_one_seed(tmp_path):
     generator = stir(
         models.LAPGANGenerator(
-            sizes=(4, 9), channels=1, classes=3, latent_size=3, filters=2, units=4
+            image_shape=(9, 9, 1), coarser_sizes=(4,), classes=3, latent_size=3, filters=2, units=4
         )
     )
     size = generator.inputs[0].shape[1]

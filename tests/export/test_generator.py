@@ -74,7 +74,7 @@ def test_seeds_give_the_images_of_the_trainer(distribution, generator, tmp_path)
         latent={"size": 12, "distribution": distribution},
     )
     loaded = tf.saved_model.load(path)
-    discriminator = models.DCGANDiscriminator(16, channels=1, filters=4)
+    discriminator = models.DCGANDiscriminator("pytorch", input_shape=(16, 16, 1), filters=4)
     gan = trainers.GAN(generator, discriminator, latent=distribution)
     for seed in (0, 7, 2**31 - 2, 2**31 + 5, 2**40 + 1):
         out = loaded.signatures["generate"](seed=tf.constant(seed, tf.int64), count=tf.constant(3))

@@ -59,7 +59,7 @@ def test_a_generator_s_text_is_about_what_it_makes():
     card = Card(
         "faces",
         "DCGANGenerator",
-        {"image_size": 32},
+        {"variant": "pytorch", "image_shape": [32, 32, 3]},
         "unconditional-image-generation",
         Preprocessing(size=(32, 32), scale=1 / 127.5, mean=1.0),
         latent={"size": 100, "distribution": "uniform"},

@@ -381,7 +381,7 @@ def test_early_and_other_configs_of_timm(written):
         for key in ("input_size", "interpolation", "crop_pct", "mean", "std")
     }
     found = described(written(flat))
-    assert (found.architecture, found.arguments["batch_norm"]) == ("VGG16", True)
+    assert (found.architecture, found.arguments["norm"]) == ("VGG16", "batch")
     assert (found.license, found.preprocessing.crop) == ("unknown", 0.95)
     grey = json.loads(json.dumps(TIMM))
     grey["architecture"] = "tv_resnet50"

@@ -29,12 +29,18 @@ def build(kind: str) -> tuple[str, dict, str | None]:
         ),
         "cdcgan": (
             "DCGANGenerator",
-            {"image_size": 16, "channels": 1, "latent_size": 5, "filters": 4, "classes": 3},
+            {"image_shape": [16, 16, 1], "latent_size": 5, "filters": 4, "classes": 3},
             "normal",
         ),
         "lapgan": (
             "LAPGANGenerator",
-            {"sizes": [4, 9], "channels": 1, "classes": 3, "filters": 2, "units": 4},
+            {
+                "image_shape": [9, 9, 1],
+                "coarser_sizes": [4],
+                "classes": 3,
+                "filters": 2,
+                "units": 4,
+            },
             "uniform",
         ),
         "pix2pix": ("Pix2PixGenerator", {"variant": "unet_128", "filters": 1}, None),

@@ -17,7 +17,7 @@ from keras_arch.preprocessing import Preprocessing
 def networks():
     keras.utils.set_random_seed(3)
     classifier = models.create("CIFARResNet", depth=20, classes=10, input_shape=(8, 8, 1))
-    generator = models.create("DCGANGenerator", image_size=16, channels=1, filters=4)
+    generator = models.create("DCGANGenerator", image_shape=(16, 16, 1), filters=4)
     return classifier, generator
 
 
@@ -35,7 +35,7 @@ def cards():
         hub.Card(
             "dcgan-digits",
             "DCGANGenerator",
-            {"image_size": 16, "channels": 1, "filters": 4},
+            {"image_shape": [16, 16, 1], "filters": 4},
             "unconditional-image-generation",
             Preprocessing(size=(16, 16), channels=1, scale=1 / 127.5, mean=1.0),
             latent={"size": 100, "distribution": "normal"},

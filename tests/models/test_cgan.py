@@ -10,23 +10,32 @@ from tests.models.tester import Case, ModelTester, forward
 WRONG = (
     ({"classes": 0}, "classes"),
     ({"classes": "10"}, "classes"),
-    ({"image_shape": (8, 8)}, "(height, width, channels)"),
     ({"label_units": 0}, "label_units"),
     ({"joint_units": 2.5}, "joint_units"),
 )
-SMALL = {"classes": 4, "image_shape": (8, 8, 1), "label_units": 3, "joint_units": 5}
+SHAPE_WRONG = "(height, width, channels)"
+SMALL = {"classes": 4, "label_units": 3, "joint_units": 5}
 CASES = [
     Case(
         "CGANGenerator",
-        SMALL | {"latent_size": 6, "latent_units": 4},
+        SMALL | {"image_shape": (8, 8, 1), "latent_size": 6, "latent_units": 4},
         (8, 8, 1),
-        wrong=(*WRONG, ({"latent_size": 0}, "latent_size"), ({"latent_units": 0}, "latent_units")),
+        wrong=(
+            *WRONG,
+            ({"image_shape": (8, 8)}, SHAPE_WRONG),
+            ({"latent_size": 0}, "latent_size"),
+            ({"latent_units": 0}, "latent_units"),
+        ),
     ),
     Case(
         "CGANDiscriminator",
-        SMALL | {"image_units": 4},
+        SMALL | {"input_shape": (8, 8, 1), "image_units": 4},
         (1,),
-        wrong=(*WRONG, ({"image_units": 0}, "image_units")),
+        wrong=(
+            *WRONG,
+            ({"input_shape": (8, 8)}, SHAPE_WRONG),
+            ({"image_units": 0}, "image_units"),
+        ),
     ),
 ]
 
@@ -39,8 +48,9 @@ class TestCGAN(ModelTester):
 @given(classes=st.integers(1, 12), shape=st.tuples(*[st.integers(1, 6)] * 3))
 @settings(max_examples=6, deadline=None)
 def test_every_class_count_and_image_shape(classes, shape):
-    generator = models.CGANGenerator(classes, shape, 3, 2, 2, 2)
-    discriminator = models.CGANDiscriminator(classes, shape, 2, 2, 2)
+    units = {"classes": classes, "label_units": 2, "joint_units": 2}
+    generator = models.CGANGenerator(image_shape=shape, latent_size=3, latent_units=2, **units)
+    discriminator = models.CGANDiscriminator(input_shape=shape, image_units=2, **units)
     label = np.array([0, classes - 1], "int32")
     image = forward(generator, [np.zeros((2, 3), "float32"), label])
     assert image.shape == (2, *shape)
@@ -71,7 +81,14 @@ def test_sizes_of_the_paper():
 
 def test_generator_is_the_formula():
     """Written out in NumPy: the latent centred, a label as a row of the label layer's kernel."""
-    model = models.CGANGenerator(3, (2, 2, 1), 4, 5, 6, 7)
+    model = models.CGANGenerator(
+        image_shape=(2, 2, 1),
+        classes=3,
+        latent_size=4,
+        latent_units=5,
+        label_units=6,
+        joint_units=7,
+    )
     rng = np.random.default_rng(0)
     model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
     dense = {

@@ -79,8 +79,8 @@ def test_closed_form(blocks):
 
 
 def test_published_dcgan_port():
-    assert trainable(models.DCGANGenerator()) == 3_576_704
-    assert trainable(models.DCGANDiscriminator()) == 2_765_568
+    assert trainable(models.DCGANGenerator("pytorch")) == 3_576_704
+    assert trainable(models.DCGANDiscriminator("pytorch")) == 2_765_568
 
 
 def test_published_first_gans():
@@ -100,7 +100,7 @@ def test_perceptrons_in_closed_form(units, pixels):
     shape = (pixels // 2, 2, 1)
     generator = models.GANGenerator(image_shape=shape, latent_size=9, units=units)
     assert trainable(generator) == _perceptron(9, units, units, pixels)
-    discriminator = models.GANDiscriminator(image_shape=shape, units=units, pieces=3)
+    discriminator = models.GANDiscriminator(input_shape=shape, units=units, pieces=3)
     hidden = _perceptron(pixels, 3 * units) + _perceptron(units, 3 * units)
     assert trainable(discriminator) == hidden + _perceptron(units, 1)
 
@@ -109,7 +109,7 @@ def test_perceptrons_in_closed_form(units, pixels):
 def test_pyramid_in_closed_form(classes):
     sizes, channels, filters, units = (4, 9, 12), 2, 3, 5
     labels = classes or 0
-    arguments = {"sizes": sizes, "channels": channels, "classes": classes, "filters": filters}
+    arguments = {"classes": classes, "filters": filters}
     expected = _perceptron(6 + labels, units, units, 4 * 4 * channels)
     for size in sizes[1:]:
         plane = _perceptron(labels, size * size) if classes else 0
@@ -120,9 +120,14 @@ def test_pyramid_in_closed_form(classes):
         side = (size - 4 - 5) // 2 + 1
         judged = plane + 25 * (channels + bool(classes)) * filters + filters
         judged += 25 * filters * filters + filters + side * side * filters + 1
-        assert trainable(models.LAPGANDiscriminator(size, **arguments)) == judged
-    assert trainable(models.LAPGANGenerator(latent_size=6, units=units, **arguments)) == expected
-    coarsest = models.LAPGANDiscriminator(4, units=units, **arguments)
+        shape = (size, size, channels)
+        assert trainable(models.LAPGANDiscriminator(input_shape=shape, **arguments)) == judged
+    arguments["units"] = units
+    generator = models.LAPGANGenerator(
+        image_shape=shape, coarser_sizes=sizes[:-1], latent_size=6, **arguments
+    )
+    assert trainable(generator) == expected
+    coarsest = models.LAPGANDiscriminator(input_shape=(4, 4, channels), coarsest=True, **arguments)
     assert trainable(coarsest) == _perceptron(4 * 4 * channels + labels, units, units, 1)
 
 

@@ -10,20 +10,31 @@ from tests.models import golden
 from tests.models.tester import Case, ModelTester, forward
 
 WRONG = (
-    ({"image_size": 48}, "16, 32, 64, 128, 256"),
-    ({"channels": 0}, "channels"),
-    ({"variant": "other"}, "'other'"),
+    ({"variant": "other"}, "'paper' or 'pytorch', got 'other'"),
     ({"filters": 2000}, "1024"),
     ({"classes": 0}, "classes"),
 )
-SMALL = {"image_size": 32, "channels": 2, "filters": 4}
+WRONG_GENERATOR = (
+    *WRONG,
+    ({"image_shape": (48, 48, 1)}, "16, 32, 64, 128, 256"),
+    ({"image_shape": (32, 32, 0)}, "channels"),
+    ({"image_shape": (32, 64, 1)}, "square"),
+)
+WRONG_DISCRIMINATOR = (
+    *WRONG,
+    ({"input_shape": (48, 48, 1)}, "16, 32, 64, 128, 256"),
+    ({"norm": "spectral"}, "'batch', 'instance', 'layer' or None, got 'spectral'"),
+)
+GENERATOR = {"image_shape": (32, 32, 2), "variant": "pytorch", "filters": 4}
+DISCRIMINATOR = {"input_shape": (32, 32, 2), "variant": "pytorch", "filters": 4}
 CASES = [
-    Case("DCGANGenerator", SMALL | {"latent_size": 5}, (32, 32, 2), wrong=WRONG),
-    Case("DCGANGenerator", SMALL | {"variant": "paper"}, (32, 32, 2)),
-    Case("DCGANGenerator", SMALL | {"classes": 3}, (32, 32, 2)),
-    Case("DCGANDiscriminator", SMALL, (1,), wrong=WRONG),
-    Case("DCGANDiscriminator", SMALL | {"classes": 3}, (1,)),
-    Case("DCGANDiscriminator", SMALL | {"variant": "paper"}, (1,)),
+    Case("DCGANGenerator", GENERATOR | {"latent_size": 5}, (32, 32, 2), wrong=WRONG_GENERATOR),
+    Case("DCGANGenerator", GENERATOR | {"variant": "paper"}, (32, 32, 2)),
+    Case("DCGANGenerator", GENERATOR | {"classes": 3}, (32, 32, 2)),
+    Case("DCGANDiscriminator", DISCRIMINATOR, (1,), wrong=WRONG_DISCRIMINATOR),
+    Case("DCGANDiscriminator", DISCRIMINATOR | {"classes": 3}, (1,)),
+    Case("DCGANDiscriminator", DISCRIMINATOR | {"variant": "paper", "norm": "layer"}, (1,)),
+    Case("DCGANDiscriminator", DISCRIMINATOR | {"norm": "instance"}, (1,)),
 ]
 
 
@@ -39,9 +50,10 @@ class TestDCGAN(ModelTester):
 )
 @settings(max_examples=12, deadline=None)
 def test_every_size_and_channel_count(size, channels, variant):
-    generator = models.DCGANGenerator(size, channels, 7, variant, filters=2)
-    discriminator = models.DCGANDiscriminator(size, channels, variant, filters=2)
-    assert generator.output_shape[1:] == discriminator.input_shape[1:] == (size, size, channels)
+    shape = (size, size, channels)
+    generator = models.DCGANGenerator(variant, image_shape=shape, latent_size=7, filters=2)
+    discriminator = models.DCGANDiscriminator(variant, input_shape=shape, filters=2)
+    assert generator.output_shape[1:] == discriminator.input_shape[1:] == shape
     assert discriminator(generator(np.zeros((1, 7), "float32"))).shape == (1, 1)
 
 
@@ -68,7 +80,7 @@ def test_the_four_rules(variant):
 
 def test_starts_as_the_papers_say():
     """Weights N(0, 0.02); batch norm's gain N(1, 0.02), not N(0, 0.02)."""
-    generator = models.DCGANGenerator()
+    generator = models.DCGANGenerator("pytorch")
     kernel = np.asarray(generator.get_layer("stage2_conv").kernel)
     assert abs(kernel.mean()) < 1e-4
     assert abs(kernel.std() - 0.02) < 1e-4
@@ -80,7 +92,7 @@ def test_starts_as_the_papers_say():
 def test_paper_variant_pads_as_the_authors_do():
     """Their 5x5 layers pad two pixels on every side: the layer commutes with a mirror."""
     image = np.random.default_rng(0).normal(size=(1, 16, 16, 1)).astype("float32")
-    model = models.DCGANDiscriminator(16, 1, variant="paper", filters=1)
+    model = models.DCGANDiscriminator("paper", input_shape=(16, 16, 1), filters=1)
     first = keras.Model(model.input, model.get_layer("stage1_conv").output)
     kernel = np.ones((5, 5, 1, 1), "float32")
     model.get_layer("stage1_conv").set_weights([kernel])
@@ -92,8 +104,8 @@ def test_paper_variant_pads_as_the_authors_do():
 def test_paper_generator_layer_is_the_transpose_of_the_discriminators():
     """<conv(x), y> = <x, conv_transpose(y)> for the authors' padding."""
     rng = np.random.default_rng(0)
-    down = models.DCGANDiscriminator(16, 1, variant="paper", filters=1)
-    up = models.DCGANGenerator(16, 1, variant="paper", filters=1)
+    down = models.DCGANDiscriminator("paper", input_shape=(16, 16, 1), filters=1)
+    up = models.DCGANGenerator("paper", image_shape=(16, 16, 1), filters=1)
     kernel = rng.normal(size=(5, 5, 1, 1)).astype("float32")
     down.get_layer("stage1_conv").set_weights([kernel])
     up.get_layer("output_conv").set_weights([kernel])
@@ -106,15 +118,15 @@ def test_paper_generator_layer_is_the_transpose_of_the_discriminators():
     np.testing.assert_allclose(left, right, rtol=1e-4)
 
 
-def test_critic_without_batch_norm():
-    critic = models.DCGANDiscriminator(16, 1, filters=2, batch_norm=False)
+def test_critic_without_norm():
+    critic = models.DCGANDiscriminator(input_shape=(16, 16, 1), filters=2, norm=None)
     assert not any("Normalization" in type(layer).__name__ for layer in critic.layers)
 
 
 def test_golden_generator_of_the_pytorch_examples():
     meta, arrays = golden.load("dcgan_netG")
     state = golden.weights(meta)
-    model = models.DCGANGenerator()
+    model = models.DCGANGenerator("pytorch")
     projection = np.transpose(state["main.0.weight"], (0, 2, 3, 1)).reshape(100, -1)
     model.get_layer("project").set_weights([projection])
     golden.set_norm(model.get_layer("project_norm"), state, "main.1")
@@ -138,7 +150,7 @@ def test_golden_generator_of_the_pytorch_examples():
 def test_golden_discriminator_of_the_pytorch_examples():
     meta, arrays = golden.load("dcgan_netD")
     state = golden.weights(meta)
-    model = models.DCGANDiscriminator()
+    model = models.DCGANDiscriminator("pytorch")
     model.get_layer("stage1_conv").set_weights([golden.convolution(state["main.0.weight"])])
     for stage, number in enumerate((2, 5, 8), start=2):
         kernel = golden.convolution(state[f"main.{number}.weight"])
@@ -155,14 +167,15 @@ def test_golden_discriminator_of_the_pytorch_examples():
 
 @pytest.mark.parametrize("size", [0, 8, 48, 512, "64"])
 def test_sizes_that_are_refused(size):
-    with pytest.raises(ArgumentError, match="image_size"):
-        models.DCGANGenerator(size)
+    with pytest.raises(ArgumentError, match="image_shape"):
+        models.DCGANGenerator(image_shape=(size, size, 3))
 
 
 def test_conditional_generator_adds_each_classs_rows_to_the_projection():
     """Joined to the latent, a label adds its own row of the projection and changes nothing else."""
-    plain = models.DCGANGenerator(16, 1, 5, filters=2)
-    conditional = models.DCGANGenerator(16, 1, 5, filters=2, classes=3)
+    small = {"image_shape": (16, 16, 1), "latent_size": 5, "filters": 2}
+    plain = models.DCGANGenerator("pytorch", **small)
+    conditional = models.DCGANGenerator("pytorch", **small, classes=3)
     names = [layer.name for layer in plain.layers]
     added = [layer.name for layer in conditional.layers if layer.name not in names]
     assert sorted(added) == ["label", "label_one_hot", "latent_and_label"]
@@ -179,7 +192,7 @@ def test_conditional_generator_adds_each_classs_rows_to_the_projection():
 
 
 def test_conditional_discriminator_sees_its_classs_plane_as_a_channel():
-    model = models.DCGANDiscriminator(16, 2, filters=2, classes=3)
+    model = models.DCGANDiscriminator(input_shape=(16, 16, 2), filters=2, classes=3)
     joined = keras.Model(model.inputs, model.get_layer("image_and_label").output)
     image = np.random.default_rng(0).normal(size=(3, 16, 16, 2)).astype("float32")
     label = np.array([2, 0, 1], "int32")

@@ -36,14 +36,17 @@ CASES = [
         SMALL | {"all_at_once": True},
         (20, 33, 3),
         wrong=(
-            ({"deconvolutions": "fixed"}, "'frozen', 'last_frozen', 'learned'"),
+            ({"deconvolutions": "fixed"}, "'frozen', 'last_frozen' or 'learned'"),
             ({"all_at_once": 1}, "all_at_once"),
             ({"units": 0}, "units"),
             ({"classes": 0}, "classes"),
             ({"classes": 1}, "'sigmoid'"),
             ({"input_shape": (3, 64, 64)}, "(64, 64, 3)"),
             ({"backbone": "VGG12"}, "which VGG12 has not"),
-            ({"backbone": "UNet", "units": None}, "backbone must be one of AlexNet"),
+            (
+                {"backbone": "UNet", "units": None},
+                "backbone must be a Keras model or one of AlexNet",
+            ),
             ({"backbone": "CIFARResNet", "units": None}, "8, 16, 32; CIFARResNet has 1, 2, 4"),
             ({"backbone": "AlexNet", "units": None, "input_shape": (227, 227, 3)}, "27 at stride"),
             ({"weights": "none.weights.h5"}, "none.weights.h5"),
@@ -178,7 +181,7 @@ def classifier():
 
 def test_a_classifier_over_a_map(classifier):
     """Net surgery: on 224 pixels without padding the convolutions give what the classifier does."""
-    model = models.FCN32s((224, 224, 3), backbone="VGG11", units=4, weights=classifier)
+    model = models.FCN32s(input_shape=(224, 224, 3), backbone="VGG11", units=4, weights=classifier)
     x = np.random.default_rng(0).normal(size=(1, 224, 224, 3)).astype("float32")
     seen = keras.Model(classifier.input, classifier.get_layer("relu7").output)(x)
     # The same layers on the image as it is, which the network pads by 100.
@@ -223,7 +226,7 @@ def test_stages_start_from_each_other(classifier, caplog):
 def test_weights_of_a_backbone_without_top(caplog):
     backbone = models.VGG11(include_top=False, input_shape=(32, 32, 3))
     with caplog.at_level(logging.WARNING, "keras_arch"):
-        model = models.FCN32s((8, 8, 3), backbone="VGG11", units=2, weights=backbone)
+        model = models.FCN32s(input_shape=(8, 8, 3), backbone="VGG11", units=2, weights=backbone)
     assert "fc6, fc7, score_fr" in caplog.text
     np.testing.assert_array_equal(
         model.get_layer("conv5_2").kernel, backbone.get_layer("conv5_2").kernel
@@ -238,7 +241,7 @@ def test_weights_that_do_not_fit(classifier):
     with pytest.raises(ArgumentError, match=r"7x7 pixels of 512 channels.* 224x224"):
         models.FCN32s(**arguments, units=4, weights=small)
     with pytest.raises(ArgumentError, match="missing: conv1_2, conv2_2, conv3_3"):
-        models.FCN32s((8, 8, 3), units=4, weights=classifier)
+        models.FCN32s(input_shape=(8, 8, 3), units=4, weights=classifier)
     other = models.CIFARResNet(8)
     with pytest.raises(ArgumentError, match=r"missing: conv1_1.*unexpected: stem_conv"):
         models.FCN32s(**arguments, units=4, weights=other)
@@ -258,7 +261,7 @@ def test_weights_of_another_variant():
 
 def test_weights_of_a_published_network(tmp_path):
     arguments = {"backbone": "VGG11", "units": 2, "classes": 3}
-    first = draw_scores(models.FCN32s((8, 8, 3), **arguments))
+    first = draw_scores(models.FCN32s(input_shape=(8, 8, 3), **arguments))
     card = hub.Card(
         "small",
         "FCN32s",
@@ -268,7 +271,7 @@ def test_weights_of_a_published_network(tmp_path):
         labels=list("abc"),
     )
     hub.save(first, tmp_path / "first", card)
-    second = models.FCN16s((8, 8, 3), **arguments, weights=tmp_path / "first")
+    second = models.FCN16s(input_shape=(8, 8, 3), **arguments, weights=tmp_path / "first")
     np.testing.assert_array_equal(
         second.get_layer("score_fr").kernel, first.get_layer("score_fr").kernel
     )
@@ -276,7 +279,9 @@ def test_weights_of_a_published_network(tmp_path):
 
 def test_a_residual_backbone_with_the_weights_of_its_classifier():
     classifier = models.ResNet18(input_shape=(32, 32, 3), classes=4)
-    model = models.FCN8s((40, 33, 3), backbone="ResNet18", classes=2, weights=classifier)
+    model = models.FCN8s(
+        input_shape=(40, 33, 3), backbone="ResNet18", classes=2, weights=classifier
+    )
     assert model.output_shape == (None, 40, 33, 2)
     for name in ("stem_conv", "stage4_block2_2_norm"):
         for a, b in zip(
@@ -292,7 +297,7 @@ def test_a_residual_backbone_with_the_weights_of_its_classifier():
 )
 def test_open_sizes_give_what_fixed_sizes_do(arguments, tmp_path):
     arguments = arguments | {"classes": 2, "classifier_activation": None}
-    open_size = draw_scores(models.FCN8s((None, None, 3), **arguments))
+    open_size = draw_scores(models.FCN8s(input_shape=(None, None, 3), **arguments))
     assert open_size.output_shape == (None, None, None, 2)
     modules, _ = modules_of(open_size)
     assert all(module.startswith("keras.") for module in modules - {"keras"})
@@ -301,7 +306,7 @@ def test_open_sizes_give_what_fixed_sizes_do(arguments, tmp_path):
     rng = np.random.default_rng(0)
     for height, width in ((33, 40), (47, 32), (50, 63)):
         x = rng.normal(size=(1, height, width, 3)).astype("float32")
-        fixed = models.FCN8s((height, width, 3), **arguments)
+        fixed = models.FCN8s(input_shape=(height, width, 3), **arguments)
         fixed.set_weights(open_size.get_weights())
         wanted = forward(fixed, x)
         assert wanted.shape == (1, height, width, 2)

@@ -11,24 +11,26 @@ from keras_arch.errors import ArgumentError
 from tests.models.tester import Case, ModelTester, forward
 
 WRONG = (
-    ({"variant": "other"}, "mnist, cifar10, tfd"),
-    ({"image_shape": (8, 8)}, "(height, width, channels)"),
-    ({"image_shape": (8, 0, 1)}, "image_shape"),
+    ({"variant": "other"}, "'mnist', 'cifar10', 'tfd' or 'tfd_stacked'"),
     ({"units": 0}, "units"),
 )
 WRONG_GENERATOR = (
     *WRONG,
+    ({"image_shape": (8, 8)}, "(height, width, channels)"),
+    ({"image_shape": (8, 0, 1)}, "image_shape"),
     ({"latent_size": -1}, "latent_size"),
-    ({"output_activation": "relu"}, "sigmoid, linear, tanh"),
+    ({"output_activation": "relu"}, "'sigmoid', 'linear' or 'tanh'"),
 )
+WRONG_DISCRIMINATOR = (*WRONG, ({"input_shape": (8, 8)}, "input_shape"), ({"pieces": 0}, "pieces"))
 SMALL = {"image_shape": (8, 8, 1), "units": 6}
+SMALL_DISCRIMINATOR = {"input_shape": (8, 8, 1), "units": 6}
 VARIANTS = ("mnist", "cifar10", "tfd", "tfd_stacked")
 CASES = [
     Case("GANGenerator", SMALL | {"latent_size": 5}, (8, 8, 1), wrong=WRONG_GENERATOR),
     Case("GANGenerator", SMALL | {"variant": "cifar10"}, (8, 8, 1)),
     Case("GANGenerator", SMALL | {"variant": "tfd_stacked"}, (8, 8, 1)),
-    Case("GANDiscriminator", SMALL, (1,), wrong=(*WRONG, ({"pieces": 0}, "pieces"))),
-    Case("GANDiscriminator", SMALL | {"variant": "tfd"}, (1,)),
+    Case("GANDiscriminator", SMALL_DISCRIMINATOR, (1,), wrong=WRONG_DISCRIMINATOR),
+    Case("GANDiscriminator", SMALL_DISCRIMINATOR | {"variant": "tfd"}, (1,)),
 ]
 
 
@@ -44,8 +46,8 @@ class TestGAN(ModelTester):
 )
 @settings(max_examples=12, deadline=None)
 def test_every_image_shape(variant, shape, latent_size):
-    generator = models.GANGenerator(variant, shape, latent_size, units=3)
-    discriminator = models.GANDiscriminator(variant, shape, units=3)
+    generator = models.GANGenerator(variant, image_shape=shape, latent_size=latent_size, units=3)
+    discriminator = models.GANDiscriminator(variant, input_shape=shape, units=3)
     assert generator.output_shape[1:] == discriminator.input_shape[1:] == shape
     assert discriminator(generator(np.zeros((1, latent_size), "float32"))).shape == (1, 1)
 
@@ -81,15 +83,15 @@ def test_registered_latent_has_unit_variance_at_the_first_layer():
 
 
 def test_starts_as_the_authors_files_say():
-    generator = models.GANGenerator("mnist", (8, 8, 1))
-    discriminator = models.GANDiscriminator("mnist", (8, 8, 1))
+    generator = models.GANGenerator("mnist", image_shape=(8, 8, 1))
+    discriminator = models.GANDiscriminator("mnist", input_shape=(8, 8, 1))
     for model, limit in ((generator, 0.05), (discriminator, 0.005)):
         kernels = [w for w in model.get_weights() if w.ndim == 2]
         assert len(kernels) == 3
         for kernel in kernels:
             assert np.abs(kernel).max() <= limit
             assert kernel.std() == pytest.approx(limit / math.sqrt(3), rel=0.1)
-    cifar = models.GANGenerator("cifar10", (8, 8, 1), units=100)
+    cifar = models.GANGenerator("cifar10", image_shape=(8, 8, 1), units=100)
     assert np.asarray(cifar.get_layer("pixels").kernel).std() == pytest.approx(
         0.5 / math.sqrt(3), rel=0.05
     )
@@ -126,7 +128,7 @@ def test_columns_of_the_face_networks_are_held_to_a_norm(variant):
 def test_outputs_by_variant():
     rng = np.random.default_rng(0)
     latent = 30 * rng.normal(size=(50, 100)).astype("float32")
-    mnist = forward(models.GANGenerator("mnist", (8, 8, 1), units=50), latent)
+    mnist = forward(models.GANGenerator("mnist", image_shape=(8, 8, 1), units=50), latent)
     assert mnist.min() >= 0
     assert mnist.max() <= 1
     # Contrast-normalised images reach beyond both.

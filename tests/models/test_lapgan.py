@@ -6,35 +6,37 @@ from keras_arch import models
 from tests.models.tester import Case, ModelTester, forward
 
 WRONG = (
-    ({"sizes": (8,)}, "two or more growing sizes"),
-    ({"sizes": (9, 9)}, "growing"),
-    ({"sizes": (12, 9)}, "growing"),
-    ({"sizes": (4, 8)}, "9 pixels"),
-    ({"sizes": 8}, "sizes"),
-    ({"channels": 0}, "channels"),
     ({"classes": 0}, "classes"),
     ({"filters": 0}, "filters"),
     ({"units": 0}, "units"),
 )
-SMALL = {"sizes": (4, 9, 12), "channels": 2, "classes": 3, "filters": 3, "units": 5}
-UNCONDITIONAL = SMALL | {"classes": None}
+WRONG_GENERATOR = (
+    *WRONG,
+    ({"coarser_sizes": ()}, "coarser_sizes must be growing sizes"),
+    ({"coarser_sizes": (9, 9)}, "growing"),
+    ({"coarser_sizes": (4, 12)}, "below 12"),
+    ({"coarser_sizes": (4, 8)}, "9 pixels"),
+    ({"coarser_sizes": (4.0, 9)}, "coarser_sizes"),
+    ({"coarser_sizes": 8}, "coarser_sizes"),
+    ({"image_shape": (12, 12, 0)}, "channels"),
+    ({"image_shape": (12, 14, 1)}, "square"),
+    ({"latent_size": 0}, "latent_size"),
+)
+LEVEL = {"classes": 3, "filters": 3, "units": 5}
+SMALL = LEVEL | {"image_shape": (12, 12, 2), "coarser_sizes": (4, 9)}
+COARSEST = LEVEL | {"input_shape": (4, 4, 2), "coarsest": True}
 CASES = [
-    Case(
-        "LAPGANGenerator",
-        SMALL | {"latent_size": 6},
-        (12, 12, 2),
-        wrong=(*WRONG, ({"latent_size": 0}, "latent_size")),
-    ),
-    Case("LAPGANGenerator", UNCONDITIONAL | {"latent_size": 6}, (12, 12, 2)),
+    Case("LAPGANGenerator", SMALL | {"latent_size": 6}, (12, 12, 2), wrong=WRONG_GENERATOR),
+    Case("LAPGANGenerator", SMALL | {"latent_size": 6, "classes": None}, (12, 12, 2)),
     Case(
         "LAPGANDiscriminator",
-        SMALL | {"size": 4},
+        COARSEST,
         (1,),
-        wrong=(*WRONG, ({"size": 8}, "4, 9, 12")),
+        wrong=(*WRONG, ({"coarsest": False}, "coarsest=True"), ({"input_shape": 4}, "input_shape")),
     ),
-    Case("LAPGANDiscriminator", UNCONDITIONAL | {"size": 4}, (1,)),
-    Case("LAPGANDiscriminator", SMALL | {"size": 12}, (1,)),
-    Case("LAPGANDiscriminator", UNCONDITIONAL | {"size": 9}, (1,)),
+    Case("LAPGANDiscriminator", COARSEST | {"classes": None}, (1,)),
+    Case("LAPGANDiscriminator", LEVEL | {"input_shape": (12, 12, 2)}, (1,)),
+    Case("LAPGANDiscriminator", LEVEL | {"input_shape": (9, 9, 2), "classes": None}, (1,)),
 ]
 
 
@@ -96,7 +98,7 @@ def test_levels_have_the_inputs_that_trainers_give_them():
         "level32": ["noise", "coarse", "label"],
     }
     for size in (8, 16, 32):
-        judge = models.LAPGANDiscriminator(size)
+        judge = models.LAPGANDiscriminator(input_shape=(size, size, 3), coarsest=size == 8)
         assert judge.inputs[0].shape[1:] == model.get_layer(f"level{size}").output.shape[1:]
     # Trained by itself, a level trains the composite: they are one set of weights.
     level = {id(weight) for weight in model.get_layer("level16").trainable_weights}
@@ -111,7 +113,7 @@ def test_layers_of_the_authors_code():
         if isinstance(layer, keras.layers.Conv2D)
     ]
     assert kinds == [(7, 64, 1, "same"), (7, 64, 1, "same"), (5, 3, 1, "same")]
-    judge = models.LAPGANDiscriminator(32)
+    judge = models.LAPGANDiscriminator()
     kinds = [
         (layer.kernel_size[0], layer.filters, layer.strides[0], layer.padding)
         for layer in judge.layers
@@ -126,7 +128,7 @@ def test_layers_of_the_authors_code():
 
 
 def test_discriminator_judges_the_sum():
-    model = models.LAPGANDiscriminator(9, **SMALL)
+    model = models.LAPGANDiscriminator(input_shape=(9, 9, 2), **LEVEL)
     rng = np.random.default_rng(0)
     residual, coarse, shift = rng.normal(size=(3, 4, 9, 9, 2)).astype("float32")
     label = np.array([0, 1, 2, 0], "int32")

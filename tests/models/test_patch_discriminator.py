@@ -10,17 +10,19 @@ from keras_arch.errors import ArgumentError
 from tests.models.tester import Case, ModelTester
 
 WRONG = (
-    ({"receptive_field": 71}, "1, 16, 34, 70, 142, 286"),
-    ({"image_shape": (32, 11, 3)}, "at least 12 pixels a side, got 32x11; at this size there is 1"),
-    ({"image_shape": (32, 32)}, "height, width, channels"),
+    ({"receptive_field": 71}, "1, 16, 34, 70, 142 or 286"),
+    ({"input_shape": (32, 11, 3)}, "at least 12 pixels a side, got 32x11; at this size there is 1"),
+    ({"input_shape": (32, 32)}, "height, width, channels"),
     ({"target_channels": 0}, "target_channels"),
     ({"filters": 0}, "filters"),
-    ({"norm": "layer"}, "'layer'"),
+    ({"norm": "spectral"}, "'spectral'"),
 )
-SMALL = {"receptive_field": 34, "image_shape": (32, 24, 3), "filters": 2, "target_channels": None}
+SMALL = {"receptive_field": 34, "input_shape": (32, 24, 3), "filters": 2, "target_channels": None}
 CASES = [
     Case("PatchDiscriminator", SMALL, (6, 4, 1), wrong=WRONG),
     Case("PatchDiscriminator", SMALL | {"norm": "instance"}, (6, 4, 1)),
+    Case("PatchDiscriminator", SMALL | {"norm": "layer"}, (6, 4, 1)),
+    Case("PatchDiscriminator", SMALL | {"norm": None}, (6, 4, 1)),
     Case("PatchDiscriminator", SMALL | {"receptive_field": 1, "target_channels": 1}, (32, 24, 1)),
 ]
 
@@ -34,7 +36,9 @@ class TestPatchDiscriminator(ModelTester):
 def test_receptive_field_is_the_support_of_a_logits_gradient(field):
     strided = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}[field]
     size = 12 * 2**strided
-    model = models.PatchDiscriminator(field, (size, size, 1), target_channels=None, filters=1)
+    model = models.PatchDiscriminator(
+        field, input_shape=(size, size, 1), target_channels=None, filters=1
+    )
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D):
             # Positive kernels: no two ways to a logit cancel.
@@ -64,7 +68,7 @@ def test_the_map_of_every_size(strided, height, width, target):
     expected = [height, width]
     for stride in [2] * strided + [1, 1]:
         expected = [(side - 2) // stride + 1 for side in expected]
-    arguments = {"image_shape": (height, width, 1), "target_channels": target, "filters": 1}
+    arguments = {"input_shape": (height, width, 1), "target_channels": target, "filters": 1}
     if min(expected) < 1:
         with pytest.raises(ArgumentError, match=f"at least {3 * 2**strided} pixels"):
             models.PatchDiscriminator(field, **arguments)
@@ -83,7 +87,7 @@ def test_maps_at_256_pixels():
 
 
 def test_condition_and_target_are_both_seen():
-    model = models.PatchDiscriminator(16, (8, 8, 1), target_channels=2, filters=2)
+    model = models.PatchDiscriminator(16, input_shape=(8, 8, 1), target_channels=2, filters=2)
     assert [part.name for part in model.inputs] == ["image", "target"]
     rng = np.random.default_rng(0)
     image, target = rng.normal(size=(1, 8, 8, 1)), rng.normal(size=(1, 8, 8, 2))

@@ -7,14 +7,17 @@ from keras_arch.errors import ArgumentError
 from tests.models.tester import Case, ModelTester
 
 WRONG = (
-    ({"variant": "unet_64"}, "unet_256, unet_128, encoder_decoder"),
-    ({"image_shape": (256, 200, 3)}, "width must be a multiple of 128 pixels, got 200"),
+    ({"variant": "unet_64"}, "'unet_256', 'unet_128' or 'encoder_decoder'"),
+    (
+        {"image_shape": (256, 200, 3)},
+        "width of image_shape must be a multiple of 128 pixels, got 200",
+    ),
     ({"image_shape": (100, 128, 3)}, "the next is 128"),
     ({"image_shape": (256, 300, 3)}, "the next is 256 or 384"),
     ({"image_shape": 128}, "height, width, channels"),
     ({"output_channels": 0}, "output_channels"),
     ({"filters": 1.5}, "1.5"),
-    ({"inference_norm": "layer"}, "batch, moving, instance"),
+    ({"inference_norm": "layer"}, "'batch', 'moving' or 'instance'"),
     ({"inference_dropout": "yes"}, "'yes'"),
 )
 SMALL = {"variant": "unet_128", "filters": 1, "inference_dropout": False}
@@ -168,7 +171,14 @@ def test_nothing_moves_in_a_stateless_scope():
 )
 def test_a_choice_is_read_back_from_the_model(variant, norm, dropout, synchronized):
     model = models.Pix2PixGenerator(
-        variant, (256, 512, 2), 1, 1, norm, dropout, synchronized, name="mine"
+        variant,
+        image_shape=(256, 512, 2),
+        output_channels=1,
+        filters=1,
+        inference_norm=norm,
+        inference_dropout=dropout,
+        synchronized=synchronized,
+        name="mine",
     )
     same = models.with_inference(model)
     # Operations are numbered through a process, layers have names of their own.
@@ -196,7 +206,7 @@ def test_moving_averages_that_were_never_gathered_are_refused():
     for model in (instance, models.with_inference(instance, "batch")):
         with pytest.raises(ArgumentError, match="no moving averages; keep 'batch' or 'instance'"):
             models.with_inference(model, "moving")
-    with pytest.raises(ArgumentError, match="batch, moving, instance"):
+    with pytest.raises(ArgumentError, match="'batch', 'moving' or 'instance'"):
         models.with_inference(instance, "layer")
     with pytest.raises(ArgumentError, match="'patch_discriminator_1' is no generator"):
         models.with_inference(models.PatchDiscriminator(1))
@@ -205,5 +215,5 @@ def test_moving_averages_that_were_never_gathered_are_refused():
 
 
 def test_256_pixels_refused_by_name_of_the_smaller_unet():
-    with pytest.raises(ArgumentError, match="'unet_128' takes multiples of 128"):
+    with pytest.raises(ArgumentError, match="of 'unet_128' a multiple of 128"):
         models.Pix2PixGenerator(image_shape=(128, 128, 3))

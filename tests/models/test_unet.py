@@ -24,10 +24,11 @@ CASES = [
             ({"classifier_activation": "softer"}, "'softer'"),
             ({"up": "unpooling"}, "'deconvolution' or 'bilinear'"),
             ({"dropout": 1}, "[0, 1)"),
-            ({"encoder": "UNet"}, "encoder must be one of AlexNet"),
-            ({"encoder": "ResNet18", "padding": "valid"}, "padding='same'"),
-            ({"encoder_weights": "a.weights.h5"}, "encoder='ResNet18'"),
-            ({"encoder_arguments": {"depth": 20}}, "encoder='ResNet18'"),
+            ({"backbone": "UNet"}, "backbone must be a Keras model or one of AlexNet"),
+            ({"backbone": "ResNet18", "padding": "valid"}, "padding='same'"),
+            ({"backbone_weights": "a.weights.h5"}, "backbone='ResNet18'"),
+            ({"backbone_arguments": {"depth": 20}}, "backbone='ResNet18'"),
+            ({"norm": "instance"}, "norm must be 'batch' or None"),
             ({"input_shape": (1, 60, 60)}, "(60, 60, 1)"),
         ),
     ),
@@ -35,15 +36,15 @@ CASES = [
     Case(
         "UNet",
         {"padding": "same", "input_shape": (16, 32, 3), "depth": 3, "filters": 2, "classes": 1}
-        | {"classifier_activation": "sigmoid", "batch_norm": True, "synchronized": True},
+        | {"classifier_activation": "sigmoid", "norm": "batch", "synchronized": True},
         (16, 32, 1),
         wrong=(({"input_shape": (16, 20, 3)}, "width 20; the next are 16 and 24"),),
     ),
     Case(
         "UNet",
         {
-            "encoder": "CIFARResNet",
-            "encoder_arguments": {"depth": 8},
+            "backbone": "CIFARResNet",
+            "backbone_arguments": {"depth": 8},
             "input_shape": (16, 8, 3),
             "filters": 2,
             "classes": 5,
@@ -51,8 +52,8 @@ CASES = [
         (16, 8, 5),
         wrong=(
             ({"depth": 3}, "must be one of 1, 2, got 3"),
-            ({"encoder_arguments": {"classes": 3}}, "'classes'; CIFARResNet has depth, residual"),
-            ({"encoder_arguments": 8}, "arguments of CIFARResNet by name, got 8"),
+            ({"backbone_arguments": {"classes": 3}}, "'classes'; CIFARResNet has depth, residual"),
+            ({"backbone_arguments": 8}, "arguments of CIFARResNet by name, got 8"),
             ({"input_shape": (18, 8, 3)}, "height 18; the next are 16 and 20"),
         ),
     ),
@@ -124,7 +125,7 @@ def test_usual_input():
     with unallocated():
         assert models.UNet(filters=1).input_shape == (None, 572, 572, 1)
         assert models.UNet("same", filters=1).input_shape == (None, 256, 256, 1)
-        assert models.UNet(encoder="ResNet18", filters=1).input_shape == (None, 256, 256, 3)
+        assert models.UNet(backbone="ResNet18", filters=1).input_shape == (None, 256, 256, 3)
         assert models.UNet(depth=2, filters=1).output_shape == (None, 532, 532, 2)
 
 
@@ -167,7 +168,7 @@ def test_a_tile_gives_what_the_image_around_it_gives(up):
 
 
 def test_padded_output_is_of_the_open_input_size():
-    model = models.UNet("same", (None, None, 1), depth=2, filters=2, up="bilinear")
+    model = models.UNet("same", input_shape=(None, None, 1), depth=2, filters=2, up="bilinear")
     assert forward(model, np.zeros((1, 8, 20, 1), "float32")).shape == (1, 8, 20, 2)
 
 
@@ -197,9 +198,9 @@ def test_dropout_ends_the_contracting_path():
     assert not [x for x in without.layers if isinstance(x, keras.layers.Dropout)]
 
 
-def test_encoder_with_the_weights_of_a_classifier():
+def test_backbone_with_the_weights_of_a_classifier():
     classifier = models.ResNet18(input_shape=(32, 32, 3), classes=4)
-    model = models.UNet(encoder="ResNet18", encoder_weights=classifier, filters=1)
+    model = models.UNet(backbone="ResNet18", backbone_weights=classifier, filters=1)
     for name in ("stem_conv", "stage4_block2_2_conv"):
         np.testing.assert_array_equal(
             model.get_layer(name).kernel, classifier.get_layer(name).kernel
@@ -207,11 +208,11 @@ def test_encoder_with_the_weights_of_a_classifier():
     assert {f"stage{n}" for n in range(1, 5)} <= models.features(model).output.keys()
 
 
-def test_encoders_are_joined_by_their_strides():
+def test_backbones_are_joined_by_their_strides():
     joined = {}
     with unallocated():
         for name in ("ResNet18", "VGG16", "GoogLeNet", "CIFARResNet"):
-            model = models.UNet(encoder=name, filters=1, input_shape=(64, 64, 3))
+            model = models.UNet(backbone=name, filters=1, input_shape=(64, 64, 3))
             joined[name] = {
                 layer.name: layer.input[0]._keras_history.operation.name
                 for layer in model.layers
@@ -230,13 +231,13 @@ def test_encoders_are_joined_by_their_strides():
 
 
 @pytest.mark.parametrize("size", [None, 227, 256])
-def test_an_encoder_that_does_not_pad_is_refused(size):
+def test_a_backbone_that_does_not_pad_is_refused(size):
     with unallocated(), pytest.raises(ArgumentError, match="'AlexNet' has unpadded convolutions"):
-        models.UNet(encoder="AlexNet", input_shape=(size, size, 3))
+        models.UNet(backbone="AlexNet", input_shape=(size, size, 3))
 
 
-def test_a_shallower_encoder():
+def test_a_shallower_backbone():
     with unallocated():
-        model = models.UNet(encoder="ResNet50", depth=3, filters=1, input_shape=(None, 72, 5))
+        model = models.UNet(backbone="ResNet50", depth=3, filters=1, input_shape=(None, 72, 5))
     assert model.output_shape == (None, None, 72, 2)
     assert "stage3_block1_1_conv" not in {layer.name for layer in model.layers}

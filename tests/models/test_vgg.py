@@ -23,7 +23,7 @@ CASES = [
             ({"weights": "none.weights.h5"}, "none.weights.h5"),
         ),
     ),
-    Case("VGG11", SMALL | {"variant": "A-LRN", "batch_norm": True, "synchronized": True}, (7,)),
+    Case("VGG11", SMALL | {"variant": "A-LRN", "norm": "batch", "synchronized": True}, (7,)),
 ]
 # The columns of table 1: convolutions of each stage.
 COLUMNS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

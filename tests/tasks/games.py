@@ -26,7 +26,7 @@ SETTINGS = {
         *DIGITS,
         *RAMP,
         "generator.arguments={image_shape: [8, 8, 1], latent_size: 8, units: 16}",
-        "discriminator.arguments={image_shape: [8, 8, 1], units: 8, pieces: 2}",
+        "discriminator.arguments={input_shape: [8, 8, 1], units: 8, pieces: 2}",
         "preprocessing.size=[8, 8]",
         "samples.count=6",
         "generator_evaluation={network: JUDGE, metrics: [fid, precision], images: 40}",
@@ -36,7 +36,7 @@ SETTINGS = {
         *RAMP,
         "generator.arguments={classes: 10, image_shape: [8, 8, 1], latent_size: 8, "
         "latent_units: 8, label_units: 8, joint_units: 16, dropout: 0.3}",
-        "discriminator.arguments={classes: 10, image_shape: [8, 8, 1], image_units: 8, "
+        "discriminator.arguments={classes: 10, input_shape: [8, 8, 1], image_units: 8, "
         "label_units: 4, joint_units: 8}",
         "preprocessing.size=[8, 8]",
         "samples.count=20",
@@ -44,8 +44,8 @@ SETTINGS = {
     ],
     "lapgan": [
         *DIGITS,
-        "generator.arguments={sizes: [4, 12], channels: 1, classes: 10, latent_size: 8, "
-        "filters: 4, units: 8}",
+        "generator.arguments={image_shape: [12, 12, 1], coarser_sizes: [4], classes: 10, "
+        "latent_size: 8, filters: 4, units: 8}",
         "discriminator.arguments={filters: 4, units: 8}",
         "preprocessing.size=[12, 12]",
         "preprocessing.channels=1",
@@ -57,7 +57,7 @@ SETTINGS = {
         "data.source=pairs:PAIRS?direction=BtoA",
         "data.augment=[jitter:4, flip]",
         "generator.arguments={variant: unet_128, filters: 1}",
-        "discriminator.arguments={receptive_field: 16, image_shape: [128, 128, 3], filters: 2}",
+        "discriminator.arguments={receptive_field: 16, input_shape: [128, 128, 3], filters: 2}",
         "preprocessing.size=[128, 128]",
         "samples.count=2",
     ],
@@ -65,7 +65,7 @@ SETTINGS = {
         "data.source=unpaired:DOMAINS",
         "data.augment=[flip]",
         "generator.arguments={blocks: 1, image_shape: [8, 8, 3], filters: 2}",
-        "discriminator.arguments={receptive_field: 16, image_shape: [8, 8, 3], filters: 2, "
+        "discriminator.arguments={receptive_field: 16, input_shape: [8, 8, 3], filters: 2, "
         "target_channels: null, norm: instance}",
         "preprocessing.size=[8, 8]",
         # Full before the first checkpoint.

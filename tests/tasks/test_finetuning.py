@@ -336,7 +336,7 @@ class TestMistakes:
         assert not (tmp_path / "run").exists()
 
     def test_sources_and_data(self, classifier_of_digits, photos, tmp_path):
-        generator = models.DCGANGenerator(image_size=16, channels=1, filters=2)
+        generator = models.DCGANGenerator(image_shape=(16, 16, 1), filters=2)
         card = hub.Card(
             "maker",
             "DCGANGenerator",

@@ -396,7 +396,7 @@ class TestMistakes:
             (
                 "gan",
                 [
-                    "generator={name: DCGANGenerator, arguments: {image_size: 16, channels: 1, "
+                    "generator={name: DCGANGenerator, arguments: {image_shape: [16, 16, 1], "
                     "filters: 2, classes: 10}}",
                     "preprocessing={size: [16, 16], channels: 1, scale: 0.00784313725, mean: 1}",
                 ],
@@ -409,7 +409,7 @@ class TestMistakes:
             ("cgan", ["preprocessing.mean=1.0"], ConfigError, "sigmoid"),
             ("lapgan", ["preprocessing.mean=0"], ConfigError, "hard_tanh"),
             ("lapgan", ["preprocessing.size=[16, 16]"], ConfigError, "(12, 12, 1)"),
-            ("lapgan", ["generator.arguments.sizes=[4, 8]"], ArgumentError, "9"),
+            ("lapgan", ["generator.arguments.image_shape=[8, 8, 1]"], ArgumentError, "9"),
             ("pix2pix", ["data.source=digits"], DataError, "pairs:PATH"),
             ("pix2pix", ["data.test=val"], DataError, "'val'"),
             (

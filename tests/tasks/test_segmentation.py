@@ -17,7 +17,7 @@ from keras_arch.tasks import segmentation_report
 TINY = [
     "model.arguments.depth=1",
     "model.arguments.filters=4",
-    "model.arguments.batch_norm=false",
+    "model.arguments.norm=null",
     "model.arguments.input_shape=[64,64,1]",
     "preprocessing.size=[64,64]",
     "data.train=train[:8]",

@@ -21,7 +21,7 @@ from tests.models.tester import forward
 def unet(padding="valid", size=None, channels=1, **arguments):
     keras.utils.set_random_seed(0)
     arguments = {"depth": 2, "filters": 3, "dropout": 0.0} | arguments
-    return models.UNet(padding, (size, size, channels), **arguments)
+    return models.UNet(padding, input_shape=(size, size, channels), **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def unpadded():
 
 @pytest.fixture(scope="module")
 def padded():
-    return unet("same", batch_norm=True)
+    return unet("same", norm="batch")
 
 
 def noise(*shape):
@@ -343,7 +343,7 @@ def test_strides_of_all_convolutions_count():
 
 
 def test_tiles_that_would_give_more_than_they_are_do_not_fit():
-    model = models.UNet(encoder="ResNet18", input_shape=(None, None, 3), filters=1)
+    model = models.UNet(backbone="ResNet18", input_shape=(None, None, 3), filters=1)
     with pytest.raises(ArgumentError, match="next that it takes are 96x96 and 128x128"):
         tiling.predict(model, noise(30, 30, 3), tile=100, progress=False)
 

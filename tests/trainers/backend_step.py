@@ -34,11 +34,15 @@ def gan(latent=games.LATENT, seed=3, **compiled):
 
 
 def dcgan(**compiled):
-    generator = models.DCGANGenerator(16, 1, games.LATENT, filters=4)
+    generator = models.DCGANGenerator(
+        "pytorch", image_shape=(16, 16, 1), latent_size=games.LATENT, filters=4
+    )
     # TensorFlow's plain moments hold the mean constant in the variance: right in the gradient,
     # wrong in its gradient, which the penalty takes. Those that replicas share are right in both.
     shared = keras.backend.backend() == "tensorflow"
-    critic = models.DCGANDiscriminator(16, 1, filters=4, synchronized=shared)
+    critic = models.DCGANDiscriminator(
+        "pytorch", input_shape=(16, 16, 1), filters=4, synchronized=shared
+    )
     trainer = trainers.GAN(generator, critic, seed=3)
     trainer.compile(games.adam(), games.adam(), **compiled)
     return trainer

@@ -62,7 +62,14 @@ def translator(channels=2, output_channels=2):
 
 
 def pyramid_generator(classes=None):
-    return models.LAPGANGenerator((LOW, HIGH), 1, classes, LATENT, filters=2, units=6)
+    return models.LAPGANGenerator(
+        image_shape=(HIGH, HIGH, 1),
+        coarser_sizes=(LOW,),
+        classes=classes,
+        latent_size=LATENT,
+        filters=2,
+        units=6,
+    )
 
 
 def conditional_gan(**compiled):

@@ -64,10 +64,15 @@ class TestGenerate:
     def test_the_papers_networks(self):
         """With dropout, whose random numbers looking does not use up."""
         generator = models.CGANGenerator(
-            3, SHAPE, games.LATENT, latent_units=4, label_units=4, joint_units=6
+            image_shape=SHAPE,
+            classes=3,
+            latent_size=games.LATENT,
+            latent_units=4,
+            label_units=4,
+            joint_units=6,
         )
         discriminator = models.CGANDiscriminator(
-            3, SHAPE, image_units=4, label_units=2, joint_units=4
+            input_shape=SHAPE, classes=3, image_units=4, label_units=2, joint_units=4
         )
         trainer = trainers.ConditionalGAN(generator, discriminator, 3, "uniform01", seed=1)
         trainer.compile(run_eagerly=True)

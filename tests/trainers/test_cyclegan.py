@@ -182,8 +182,13 @@ class TestNetworks:
     def test_the_papers_networks_train_and_translate(self):
         shape = (16, 16, 3)
         trainer = trainers.CycleGAN(
-            *(models.CycleGANGenerator(1, shape, filters=2) for _ in range(2)),
-            *(models.PatchDiscriminator(16, shape, None, "instance", 2) for _ in range(2)),
+            *(models.CycleGANGenerator(1, image_shape=shape, filters=2) for _ in range(2)),
+            *(
+                models.PatchDiscriminator(
+                    16, input_shape=shape, target_channels=None, norm="instance", filters=2
+                )
+                for _ in range(2)
+            ),
             pool_size=2,
         )
         trainer.compile(run_eagerly=True)

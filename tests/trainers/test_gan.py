@@ -21,8 +21,12 @@ LOSSES += [{"loss": "wgan-gp", "n_critic": 5}]
 
 def networks(**arguments):
     keras.utils.set_random_seed(1)
-    generator = models.DCGANGenerator(16, 1, LATENT, filters=4, **arguments)
-    return generator, models.DCGANDiscriminator(16, 1, filters=4, **arguments)
+    generator = models.DCGANGenerator(
+        "pytorch", image_shape=(16, 16, 1), latent_size=LATENT, filters=4, **arguments
+    )
+    return generator, models.DCGANDiscriminator(
+        "pytorch", input_shape=(16, 16, 1), filters=4, **arguments
+    )
 
 
 def adam():
@@ -121,7 +125,9 @@ class TestReplicas:
                 generator = keras.Sequential(
                     [keras.Input((LATENT,)), layers.Dense(256), layers.Reshape((16, 16, 1))]
                 )
-                critic = models.DCGANDiscriminator(16, 1, filters=4, batch_norm=False)
+                critic = models.DCGANDiscriminator(
+                    "pytorch", input_shape=(16, 16, 1), filters=4, norm=None
+                )
                 trainer = trainers.GAN(generator, critic)
                 sgd = keras.optimizers.SGD
                 trainer.compile(sgd(0.1), sgd(0.1), loss="lsgan")
@@ -345,9 +351,9 @@ class TestKerasModel:
 
 class TestErrors:
     def test_networks_that_do_not_fit(self):
-        generator = models.DCGANGenerator(16, 1, LATENT, filters=2)
+        generator = models.DCGANGenerator(image_shape=(16, 16, 1), latent_size=LATENT, filters=2)
         with pytest.raises(ArgumentError, match=r"\(16, 16, 1\).*\(32, 32, 1\)"):
-            trainers.GAN(generator, models.DCGANDiscriminator(32, 1, filters=2))
+            trainers.GAN(generator, models.DCGANDiscriminator(input_shape=(32, 32, 1), filters=2))
 
     @pytest.mark.parametrize(
         ("wrong", "word"),

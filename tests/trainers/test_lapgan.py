@@ -122,10 +122,14 @@ class TestGame:
                 np.testing.assert_allclose(a, b, atol=1e-5)
 
     def test_the_papers_networks_train(self):
-        sizes = (4, 9)
+        small = {"classes": 3, "filters": 2, "units": 4}
+        shape = (9, 9, 3)
         trainer = trainers.LAPGAN(
-            models.LAPGANGenerator(sizes, 3, 3, 5, filters=2, units=4),
-            {s: models.LAPGANDiscriminator(s, sizes, 3, 3, 2, 4) for s in sizes},
+            models.LAPGANGenerator(image_shape=shape, coarser_sizes=(4,), latent_size=5, **small),
+            {
+                4: models.LAPGANDiscriminator(input_shape=(4, 4, 3), coarsest=True, **small),
+                9: models.LAPGANDiscriminator(input_shape=shape, **small),
+            },
             classes=3,
             seed=0,
         )

@@ -108,8 +108,8 @@ class TestInference:
     def test_the_papers_networks(self):
         shape = (128, 128, 3)
         trainer = trainers.Pix2Pix(
-            models.Pix2PixGenerator("unet_128", shape, filters=1),
-            models.PatchDiscriminator(70, shape, filters=1),
+            models.Pix2PixGenerator("unet_128", filters=1),
+            models.PatchDiscriminator(70, input_shape=shape, filters=1),
         )
         trainer.compile(run_eagerly=True)
         images, targets = np.random.default_rng(0).uniform(-1, 1, (2, 1, *shape))

@@ -298,10 +298,15 @@ class TestMistakes:
                 DataError,
                 "/no/such/folder",
             ),
-            ("dcgan-digits", ["generator.arguments.image_size=48"], ArgumentError, "16, 32, 64"),
             (
                 "dcgan-digits",
-                ["discriminator.arguments.image_size=32"],
+                ["generator.arguments.image_shape=[48, 48, 1]"],
+                ArgumentError,
+                "16, 32, 64",
+            ),
+            (
+                "dcgan-digits",
+                ["discriminator.arguments.input_shape=[32, 32, 1]"],
                 ArgumentError,
                 "(32, 32, 1)",
             ),

@@ -53,7 +53,7 @@ def two_columns():
     "model",
     [
         lambda: models.CIFARResNet(depth=8, shortcut="B"),
-        lambda: models.DCGANGenerator(image_size=16, variant="paper", filters=4),
+        lambda: models.DCGANGenerator("paper", image_shape=(16, 16, 3), filters=4),
         lambda: keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.ReLU()]),
         lambda: two_columns(),
     ],

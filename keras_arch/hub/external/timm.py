@@ -65,7 +65,7 @@ def describe(config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:
     if architecture.startswith("ResNet"):
         arguments["variant"] = "v1.5"
     elif model.endswith("_bn"):
-        arguments["batch_norm"] = True
+        arguments["norm"] = "batch"
     labels = config.get("label_names") or facts.get("label_names")
     return ExternalModel(
         LIBRARY,

@@ -1,9 +1,10 @@
-"""The maps inside a backbone by name: the ends of its stages, and any layer's output."""
+"""Feature maps of backbones by stage, by level of stride, or by the name of any layer."""
 
+import dataclasses
 import difflib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -20,28 +21,32 @@ _WITH_STRIDES = (
     | layers.MaxPooling2D
     | layers.AveragePooling2D
 )
+_CONVOLUTIONS = layers.Conv2D | layers.DepthwiseConv2D | layers.SeparableConv2D
+_GLOBAL_POOLING = layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D
 
 
 def features(
     model: keras.Model, levels: Iterable[str | int] | str | int | None = None
 ) -> keras.Model:
-    """Feature maps of a backbone by name, for any model whose stages are named.
+    """Feature maps of a backbone by name, for any functional model of images.
 
     Every backbone of this package has layers `stage1`, `stage2`, ... at the ends of its stages,
     and most have a `stem`. The names are part of a saved model, so that this works on a model that
-    was loaded as well.
+    was loaded as well. Of other models (`keras.applications`) the last map of each stride is a
+    level, of KerasCV's backbones that of their `pyramid_level_inputs`.
 
     Args:
-        model: A model with layers named `stage1`, `stage2`, ...
+        model: A functional model that begins with an image.
         levels: Which maps: names of stages, levels of stride (3 or `"P3"` is the last stage at
-            stride 8), or the name of any layer, such as `"relu3_3"` of a VGG. Default: all stages.
+            stride 8), or the name of any layer, such as `"relu3_3"` of a VGG. Default: all stages,
+            all levels of a model without named stages.
 
     Returns:
         A `keras.Model` on the same input with the outputs `{"stage1": map, ...}`, named as asked
         (a level 3 as `"P3"`); it shares the weights of the model.
 
     Raises:
-        ArgumentError: If no layer is named as a stage, or there is no such level; the message
+        ArgumentError: If the model has no feature maps, or there is no such level; the message
             lists those that there are.
 
     Example:
@@ -53,9 +58,12 @@ def features(
         >>> pyramid = models.features(backbone, ["P2", "P5"])
         >>> {name: tuple(map.shape[1:]) for name, map in pyramid.output.items()}
         {'P2': (16, 16, 64), 'P5': (2, 2, 512)}
+        >>> backbone = keras.applications.MobileNetV2((64, 64, 3), include_top=False, weights=None)
+        >>> models.features(backbone, "P4").output["P4"].shape
+        (None, 4, 4, 576)
     """
     if levels is None:
-        outputs = _stages(model)
+        outputs = _stages(model) or {level: _layer(model, x) for level, x in _named(model).items()}
         outputs.pop("stem", None)
     else:
         levels = [levels] if isinstance(levels, str | int) else list(levels)
@@ -67,27 +75,29 @@ def features(
 
 
 def levels(model: keras.Model) -> dict[str, str]:
-    """The last stage at each power of two of the stride.
+    """The last map at each power of two of the stride.
 
     Args:
-        model: A model with layers named `stage1`, `stage2`, ...
+        model: A functional model that begins with an image. Its levels are its layers `stage1`,
+            `stage2`, ...; else its `pyramid_level_inputs` (KerasCV); else the last layer before
+            each halving of the map.
 
     Returns:
         Names of layers by level, `{"P3": "stage2"}` for stride 8.
 
     Raises:
-        ArgumentError: If no layer is named as a stage.
+        ArgumentError: If the model has no feature maps.
 
     Example:
         >>> from keras_arch import models
         >>> levels(models.CIFARResNet(depth=20))
         {'P0': 'stage1', 'P1': 'stage2', 'P2': 'stage3'}
     """
-    return _levels(_stages(model))
+    return _named(model)
 
 
 def coarsest_stride(model: keras.Model) -> int:
-    """How many pixels an image may be moved by so that all maps are moved by whole pixels.
+    """Stride of the coarsest map: a shift of the image by it shifts all maps by whole pixels.
 
     Args:
         model: A functional model.
@@ -100,8 +110,9 @@ def coarsest_stride(model: keras.Model) -> int:
         >>> coarsest_stride(models.CIFARResNet(depth=20))
         4
     """
+    known: dict[int, _Facts] = {}
     strides = [
-        _stride(output).numerator
+        _trace(output, known).stride.numerator
         for layer in model.layers
         for output in keras.tree.flatten(layer.output)
         if len(output.shape) == 4
@@ -113,18 +124,18 @@ def coarsest_stride(model: keras.Model) -> int:
 def keras_cv_backbone(model: keras.Model) -> keras.Model:
     """A backbone that KerasCV's tasks take: `DeepLabV3Plus`, `ImageClassifier`, ...
 
-    They look for `pyramid_level_inputs`, which names the layer of each level of stride. A task that
+    They read `pyramid_level_inputs`, which names the layer of each level of stride. A task that
     was saved opens where `keras_arch.models` is imported.
 
     Args:
-        model: A model with named stages, with or without a top, which is cut off.
+        model: A model that `features` takes, with or without a top, which is cut off.
 
     Returns:
         A `keras.Model` on the same input whose output is the last stage's map; it shares the
         weights of the model.
 
     Raises:
-        ArgumentError: If no layer is named as a stage.
+        ArgumentError: If the model has no feature maps.
 
     Example:
         >>> from keras_arch import models
@@ -133,7 +144,8 @@ def keras_cv_backbone(model: keras.Model) -> keras.Model:
         {'P1': 'stem', 'P2': 'stage1', 'P3': 'stage2', 'P4': 'stage3', 'P5': 'stage4'}
         >>> # keras_cv.models.DeepLabV3Plus(backbone=backbone, num_classes=21)
     """
-    last = list(_stages(model).values())[-1]
+    stages = _stages(model)
+    last = stages.popitem()[1] if stages else _layer(model, _named(model).popitem()[1])
     with recursion_limit():
         return KerasCVBackbone(model.input, last, name=f"{model.name}_backbone")
 
@@ -149,28 +161,60 @@ class KerasCVBackbone(keras.Model):
 
 
 def _stages(model: keras.Model) -> dict[str, Any]:
-    """The maps at the ends of the stages by name, the stem first if it is named."""
+    """The maps at the ends of named stages, the stem first if it is named; none without stages."""
+    if not hasattr(model, "layers") or not hasattr(model, "input"):
+        raise ArgumentError(f"feature maps are those of a functional keras.Model, got {model!r}")
     found = {
         layer.name: layer.output
         for layer in model.layers
         if re.fullmatch(r"stem|stage\d+", layer.name)
     }
     stages = sorted(found.keys() - {"stem"}, key=lambda name: int(name.removeprefix("stage")))
-    if not stages:
+    return {name: found[name] for name in ["stem", *stages] if stages and name in found}
+
+
+def _named(model: keras.Model) -> dict[str, str]:
+    """The layer of each level, as `{"P3": "stage2"}`."""
+    stages = _stages(model)
+    if stages:
+        return _levels(stages)
+    pyramid = getattr(model, "pyramid_level_inputs", None)
+    return dict(pyramid) if isinstance(pyramid, Mapping) and pyramid else _last_of_strides(model)
+
+
+def _last_of_strides(model: keras.Model) -> dict[str, str]:
+    """The last layer at each stride of a model whose layers have names of their own.
+
+    Padding belongs to the halving after it, and a map needs a convolution before it.
+    """
+    known: dict[int, _Facts] = {}
+    maps = {
+        layer.name: layer.output
+        for layer in model.layers
+        if not isinstance(layer, layers.InputLayer | layers.ZeroPadding2D)
+        and hasattr(layer.output, "shape")
+        and (facts := _trace(layer.output, known)).convolved
+        and facts.pixels
+    }
+    found = _levels(maps)
+    if not found:
         raise ArgumentError(
-            f"model {model.name!r} has no layer named stage1, stage2, ...: nothing to take "
-            "features from"
+            f"model {model.name!r} has no layer named stage1, stage2, ... and no convolutions over "
+            "an image: it has no feature maps"
         )
-    return {name: found[name] for name in ["stem", *stages] if name in found}
+    return dict(sorted(found.items(), key=lambda item: int(item[0][1:])))
+
+
+def _layer(model: keras.Model, name: str) -> Any:
+    return model.get_layer(name).output
 
 
 def _map_of(model: keras.Model, level: str | int) -> tuple[str, Any]:
-    """The name that a map goes by, and the map."""
-    stages = _stages(model)
-    levels = _levels(stages)
+    """The name of a map in the outputs, and the map."""
+    levels = _named(model)
     name = f"P{level}" if isinstance(level, int) else level
     if name in levels:
-        return name, stages[levels[name]]
+        return name, _layer(model, levels[name])
     maps = {layer.name: layer.output for layer in model.layers}
     if name in maps:
         return name, maps[name]
@@ -178,39 +222,70 @@ def _map_of(model: keras.Model, level: str | int) -> tuple[str, Any]:
     close = difflib.get_close_matches(str(name), maps, n=3)
     raise ArgumentError(
         f"{model.name} has no level {level!r}; it has "
-        f"{', '.join(stage + strides.get(stage, '') for stage in stages)}, and every layer by its "
-        f"name{': did you mean ' + ', '.join(close) + '?' if close else ''}"
+        f"{', '.join(x + strides.get(x, '') for x in _stages(model) or strides)}, and every layer "
+        f"by its name{': did you mean ' + ', '.join(close) + '?' if close else ''}"
     )
 
 
 def _levels(stages: dict[str, Any]) -> dict[str, str]:
-    """The last stage at each power of two, as `{"P3": "stage2"}`."""
-    levels = {}
+    """The last of some maps at each power of two, as `{"P3": "stage2"}`."""
+    levels: dict[str, str] = {}
+    known: dict[int, _Facts] = {}
     for name, output in stages.items():
-        stride = _stride(output)
+        stride = _trace(output, known).stride
         if stride.denominator == 1 and stride.numerator.bit_count() == 1:
             levels[f"P{stride.numerator.bit_length() - 1}"] = name
     return levels
 
 
-def _stride(tensor: Any) -> Fraction:
-    """How many input pixels apart two pixels of a map are, from the layers between.
+@dataclasses.dataclass(frozen=True)
+class _Facts:
+    """Stride of a tensor, and whether it is a convolved map of pixels."""
 
-    Counted and not taken from the sizes of the maps, which may be open, and which windows without
-    padding make smaller.
+    stride: Fraction
+    convolved: bool
+    pixels: bool
+
+
+def _trace(tensor: Any, known: dict[int, _Facts]) -> _Facts:
+    """The facts of a tensor from the operations between it and the input.
+
+    The stride is counted and not taken from the sizes of the maps, which may be open, and which
+    windows without padding make smaller.
+
+    Args:
+        tensor: Of a functional model.
+        known: Facts by identity of the tensors, to which new ones are added.
     """
-    stride = Fraction(1)
-    while True:
+    path = []
+    while id(tensor) not in known:
         history = tensor._keras_history
         operation = history.operation
         parents = operation._inbound_nodes[history.node_index].input_tensors
         if not parents:
-            return stride
-        if isinstance(operation, layers.UpSampling2D):
-            stride /= operation.size[0]
-        elif isinstance(operation, layers.Conv2DTranspose):
-            stride /= operation.strides[0]
-        elif isinstance(operation, _WITH_STRIDES):
-            stride *= operation.strides[0]
+            known[id(tensor)] = _Facts(Fraction(1), False, len(tensor.shape) == 4)
+            break
+        path.append((tensor, operation))
         # All ways to a map have the same stride.
         tensor = parents[0]
+    facts = known[id(tensor)]
+    for tensor, operation in reversed(path):
+        facts = known[id(tensor)] = _after(facts, operation, tensor)
+    return facts
+
+
+def _after(facts: _Facts, operation: Any, output: Any) -> _Facts:
+    """The facts of an operation's output from those of its input."""
+    stride, convolved = facts.stride, facts.convolved or isinstance(operation, _CONVOLUTIONS)
+    if isinstance(operation, layers.UpSampling2D):
+        stride /= operation.size[0]
+    elif isinstance(operation, layers.Conv2DTranspose):
+        stride /= operation.strides[0]
+    elif isinstance(operation, _WITH_STRIDES):
+        stride *= operation.strides[0]
+    elif isinstance(operation, keras.Model):
+        inside = _trace(keras.tree.flatten(operation.outputs)[0], {})
+        stride, convolved = stride * inside.stride, convolved or inside.convolved
+    # Attention weighs channels by one value an image, which is no map.
+    pixels = len(output.shape) == 4 and not isinstance(operation, _GLOBAL_POOLING)
+    return _Facts(stride, convolved, facts.pixels and pixels)

@@ -1,27 +1,31 @@
-"""What every classifier shares: the check of its input and the end of its graph."""
+"""Input check and classification heads of classifiers."""
 
+import dataclasses
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
+from keras_arch.layers import check_choice, check_image_shape, output_dtype, positive_int
+
+# The layer, and the key of a dictionary of outputs, of a classifier's own logits.
+MAIN = "logits"
 
 
 def check_input_shape(
     input_shape: Any, *, default: tuple[int, int, int], minimum: int, dynamic: bool = True
 ) -> tuple[int | None, int | None, int]:
-    """`(height, width, channels)`, or the default when it is `None`.
+    """`(height, width, channels)` of plain `int`s, or the default when it is `None`.
 
     Args:
-        input_shape: What the user gave. Height and width may be `None` (any size).
+        input_shape: The user's argument. Height and width may be `None` (any size).
         default: Used for `None`.
         minimum: Smallest height and width in pixels.
         dynamic: Whether height and width may be `None`.
 
     Raises:
-        ArgumentError: If it is not three numbers that make an image of the minimum size.
+        ArgumentError: If it is not three numbers that are an image of the minimum size.
 
     Example:
         >>> check_input_shape(None, default=(32, 32, 3), minimum=4)
@@ -29,38 +33,37 @@ def check_input_shape(
     """
     if input_shape is None:
         return default
+    shape = check_image_shape(input_shape, "input_shape", minimum=minimum, open_sides=True)
+    if not dynamic and None in shape:
+        raise ArgumentError(
+            f"input_shape {shape!r} leaves the size open, and fully connected layers need a fixed "
+            "one; give height and width, or include_top=False"
+        )
+    return shape
+
+
+def check_activation(activation: Any) -> Any:
+    """The function of a `classifier_activation`.
+
+    Raises:
+        ArgumentError: If Keras has none of that name.
+
+    Example:
+        >>> check_activation("softmax") is keras.activations.softmax
+        True
+    """
     try:
-        height, width, channels = input_shape
-        sides = [side for side in (height, width) if side is not None]
-        fits = all(isinstance(side, int) and side >= minimum for side in sides)
-        fits = fits and isinstance(channels, int) and channels >= 1
-    except (TypeError, ValueError):
-        fits = False
-    if not fits:
+        return keras.activations.get(activation)
+    except ValueError:
         raise ArgumentError(
-            f"input_shape must be (height, width, channels) of at least {minimum}x{minimum} "
-            f"pixels, got {input_shape!r}{_hint(input_shape)}"
-        )
-    if not dynamic and len(sides) < 2:
-        raise ArgumentError(
-            f"input_shape {tuple(input_shape)!r} leaves the size open, and fully connected layers "
-            "need a fixed one; give height and width, or include_top=False"
-        )
-    return height, width, channels
+            "classifier_activation must be a Keras activation such as 'softmax' or 'sigmoid', or "
+            f"None for logits, got {activation!r}"
+        ) from None
 
 
-def _hint(shape: Any) -> str:
-    """What to say to a shape that has its channels first."""
-    if not isinstance(shape, tuple | list) or len(shape) != 3:
-        return ""
-    first, *rest = shape
-    if first in (1, 3, 4) and all(isinstance(s, int) and s > first for s in rest):
-        return f"; channels come last: ({rest[0]}, {rest[1]}, {first})"
-    return ""
-
-
-def check_top(include_top: bool, pooling: str | None, classes: int, activation: str | None) -> None:
-    """Refuse what does not go together at the end of a classifier.
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """The end of a classifier, as `keras.applications` has it.
 
     Args:
         include_top: Whether there is a classifier.
@@ -69,98 +72,135 @@ def check_top(include_top: bool, pooling: str | None, classes: int, activation: 
         activation: Activation of the classifier, or `None` for logits.
 
     Raises:
-        ArgumentError: If one of them cannot be.
+        ArgumentError: If an argument is not one of these, or there is pooling with a top.
 
     Example:
-        >>> check_top(True, None, 10, "softmax")
+        >>> Head(False, "avg", 10, None).pool(keras.Input((7, 7, 512))).shape
+        (None, 512)
     """
-    if pooling not in (None, "avg", "max"):
-        raise ArgumentError(f"pooling must be 'avg', 'max' or None, got {pooling!r}")
-    if not include_top:
-        return
-    if pooling is not None:
-        raise ArgumentError(
-            f"pooling={pooling!r} is for include_top=False: the top has its own pooling"
-        )
-    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
-        raise ArgumentError(f"classes must be a positive whole number, got {classes!r}")
-    try:
-        keras.activations.get(activation)
-    except ValueError:
-        raise ArgumentError(
-            "classifier_activation must be a Keras activation such as 'softmax' or 'sigmoid', or "
-            f"None for logits, got {activation!r}"
-        ) from None
+
+    include_top: bool
+    pooling: str | None
+    classes: int
+    activation: Any
+
+    def __post_init__(self) -> None:
+        check_choice("pooling", self.pooling, ("avg", "max", None))
+        if not self.include_top:
+            return
+        if self.pooling is not None:
+            raise ArgumentError(
+                f"pooling={self.pooling!r} is for include_top=False: the top has its own pooling"
+            )
+        object.__setattr__(self, "classes", positive_int("classes", self.classes))
+        check_activation(self.activation)
+
+    def pool(self, x: Any) -> Any:
+        """The last map of a backbone without top, pooled as asked for in the layer `pool`."""
+        if self.pooling == "avg":
+            return layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
+        if self.pooling == "max":
+            return layers.GlobalMaxPooling2D(data_format="channels_last", name="pool")(x)
+        return x
+
+    def classify(
+        self, x: Any, *, kernel_initializer: Any, bias_initializer: Any = "zeros", prefix: str = ""
+    ) -> Any:
+        """The layers `logits` and `probabilities`, in single precision.
+
+        Args:
+            x: Features `(batch, channels)`.
+            kernel_initializer: Initializer of the kernel.
+            bias_initializer: Initializer of the bias.
+            prefix: Before the names of the layers, where there are several classifiers.
+
+        Returns:
+            The output tensor.
+        """
+        x = layers.Dense(
+            self.classes,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            dtype=output_dtype(),
+            name=f"{prefix}logits",
+        )(x)
+        return probabilities(x, self.activation, prefix)
+
+    def pool_and_classify(self, x: Any, kernel_initializer: Any) -> Any:
+        """Global average pooling and the classifier; without top, the pooled map.
+
+        Args:
+            x: The last feature map.
+            kernel_initializer: Initializer of the classifier's kernel.
+
+        Returns:
+            The output tensor.
+        """
+        if not self.include_top:
+            return self.pool(x)
+        x = layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
+        return self.classify(x, kernel_initializer=kernel_initializer)
 
 
-def without_top(x: Any, pooling: str | None) -> Any:
-    """The last map of a backbone, or what pooling makes of it in the layer `pool`."""
-    if pooling == "avg":
-        return layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
-    if pooling == "max":
-        return layers.GlobalMaxPooling2D(data_format="channels_last", name="pool")(x)
-    return x
-
-
-def classify(
-    x: Any,
-    classes: int,
-    activation: str | None,
-    *,
-    kernel_initializer: Any,
-    bias_initializer: Any = "zeros",
-    prefix: str = "",
-) -> Any:
-    """The layers `logits` and `probabilities`, in single precision.
+def probabilities(x: Any, activation: Any, prefix: str = "") -> Any:
+    """The layer `probabilities` on logits, in single precision.
 
     Args:
-        x: Features `(batch, channels)`.
-        classes: Number of classes.
-        activation: Activation of the classifier, or `None` for logits.
-        kernel_initializer: How its kernel starts.
-        bias_initializer: How its bias starts.
-        prefix: Before the names of the layers, where there are several classifiers.
+        x: Logits `(..., classes)`.
+        activation: `None` gives the logits as they are.
+        prefix: Before the name of the layer.
 
     Returns:
         The output tensor.
     """
-    x = layers.Dense(
-        classes,
-        kernel_initializer=kernel_initializer,
-        bias_initializer=bias_initializer,
-        dtype=shared.output_dtype(),
-        name=f"{prefix}logits",
-    )(x)
     if keras.activations.get(activation) is keras.activations.linear:
         return x
-    return layers.Activation(
-        activation, dtype=shared.output_dtype(), name=f"{prefix}probabilities"
-    )(x)
+    return layers.Activation(activation, dtype=output_dtype(), name=f"{prefix}probabilities")(x)
 
 
-def add_classifier(
-    x: Any,
-    *,
-    include_top: bool,
-    pooling: str | None,
-    classes: int,
-    activation: str | None,
-    kernel_initializer: Any,
-) -> Any:
-    """End a backbone as `keras.applications` does, after `check_top`.
+def stack_heads(network: keras.Model) -> keras.Model:
+    """A classifier with auxiliary heads as a model of one output, for training.
 
     Args:
-        x: The last feature map.
-        include_top: Global average pooling, then the layers `logits` and `probabilities`.
-        pooling: Without top: `"avg"`, `"max"` or `None`.
-        classes: Number of classes.
-        activation: Activation of the classifier, or `None` for logits.
-        kernel_initializer: Initializer of the classifier's kernel.
+        network: A model whose output is a dictionary of logits, such as
+            `GoogLeNet(auxiliary=True, classifier_activation=None)`; it may have one output only.
 
     Returns:
-        The output tensor.
+        A `keras.Model` to `(batch, heads, classes)`, the classifier's own logits first, with the
+        same layers; a network of one output as it is.
+
+    Example:
+        >>> from keras_arch import models
+        >>> network = models.GoogLeNet(
+        ...     input_shape=(79, 79, 3), classes=5, auxiliary=True, classifier_activation=None
+        ... )
+        >>> models.stack_heads(network).output_shape
+        (None, 3, 5)
     """
-    if not include_top:
-        return without_top(x, pooling)
-    x = layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
-    return classify(x, classes, activation, kernel_initializer=kernel_initializer)
+    if not isinstance(network.output, dict):
+        return network
+    names = sorted(network.output, key=lambda name: (name != MAIN, name))
+    stacked = ops.stack([network.output[name] for name in names], axis=1)
+    return keras.Model(network.input, stacked, name=network.name)
+
+
+def main_head(network: keras.Model) -> keras.Model:
+    """The classifier without its auxiliary heads, from a model of `stack_heads`.
+
+    Args:
+        network: A model of `stack_heads`, or any classifier.
+
+    Returns:
+        A `keras.Model` to `(batch, classes)` with the same layers; a network of one head as it is.
+
+    Example:
+        >>> from keras_arch import models
+        >>> network = models.GoogLeNet(
+        ...     input_shape=(79, 79, 3), classes=5, auxiliary=True, classifier_activation=None
+        ... )
+        >>> models.main_head(models.stack_heads(network)).output_shape
+        (None, 5)
+    """
+    if len(network.output_shape) != 3:
+        return network
+    return keras.Model(network.input, network.get_layer(MAIN).output, name=network.name)

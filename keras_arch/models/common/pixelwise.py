@@ -1,4 +1,4 @@
-"""What networks that classify every pixel share: a backbone's maps, crops, and the end."""
+"""Parts of networks that classify every pixel: backbones with their pyramid of maps, and crops."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,15 +6,17 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from keras_arch import layers as shared
 from keras_arch import registry
+from keras_arch._tensorflow.fused_batch_norm import fuse
 from keras_arch.errors import ArgumentError
+from keras_arch.layers import positive_int, recursion_limit
 from keras_arch.models.common.features import features, levels
+from keras_arch.models.common.heads import check_activation
 from keras_arch.weights import Weights
 
 # A size at which the maps of every backbone show whether they are whole parts of the image.
 _PROBE = 256
-# Arguments of a backbone that are not its user's.
+# Arguments of a backbone's builder that the network on it decides.
 _DECIDED = (
     "include_top",
     "weights",
@@ -29,52 +31,35 @@ _DECIDED = (
 )
 
 
-def check_classes(classes: int, activation: str | None) -> None:
-    """Refuse classes and an activation that cannot be together.
+def check_classes(classes: Any, activation: str | None) -> int:
+    """The number of classes, if it goes with the activation.
 
     Args:
         classes: Number of classes.
         activation: Of the last layer, `None` for logits.
 
+    Returns:
+        The number as an `int`.
+
     Raises:
-        ArgumentError: If there are none, or the activation is not one of Keras', or a softmax is
-            asked for over a single class.
+        ArgumentError: If it is none, or the activation is not one of Keras', or a softmax is asked
+            for over a single class.
 
     Example:
         >>> check_classes(1, "sigmoid")
+        1
     """
-    shared.check_positive(classes=classes)
-    try:
-        function = keras.activations.get(activation)
-    except ValueError:
-        raise ArgumentError(
-            "classifier_activation must be a Keras activation such as 'softmax' or 'sigmoid', or "
-            f"None for logits, got {activation!r}"
-        ) from None
-    if classes == 1 and function is keras.activations.softmax:
+    classes = positive_int("classes", classes)
+    if check_activation(activation) is keras.activations.softmax and classes == 1:
         raise ArgumentError(
             "a softmax over one class is 1 everywhere; give classes=2, or "
             "classifier_activation='sigmoid' with classes=1"
         )
-
-
-def probabilities(x: Any, activation: str | None) -> Any:
-    """The layer `probabilities` on logits, in single precision.
-
-    Args:
-        x: Logits `(batch, height, width, classes)`.
-        activation: `None` leaves them as they are.
-
-    Returns:
-        The output tensor.
-    """
-    if keras.activations.get(activation) is keras.activations.linear:
-        return x
-    return layers.Activation(activation, dtype=shared.output_dtype(), name="probabilities")(x)
+    return classes
 
 
 def crop_to(x: Any, reference: Any, offset: int, name: str) -> Any:
-    """The part of a map that lies on another: from an offset on, and of the other's size.
+    """Crop of a map to the size of another, from an offset on.
 
     Where sizes are open the pixels are counted in the graph.
 
@@ -103,7 +88,7 @@ def crop_to(x: Any, reference: Any, offset: int, name: str) -> Any:
 
 
 def backbones() -> tuple[str, ...]:
-    """Names of the architectures that have stages to build on.
+    """Names of the registered architectures that may be backbones: all classifiers.
 
     Example:
         >>> "ResNet18" in backbones()
@@ -112,27 +97,56 @@ def backbones() -> tuple[str, ...]:
     return tuple(entry.name for entry in registry.entries() if entry.task == "image-classification")
 
 
+def name_of(backbone: Any) -> str:
+    """The name of a backbone in names of models and messages.
+
+    Example:
+        >>> name_of("ResNet18")
+        'ResNet18'
+    """
+    return backbone.name if isinstance(backbone, keras.Model) else str(backbone)
+
+
+def default_shape(
+    backbone: Any, usual: tuple[int | None, int | None, int]
+) -> tuple[int | None, int | None, int]:
+    """The input shape of a backbone that is a model, else the usual one.
+
+    Example:
+        >>> default_shape("ResNet18", (256, 256, 3))
+        (256, 256, 3)
+    """
+    if not isinstance(backbone, keras.Model):
+        return usual
+    shape = getattr(backbone, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] is None:
+        raise ArgumentError(
+            f"backbone {backbone.name!r} must be a functional model of images (batch, height, "
+            f"width, channels), its input is {shape!r}"
+        )
+    return shape[1:]
+
+
 def pyramid(
-    name: str,
+    backbone: str | keras.Model,
     input_shape: tuple[int | None, int | None, int],
     weights: Weights = None,
     *,
-    argument: str,
     arguments: Mapping[str, Any] | None = None,
     synchronized: bool = False,
-) -> tuple[keras.Model, dict[int, Any]]:
-    """A backbone without its top, and its maps by their level of stride.
+) -> tuple[Any, dict[int, Any]]:
+    """A backbone's image, and its maps by their level of stride.
 
     Args:
-        name: A registered classifier with named stages.
+        backbone: A registered classifier by name, or a functional model, which is copied with its
+            weights.
         input_shape: Of the image.
-        weights: What the backbone takes.
-        argument: What the caller's user calls the backbone, for messages.
-        arguments: More of its builder's, such as `{"variant": "v1.5"}`.
-        synchronized: Batch norm statistics over all replicas.
+        weights: What a registered backbone's builder takes.
+        arguments: Further arguments of its builder, such as `{"shortcut": "C"}`.
+        synchronized: Batch norm statistics over all replicas, in a registered backbone.
 
     Returns:
-        The model, and its last map at stride 2**level by level. Of a stage that ends in
+        The input `image`, and the last map at stride 2**level by level. Of a stage that ends in
         pooling that is the map before it, which is finer.
 
     Raises:
@@ -140,60 +154,105 @@ def pyramid(
             whole parts of the image.
 
     Example:
-        >>> _, maps = pyramid("ResNet18", (64, 64, 3), argument="encoder")
+        >>> _, maps = pyramid("ResNet18", (64, 64, 3))
         >>> {level: tuple(map.shape[1:3]) for level, map in maps.items()}
         {1: (32, 32), 2: (16, 16), 3: (8, 8), 4: (4, 4), 5: (2, 2)}
     """
-    if name not in backbones():
-        raise ArgumentError(f"{argument} must be one of {', '.join(backbones())}, got {name!r}")
-    entry = registry.entry(name)
-    given = _check_arguments(name, argument, arguments)
-    if "synchronized" in entry.arguments:
-        given = {"synchronized": synchronized} | given
-    model = entry.builder(include_top=False, input_shape=input_shape, weights=weights, **given)
-    found = levels(model)
-    outputs = features(model, found).output
-    _check_whole(name, argument, model, found, input_shape)
+    if isinstance(backbone, keras.Model):
+        model = _copy(backbone, input_shape, weights, arguments)
+    else:
+        model = _build(backbone, input_shape, weights, arguments, synchronized)
+    _check_whole(name_of(backbone), model, input_shape)
     maps: dict[int, Any] = {}
-    for level, output in outputs.items():
+    for level, output in model.output.items():
         number = int(level[1:])
         before = _before_pooling(output)
         if before is not None:
             maps[number - 1] = before
         maps[number] = output
-    return model, dict(sorted(maps.items()))
+    return model.input, dict(sorted(maps.items()))
 
 
-def _check_arguments(name, argument, arguments):
-    """What the user has to say about a backbone, without what the network decides."""
+def _build(name, input_shape, weights, arguments, synchronized):
+    """The maps of a registered backbone by level, as a model."""
+    if name not in backbones():
+        raise ArgumentError(
+            f"backbone must be a Keras model or one of {', '.join(backbones())}, got {name!r}"
+        )
+    entry = registry.entry(name)
+    given = _check_arguments(name, arguments)
+    if "synchronized" in entry.arguments:
+        given = {"synchronized": synchronized} | given
+    model = entry.builder(include_top=False, input_shape=input_shape, weights=weights, **given)
+    return features(model, levels(model))
+
+
+def _copy(backbone, input_shape, weights, arguments):
+    """The maps of a given model by level, as a model on an input `image` of its own.
+
+    Copied, so that the image may have another size, the layers are those of one network, and the
+    given model stays as it is.
+    """
+    if weights is not None or arguments is not None:
+        raise ArgumentError(
+            "backbone_weights and backbone_arguments are for a registered backbone by name; "
+            f"backbone is the model {backbone.name!r}, which has its own"
+        )
+    channels = default_shape(backbone, input_shape)[-1]
+    if channels != input_shape[-1]:
+        raise ArgumentError(
+            f"backbone {backbone.name!r} takes images of {channels} channels, input_shape is "
+            f"{input_shape}"
+        )
+
+    def copied(layer):
+        if not isinstance(layer, layers.Layer):
+            return layer
+        copy = type(layer).from_config(layer.get_config())
+        return fuse(copy) if type(copy) is layers.BatchNormalization else copy
+
+    maps = features(backbone, levels(backbone))
+    image = keras.Input(input_shape, name="image")
+    with recursion_limit():
+        copy = keras.models.clone_model(
+            maps,
+            input_tensors=keras.tree.map_structure(lambda _: image, maps.input),
+            clone_function=copied,
+        )
+    copy.set_weights(maps.get_weights())
+    return keras.Model(image, copy.output)
+
+
+def _check_arguments(name, arguments):
+    """The arguments that the user gives to a backbone, without those that the network decides."""
     if arguments is None:
         return {}
     if not isinstance(arguments, Mapping):
         raise ArgumentError(
-            f"{argument}_arguments must be arguments of {name} by name, got {arguments!r}"
+            f"backbone_arguments must be arguments of {name} by name, got {arguments!r}"
         )
     free = [known for known in registry.entry(name).arguments if known not in _DECIDED]
     for given in arguments:
         if given not in free:
             raise ArgumentError(
-                f"{argument}_arguments has {given!r}; {name} has {', '.join(free) or 'none'}"
+                f"backbone_arguments has {given!r}; {name} has {', '.join(free) or 'none'}"
             )
     return dict(arguments)
 
 
-def _check_whole(name, argument, model, levels, input_shape):
-    """Refuse maps that are smaller than their strides make of the image."""
+def _check_whole(name, model, input_shape):
+    """Refuse maps that are smaller than the image divided by their strides."""
     size = input_shape[:2]
-    shapes = {level: model.get_layer(layer).output.shape for level, layer in levels.items()}
+    shapes = {level: output.shape for level, output in model.output.items()}
     if None in size:
         size = tuple(side or _PROBE for side in size)
-        shapes = features(model, levels).compute_output_shape((1, *size, input_shape[-1]))
+        shapes = model.compute_output_shape((1, *size, input_shape[-1]))
     for level, shape in shapes.items():
         stride = 2 ** int(level[1:])
         for side, whole in zip(shape[1:3], size, strict=True):
             if side < whole // stride:
                 raise ArgumentError(
-                    f"{argument} {name!r} has unpadded convolutions: of {whole} pixels it leaves "
+                    f"backbone {name!r} has unpadded convolutions: of {whole} pixels it leaves "
                     f"{side} at stride {stride}, which do not lie on the image; take a backbone "
                     "that pads, such as 'ResNet18' or 'VGG16'"
                 )

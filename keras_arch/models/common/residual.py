@@ -1,10 +1,11 @@
-"""What residual networks are made of: a convolution with its norm, and the shortcuts A, B and C."""
+"""Parts of residual networks: a convolution with batch norm, shortcuts A, B and C, blocks."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras import layers, ops
 
-from keras_arch import layers as shared
+from keras_arch.layers import batch_norm, he_normal
 
 
 def convolution(
@@ -34,14 +35,14 @@ def convolution(
         strides=stride,
         padding="valid" if padded or kernel == 1 else "same",
         use_bias=False,
-        kernel_initializer=shared.he_normal(),
+        kernel_initializer=he_normal(),
         data_format="channels_last",
         name=f"{name}_conv",
     )(x)
-    return shared.batch_norm(f"{name}_norm", synchronized=synchronized)(x)
+    return batch_norm(f"{name}_norm", synchronized=synchronized)(x)
 
 
-def shortcut(
+def match_shape(
     x: Any, filters: int, stride: int, option: str, prefix: str, *, synchronized: bool
 ) -> Any:
     """Bring the identity to the shape of a block's output.
@@ -74,3 +75,42 @@ def shortcut(
     if not missing:
         return x
     return ops.pad(x, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)))
+
+
+def residual_block(
+    x: Any,
+    convolutions: Sequence[tuple[int, int, int]],
+    *,
+    shortcut: str | None,
+    synchronized: bool,
+    prefix: str,
+    name: str,
+) -> Any:
+    """Convolutions in a row with ReLU, and the identity added around them.
+
+    Source: He et al. 2015, figures 2 and 5.
+
+    Args:
+        x: The block's input.
+        convolutions: `(filters, kernel, stride)` of each.
+        shortcut: `"A"`, `"B"` or `"C"`, as for `match_shape`, or `None` for a plain network.
+        synchronized: Batch norm statistics over all replicas.
+        prefix: Name of the block in the names of its layers.
+        name: Name of its last ReLU.
+
+    Returns:
+        The output map.
+    """
+    identity = x
+    for number, (filters, kernel, stride) in enumerate(convolutions, start=1):
+        part = f"{prefix}_{number}"
+        x = convolution(x, filters, kernel, stride, part, synchronized=synchronized)
+        if number < len(convolutions):
+            x = layers.Activation("relu", name=part)(x)
+    if shortcut is not None:
+        stride = max(stride for _, _, stride in convolutions)
+        identity = match_shape(
+            identity, x.shape[-1], stride, shortcut, prefix, synchronized=synchronized
+        )
+        x = layers.Add(name=f"{prefix}_add")([x, identity])
+    return layers.Activation("relu", name=name)(x)

@@ -1,20 +1,18 @@
-"""Net surgery: a classifier's weights in a network that classifies every pixel, and its stages.
+"""Net surgery: weights of a classifier, or of a coarser network, in a fully convolutional one.
 
 Source: Long, Shelhamer and Darrell 2015, sections 3.1 (a dense layer over a map is a convolution
 as large as the map) and 4.2 (a finer network starts from the coarser one, its new layers at zero).
 """
 
 import logging
-import os
 import re
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_arch import registry
 from keras_arch.errors import ArgumentError
-from keras_arch.weights import Weights, load_weights
+from keras_arch.weights import Source, Weights, load_weights, open_source
 
 # Layers that start fresh where the weights have none that fit, and those that may be left over.
 _SCORES = re.compile(r"(up)?score.*")
@@ -50,7 +48,7 @@ def bilinear_kernel(size: int, channels: int) -> np.ndarray:
 
 
 def start_from(model: keras.Model, weights: Weights, architecture: str) -> keras.Model:
-    """Give a freshly built FCN the weights of a classifier, or of another FCN on its backbone.
+    """Load the weights of a classifier, or of another FCN on its backbone, into a new FCN.
 
     Layers are matched by name, all of the backbone or none. `fc6` and `fc7` of a classifier become
     convolutions. Scores that the weights do not have, or have for other classes, stay as they are
@@ -75,14 +73,10 @@ def start_from(model: keras.Model, weights: Weights, architecture: str) -> keras
         >>> start_from(keras_arch.models.FCN32s(units=2, backbone="VGG11"), None, "FCN32s").name
         'fcn32s_vgg11'
     """
-    is_path = isinstance(weights, str | os.PathLike)
-    if isinstance(weights, keras.Model):
-        source, where = weights, f"the model {weights.name!r}"
-    elif is_path and not os.fspath(weights).endswith(".weights.h5"):
-        source, found, _ = registry.open_model(os.fspath(weights))
-        where = f"{os.fspath(weights)!r} ({found or source.name})"
-    else:
-        return load_weights(model, weights, architecture)
+    opened = open_source(weights)
+    if not isinstance(opened, Source):
+        return load_weights(model, opened, architecture)
+    source, where = opened.model, opened.label
     own = {layer.name: layer for layer in model.layers if layer.weights}
     _check_settings(model, own, source, where)
     given = {layer.name: layer.get_weights() for layer in source.layers if layer.weights}
@@ -115,7 +109,7 @@ def _check_settings(
 
 
 def _to_convolutions(given: dict[str, list], own: dict[str, Any], where: str) -> None:
-    """Bring kernels of dense layers into the shape of the convolutions that they become."""
+    """Reshape kernels of dense layers to those of the convolutions that they become."""
     for name in filter(_DENSE.fullmatch, own):
         kernel = given.get(name, [np.empty(())])[0]
         if kernel.ndim != 2:
@@ -134,7 +128,7 @@ def _to_convolutions(given: dict[str, list], own: dict[str, Any], where: str) ->
 def _check(
     model: keras.Model, own: dict[str, Any], given: dict[str, list], where: str
 ) -> list[str]:
-    """Compare, and say which layers keep what they start with."""
+    """Names of the layers that keep their initial weights, if all others fit."""
     fresh, missing, misshaped = [], [], []
     has_dense = any(_DENSE.fullmatch(name) for name in given)
     for name, layer in own.items():

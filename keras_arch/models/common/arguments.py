@@ -1,0 +1,146 @@
+"""Documentation and signatures that the builders of networks share.
+
+The docstring of a builder describes the arguments that are its own; `document` adds those that mean
+the same everywhere. `variant_of` gives one network of a family the signature and the documentation
+of the family's builder.
+"""
+
+import functools
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import keras
+
+Builder = TypeVar("Builder", bound=Callable[..., keras.Model])
+P = ParamSpec("P")
+
+SHARED = {
+    "include_top": "End in global average pooling and the classifier.",
+    "pooling": 'Without top: `"avg"` or `"max"` over the last map, or `None` for the map itself.',
+    "classes": "Number of classes.",
+    "classifier_activation": '`"softmax"`, `"sigmoid"`, or `None` for logits.',
+    "latent_size": "Length of the latent.",
+    "backbone_weights": "`weights` of a registered backbone, such as a classifier of its kind.",
+    "backbone_arguments": (
+        'Other arguments of a registered backbone, such as `{"variant": "v1.5"}` of a ResNet.'
+    ),
+    "synchronized": "Batch norm statistics over all replicas of a distribution strategy.",
+    "weights": "`None` for random weights, or what `keras_arch.weights.load_weights` takes.",
+    "name": "Name of the model. Default: the architecture's, in lower case.",
+}
+_RAISES = (
+    "Raises:\n    ArgumentError: If an argument is not one of the above, or the weights do not fit."
+)
+_WIDTH = 96
+
+
+def document(builder: Builder) -> Builder:
+    """Complete a builder's docstring by the arguments and errors that all builders share.
+
+    Args:
+        builder: Its docstring may leave out arguments of `SHARED`, and `Raises`.
+
+    Returns:
+        The same function.
+
+    Raises:
+        KeyError: If an argument is described nowhere.
+
+    Example:
+        >>> def Small(*, units: int = 3, name: str | None = None):
+        ...     '''A small network.
+        ...
+        ...     Args:
+        ...         units: Width of the hidden layer.
+        ...
+        ...     Returns:
+        ...         A `keras.Model`.
+        ...     '''
+        >>> print(document(Small).__doc__.splitlines()[4])
+            name: Name of the model. Default: the architecture's, in lower case.
+    """
+    head, own, tail = _parts(builder)
+    names = inspect.signature(builder).parameters
+    described = [own.get(name) or _entry(name, SHARED[name]) for name in names]
+    if "Raises:" not in tail:
+        before, example, after = tail.partition("Example:")
+        tail = f"{before.rstrip()}\n\n{_RAISES}\n\n{example}{after}"
+    builder.__doc__ = "\n".join([f"{head}Args:", *described, "", tail])
+    return builder
+
+
+def variant_of(
+    family: Callable[Concatenate[Any, P], keras.Model], key: Any, **defaults: Any
+) -> Callable[[Callable[[], None]], Callable[P, keras.Model]]:
+    """Give the decorated function the body, signature and arguments of a family's builder.
+
+    Args:
+        family: A documented builder, of which the first argument says which network it is.
+        key: That argument, such as the depth.
+        **defaults: Defaults that differ from the family's.
+
+    Returns:
+        A decorator of a function without arguments, whose name and docstring are the network's: a
+        summary, the source and an example.
+
+    Example:
+        >>> from keras_arch.models.resnet import ResNet
+        >>> @variant_of(ResNet, 18)
+        ... def Small() -> None:
+        ...     '''A ResNet of 18 layers.'''
+        >>> Small(include_top=False).name
+        'resnet18'
+    """
+    parameters = [
+        each.replace(default=defaults.get(each.name, each.default))
+        for each in list(inspect.signature(family).parameters.values())[1:]
+    ]
+    signature = inspect.Signature(parameters, return_annotation=keras.Model)
+
+    def decorate(declaration: Callable[[], None]) -> Callable[P, keras.Model]:
+        @functools.wraps(declaration)
+        def build(*args: P.args, **arguments: P.kwargs) -> keras.Model:
+            try:
+                given = signature.bind(*args, **arguments)
+            except TypeError as error:
+                raise TypeError(f"{declaration.__name__}() {error}") from None
+            given.apply_defaults()
+            return family(key, *given.args, **given.kwargs)
+
+        # Editors see `P`; `help()` and `inspect` see these.
+        del build.__wrapped__
+        build.__signature__ = signature
+        build.__annotations__ = {each.name: each.annotation for each in parameters}
+        summary, example, code = (inspect.getdoc(declaration) or "").partition("Example:")
+        _, own, tail = _parts(family)
+        tail, *family_example = tail.partition("Example:")
+        ending = (example, code) if example else family_example
+        build.__doc__ = "\n".join(
+            [
+                f"{summary.rstrip()}\n\nArgs:",
+                *(own[each.name] for each in parameters),
+                "",
+                "".join([tail, *ending]),
+            ]
+        )
+        return build
+
+    return decorate
+
+
+def _parts(builder: Callable[..., Any]) -> tuple[str, dict[str, str], str]:
+    """A docstring until `Args:`, its described arguments by name, and the sections after them."""
+    head, _, rest = (inspect.getdoc(builder) or "").partition("Args:\n")
+    arguments, _, tail = rest.partition("\n\n")
+    entries = re.split(r"\n(?=    \w+: )", arguments)
+    return head, {entry.split(":")[0].strip(): entry for entry in entries if entry}, tail
+
+
+def _entry(name: str, text: str) -> str:
+    """One argument of a docstring, wrapped."""
+    return textwrap.fill(
+        f"{name}: {text}", _WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 8
+    )
