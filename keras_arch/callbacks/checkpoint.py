@@ -17,8 +17,8 @@ class SaveCheckpoint(keras.callbacks.Callback):
     Args:
         directory: Folder of the checkpoints.
         every: Steps between checkpoints inside an epoch; `None` for none.
-        resume: The checkpoint to resume from, as `CheckpointManager.newest()` returns it; `None` for
-            a new run.
+        resume: The checkpoint to resume from, as `CheckpointManager.newest()` returns it; `None`
+            for a new run.
         keep: Number of checkpoints on disk.
     """
 

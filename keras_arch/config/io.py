@@ -70,7 +70,9 @@ def parse(
     task = content.get("task")
     schema = registry.TASKS.get(task).Config if task in registry.TASKS else None
     if schema is None:
-        wanted = ", ".join(repr(name) for name, one in registry.TASKS.items() if one.Config is not None)
+        wanted = ", ".join(
+            repr(name) for name, one in registry.TASKS.items() if one.Config is not None
+        )
         got = f"got {task!r}" if "task" in content else "it is missing"
         raise ConfigError(f"{where}: task must be one of {wanted}; {got}")
     try:

@@ -267,7 +267,8 @@ def schedule(iterations: int, depth: int) -> dict[str, list[Any]]:
         >>> schedule(64_000, 56)
         {'name': 'piecewise_constant', 'boundaries': [32000, 48000], 'values': [0.1, 0.01, 0.001]}
         >>> schedule(64_000, 110)
-        {'name': 'piecewise_constant', 'boundaries': [400, 32000, 48000], 'values': [0.01, 0.1, 0.01, 0.001]}
+        {'name': 'piecewise_constant', 'boundaries': [400, 32000, 48000],
+         'values': [0.01, 0.1, 0.01, 0.001]}
     """
     begins = {round(share * iterations): rate for share, rate in FALLS.items()}
     warm_up = min(WARM_UP_ITERATIONS, iterations // 10)

@@ -39,7 +39,9 @@ class Prediction(Protocol):
     columns: ClassVar[tuple[str, ...]]
 
     @property
-    def files(self) -> Mapping[str, Path]: ...
+    def files(self) -> Mapping[str, Path]:
+        """The files that were written, by what they show."""
+        ...
 
     def rows(self) -> list[tuple[str, ...]]:
         """Table rows: the image, a label and a number, say."""

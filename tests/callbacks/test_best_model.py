@@ -228,7 +228,9 @@ def test_bad_arguments(options, message, tmp_path):
 
 
 def test_figures_that_do_not_fit(tmp_path):
-    with pytest.raises(ArgumentError, match="'kid' is to decide and was not measured; there are fid, count"):
+    with pytest.raises(
+        ArgumentError, match="'kid' is to decide and was not measured; there are fid, count"
+    ):
         run(tmp_path / "a", monitor="kid")
     with pytest.raises(ArgumentError, match="name of a training log, 'loss' has"):
         run(tmp_path / "b", measure=lambda _: {"fid": 1.0, "loss": 2.0})

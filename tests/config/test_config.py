@@ -97,7 +97,8 @@ def test_cifar_recipe_is_the_papers():
             ["at most peak, 1.0, got 2.0"],
         ),
         (
-            "recipe.optimizer.learning_rate={name: cosine, peak: 1, warmup_steps: 3, warmup_epochs: 2}",
+            "recipe.optimizer.learning_rate={name: cosine, peak: 1, warmup_steps: 3, "
+            "warmup_epochs: 2}",
             ["leave one out", "3"],
         ),
     ],
@@ -341,7 +342,7 @@ def test_yaml_cannot_make_objects(tmp_path):
 def test_imports_are_of_installed_modules():
     content = presets.read("resnet20-digits")
     assert config.parse(content | {"imports": ["json"]}).imports == ("json",)
-    with pytest.raises(ConfigError, match="'no_such_module'.* put its folder on PYTHONPATH"):
+    with pytest.raises(ConfigError, match=r"'no_such_module'.* put its folder on PYTHONPATH"):
         config.parse(content | {"imports": ["no_such_module"]})
     with pytest.raises(ConfigError, match="imports must be a list of modules, got 'json'"):
         config.parse(content | {"imports": "json"})

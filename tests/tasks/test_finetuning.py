@@ -109,18 +109,18 @@ def test_its_model_is_used_as_any_other(tuned, photos, tmp_path):
     assert api.load_model(f"file://{tmp_path}/hub/me/photos").card.labels
 
 
-def job_of(source, photos, *more):
+def task_of(source, photos, *more):
     checked = transfer.finetune_config(source, f"folder:{photos}", overrides=[*TINY, *more])
-    job = finetuning.FineTuning(checked, checked.preprocessing.build())
-    job.check()
-    return job
+    task = finetuning.FineTuning(checked, checked.preprocessing.build())
+    task.check()
+    return task
 
 
-def step(job, model, epoch):
+def step(task, model, epoch):
     """What one step on noise changes, by name of the variable: the largest change."""
     before = weights_of(model)
     task.set_phase(model, epoch)
-    noise = np.random.default_rng(0).normal(size=(8, *job.preprocessing.input_shape))
+    noise = np.random.default_rng(0).normal(size=(8, *task.preprocessing.input_shape))
     model.train_on_batch(noise, np.arange(8) % 3)
     return {path: np.abs(value - before[path]).max() for path, value in weights_of(model).items()}
 
@@ -129,7 +129,7 @@ def test_the_head_learns_alone_and_then_all_layers_the_deeper_the_more(
     classifier_of_digits, photos, caplog, tmp_path
 ):
     """One step of Adam moves each weight by its learning rate, and none by more."""
-    job = job_of(
+    task = task_of(
         classifier_of_digits,
         photos,
         "recipe.layer_decay=0.1",
@@ -137,18 +137,18 @@ def test_the_head_learns_alone_and_then_all_layers_the_deeper_the_more(
         "recipe.optimizer={name: adam, learning_rate: 0.01}",
     )
     with caplog.at_level("INFO", "keras_arch"):
-        model = job.build(1)
+        model = task.build()
     assert "head of resnet20-digits (10 classes) is replaced by one for 3: " in caplog.text
     source = weights_of(api.load_model(classifier_of_digits).model)
     for path, value in weights_of(model).items():
         if not path.startswith("logits"):
             np.testing.assert_array_equal(value, source[path])
-    moved = step(job, model, 0)
+    moved = step(task, model, 0)
     assert moved.pop("logits/kernel") == pytest.approx(0.02, rel=0.05)
     assert moved.pop("logits/bias") == pytest.approx(0.02, rel=0.05)
     # Statistics of batch norm too: it is in inference mode.
     assert set(moved.values()) == {0.0}
-    moved = step(job, model, 1)
+    moved = step(task, model, 1)
     for layer, rate in (
         ("stem_conv", 1e-5),
         ("stage1_block1_1_conv", 1e-5),
@@ -160,11 +160,11 @@ def test_the_head_learns_alone_and_then_all_layers_the_deeper_the_more(
     assert moved["stem_norm/moving_mean"] > 0
     # A run that is resumed goes through the phase in which it was saved, from any other.
     callbacks.state.save(model, tmp_path / "state.npz", callbacks.Position(1, 1))
-    step(job, model, 1)
+    step(task, model, 1)
     whole = [np.array(variable) for variable in callbacks.variables_of(model)]
-    assert step(job, model, 0)["stem_conv/kernel"] == 0
+    assert step(task, model, 0)["stem_conv/kernel"] == 0
     callbacks.state.Saved(tmp_path / "state.npz").restore(model)
-    step(job, model, 1)
+    step(task, model, 1)
     for one, other in zip(callbacks.variables_of(model), whole, strict=True):
         np.testing.assert_array_equal(np.array(one), other, err_msg=one.path)
 
@@ -172,10 +172,10 @@ def test_the_head_learns_alone_and_then_all_layers_the_deeper_the_more(
 def test_the_head_stays_where_the_classes_are_the_same(classifier_of_digits, caplog):
     rate = "recipe.optimizer.learning_rate=0.01"
     checked = transfer.finetune_config(classifier_of_digits, "digits", overrides=[rate])
-    job = finetuning.FineTuning(checked, checked.preprocessing.build())
-    job.check()
+    task = finetuning.FineTuning(checked, checked.preprocessing.build())
+    task.check()
     with caplog.at_level("INFO", "keras_arch"):
-        model = job.build(1)
+        model = task.build()
     assert "its head is kept" in caplog.text
     source = weights_of(api.load_model(classifier_of_digits).model)
     np.testing.assert_array_equal(weights_of(model)["logits/kernel"], source["logits/kernel"])
@@ -240,12 +240,12 @@ def test_large_photos_are_cut_out_of_whole_ones(tmp_path, photos):
 
 
 def test_patience_counts_epochs_without_better_ones(classifier_of_digits, photos):
-    job = job_of(
+    task = task_of(
         classifier_of_digits, photos, "recipe.patience=2", "recipe.epochs=9", "recipe.head_epochs=2"
     )
 
     def should_stop(*pairs):
-        return job.should_stop([{"val_accuracy": a, "val_loss": b} for a, b in pairs])
+        return task.should_stop([{"val_accuracy": a, "val_loss": b} for a, b in pairs])
 
     assert not should_stop()
     # The third epoch is the first that counts, whenever the best was.

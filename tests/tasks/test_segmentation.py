@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from keras_arch import api, cli, config, data, hub, metrics, tiling
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks import segmentation_report
 
 TINY = [
     "model.arguments.depth=1",

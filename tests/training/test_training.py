@@ -147,7 +147,8 @@ class TestRecipes:
             "recipe.label_smoothing=0.2",
             "recipe.checkpoint=best",
             "recipe.synchronized=true",
-            "recipe.optimizer={name: adamw, learning_rate: {name: cosine, peak: 0.01, warmup_epochs: 0.25}}",
+            "recipe.optimizer={name: adamw, learning_rate: {name: cosine, peak: 0.01, "
+            "warmup_epochs: 0.25}}",
         ]
         run = train("resnet20-digits", [*CLASSIFIER, *more], tmp_path / "r")
         rate = config.load(run.directory / "config.yaml").recipe.optimizer.learning_rate
@@ -322,7 +323,8 @@ class TestMistakes:
 
     def test_divergence_leaves_the_last_good_checkpoint(self, tmp_path):
         diverges = [
-            "recipe.optimizer.learning_rate={name: piecewise_constant, boundaries: [5], values: [0.001, 1.0e30]}"
+            "recipe.optimizer.learning_rate={name: piecewise_constant, boundaries: [5], "
+            "values: [0.001, 1.0e30]}"
         ]
         with pytest.raises(NonFiniteError, match="checkpoint"):
             train("resnet20-digits", [*CLASSIFIER, *diverges, "recipe.epochs=5"], tmp_path / "r")
