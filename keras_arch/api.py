@@ -185,10 +185,15 @@ def predict(
     task = _task(loaded)
     known = set(inspect.signature(task.predict).parameters) - {"loaded", "images", "out"}
     if unknown := sorted(set(options) - known):
-        has = f"its options are {', '.join(sorted(known))}" if known else "it has no options"
+        others = [
+            name
+            for name, other in registry.TASKS.items()
+            if name == other.model_task and unknown[0] in inspect.signature(other.predict).parameters
+        ]
+        hint = f"{', '.join(others)} has it" if others else f"there are {', '.join(sorted(known))}"
         raise ArgumentError(
-            f"{unknown[0]} is no option of {loaded.card.name}, a model of the task {task.name}; "
-            f"{has}"
+            f"{unknown[0]} is no option of {loaded.card.name}, a model of the task {task.name}, "
+            f"{hint}"
         )
     return task.predict(
         loaded, list(map(Path, images)), out=None if out is None else Path(out), **options

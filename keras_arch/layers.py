@@ -36,7 +36,7 @@ def batch_norm(
         name: Name of the layer.
         synchronized: Take the statistics over all replicas of a distribution strategy instead of
             each replica's own part of the batch.
-        gamma_initializer: How the gain starts.
+        gamma_initializer: Initializer of the gain.
         epsilon: Added to the variance.
 
     Returns:
@@ -71,7 +71,7 @@ def instance_norm(
     Args:
         name: Name of the layer.
         affine: Learn a gain and a bias a channel.
-        gamma_initializer: How the gain starts.
+        gamma_initializer: Initializer of the gain.
 
     Returns:
         A stock Keras layer for maps with channels last.
@@ -108,7 +108,7 @@ def normalize(
         name: Name of the layer.
         synchronized: As for `batch_norm`.
         affine: As for `instance_norm`.
-        gamma_initializer: How the gain starts.
+        gamma_initializer: Initializer of the gain.
 
     Returns:
         The normalised map; `x` itself with `None`.
@@ -153,7 +153,7 @@ def local_response_norm(
         size: Channels in the sum (n).
         alpha: Weight of the sum.
         beta: Exponent.
-        k: What the sum is added to.
+        k: Constant beside the sum.
 
     Returns:
         A map of the same shape.
@@ -179,7 +179,7 @@ def local_response_norm(
 def ceil_max_pool(x: keras.KerasTensor, size: int, stride: int, name: str) -> keras.KerasTensor:
     """Max-pooling that rounds the size of its output up: Caffe's and cuda-convnet's.
 
-    A window that sticks out below or on the right counts what is inside. The map must not be
+    A window that reaches over the lower or right edge takes its pixels inside. The map must not be
     negative: the pixels outside are zeros.
 
     Args:
@@ -256,11 +256,10 @@ def maxout(
     kernel_initializer: Initializer = "glorot_uniform",
     kernel_constraint: keras.constraints.Constraint | None = None,
 ) -> keras.KerasTensor:
-    """A layer of maxout units: each gives the largest of its own affine maps of the input.
+    """Layer of maxout units: each gives the largest of its own affine maps of the input.
 
     `max_j (x W_j + b_j)` over the pieces j. Two pieces are two planes that meet at a crease; with
-    more of them a unit comes close to any convex function, which makes the activation itself
-    learned.
+    more of them a unit comes close to any convex function: the activation itself is learned.
 
     Source: Goodfellow et al. 2013, "Maxout Networks", section 3
     (https://arxiv.org/abs/1302.4389).
@@ -271,8 +270,8 @@ def maxout(
         pieces: Affine maps of each unit.
         name: Name of the result's layer. The affine maps are one dense layer, `NAME_affine`, of
             which columns `j * units` to `(j + 1) * units` are piece j of every unit.
-        kernel_initializer: How the affine maps start.
-        kernel_constraint: What keeps them bounded, for example `MaxNorm(1.9365, axis=0)`.
+        kernel_initializer: Initializer of the affine maps.
+        kernel_constraint: Constraint of the affine maps, for example `MaxNorm(1.9365, axis=0)`.
 
     Returns:
         A tensor `(batch, units)`.
@@ -296,7 +295,7 @@ def maxout(
 
 
 def label_input(classes: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """The input of a class-conditional network.
+    """Label input of a class-conditional network, with its one-hot encoding.
 
     A label outside the classes is not refused here, in the graph, where it becomes all zeros: the
     trainers refuse it.
@@ -455,9 +454,9 @@ def _channels_last(shape: Any) -> str:
 
 
 def output_dtype() -> str | None:
-    """`"float32"` under a mixed precision policy, else the policy's own type.
+    """Dtype of outputs: `"float32"` under a mixed precision policy, else the policy's own.
 
-    Outputs and losses are kept in full precision: half a softmax is no softmax.
+    Outputs and losses are computed in full precision: a softmax in half precision is too coarse.
 
     Example:
         >>> output_dtype() is None
@@ -469,13 +468,13 @@ def output_dtype() -> str | None:
 
 @contextlib.contextmanager
 def recursion_limit(layers: int = 10_000) -> Iterator[None]:
-    """Let Keras walk a graph that is deeper than Python's recursion limit.
+    """Context with a higher recursion limit of Python, for deep Keras graphs.
 
     Keras follows a functional graph by one recursive call a layer, and a ResNet of 1,202 layers
     has some 6,000 of them. Building and loading happen inside this.
 
     Args:
-        layers: The deepest graph to make room for.
+        layers: Depth of the deepest graph.
 
     Example:
         >>> with recursion_limit():
@@ -491,7 +490,7 @@ def recursion_limit(layers: int = 10_000) -> Iterator[None]:
 
 
 def trainable_parameters(model: keras.Model) -> int:
-    """How many numbers training changes: what papers count. Moving statistics are not among them.
+    """Number of trainable parameters, as papers count them: without moving statistics.
 
     Args:
         model: A built model.

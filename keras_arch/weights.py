@@ -19,7 +19,7 @@ Weights = str | os.PathLike[str] | keras.Model | None
 # Layers of the classifiers at the ends of backbones: those of the auxiliary heads, the others.
 _HEADS = (re.compile(r"auxiliary\d+_.+"), re.compile(r"logits|fc\d+"))
 _LOGITS = re.compile(r"(auxiliary\d+_)?logits")
-# What layers with equal weights may yet do differently.
+# Attributes in which layers with weights of equal shapes may differ.
 _SETTINGS = ("strides", "dilation_rate", "groups", "epsilon")
 
 _log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def open_source(weights: "Weights | Source") -> "Weights | Source":
 
     Raises:
         ArgumentError: If it is none of those.
-        KerasArchError: If there is no such model, as `keras_arch.hub.load` says it.
+        KerasArchError: If there is no such model, as from `keras_arch.hub.load`.
 
     Example:
         >>> from keras_arch import models
@@ -85,8 +85,8 @@ def load_weights(
     """Load weights into a freshly built model; with `None` the model stays as it is.
 
     Layers are matched by name and every shape is checked before the first value is set. A backbone
-    takes its part of a whole classifier. A classifier of other classes than the weights' keeps its
-    own fresh `logits`, and so does one whose weights have no head; the logger `keras_arch` says so.
+    takes its part of a whole classifier. A classifier of other classes than the weights' has its
+    own fresh `logits`, and so does one whose weights have no head; the logger `keras_arch` warns.
 
     Args:
         model: The model.
@@ -103,7 +103,7 @@ def load_weights(
     Raises:
         ArgumentError: If the weights do not fit; the message lists what is missing, unexpected,
             misshaped or set differently, and nothing was loaded.
-        KerasArchError: If there is no such model, as `keras_arch.hub.load` says it.
+        KerasArchError: If there is no such model, as from `keras_arch.hub.load`.
 
     Example:
         >>> from keras_arch import models
@@ -128,7 +128,7 @@ def transfer(model: keras.Model, source: keras.Model, where: str) -> keras.Model
     Args:
         model: The model to give weights to.
         source: The model that has them.
-        where: What to call the source in messages.
+        where: Name of the source in messages.
 
     Returns:
         The model.
@@ -168,8 +168,7 @@ def _load_file(model: keras.Model, path: str) -> keras.Model:
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ArgumentError(
-            f"weights must be None or a .weights.h5 file made for {model.name!r}, "
-            f"got {path!r}: {reason}"
+            f"weights must be None or a .weights.h5 file of {model.name!r}, got {path!r}: {reason}"
         ) from error
     if not any(isinstance(layer, keras.layers.Dense) for layer in own.values()):
         # Dense layers are then those of a head that this model is without.
@@ -189,7 +188,7 @@ def _read(model: keras.Model, path: str) -> dict[str, list[np.ndarray]]:
     """
     import h5py
 
-    # The file knows the n-th layer of a class: its key is `conv2d`, `conv2d_1`, ...
+    # The file numbers the layers of each class: the key is `conv2d`, `conv2d_1`, ...
     names, counts = {}, {}
     for layer in model.layers:
         kind = _snake_case(type(layer).__name__)
@@ -219,7 +218,7 @@ def _check(
     where: str,
     differences: Callable[[str], list[str]],
 ) -> set[str]:
-    """Compare, and say which layers keep what they start with.
+    """Names of the layers that start fresh, if all others fit.
 
     Raises:
         ArgumentError: If there is anything else that does not fit.

@@ -66,7 +66,7 @@ def test_label_outside_the_classes_is_all_zeros():
 
 @pytest.mark.parametrize("shape", [(8, 8), "888", 8, (8, 8, 0), (8, 8, 1.0), None])
 def test_image_shapes_that_are_refused(shape):
-    with pytest.raises(ArgumentError, match="image_shape must be .height, width, channels"):
+    with pytest.raises(ArgumentError, match="image_shape must be"):
         shared.check_image_shape(shape)
 
 
@@ -139,3 +139,35 @@ def test_ceil_max_pool_counts_what_is_inside(side, window, fixed):
             top, left = row * stride, column * stride
             inside = x[0, top : top + size, left : left + size]
             np.testing.assert_array_equal(y[0, row, column], inside.max((0, 1)))
+
+
+@pytest.mark.parametrize("number", [np.int64(3), np.uint8(3), np.array(3), 3])
+def test_whole_numbers_of_any_type_are_plain_after(number):
+    assert type(shared.positive_int("units", number)) is int
+    shape = shared.check_image_shape((number, number, number))
+    assert shape == (3, 3, 3)
+    assert all(type(side) is int for side in shape)
+
+
+@pytest.mark.parametrize("number", [3.0, np.float32(3), True, np.True_, "3", None, 0, -1])
+def test_numbers_that_are_not_positive_and_whole_are_refused(number):
+    with pytest.raises(ArgumentError, match="units must be a positive whole number, got"):
+        shared.positive_int("units", number)
+    with pytest.raises(ArgumentError, match="input_shape must be"):
+        shared.check_image_shape((8, number, 1), "input_shape")
+
+
+@pytest.mark.parametrize(
+    ("norm", "axes", "affine"),
+    [("instance", (1, 2), True), ("instance", (1, 2), False), ("layer", (1, 2, 3), True)],
+)
+def test_norms_by_name(norm, axes, affine):
+    """Mean and variance over pixels of a channel, or over pixels and channels of an image."""
+    image = keras.Input((5, 4, 3))
+    x = np.random.default_rng(0).normal(2, 3, (2, 5, 4, 3)).astype("float32")
+    model = keras.Model(image, shared.normalize(image, norm, "norm", affine=affine))
+    wide = x.astype(np.float64)
+    mean, variance = (f(wide, axis=axes, keepdims=True) for f in (np.mean, np.var))
+    np.testing.assert_allclose(model(x), (wide - mean) / np.sqrt(variance + 1e-5), atol=1e-5)
+    assert [w.shape for w in model.weights] == [(3,)] * (2 if affine else 0)
+    assert shared.normalize(image, None, "norm") is image

@@ -150,7 +150,7 @@ def AlexNet(
 
 
 def _convolution(x, number, filters, kernel, chosen):
-    """A convolution, of which each tower sees and makes its own part of the channels."""
+    """A convolution, of which each tower reads and writes its own part of the channels."""
     split = number in (2, 4, 5)
     towers = chosen.towers if split else 1
     # Slices and not `groups`: TensorFlow has grouped convolutions on a CPU only through XLA, which
@@ -175,7 +175,7 @@ def _convolution(x, number, filters, kernel, chosen):
 
 
 def _pool(x, name, torchvision):
-    """Overlapping windows; those that stick out count, except in PyTorch."""
+    """Overlapping max-pooling, which rounds up except in PyTorch."""
     if torchvision:
         return layers.MaxPooling2D(3, strides=2, data_format="channels_last", name=name)(x)
     return ceil_max_pool(x, 3, 2, name)

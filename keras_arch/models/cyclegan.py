@@ -94,7 +94,7 @@ def CycleGANGenerator(
             filters * 2 ** (2 - level), 3, strides=2, name=f"up{level}_conv", **_convolution()
         )(x)
         # The authors' layer is the transpose of a convolution that pads one pixel: of the full
-        # 2n+1 pixels it keeps the last 2n.
+        # 2n+1 pixels the last 2n remain.
         x = _without_first(x, f"up{level}_crop")
         x = _norm_relu(x, f"up{level}")
     x = _same(x, output_channels, 7, "output")
@@ -112,7 +112,7 @@ def _convolution():
 
 
 def _same(x, filters, kernel, name):
-    """A convolution that keeps the size by mirroring the map at its edges."""
+    """A convolution over a map that is mirrored at its edges, so that the size stays."""
     x = reflect_pad(x, kernel // 2, f"{name}_pad")
     return layers.Conv2D(filters, kernel, name=f"{name}_conv", **_convolution())(x)
 

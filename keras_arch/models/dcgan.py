@@ -266,7 +266,7 @@ def _upsample(x, filters, variant, name):
     )(x)
     if not pytorch:
         # The authors' layer is the transpose of a convolution with two pixels of padding: of the
-        # full 2n+3 pixels it keeps 2n.
+        # full 2n+3 pixels 2n remain.
         x = layers.Cropping2D(((2, 1), (2, 1)), data_format="channels_last", name=f"{name}_crop")(x)
     return x
 

@@ -87,9 +87,9 @@ def FCN(
             convolutions.
         backbone_arguments: Further arguments of a registered backbone's builder, such as
             `{"variant": "v1.5"}` of a ResNet; not of a VGG.
-        deconvolutions: All of them start as bilinear interpolation. `"frozen"` keeps them (the
-            authors' code, default), `"learned"` does not, `"last_frozen"` keeps the last one only
-            (the paper, section 4.3). Their weights grow with the square of the classes.
+        deconvolutions: All of them start as bilinear interpolation. `"frozen"`: none is
+            trained (the authors' code, default). `"learned"`: all are. `"last_frozen"`: all but the
+            last (the paper, section 4.3). Their weights grow with the square of the classes.
         all_at_once: For FCN-8s, learn all scores together and not stage by stage: `pool4` is
             multiplied by 0.01 and `pool3` by 0.0001 first (the authors' `voc-fcn8s-atonce`).
         units: Width of `fc6` and `fc7` of a VGG. Default 4096.
@@ -167,7 +167,7 @@ def FCN(
     x = _score(coarse, classes, "score_fr")
     for number, place, crop in zip((4, 3), (16, 8), offsets[:-1], strict=False):
         x = enlarge(x, 2, "upscore2" if number == 4 else "upscore_pool4")
-        # Keras orders weights by the depth of their layers: this one makes the order the same for
+        # Keras orders weights by the depth of their layers: with this one the order is the same for
         # open sizes, where pixels are counted between the two maps.
         x = layers.Identity(name=f"scores_to_pool{number}")(x)
         other = finer[place]
@@ -228,11 +228,6 @@ def FCN16s() -> None:
 
     Source: Long et al. 2015, section 4.2, and the authors' `voc-fcn16s`: 134,357,354 parameters and
     458,640 of the deconvolutions (4x4, stride 2, crop 5; 32x32, stride 16, crop 27).
-
-    Example:
-        >>> from keras_arch import registry
-        >>> registry.entry("FCN16s").parameters[""]
-        134357354
     """
 
 

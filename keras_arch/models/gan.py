@@ -6,7 +6,7 @@ from the training files of their code (github.com/goodfeli/adversarial), one a v
 
 `"mnist"` (`mnist.yaml`), `"cifar10"` (`cifar10_fully_connected.yaml`), `"tfd"` for the Toronto
 Face Database (`tfd_pretrain/pretrain.yaml`) and `"tfd_stacked"` (`tfd_pretrain/train.yaml`): the
-`"tfd"` generator once trained, with a second one before it that makes its latents, trained on.
+`"tfd"` generator once trained, with a second one before it that gives its latents, trained on.
 """
 
 import dataclasses
@@ -219,7 +219,7 @@ def GANDiscriminator(
     Source: Goodfellow et al. 2014, section 5, with the sizes, dropout and initial weights of the
     authors' training files: 240 (`"mnist"`, 1,231,441 parameters), 1600 (`"cifar10"`,
     37,393,601) or 1200 (`"tfd"` and `"tfd_stacked"`, 21,037,201) units of five pieces in both
-    layers. Dropout keeps .8 of the image and .5 of either hidden layer. The columns of `"tfd"`'s
+    layers. Dropout drops .2 of the image and .5 of either hidden layer. The columns of `"tfd"`'s
     weights are held to the norm 1.9365.
 
     Args:
@@ -231,7 +231,7 @@ def GANDiscriminator(
 
     Returns:
         A `keras.Model` from `image` `(batch, height, width, channels)`, in the range that the
-        generator makes, to logits `(batch, 1)`: positive says real.
+        generator gives, to logits `(batch, 1)`: positive says real.
 
     Example:
         >>> from keras_arch import models

@@ -89,7 +89,7 @@ def GoogLeNet(
         ['auxiliary1_probabilities', 'auxiliary2_probabilities', 'probabilities']
 
         Trained as in the paper, with every head on the same labels:
-        `model.fit(x, {head: y for head in model.output})`. `GoogLeNet(weights=model)` then keeps
+        `model.fit(x, {head: y for head in model.output})`. `GoogLeNet(weights=model)` is then
         the network without the heads. (A file of weights that was saved with them goes into a model
         with them first.)
 

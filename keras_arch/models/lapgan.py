@@ -1,8 +1,8 @@
 """LAPGAN, Laplacian pyramid of GANs (Denton et al. 2015).
 
 E. Denton, S. Chintala, A. Szlam, R. Fergus: Deep Generative Image Models using a Laplacian
-Pyramid of Adversarial Networks. A first GAN makes a small image; each further one sees it
-enlarged and makes what is missing at the larger size, the residual. Image = enlarged + residual.
+Pyramid of Adversarial Networks. A first GAN draws a small image; each further one sees it
+enlarged and draws the residual, the details of the larger size. Image = enlarged + residual.
 
 Layers, padding, initial weights and the way in which a label enters are those of the authors'
 code (github.com/facebookarchive/eyescream, `cifar/scripts/train_cifar_classcond.lua` and
@@ -75,8 +75,8 @@ def LAPGANGenerator(
 
     Returns:
         A `keras.Model` from `[latent, label]` (without classes from `latent`) to images
-        `(batch, size, size, channels)` of the last size in [-1, 1]: what reaches beyond is cut
-        off there, not at the levels before. The latent is drawn from U(-1, 1) and holds the
+        `(batch, size, size, channels)` of the last size in [-1, 1]: values beyond are clipped
+        there, not at the levels before. The latent is drawn from U(-1, 1) and holds the
         coarsest level's latent and then each further level's noise plane, row by row: its length
         is `latent_size` and the squares of all sizes but the first.
 

@@ -133,9 +133,9 @@ def PatchDiscriminator(
 def receptive_field(model: keras.Model) -> int:
     """Side of the square of input pixels that one output of a chain of convolutions sees.
 
-    Source: counted back from one output, a layer of kernel k and stride s makes a field of r
-    pixels one of (r - 1) s + k (Araujo et al. 2019, "Computing Receptive Fields of Convolutional
-    Neural Networks", equation 2).
+    Source: counted back from one output, a layer of kernel k and stride s turns a field of r
+    pixels into one of (r - 1) s + k (Araujo et al. 2019, "Computing Receptive Fields of
+    Convolutional Neural Networks", equation 2).
 
     Args:
         model: A model whose convolutions follow each other, such as `PatchDiscriminator`'s.

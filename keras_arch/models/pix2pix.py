@@ -5,7 +5,7 @@ Networks. A U-Net that halves the image down to a few pixels and doubles it up a
 connections between maps of one size; and the encoder-decoder without them that the paper
 compares it with.
 
-At inference the authors keep dropout and the statistics of the batch (section 3.3), which at a
+At inference the authors still use dropout and the statistics of the batch (section 3.3), which at a
 batch of one are those of the image. The moving averages of batch norm, which Keras would take,
 belong to many images and give a poor picture after training with batches of one. Which of them a
 generator uses is therefore an argument, and part of the model.
@@ -70,7 +70,7 @@ def Pix2PixGenerator(
     would leave nothing but zeros.
 
     The choice of `inference_norm` and `inference_dropout` is part of the model and is saved with
-    it; the norm holds however the model is called, in stock Keras too. Dropout is kept where the
+    it; the norm holds however the model is called, in stock Keras too. Dropout is on where the
     model is called without the `training` argument: an explicit `training=False`, which
     `model.predict` passes too, has precedence in Keras. A call with dropout moves its random state;
     `trainers.translate` and exports leave it as it is.
@@ -86,7 +86,7 @@ def Pix2PixGenerator(
             hand (the paper), `"moving"` the averages gathered in training by batch norm (as usual
             in Keras; at batch 1 they ruin the picture), or `"instance"` those of each image, in
             training too. At a batch of one `"batch"` and `"instance"` are equal.
-        inference_dropout: Keep dropout at inference, as the paper does.
+        inference_dropout: Dropout at inference, as in the paper.
         synchronized: Statistics over all replicas of a distribution strategy, where they are
             gathered (`"moving"`); with `"batch"` each replica has its own batch.
 
@@ -146,13 +146,13 @@ def with_inference(
 ) -> keras.Model:
     """The same generator with other normalisation statistics or dropout at inference.
 
-    Source: Isola et al. 2017, section 3.3, keeps dropout and the statistics of the batch.
+    Source: Isola et al. 2017, section 3.3, uses dropout and the statistics of the batch.
 
     Args:
         generator: A model of `Pix2PixGenerator`, also one that was saved and loaded.
         inference_norm: `"batch"`, `"moving"` or `"instance"`, as for `Pix2PixGenerator`. Default:
             as it is.
-        inference_dropout: Keep dropout at inference. Default: as it is.
+        inference_dropout: Dropout at inference. Default: as it is.
 
     Returns:
         A new `keras.Model` with a copy of the weights.
@@ -177,7 +177,7 @@ def with_inference(
     if after == "moving" and before != "moving":
         raise ArgumentError(
             f"generator {generator.name!r} with inference_norm={before!r} has gathered no moving "
-            "averages; keep 'batch' or 'instance', or train it with 'moving'"
+            "averages; take 'batch' or 'instance', or train it with 'moving'"
         )
     for layer in other.layers:
         values = generator.get_layer(layer.name).get_weights() if layer.weights else []

@@ -184,11 +184,6 @@ def ResNet101() -> None:
 
     Source: He et al. 2015, table 1. 1-crop error on ImageNet, as the authors report for their own
     weights: 23.6 % (top 1), 7.1 % (top 5).
-
-    Example:
-        >>> from keras_arch import registry
-        >>> registry.entry("ResNet101").parameters[""]
-        44549160
     """
 
 
@@ -199,11 +194,6 @@ def ResNet152() -> None:
 
     Source: He et al. 2015, table 1. 1-crop error on ImageNet, as the authors report for their own
     weights: 23.0 % (top 1), 6.7 % (top 5).
-
-    Example:
-        >>> from keras_arch import registry
-        >>> registry.entry("ResNet152").parameters[""]
-        60192808
     """
 
 

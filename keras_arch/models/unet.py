@@ -2,8 +2,8 @@
 
 O. Ronneberger, P. Fischer, T. Brox: U-Net: Convolutional Networks for Biomedical Image
 Segmentation. A path that halves the map and doubles its channels, one that does the reverse, and
-maps handed across between stages of one stride. As published no convolution pads: what comes out
-is smaller than what went in, and every pixel of it has seen nothing but image.
+skip connections between stages of one stride. As published no convolution pads: the output is
+smaller than the input, and every pixel of it depends on pixels of the image alone.
 """
 
 import dataclasses
@@ -73,7 +73,7 @@ def UNet(
     weights: Weights = None,
     name: str | None = None,
 ) -> keras.Model:
-    """U-Net: a class for every pixel, from maps of all strides.
+    """U-Net: a contracting and an expanding path with skip connections, a class for every pixel.
 
     Source: Ronneberger et al. 2015, section 2 and figure 1: 31,030,658 parameters from one channel
     to two classes. Two 3x3 convolutions with ReLU at each stage, 2x2 max-pooling down, 2x2
@@ -284,12 +284,12 @@ class _Style:
         )(x)
         if self.padding == "same":
             return x
-        # Beyond the border there is a pixel that only a larger tile knows.
+        # Beyond the border there is a pixel that only a larger tile has.
         return layers.Cropping2D(1, data_format="channels_last", name=f"{name}_trim")(x)
 
 
 def _contract(image, depth, filters, dropout, style):
-    """The contracting path: its last map, and those that are handed across by level."""
+    """The contracting path: its last map, and those of the skip connections by level."""
     x, maps = image, {}
     for level in range(depth + 1):
         if level:

@@ -155,11 +155,6 @@ def VGG13() -> None:
     """VGG of 13 weighted layers: 10 3x3 convolutions in five stages, three dense layers.
 
     Source: Simonyan and Zisserman 2014, table 1, column B.
-
-    Example:
-        >>> from keras_arch import registry
-        >>> registry.entry("VGG13").parameters[""]
-        133047848
     """
 
 
@@ -201,9 +196,4 @@ def VGG19() -> None:
     """VGG of 19 weighted layers: 16 3x3 convolutions in five stages, three dense layers.
 
     Source: Simonyan and Zisserman 2014, table 1, column E.
-
-    Example:
-        >>> from keras_arch import registry
-        >>> registry.entry("VGG19").parameters[""]
-        143667240
     """

@@ -259,6 +259,28 @@ def test_weights_of_another_variant():
     np.testing.assert_array_equal(model.get_layer(name).kernel, torch.get_layer(name).kernel)
 
 
+def test_backbone_weights_are_those_of_a_classifier(classifier):
+    arguments = {"input_shape": (24, 24, 3), "backbone": "VGG11", "units": 4, "classes": 3}
+    given = models.FCN32s(**arguments, weights=classifier)
+    model = models.FCN32s(**arguments, backbone_weights=classifier)
+    for a, b in zip(given.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # The weights of a whole network come after those of its backbone.
+    drawn = draw_scores(models.FCN32s(**arguments))
+    both = models.FCN32s(**arguments, backbone_weights=classifier, weights=drawn)
+    for a, b in zip(drawn.get_weights(), both.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ArgumentError, match="must be a classifier, as a model"):
+        models.FCN32s(**arguments, backbone_weights="vgg.weights.h5")
+
+
+def test_the_papers_backbone_is_the_default():
+    with unallocated():
+        plain, named = models.FCN8s(units=2), models.FCN8s(backbone="VGG16", units=2)
+    assert plain.name == named.name == "fcn8s"
+    assert [layer.name for layer in plain.layers] == [layer.name for layer in named.layers]
+
+
 def test_weights_of_a_published_network(tmp_path):
     arguments = {"backbone": "VGG11", "units": 2, "classes": 3}
     first = draw_scores(models.FCN32s(input_shape=(8, 8, 3), **arguments))

@@ -65,7 +65,7 @@ def test_a_wrong_level_lists_the_right_ones(backbone):
         models.features(backbone, [])
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     for asked in (None, "P2"):
-        with pytest.raises(ArgumentError, match="no layer named stage1"):
+        with pytest.raises(ArgumentError, match="it has no feature maps"):
             models.features(plain, asked)
 
 

@@ -102,6 +102,22 @@ def forward_heads(model, x):
     return {name: np.asarray(y) for name, y in model(x, training=False).items()}
 
 
+def test_heads_stacked_for_training_and_the_main_one_alone():
+    arguments = {"input_shape": (79, 79, 3), "classes": 5, "classifier_activation": None}
+    network = models.GoogLeNet(**arguments, auxiliary=True)
+    x = np.random.default_rng(0).normal(size=(2, 79, 79, 3)).astype("float32")
+    heads = forward_heads(network, x)
+    stacked = models.stack_heads(network)
+    order = ("logits", "auxiliary1_logits", "auxiliary2_logits")
+    expected = np.stack([heads[name] for name in order], axis=1)
+    np.testing.assert_allclose(forward(stacked, x), expected, rtol=1e-5, atol=1e-6)
+    alone = models.main_head(stacked)
+    np.testing.assert_allclose(forward(alone, x), heads["logits"], rtol=1e-5, atol=1e-6)
+    for one in (alone, models.CIFARResNet(8)):
+        assert models.stack_heads(one) is one
+        assert models.main_head(one) is one
+
+
 def test_least_size_with_heads_leaves_them_one_pixel():
     with unallocated():
         model = models.GoogLeNet(input_shape=(79, 79, 3), auxiliary=True)

@@ -27,7 +27,7 @@ def test_features_share_the_weights():
 def test_features_of_a_model_without_stages():
     import keras
 
-    with pytest.raises(ArgumentError, match="stage1"):
+    with pytest.raises(ArgumentError, match="no feature maps"):
         models.features(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
 
 

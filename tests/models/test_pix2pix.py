@@ -204,7 +204,7 @@ def test_dropout_is_kept_or_not_as_asked():
 def test_moving_averages_that_were_never_gathered_are_refused():
     instance = build(inference_norm="instance")
     for model in (instance, models.with_inference(instance, "batch")):
-        with pytest.raises(ArgumentError, match="no moving averages; keep 'batch' or 'instance'"):
+        with pytest.raises(ArgumentError, match="no moving averages; take 'batch' or 'instance'"):
             models.with_inference(model, "moving")
     with pytest.raises(ArgumentError, match="'batch', 'moving' or 'instance'"):
         models.with_inference(instance, "layer")

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_arch import models
+from keras_arch import hub, models
 from keras_arch.errors import ArgumentError
+from keras_arch.preprocessing import Preprocessing
 from tests.models.tester import Case, ModelTester, forward, unallocated
 
 CASES = [
@@ -135,3 +136,47 @@ def test_wrong_depths_name_the_right_ones(name):
         models.create(name)
     for known in ("ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152", "CIFARResNet"):
         assert known in str(caught.value)
+
+
+def test_the_variant_is_that_of_the_weights_else_the_papers():
+    arguments = {"input_shape": (32, 32, 1), "classes": 2}
+    torchvision = models.ResNet50("v1.5", **arguments)
+
+    def strides(model):
+        return [model.get_layer(f"stage2_block1_{n}_conv").strides[0] for n in (1, 2)]
+
+    assert strides(models.ResNet50(**arguments)) == [2, 1]
+    again = models.ResNet50(**arguments, weights=torchvision)
+    assert strides(again) == [1, 2]
+    for a, b in zip(again.get_weights(), torchvision.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ArgumentError, match=r"strides .* it may be of another variant"):
+        models.ResNet50("v1", **arguments, weights=torchvision)
+    # Through a network on it as a backbone, too.
+    fcn = models.FCN32s(
+        input_shape=(32, 32, 1), backbone="ResNet50", backbone_weights=torchvision, classes=2
+    )
+    assert strides(fcn) == [1, 2]
+
+
+def test_the_variant_of_a_saved_model(tmp_path):
+    arguments = {"input_shape": [32, 32, 1], "classes": 2}
+    card = hub.Card(
+        "small",
+        "ResNet50",
+        arguments | {"variant": "v1.5"},
+        "image-classification",
+        Preprocessing(size=(32, 32), channels=1),
+        labels=["a", "b"],
+    )
+    hub.save(models.ResNet50("v1.5", **arguments), tmp_path / "torchvision", card)
+    again = models.ResNet50(**arguments, weights=tmp_path / "torchvision")
+    assert again.get_layer("stage2_block1_2_conv").strides == (2, 2)
+    with pytest.raises(ArgumentError, match=r"with variant='v1.5', .* give variant='v1.5'"):
+        models.ResNet50("v1", **arguments, weights=tmp_path / "torchvision")
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152"])
+def test_bottlenecks_have_no_plain_network(name):
+    with pytest.raises(ArgumentError, match=f"has no plain{name[6:]}"):
+        models.create(name, residual=False)

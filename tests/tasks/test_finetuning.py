@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from keras_arch import api, callbacks, cli, config, hub, models
+from keras_arch.callbacks import checkpoint_files
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks import finetuning
@@ -102,7 +103,7 @@ def test_its_model_is_used_as_any_other(tuned, photos, tmp_path):
     assert figures == pytest.approx(known, rel=1e-4, abs=1e-6)
     assert (tmp_path / "figures/per_class.png").exists()
     image = photos / "light/0.png"
-    (found,) = api.predict(tuned.model, [image], 3, explain=True, label="dark", out=tmp_path)
+    (found,) = api.predict(tuned.model, [image], top=3, explain=True, label="dark", out=tmp_path)
     assert found.explanation == tmp_path / "0_explained.png"
     assert Image.open(found.explanation).width > 400
     api.push(tuned.directory, f"file://{tmp_path}/hub/me/photos")
@@ -159,11 +160,11 @@ def test_the_head_learns_alone_and_then_all_layers_the_deeper_the_more(
         assert moved[f"{layer}/kernel"] == pytest.approx(rate, rel=0.05), layer
     assert moved["stem_norm/moving_mean"] > 0
     # A run that is resumed goes through the phase in which it was saved, from any other.
-    callbacks.state.save(model, tmp_path / "state.npz", callbacks.Position(1, 1))
+    checkpoint_files.save(model, tmp_path / "state.npz", callbacks.Position(1, 1))
     step(task, model, 1)
     whole = [np.array(variable) for variable in callbacks.variables_of(model)]
     assert step(task, model, 0)["stem_conv/kernel"] == 0
-    callbacks.state.Saved(tmp_path / "state.npz").restore(model)
+    callbacks.Checkpoint(tmp_path / "state.npz").restore(model)
     step(task, model, 1)
     for one, other in zip(callbacks.variables_of(model), whole, strict=True):
         np.testing.assert_array_equal(np.array(one), other, err_msg=one.path)
@@ -176,7 +177,7 @@ def test_the_head_stays_where_the_classes_are_the_same(classifier_of_digits, cap
     task.check()
     with caplog.at_level("INFO", "keras_arch"):
         model = task.build()
-    assert "its head is kept" in caplog.text
+    assert "its head stays" in caplog.text
     source = weights_of(api.load_model(classifier_of_digits).model)
     np.testing.assert_array_equal(weights_of(model)["logits/kernel"], source["logits/kernel"])
 
@@ -304,7 +305,7 @@ class TestParts:
         ],
     )
     def test_what_chooses_the_epoch_does_not_test(self, sizes, train, validation, test):
-        assert transfer._parts(sizes) == {"train": train, "validation": validation, "test": test}
+        assert transfer._splits(sizes) == {"train": train, "validation": validation, "test": test}
 
 
 class TestMistakes:
@@ -323,7 +324,7 @@ class TestMistakes:
                 "first of the epochs, 3, got 4",
             ),
             ("recipe.layer_decay=0", ConfigError, "layer_decay"),
-            ("data.validation=null", ConfigError, "recipe.keep needs data.validation"),
+            ("data.validation=null", ConfigError, "recipe.checkpoint needs data.validation"),
             ("data.augment=[mixxup]", ArgumentError, "did you mean mixup"),
             ("model.arguments.depth=14", ArgumentError, "does not fit"),
             ("recipe.batch_size=100", DataError, "fewer than one batch of 100"),

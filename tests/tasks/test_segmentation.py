@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from keras_arch import api, cli, config, data, hub, metrics, tiling
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.training import factories
 
 TINY = [
     "model.arguments.depth=1",
@@ -96,7 +97,7 @@ def test_predict_writes_masks_and_overlays(cells_run, a_cell_image, tmp_path):
 
 
 def test_predict_refuses_what_has_no_meaning(cells_run, a_cell_image, tmp_path):
-    with pytest.raises(ArgumentError, match="classifiers"):
+    with pytest.raises(ArgumentError, match="no option of unet-cells.*, image-classification has it"):
         api.predict(cells_run.model, [a_cell_image], explain=True)
     with pytest.raises(ArgumentError, match="one by one"):
         api.predict(cells_run.model, [a_cell_image, a_cell_image], out=tmp_path)
@@ -128,7 +129,7 @@ def test_predict_names_a_file_too_large(cells_run, a_cell_image, tmp_path, monke
 
 def test_an_image_larger_than_padding_allows_is_not_cut(cells_run):
     """Padding keeps the scale: what a larger image has beyond the middle is predicted by tiles."""
-    network = api.building.build_network(
+    network = factories.build_network(
         config.Builder(
             name="UNet",
             arguments={"padding": "same", "input_shape": [32, 32, 1], "depth": 1, "filters": 2},
@@ -149,7 +150,7 @@ def test_tiles_give_what_the_whole_image_gives(cells_run):
     tiled = segmentation_predictions.predict_probabilities(
         opened.model, image, opened.card.preprocessing, "tiles"
     )
-    network = api.building.build_network(
+    network = factories.build_network(
         config.Builder(
             name="UNet",
             arguments=opened.card.arguments | {"input_shape": [None, None, 1]},
@@ -255,7 +256,7 @@ def test_two_replicas_learn_what_one_learns(two_replicas, tmp_path, monkeypatch)
         (["model.arguments.classes=3"], ConfigError, "classes is 3, cells has 2"),
         (["data.source=digits"], DataError, "images with masks"),
         (["data.classes={a: 0, b: 1}"], ConfigError, "classes is for masks:PATH"),
-        (["data.crop_mode=whole", "model.arguments.padding=valid"], ConfigError, "cut tiles"),
+        (["data.crop_mode=whole", "model.arguments.padding=valid"], ConfigError, "use tiles"),
         (["preprocessing.crop=0.9"], ConfigError, "loses pixels"),
         (["preprocessing.mean=per_channel"], ConfigError, "mean must be a number"),
         (["recipe.loss=dice"], ConfigError, "weights is for cross_entropy"),

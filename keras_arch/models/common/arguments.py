@@ -78,7 +78,7 @@ def variant_of(
     """Give the decorated function the body, signature and arguments of a family's builder.
 
     Args:
-        family: A documented builder, of which the first argument says which network it is.
+        family: A documented builder, of which the first argument chooses the network.
         key: That argument, such as the depth.
         **defaults: Defaults that differ from the family's.
 

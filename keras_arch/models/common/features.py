@@ -152,7 +152,7 @@ def keras_cv_backbone(model: keras.Model) -> keras.Model:
 
 @keras.saving.register_keras_serializable("keras_arch")
 class KerasCVBackbone(keras.Model):
-    """A functional model that says which of its layers are the levels of its pyramid."""
+    """Functional model with the layers of its pyramid's levels as `pyramid_level_inputs`."""
 
     @property
     def pyramid_level_inputs(self) -> dict[str, str]:

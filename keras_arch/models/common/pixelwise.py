@@ -141,7 +141,7 @@ def pyramid(
         backbone: A registered classifier by name, or a functional model, which is copied with its
             weights.
         input_shape: Of the image.
-        weights: What a registered backbone's builder takes.
+        weights: `weights` of a registered backbone's builder.
         arguments: Further arguments of its builder, such as `{"shortcut": "C"}`.
         synchronized: Batch norm statistics over all replicas, in a registered backbone.
 
@@ -213,12 +213,18 @@ def _copy(backbone, input_shape, weights, arguments):
 
     maps = features(backbone, levels(backbone))
     image = keras.Input(input_shape, name="image")
-    with recursion_limit():
-        copy = keras.models.clone_model(
-            maps,
-            input_tensors=keras.tree.map_structure(lambda _: image, maps.input),
-            clone_function=copied,
-        )
+    try:
+        with recursion_limit():
+            copy = keras.models.clone_model(
+                maps,
+                input_tensors=keras.tree.map_structure(lambda _: image, maps.input),
+                clone_function=copied,
+            )
+    except ValueError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ArgumentError(
+            f"backbone {backbone.name!r} does not take images of {input_shape}: {reason}"
+        ) from error
     copy.set_weights(maps.get_weights())
     return keras.Model(image, copy.output)
 

@@ -51,9 +51,9 @@ def start_from(model: keras.Model, weights: Weights, architecture: str) -> keras
     """Load the weights of a classifier, or of another FCN on its backbone, into a new FCN.
 
     Layers are matched by name, all of the backbone or none. `fc6` and `fc7` of a classifier become
-    convolutions. Scores that the weights do not have, or have for other classes, stay as they are
-    built, and so do `fc6` and `fc7` where the weights are a backbone's without its top; the logger
-    `keras_arch` says so.
+    convolutions. Scores that the weights do not have, or have for other classes, start
+    fresh, and so do `fc6` and `fc7` where the weights are a backbone's without its top; the logger
+    `keras_arch` warns.
 
     Args:
         model: The network.
@@ -66,7 +66,7 @@ def start_from(model: keras.Model, weights: Weights, architecture: str) -> keras
 
     Raises:
         ArgumentError: If the weights do not fit; nothing was changed then.
-        KerasArchError: If there is no such model, as `keras_arch.hub.load` says it.
+        KerasArchError: If there is no such model, as from `keras_arch.hub.load`.
 
     Example:
         >>> import keras_arch
@@ -115,7 +115,7 @@ def _to_convolutions(given: dict[str, list], own: dict[str, Any], where: str) ->
         if kernel.ndim != 2:
             continue
         height, width, channels = own[name].kernel.shape[:3]
-        # The shape of `fc7` shows what is wrong with it, and that of `fc6` does not.
+        # A wrong `fc7` shows in its shape, a wrong `fc6` does not.
         if name == "fc6" and len(kernel) != height * width * channels:
             raise ArgumentError(
                 f"fc6 of {where} takes {len(kernel)} numbers, and here it looks at "
@@ -128,7 +128,7 @@ def _to_convolutions(given: dict[str, list], own: dict[str, Any], where: str) ->
 def _check(
     model: keras.Model, own: dict[str, Any], given: dict[str, list], where: str
 ) -> list[str]:
-    """Names of the layers that keep their initial weights, if all others fit."""
+    """Names of the layers that start fresh, if all others fit."""
     fresh, missing, misshaped = [], [], []
     has_dense = any(_DENSE.fullmatch(name) for name in given)
     for name, layer in own.items():
