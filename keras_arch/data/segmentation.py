@@ -11,14 +11,8 @@ from typing import Any
 import numpy as np
 
 from keras_arch.data import counting
-from keras_arch.data.augment.with_masks import (
-    mask_augmentations,
-    mirrored,
-    moved,
-    moves,
-    sample,
-    shaded,
-)
+from keras_arch.data.augment.sampling import mirrored, sample
+from keras_arch.data.augment.with_masks import mask_augmentations, moved, moves, shaded
 from keras_arch.data.border_weights import IGNORE, WeightMap, weight_maps
 from keras_arch.data.epochs import FOREVER, Batches, Epochs, check_enough, checked_seed, prefetch
 from keras_arch.data.seeds import fold_in
