@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.errors import ArgumentError, whole_number
 
 RESIZE_METHODS = ("nearest", "bilinear", "bicubic", "lanczos3", "area", "pad")
@@ -143,8 +144,6 @@ class Preprocessing:
 
         Returns `uint8` where no interpolation was needed (so that a cache stays small).
         """
-        import tensorflow as tf
-
         images = self._fit_channels(tf.convert_to_tensor(images))
         if self.crop is not None:
             return self._fit_centre(images)
@@ -156,8 +155,6 @@ class Preprocessing:
 
     def normalize(self, images: Any) -> Any:
         """Scale, centre and order the channels of images of the network's size."""
-        import tensorflow as tf
-
         images = tf.cast(images, tf.float32)
         if self.channel_order == "bgr":
             images = images[..., ::-1]
@@ -207,8 +204,6 @@ class Preprocessing:
         return cls(**description)
 
     def _resized(self, images: Any, size: Any) -> Any:
-        import tensorflow as tf
-
         if self.resize == "nearest":
             return tf.image.resize(images, size, method="nearest")
         resized = tf.image.resize(images, size, method=self.resize, antialias=True)
@@ -217,8 +212,6 @@ class Preprocessing:
 
     def _fit_centre(self, images: Any) -> Any:
         """Resize the shorter side of images and crop the centre."""
-        import tensorflow as tf
-
         dynamic = tf.shape(images)
         sides = [
             dynamic[axis] if images.shape[axis] is None else images.shape[axis] for axis in (-3, -2)
@@ -245,13 +238,9 @@ class Preprocessing:
         is_narrow = height * least[1] > width * least[0]
         if isinstance(is_narrow, bool):
             return by_width if is_narrow else by_height
-        import tensorflow as tf
-
         return tuple(tf.where(is_narrow, *each) for each in zip(by_width, by_height, strict=True))
 
     def _fit_channels(self, images: Any) -> Any:
-        import tensorflow as tf
-
         channels = images.shape[-1] if images.shape.rank in (3, 4) else None
         if channels == self.channels:
             return images

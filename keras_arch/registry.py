@@ -111,9 +111,7 @@ class Registry(Generic[T]):
             yield name, self.get(name)
 
     def __contains__(self, name: object) -> bool:
-        return (
-            name in self._objects or name in self._builtins or name in self._entry_points()
-        )
+        return name in self._objects or name in self._builtins or name in self._entry_points()
 
     def unknown(self, name: str) -> KerasArchError:
         """The error for a name that is not registered."""

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.errors import ArgumentError
 from keras_arch.models.common.features import coarsest_stride
 
@@ -173,8 +174,6 @@ def _of_signature(function: Any) -> Network:
     ((name, spec),) = specs.items()
 
     def call(tiles: np.ndarray) -> Any:
-        import tensorflow as tf
-
         return function(**{name: tf.constant(tiles.astype(spec.dtype.as_numpy_dtype, copy=False))})
 
     return Network(call, "the signature", tuple(spec.shape[1:]))

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.augment.base import Augmentation, Named, look_up, whole
 from keras_arch.data.augment.color import ColorJitter, RandomLighting
 from keras_arch.data.augment.crops import RandomResizedCrop, RandomScaleCrop
@@ -44,8 +45,6 @@ class RandomCrop(Augmentation):
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Crop `(batch, height, width, channels)` images by draws from a seed of two integers."""
-        import tensorflow as tf
-
         pad = self.padding
         batch = tf.shape(images)[0]
         height, width = images.shape[1:3]
@@ -93,8 +92,6 @@ class RandomJitter(Augmentation):
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Crop windows out of `(batch, height, width, channels)` images by draws from a seed."""
-        import tensorflow as tf
-
         height, width = (side - self.pixels for side in images.shape[1:3])
         offsets = tf.random.stateless_uniform(
             [2, tf.shape(images)[0]], seed, 0, self.pixels + 1, tf.int32, alg="philox"
@@ -114,8 +111,6 @@ class RandomFlip(Augmentation):
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Mirror `(batch, height, width, channels)` images by draws from a seed."""
-        import tensorflow as tf
-
         flips = tf.random.stateless_uniform(
             [tf.shape(images)[0], 1], seed, 0, 2, tf.int32, alg="philox"
         )
@@ -127,8 +122,6 @@ class RandomFlip(Augmentation):
 
 def _windows(images: Any, offsets: Any, height: int, width: int) -> Any:
     """The window of each image with its upper left corner at `offsets` `(2, batch)`."""
-    import tensorflow as tf
-
     rows = offsets[0][:, None] + tf.range(height)
     columns = offsets[1][:, None] + tf.range(width)
     return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.augment.base import Augmentation, real
 from keras_arch.data.seeds import branches
 from keras_arch.errors import ArgumentError
@@ -49,8 +50,6 @@ class RandomLighting(Augmentation):
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Change `(batch, height, width, 3)` pixels by draws from a seed of two integers."""
-        import tensorflow as tf
-
         _check_colour("lighting", images)
         draws = tf.random.stateless_normal(
             [tf.shape(images)[0], 3], seed, stddev=self.sigma, alg="philox"
@@ -90,8 +89,6 @@ class ColorJitter(Augmentation):
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Change `(batch, height, width, 3)` pixels by draws from a seed of two integers."""
-        import tensorflow as tf
-
         _check_colour("color_jitter", images)
         images = tf.cast(images, tf.float32)
         batch = tf.shape(images)[0]

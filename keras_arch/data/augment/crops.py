@@ -9,6 +9,7 @@ import dataclasses
 import math
 from typing import Any, ClassVar
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.augment.base import Augmentation, real, whole
 from keras_arch.data.seeds import branches
 from keras_arch.errors import ArgumentError
@@ -49,8 +50,6 @@ class WindowCrop(Augmentation):
         Returns:
             `float32` pixels in [0, 255] of the preprocessing's input shape.
         """
-        import tensorflow as tf
-
         shape = tf.shape(image)
         top, left, height, width = tf.unstack(
             self.window(shape[0], shape[1], preprocessing.size, seed)
@@ -107,8 +106,6 @@ class RandomScaleCrop(WindowCrop):
 
     def window(self, height: Any, width: Any, size: tuple[int, int], seed: Any) -> Any:
         """The window that has the network's size once the shorter side has its length."""
-        import tensorflow as tf
-
         draws = branches(seed, 2)
         length = tf.random.stateless_uniform(
             [], draws[0], self.shortest, self.longest + 1, tf.int32, alg="philox"
@@ -160,8 +157,6 @@ class RandomResizedCrop(WindowCrop):
 
     def window(self, height: Any, width: Any, size: tuple[int, int], seed: Any) -> Any:
         """The first of ten windows that fits, or the middle."""
-        import tensorflow as tf
-
         draws = branches(seed, 3)
         h, w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
         area = h * w * _uniform(draws[0], self.least, self.most)
@@ -180,15 +175,11 @@ class RandomResizedCrop(WindowCrop):
 
 
 def _uniform(seed: Any, low: float, high: float) -> Any:
-    import tensorflow as tf
-
     return tf.random.stateless_uniform([TRIES], seed, low, high, alg="philox")
 
 
 def _placed(sides: Any, height: Any, width: Any, seed: Any) -> Any:
     """A window of given sides at a random place; all places are equally likely."""
-    import tensorflow as tf
-
     room = tf.stack([height, width]) - sides + 1
     # One draw for each axis from its own range.
     corner = [

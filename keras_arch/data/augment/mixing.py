@@ -9,6 +9,7 @@ not repeat a batch; `CutMix` there also draws the parameter of its beta distribu
 import dataclasses
 from typing import Any, ClassVar
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.augment.base import Augmentation, real
 from keras_arch.data.seeds import fold_in
 
@@ -40,8 +41,6 @@ class MixUp(Augmentation):
 
     def __call__(self, images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
         """Mix `(batch, height, width, channels)` images and `(batch, classes)` labels."""
-        import tensorflow as tf
-
         share, others = _draws(self.alpha, seed, tf.shape(images)[0])
         mixed = _mean(images, tf.gather(images, others), share[:, None, None, None])
         return mixed, _mean(labels, tf.gather(labels, others), share[:, None])
@@ -75,8 +74,6 @@ class CutMix(Augmentation):
 
     def __call__(self, images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
         """Mix `(batch, height, width, channels)` images and `(batch, classes)` labels."""
-        import tensorflow as tf
-
         batch = tf.shape(images)[0]
         height, width = images.shape[1:3]
         share, others = _draws(self.alpha, seed, batch)
@@ -107,8 +104,6 @@ def mix(mixers: tuple[Any, ...], images: Any, labels: Any, seed: Any) -> tuple[A
         >>> mix((MixUp(), CutMix()), tf.ones([4, 8, 8, 3]), tf.eye(4), [0, 1])[1].shape
         TensorShape([4, 4])
     """
-    import tensorflow as tf
-
     if len(mixers) == 1:
         return mixers[0](images, labels, seed)
     chosen = tf.random.stateless_uniform(
@@ -120,8 +115,6 @@ def mix(mixers: tuple[Any, ...], images: Any, labels: Any, seed: Any) -> tuple[A
 
 def _draws(alpha: float, seed: Any, batch: Any) -> tuple[Any, Any]:
     """The share of each image that stays, Beta(alpha, alpha), and the image it is mixed with."""
-    import tensorflow as tf
-
     # The part of one of two gamma variables in their sum is a beta variable.
     ours, theirs = (
         tf.random.stateless_gamma([batch], fold_in(seed, stream), alpha) for stream in (0, 1)
@@ -141,8 +134,6 @@ def _mean(one: Any, other: Any, share: Any) -> Any:
 
 def _inside(centre: Any, part: Any, length: int) -> Any:
     """Whether each of `length` pixels lies in an interval around a centre: `(batch, length)`."""
-    import tensorflow as tf
-
     middle = tf.floor(centre * length)
     half = tf.floor(tf.floor(part * length) / 2)
     pixels = tf.range(length, dtype=tf.float32)

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.augment.base import Augmentation, real, whole
 from keras_arch.data.seeds import fold_in
 
@@ -73,8 +74,6 @@ class RandAugment(Augmentation):
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Change `(batch, height, width, 1 or 3)` pixels by draws from a seed of two integers."""
-        import tensorflow as tf
-
         images, shape = tf.cast(images, tf.float32), images.shape
         batch = tf.shape(images)[0]
         for turn in range(self.count):
@@ -115,8 +114,6 @@ def operate(name: str, images: Any, strength: Any) -> Any:
         >>> float(operate("solarize", tf.fill([1, 1, 1, 1], 250.0), tf.constant([5.0]))[0, 0, 0, 0])
         5.0
     """
-    import tensorflow as tf
-
     images = tf.round(images)
     part = strength / STRONGEST
     if name in _MOVES:
@@ -126,8 +123,6 @@ def operate(name: str, images: Any, strength: Any) -> Any:
 
 def _auto_contrast(images: Any, part: Any) -> Any:
     """Stretch each channel to the whole range."""
-    import tensorflow as tf
-
     low = tf.reduce_min(images, axis=[1, 2], keepdims=True)
     high = tf.reduce_max(images, axis=[1, 2], keepdims=True)
     spread = tf.where(high > low, high - low, 1.0)
@@ -136,8 +131,6 @@ def _auto_contrast(images: Any, part: Any) -> Any:
 
 def _equalize(images: Any, part: Any) -> Any:
     """Flatten the histogram of each channel, by the rule of Pillow's `ImageOps.equalize`."""
-    import tensorflow as tf
-
     height, width, channels = images.shape[1:]
     rows = tf.reshape(tf.transpose(tf.cast(images, tf.int32), [0, 3, 1, 2]), [-1, height * width])
     counts = tf.math.bincount(rows, minlength=256, maxlength=256, axis=-1)
@@ -157,16 +150,12 @@ def _equalize(images: Any, part: Any) -> Any:
 
 def _solarize(images: Any, part: Any) -> Any:
     """Invert pixels that are brighter than a threshold, which falls from 256."""
-    import tensorflow as tf
-
     threshold = 256.0 * (1.0 - tf.abs(part))[:, None, None, None]
     return tf.where(images < threshold, images, 255.0 - images)
 
 
 def _posterize(images: Any, part: Any) -> Any:
     """Keep 8 to 4 bits."""
-    import tensorflow as tf
-
     lost = tf.cast(tf.round(4.0 * tf.abs(part)), tf.int32)[:, None, None, None]
     kept = tf.bitwise.left_shift(tf.bitwise.right_shift(tf.cast(images, tf.int32), lost), lost)
     return tf.cast(kept, tf.float32)
@@ -179,8 +168,6 @@ def _color(images: Any, part: Any) -> Any:
 
 def _contrast(images: Any, part: Any) -> Any:
     """Towards or away from the image's mean grey."""
-    import tensorflow as tf
-
     mean = tf.reduce_mean(_grey(images), axis=[1, 2, 3], keepdims=True)
     return _away(images, tf.floor(mean + 0.5), part)
 
@@ -192,8 +179,6 @@ def _brightness(images: Any, part: Any) -> Any:
 
 def _sharpness(images: Any, part: Any) -> Any:
     """Towards or away from the image smoothed, whose border stays."""
-    import tensorflow as tf
-
     height, width = images.shape[1:3]
     if min(height, width) < 3:
         return images
@@ -211,8 +196,6 @@ def _sharpness(images: Any, part: Any) -> Any:
 
 def _grey(images: Any) -> Any:
     """Luma, as whole numbers."""
-    import tensorflow as tf
-
     if images.shape[-1] == 1:
         return images
     return tf.round(tf.tensordot(images, [0.299, 0.587, 0.114], 1))[..., None]
@@ -220,8 +203,6 @@ def _grey(images: Any) -> Any:
 
 def _away(images: Any, plain: Any, part: Any) -> Any:
     """`plain + factor * (images - plain)`, the factor 0.1 to 1.9 and 1 where `part` is 0."""
-    import tensorflow as tf
-
     factor = 1.0 + 0.9 * part[:, None, None, None]
     return tf.round(tf.clip_by_value(plain + factor * (images - plain), 0.0, 255.0))
 
@@ -231,8 +212,6 @@ def _transform(name: str, part: Any, height: int, width: int) -> Any:
 
     A pixel (x, y) comes from (a x + b y + c, d x + e y + f) for a row (a, b, c, d, e, f, 0, 0).
     """
-    import tensorflow as tf
-
     none, one = tf.zeros_like(part), tf.ones_like(part)
     a, b, c, d, e, f = one, none, none, none, one, none
     if name == "rotate":
@@ -255,8 +234,6 @@ def _transform(name: str, part: Any, height: int, width: int) -> Any:
 
 def _moved(images: Any, transform: Any) -> Any:
     """Apply a transform, with the nearest pixel."""
-    import tensorflow as tf
-
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transform,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.errors import ArgumentError
 
 
@@ -28,8 +29,6 @@ def sample(image: Any, places: Any, order: int) -> Any:
         >>> [float(sample(ramp, [[[0.0]], [[at]]], 1)[0, 0, 0]) for at in (1.5, -1.0, 3.5)]
         [1.5, 1.0, 2.5]
     """
-    import tensorflow as tf
-
     if order not in (0, 1, 3):
         raise ArgumentError(f"order must be 0, 1 or 3, got {order!r}")
     image, places = tf.convert_to_tensor(image), tf.convert_to_tensor(places)
@@ -56,8 +55,6 @@ def sample(image: Any, places: Any, order: int) -> Any:
 
 def mirrored(places: Any, size: Any) -> Any:
     """Whole numbers reflected into `[0, size)` at the first and the last pixel."""
-    import tensorflow as tf
-
     last = tf.maximum(size - 1, 1)
     turned = tf.math.floormod(places, 2 * last)
     return tf.minimum(tf.minimum(turned, 2 * last - turned), size - 1)

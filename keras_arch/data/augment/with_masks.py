@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.augment.base import Augmentation, Named, look_up, real
 from keras_arch.data.augment.sampling import bicubic_of_three, sample
 from keras_arch.data.seeds import fold_in
@@ -40,8 +41,6 @@ class Elastic(Augmentation):
 
     def displacement(self, height: int, width: int, seed: Any) -> Any:
         """Rows and columns by which each pixel moves, `(2, height, width)`."""
-        import tensorflow as tf
-
         grid = self.sigma * tf.random.stateless_normal([2, 3, 3], seed, alg="philox")
         rows, columns = (tf.constant(bicubic_of_three(side)) for side in (height, width))
         return rows @ grid @ tf.transpose(columns)
@@ -74,8 +73,6 @@ class Rotation(_Affine):
 
     def matrix(self, seed: Any) -> Any:
         """A rotation. Arguments and result as in the base class."""
-        import tensorflow as tf
-
         most = math.radians(self.degrees)
         angle = tf.random.stateless_uniform([], seed, -most, most, alg="philox")
         cos, sin = tf.cos(angle), tf.sin(angle)
@@ -100,8 +97,6 @@ class Shift(_Affine):
 
     def matrix(self, seed: Any) -> Any:
         """A shift. Arguments and result as in the base class."""
-        import tensorflow as tf
-
         by = tf.random.stateless_uniform([2, 1], seed, -self.pixels, self.pixels, alg="philox")
         return tf.concat([tf.eye(2), by], axis=1)
 
@@ -124,8 +119,6 @@ class Zoom(_Affine):
 
     def matrix(self, seed: Any) -> Any:
         """A scaling. Arguments and result as in the base class."""
-        import tensorflow as tf
-
         most = math.log1p(self.share)
         factor = tf.exp(tf.random.stateless_uniform([], seed, -most, most, alg="philox"))
         return tf.concat([tf.eye(2) * factor, tf.zeros([2, 1])], axis=1)
@@ -147,8 +140,6 @@ class Mirror(_Affine):
 
     def matrix(self, seed: Any) -> Any:
         """A reflection, or the identity. Arguments and result as in the base class."""
-        import tensorflow as tf
-
         flip = tf.random.stateless_uniform([], seed, 0, 2, tf.int32, alg="philox")
         sign = tf.cast(1 - 2 * flip, tf.float32)
         signs = [sign, 1.0] if self.axis == 0 else [1.0, sign]
@@ -175,8 +166,6 @@ class Grey(Augmentation):
 
     def shade(self, pixels: Any, seed: Any) -> Any:
         """Change `(height, width, channels)` pixels in [0, 255]."""
-        import tensorflow as tf
-
         contrast, light = tf.unstack(
             tf.random.stateless_uniform([2], seed, -self.share, self.share, alg="philox")
         )
@@ -256,8 +245,6 @@ def augment_with_mask(
         >>> image.shape, mask.dtype
         (TensorShape([32, 32, 1]), tf.uint8)
     """
-    import tensorflow as tf
-
     changes = mask_augmentations(changes)
     image, mask = tf.convert_to_tensor(image), tf.convert_to_tensor(mask)
     height, width = map(int, image.shape[:2])
@@ -280,8 +267,6 @@ def moved(changes: Sequence[Change], height: int, width: int, seed: Any) -> Any:
     They count from the middle of the window. It is bent first, then rotated, scaled, mirrored and
     shifted.
     """
-    import tensorflow as tf
-
     rows = tf.range(height, dtype=tf.float32) - (height - 1) / 2
     columns = tf.range(width, dtype=tf.float32) - (width - 1) / 2
     places = tf.stack(tf.meshgrid(rows, columns, indexing="ij"))
