@@ -3,10 +3,10 @@
     python benchmarks/input_pipeline.py --data-dir ~/tensorflow_datasets
     python benchmarks/input_pipeline.py --data-dir DIR --npz cifar10.npz resnet20-cifar10
 
-Both are measured alone: the pipeline by drawing batches and doing nothing with them, the step by
-training on one batch that lies in memory. They take turns, so that what else the machine does
-falls on both alike, and the median of the turns counts. A pipeline that delivers three times what
-its model consumes does not slow the training down. Exits with 1 when one does not.
+Both are measured alone: the pipeline by drawing batches without using them, the step by training on
+one batch in memory. They take turns, so that other load of the machine affects both alike, and the
+median of the turns is taken. A pipeline that delivers three times as many images as its model
+consumes does not slow the training down. Exits with 1 when one delivers fewer.
 """
 
 import argparse
@@ -24,8 +24,8 @@ NEEDED = 3.0
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("configs", nargs="*", default=CONFIGS, help="names of shipped configs")
-    parser.add_argument("--data-dir", help="where TensorFlow Datasets keeps its sets")
-    parser.add_argument("--npz", help="archive to take CIFAR-10 from, as npz:PATH of data.load")
+    parser.add_argument("--data-dir", help="folder of TensorFlow Datasets")
+    parser.add_argument("--npz", help="NumPy archive of CIFAR-10, as npz:PATH of data.load")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the configs"
     )
@@ -37,7 +37,7 @@ def main() -> int:
     print(f"{'config':22}{'batch':>6}{'pipeline':>12}{'step':>10}{'ratio':>8}   (images/s)")
     ratios = [_measure(name, options) for name in options.configs]
     if min(ratios) < NEEDED:
-        print(f"at least one pipeline delivers less than {NEEDED:g} times what its model consumes")
+        print(f"a pipeline delivers fewer than {NEEDED:g} times the images that its model consumes")
         return 1
     return 0
 
@@ -63,7 +63,7 @@ def _measure(name: str, options: argparse.Namespace) -> float:
 
 
 def _prepare(name: str, options: argparse.Namespace) -> tuple[Any, Any, int]:
-    """The batches and the compiled model of a config, as a run makes them."""
+    """The batches and the compiled model of a config, as in a training run."""
     from keras_arch import config, data
     from keras_arch.tasks import known
 
@@ -101,7 +101,7 @@ def _steps(model: Any, batch: Any) -> Iterator[None]:
 
 
 def _rate(work: Iterator[Any], seconds: float, ready: int = 1) -> float:
-    """Items that an iterator yields in a second; those that lay ready before are not counted."""
+    """Items that an iterator yields in a second; the first `ready` ones are not counted."""
     for _ in range(ready):
         next(work)
     count, start = 0, time.perf_counter()

@@ -1,6 +1,6 @@
-"""From pixels in [0, 255] to what a network was trained on, and back.
+"""Preprocessing of images: size, channels and normalisation of a network's input, and back.
 
-One description travels with the weights and is used by training, prediction and export alike.
+One description is saved with the weights, and training, prediction and export all use it.
 """
 
 import dataclasses
@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch.errors import ArgumentError
+from keras_arch._tensorflow.lazy import tf
+from keras_arch.errors import ArgumentError, whole_number
 
 RESIZE_METHODS = ("nearest", "bilinear", "bicubic", "lanczos3", "area", "pad")
 CHANNEL_ORDERS = ("rgb", "bgr")
@@ -19,17 +20,17 @@ CHANNEL_ORDERS = ("rgb", "bgr")
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes a network's input: `(pixels * scale - mean) / std`.
+    """Preprocessing of images for a network: resize, then `(pixels * scale - mean) / std`.
 
     Args:
-        size: Height and width in pixels that images are brought to.
+        size: Height and width in pixels that images are resized to; one number for squares.
         channels: 1 (grey) or 3 (colour). Images with the other number are converted.
-        resize: How the size is reached. `"pad"` keeps every pixel: it centres the image on a
-            black canvas, or crops its centre when it is larger. The other names are those of
+        resize: Method of resizing. `"pad"` does not interpolate: it centres the image on a black
+            canvas, or crops its centre when it is larger. The other names are those of
             `tf.image.resize`; all of them smooth when they shrink (antialias).
-        crop: `None` stretches images to the size. A number in (0, 1] keeps their aspect, as
-            published ImageNet weights are measured: the shorter side is brought to
-            `floor(size / crop)` (256 for 224 pixels and 0.875), and the size is cut out of the
+        crop: `None` stretches images to the size. A number in (0, 1] preserves their aspect, as
+            published ImageNet weights are evaluated: the shorter side is resized to
+            `floor(size / crop)` (256 for 224 pixels and 0.875), and the size is cropped out of the
             centre. It is timm's `crop_pct`, and `Resize` and `CenterCrop` of torchvision.
         scale: Factor on pixel values in [0, 255]. Default 1/255.
         mean: Subtracted after scaling. One number, one a channel, or a whole image
@@ -59,15 +60,14 @@ class Preprocessing:
     crop: float | None = None
 
     def __post_init__(self) -> None:
-        size = self.size
-        size = (size, size) if isinstance(size, int) else size
-        size = tuple(size) if isinstance(size, (list, tuple)) else ()
-        if len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
-            raise ArgumentError(
-                f"preprocessing size must be (height, width) in pixels, got {self.size!r}"
-            )
-        if type(self.channels) is not int or self.channels not in (1, 3):
+        size = height_and_width("preprocessing size", self.size)
+        try:
+            channels = whole_number("channels", self.channels)
+        except ArgumentError:
+            channels = 0
+        if channels not in (1, 3):
             raise ArgumentError(f"preprocessing channels must be 1 or 3, got {self.channels!r}")
+        object.__setattr__(self, "channels", channels)
         if self.resize not in RESIZE_METHODS:
             raise ArgumentError(
                 f"preprocessing resize must be one of {', '.join(RESIZE_METHODS)}, "
@@ -113,18 +113,18 @@ class Preprocessing:
         if not number or not 0 < self.crop <= 1:
             raise ArgumentError(
                 "preprocessing crop must be a number in (0, 1], the part of the shorter side that "
-                f"is kept, or None, got {self.crop!r}"
+                f"is left, or None, got {self.crop!r}"
             )
         if self.resize == "pad":
             raise ArgumentError(
-                f"preprocessing resize 'pad' keeps every pixel; leave crop={self.crop!r} out or "
+                f"preprocessing resize 'pad' does not interpolate; leave crop={self.crop!r} out or "
                 "resize by another method"
             )
         object.__setattr__(self, "crop", float(self.crop))
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """The shape `(height, width, channels)` of what comes out."""
+        """The shape `(height, width, channels)` of the network's input."""
         return (*self.size, self.channels)
 
     def __call__(self, images: Any) -> Any:
@@ -140,12 +140,10 @@ class Preprocessing:
         return self.normalize(self.fit(images))
 
     def fit(self, images: Any) -> Any:
-        """Bring pixels to the size and channels described here, without changing their scale.
+        """Resize pixels and convert their channels, without changing their scale.
 
         Returns `uint8` where no interpolation was needed (so that a cache stays small).
         """
-        import tensorflow as tf
-
         images = self._fit_channels(tf.convert_to_tensor(images))
         if self.crop is not None:
             return self._fit_centre(images)
@@ -156,9 +154,7 @@ class Preprocessing:
         return self._resized(images, self.size)
 
     def normalize(self, images: Any) -> Any:
-        """Scale, centre and order the channels of images of the right size."""
-        import tensorflow as tf
-
+        """Scale, centre and order the channels of images of the network's size."""
         images = tf.cast(images, tf.float32)
         if self.channel_order == "bgr":
             images = images[..., ::-1]
@@ -187,9 +183,9 @@ class Preprocessing:
         return np.clip(np.rint(images), 0, 255).astype(np.uint8)
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able description; `from_dict` reads it back."""
+        """A description for JSON; `from_dict` reads it back."""
         description = dataclasses.asdict(self) | {"size": list(self.size)}
-        # Left out where it is not used: versions that do not know it read the rest all the same.
+        # Left out where it is not used, so that versions without it read the rest.
         if self.crop is None:
             del description["crop"]
         return description
@@ -208,8 +204,6 @@ class Preprocessing:
         return cls(**description)
 
     def _resized(self, images: Any, size: Any) -> Any:
-        import tensorflow as tf
-
         if self.resize == "nearest":
             return tf.image.resize(images, size, method="nearest")
         resized = tf.image.resize(images, size, method=self.resize, antialias=True)
@@ -217,9 +211,7 @@ class Preprocessing:
         return tf.clip_by_value(resized, 0.0, 255.0)
 
     def _fit_centre(self, images: Any) -> Any:
-        """The window in the middle of images whose shorter side was brought to its length."""
-        import tensorflow as tf
-
+        """Resize the shorter side of images and crop the centre."""
         dynamic = tf.shape(images)
         sides = [
             dynamic[axis] if images.shape[axis] is None else images.shape[axis] for axis in (-3, -2)
@@ -229,30 +221,26 @@ class Preprocessing:
             images = self._resized(images, scaled)
         # Half a pixel goes to the even side, as Python rounds for torchvision.
         top, left = (
-            (side - kept) // 2 + (side - kept) % 2 * ((side - kept) // 2 % 2)
-            for side, kept in zip(scaled, self.size, strict=True)
+            (side - inner) // 2 + (side - inner) % 2 * ((side - inner) // 2 % 2)
+            for side, inner in zip(scaled, self.size, strict=True)
         )
         height, width = self.size
         window = images[..., top : top + height, left : left + width, :]
         return tf.ensure_shape(window, (*images.shape[:-3], *self.input_shape))
 
     def _scaled(self, height: Any, width: Any) -> tuple[Any, Any]:
-        """The size that a whole image is brought to: numbers for numbers, tensors for tensors."""
+        """The size that a whole image is resized to: numbers for numbers, tensors for tensors."""
         least = [math.floor(side / self.crop) for side in self.size]
-        # torchvision, which resizes to squares, cuts the fraction of a pixel off; timm rounds it.
+        # torchvision, which resizes to squares, truncates the fraction of a pixel; timm rounds it.
         square = least[0] == least[1]
         by_height = least[0], (width * least[0] + (0 if square else height // 2)) // height
         by_width = (height * least[1] + (0 if square else width // 2)) // width, least[1]
         is_narrow = height * least[1] > width * least[0]
         if isinstance(is_narrow, bool):
             return by_width if is_narrow else by_height
-        import tensorflow as tf
-
         return tuple(tf.where(is_narrow, *each) for each in zip(by_width, by_height, strict=True))
 
     def _fit_channels(self, images: Any) -> Any:
-        import tensorflow as tf
-
         channels = images.shape[-1] if images.shape.rank in (3, 4) else None
         if channels == self.channels:
             return images
@@ -267,6 +255,31 @@ class Preprocessing:
         )
 
 
+def height_and_width(name: str, size: Any) -> tuple[int, int]:
+    """A size as two plain `int`.
+
+    Args:
+        name: The argument's name, for the message.
+        size: Two positive whole numbers of any integer type, or one for squares.
+
+    Raises:
+        ArgumentError: If it is something else.
+
+    Example:
+        >>> height_and_width("size", np.int64(32))
+        (32, 32)
+    """
+    sides = size if isinstance(size, list | tuple | np.ndarray) else (size, size)
+    try:
+        height, width = (whole_number(name, side) for side in sides)
+    # Not two sides, or not whole numbers: `ArgumentError` is a `ValueError`.
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            f"{name} must be (height, width) in pixels, or one number for squares, got {size!r}"
+        ) from None
+    return height, width
+
+
 def _as_plain(value: np.ndarray) -> float | Sequence[Any]:
-    """Floats and nested lists, which JSON keeps exactly."""
+    """Floats and nested lists, which JSON stores exactly."""
     return float(value) if value.ndim == 0 else value.tolist()

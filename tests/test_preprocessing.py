@@ -267,7 +267,7 @@ def test_to_pixels_clips_what_a_generator_overshoots():
         ({"crop": 1.01}, "crop must be"),
         ({"crop": "0.9"}, "crop must be .*'0.9'"),
         ({"crop": float("nan")}, "crop must be"),
-        ({"crop": 0.9, "resize": "pad"}, "'pad' keeps every pixel; leave crop=0.9 out"),
+        ({"crop": 0.9, "resize": "pad"}, "'pad' does not interpolate; leave crop=0.9 out"),
         ({"channels": 1, "mean": [0.5, 0.4, 0.3]}, r"mean of shape \(3,\) .* with 1 channels"),
         ({"channels": 1, "std": [0.5, 0.4, 0.3]}, r"std of shape \(3,\) .* with 1 channels"),
         ({"std": [0.2] * 4}, r"std of shape \(4,\) does not fit an image of 8x8 with 3 channels"),
@@ -293,3 +293,13 @@ def test_descriptions_with_wrong_keys_are_refused():
         Preprocessing.from_dict({"channels": 3})
     assert Preprocessing.from_dict({"size": [8, 6]}).input_shape == (8, 6, 3)
     assert Preprocessing(8).size == (8, 8)
+
+
+@pytest.mark.parametrize("integer", [int, np.int64, np.int32, np.uint8])
+def test_sizes_and_channels_are_of_any_integer_type(integer):
+    for size in (integer(8), (integer(8), integer(8)), [integer(8)] * 2, np.array([8, 8], integer)):
+        found = Preprocessing(size, integer(1))
+        assert found == Preprocessing((8, 8), 1)
+        # JSON writes plain numbers only.
+        assert json.loads(json.dumps(found.to_dict()))["size"] == [8, 8]
+        assert found(np.zeros((9, 9, 3), np.uint8)).shape == (8, 8, 1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import counting
 from keras_arch.data.augment.basic import RandomJitter
 from keras_arch.data.sources.unpaired import Unpaired
@@ -77,8 +78,6 @@ def _preprocessings(
     dataset: Any, first: Preprocessing, second: Preprocessing
 ) -> list[Preprocessing | None]:
     """The preprocessing of each column of a data set; `None` for labels."""
-    import tensorflow as tf
-
     spec = dataset.element_spec
     specs = spec if isinstance(spec, tuple) else (spec,)
     if not 1 <= len(specs) <= 2 or not all(isinstance(each, tf.TensorSpec) for each in specs):
@@ -91,8 +90,6 @@ def _preprocessings(
 
 def _fit(dataset: Any, row: Sequence[Preprocessing | None], jitter: RandomJitter | None) -> Any:
     """The data set as tuples, with images brought to size."""
-    import tensorflow as tf
-
     targets = [each and (jitter.enlarged(each) if jitter else each) for each in row]
 
     def bring(values: Any, target: Preprocessing | None) -> Any:
@@ -139,8 +136,6 @@ def example_bytes(dataset: Any) -> int:
 
 
 def _columns(dataset: Any, count: int) -> tuple[Any, ...]:
-    import tensorflow as tf
-
     columns = [
         np.empty((count, *column.shape), column.dtype.as_numpy_dtype)
         for column in dataset.element_spec

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.errors import DataError
 
 
@@ -12,8 +13,6 @@ def count(dataset: Any) -> int:
     Raises:
         DataError: If it has no end, or cannot be decoded.
     """
-    import tensorflow as tf
-
     size = int(dataset.cardinality())
     if size == tf.data.INFINITE_CARDINALITY:
         raise DataError("the data set has no end; give a finite one, without repeat()")
@@ -24,8 +23,6 @@ def count(dataset: Any) -> int:
 
 def read(dataset: Any) -> Iterator[Any]:
     """Iterate; what TensorFlow cannot decode becomes a message of one line."""
-    import tensorflow as tf
-
     try:
         yield from dataset
     except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:

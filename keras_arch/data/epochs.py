@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.seeds import fold_in
 from keras_arch.errors import ArgumentError, DataError, whole_number
 
@@ -70,8 +71,6 @@ class Epochs:
 
     def seed_of(self, stream: int, *path: Any) -> Any:
         """The seed of one draw: of a stream of random numbers, an epoch, a step."""
-        import tensorflow as tf
-
         seed = tf.stack([tf.constant(self.seed, tf.int64), tf.constant(stream, tf.int64)])
         for number in path:
             seed = fold_in(seed, number)
@@ -79,8 +78,6 @@ class Epochs:
 
     def first_step(self, epoch: Any) -> Any:
         """The first step of an epoch that is not left out."""
-        import tensorflow as tf
-
         return tf.where(epoch == self.start_epoch, np.int64(self.start_step), np.int64(0))
 
     def batches(
@@ -93,8 +90,6 @@ class Epochs:
             change: From a row to a batch, or to an example.
             batched: Whether rows are batches already; else examples are put into batches.
         """
-        import tensorflow as tf
-
         with tf.device("CPU"):
             dataset = (
                 tf.data.Dataset.range(self.start_epoch, FOREVER)
@@ -136,8 +131,6 @@ def check_enough(examples: int, batch_size: int, whole: str, hint: str = "") -> 
 
 def prefetch(batches: Any) -> Any:
     """Batches that are computed ahead of their use, and of which every host takes a part."""
-    import tensorflow as tf
-
     options = tf.data.Options()
     options.deterministic = True
     # Every host gets its part of each global batch. Sharing out files instead would give hosts

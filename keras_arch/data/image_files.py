@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -33,8 +34,6 @@ def shape_of(files: Iterable[Path]) -> Shape:
 
 def decode(file: Any, shape: Shape) -> Any:
     """Decode a named file to `uint8` pixels inside a pipeline; `shape` is that of `shape_of`."""
-    import tensorflow as tf
-
     # A BMP file is decoded to three channels only.
     return tf.ensure_shape(pixels_of(tf.io.read_file(file))[..., : shape[-1]], shape)
 
@@ -48,7 +47,6 @@ def pixels_of(encoded: Any) -> Any:
     Returns:
         `uint8` `(height, width, 3)`; grey images have three equal channels.
     """
-    import tensorflow as tf
 
     def jpeg() -> Any:
         # TensorFlow's usual transform is faster, and up to ten levels away from libjpeg's own.
@@ -66,8 +64,6 @@ def decoded(files: Sequence[Path], shape: Shape, *columns: Any) -> Any:
     Every file is decoded once beforehand, so that a damaged one is an error now and not in the
     middle of a training.
     """
-    import tensorflow as tf
-
     in_threads(check, files)
 
     def read(file: Any, *values: Any) -> Any:
@@ -184,8 +180,6 @@ def check(file: Path) -> None:
 @functools.cache
 def _check_version(file: Path, _modified: int, _size: int) -> None:
     """`check` of one version of a file; a file that did not change is not decoded again."""
-    import tensorflow as tf
-
     try:
         with tf.device("CPU"):
             pixels_of(file.read_bytes())

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import caching
 from keras_arch.data.augment.crops import WindowCrop
 from keras_arch.data.epochs import Epochs
@@ -39,8 +40,6 @@ class CachedRows:
 
     def of(self, epoch: Any) -> Any:
         """A data set of `(epoch, step, indices of each domain)`."""
-        import tensorflow as tf
-
         first, steps = self._epochs.first_step(epoch), self._epochs.steps
         orders = [self._order(domain, epoch)[first:] for domain in range(len(self._counts))]
         numbers = tf.range(first, steps, dtype=tf.int64)
@@ -50,8 +49,6 @@ class CachedRows:
 
     def read(self, *indices: Any) -> list[Any]:
         """The columns of a batch from the indices of its rows."""
-        import tensorflow as tf
-
         return [
             tf.gather(column, chosen)
             for columns, chosen in zip(self._columns, indices, strict=True)
@@ -60,8 +57,6 @@ class CachedRows:
 
     def _order(self, domain: int, epoch: Any) -> Any:
         """`(steps, batch)` indices of a domain."""
-        import tensorflow as tf
-
         seed, numbers = self._epochs.seed_of(ORDER[domain], epoch), tf.range(self._counts[domain])
         rounds = _rounds(self._counts)[domain]
 
@@ -104,8 +99,6 @@ class StreamedRows:
 
     def of(self, epoch: Any) -> Any:
         """A data set of `(epoch, step, columns of the batch)`."""
-        import tensorflow as tf
-
         first, batch_size = self._epochs.first_step(epoch), self._epochs.batch_size
         domains = range(len(self._datasets))
         rows = tf.data.Dataset.zip(tuple(self._stream(domain, epoch) for domain in domains))
@@ -136,8 +129,6 @@ class StreamedRows:
 
     def _stream(self, domain: int, epoch: Any) -> Any:
         """The examples of a domain in the order of an epoch."""
-        import tensorflow as tf
-
         seed, rounds = self._epochs.seed_of(ORDER[domain], epoch), _rounds(self._counts)[domain]
         if rounds == 1:
             return self._shuffled(domain, seed)
@@ -146,8 +137,6 @@ class StreamedRows:
         )
 
     def _shuffled(self, domain: int, seed: Any) -> Any:
-        import tensorflow as tf
-
         # A shuffle mixes the global seed into its own. This fixes it in this function's graph
         # alone, so that `tf.random.set_seed` does not change the order.
         tf.compat.v1.set_random_seed(1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import caching, counting
 from keras_arch.data.augment.stages import Stages
 from keras_arch.data.epochs import Batches, Epochs, check_enough, checked_seed, prefetch
@@ -168,8 +169,6 @@ def eval_batches(
         >>> [len(labels) for _, labels in test]
         [100, 100, 100, 59]
     """
-    import tensorflow as tf
-
     batch_size = whole_number("batch_size", batch_size)
     if isinstance(dataset, Unpaired):
         dataset = dataset.zipped()
@@ -240,8 +239,6 @@ def mean_image(dataset: Any, preprocessing: Preprocessing, per_pixel: bool) -> n
 
 def _with_one_hot(batch: list[Any], classes: int | None) -> list[Any]:
     """A batch with its labels as `float32` `(batch, classes)`, where classes are given."""
-    import tensorflow as tf
-
     return batch if classes is None else [batch[0], tf.one_hot(batch[1], classes)]
 
 

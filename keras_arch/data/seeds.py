@@ -5,11 +5,11 @@ The generator is Philox on every device, so that a seed gives the same draws eve
 
 from typing import Any
 
+from keras_arch._tensorflow.lazy import tf
+
 
 def fold_in(seed: Any, number: Any) -> Any:
     """The seed of draw `number` out of many that follow from one seed of two integers."""
-    import tensorflow as tf
-
     return tf.random.experimental.stateless_fold_in(seed, number, alg="philox")
 
 

@@ -10,15 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import counting
-from keras_arch.data.augment.with_masks import (
-    mask_augmentations,
-    mirrored,
-    moved,
-    moves,
-    sample,
-    shaded,
-)
+from keras_arch.data.augment.sampling import mirrored, sample
+from keras_arch.data.augment.with_masks import mask_augmentations, moved, moves, shaded
 from keras_arch.data.border_weights import IGNORE, WeightMap, weight_maps
 from keras_arch.data.epochs import FOREVER, Batches, Epochs, check_enough, checked_seed, prefetch
 from keras_arch.data.seeds import fold_in
@@ -46,8 +41,6 @@ class _Cache:
 
     def example(self, index: Any) -> tuple[Any, Any, Any]:
         """`(height, width, channels)` pixels, `(height, width, 1)` mask and weights or `None`."""
-        import tensorflow as tf
-
         height, width = tf.unstack(tf.gather(tf.constant(self.sizes), index))
         start = tf.gather(tf.constant(self.starts), index)
         count = tf.cast(height * width, tf.int64)
@@ -120,8 +113,6 @@ def segmentation_train_batches(
         >>> [tuple(part.shape) for part in next(iter(batches.dataset))]
         [(2, 124, 124, 1), (2, 84, 84), (2, 84, 84)]
     """
-    import tensorflow as tf
-
     changes = mask_augmentations(augment)
     size, output, margin = _sizes(preprocessing, output, crop_mode)
     batch_size, seed = whole_number("batch_size", batch_size), checked_seed(seed)
@@ -214,8 +205,6 @@ def segmentation_eval_batches(
         >>> sum(int((masks != 255).numpy().sum()) for _, masks in tiles) == 2 * 128 * 128
         True
     """
-    import tensorflow as tf
-
     size, output, margin = _sizes(preprocessing, output, crop_mode)
     batch_size = whole_number("batch_size", batch_size)
     replicas = whole_number("replicas", replicas)
@@ -299,8 +288,6 @@ def _read(
     classes: int | None,
 ) -> _Cache:
     """Read all images and masks into the host's memory."""
-    import tensorflow as tf
-
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or [
         getattr(part, "shape", tf.TensorShape(None)).rank for part in spec
@@ -342,8 +329,6 @@ def _read(
 
 def _corner(size: Any, output: tuple[int, int], seed: Any) -> list[Any]:
     """First row and column of the output: anywhere within the image, or around a smaller one."""
-    import tensorflow as tf
-
     room = size - tf.constant(output)
     at = tf.random.stateless_uniform([2], fold_in(seed, FOREVER), alg="philox")
     drawn = tf.cast(tf.floor(at * tf.cast(room + 1, tf.float32)), tf.int32)
@@ -352,8 +337,6 @@ def _corner(size: Any, output: tuple[int, int], seed: Any) -> list[Any]:
 
 def _window(image: Any, start: Sequence[Any], size: tuple[int, int]) -> Any:
     """A window of an image, mirrored beyond its border."""
-    import tensorflow as tf
-
     shape = tf.shape(image)
     rows, columns = (
         mirrored(tf.range(side) + at, shape[axis])

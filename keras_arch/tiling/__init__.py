@@ -1,4 +1,4 @@
-"""Images of any size through a network that sees a tile at a time."""
+"""Tiled prediction: segmentation of images of any size."""
 
 from keras_arch.tiling.predicting import predict
 

@@ -1,4 +1,4 @@
-"""What gives scores for a tile: a Keras model, a signature of a SavedModel, or any function."""
+"""Networks for tiled prediction: a Keras model, a signature of a SavedModel, or any function."""
 
 import functools
 import weakref
@@ -9,26 +9,27 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.errors import ArgumentError
 from keras_arch.models.common.features import coarsest_stride
 
-# Outputs of a network with several, in the order in which they are looked for.
+# The output to take of a network with several: the first of these that it has.
 _NAMES = ("probabilities", "logits")
-# Tiles of networks of which nothing is known begin at multiples of so many pixels. It is the
-# coarsest stride of nearly all, and a multiple of that of others.
+# Tiles of networks of unknown stride begin at multiples of this number of pixels. It is the
+# coarsest stride of nearly all networks, and a multiple of that of others.
 _USUAL_MULTIPLE = 32
 
-# The tiles that models which interpolate were traced for last.
+# The last traced shape of tiles, by model; for models that interpolate.
 _TRACED: weakref.WeakKeyDictionary[keras.Model, tuple[int, ...]] = weakref.WeakKeyDictionary()
 
 Size = tuple[int, int]
 
 
 class Network:
-    """A function of a batch of tiles, and what is known of the sizes that it takes.
+    """A function of a batch of tiles, with the sizes that it takes.
 
     Attributes:
-        name: What to call it in messages.
+        name: Its name in messages.
         size: Height and width of its tiles, `None` where they are open.
         channels: Of its tiles, `None` where they are not known.
     """
@@ -49,18 +50,18 @@ class Network:
         return self._map_of(self._call(tiles))
 
     def output_of(self, tile: Size, channels: int) -> tuple[int, int, int]:
-        """Height, width and classes of what a tile gives; here by trying."""
+        """Height, width and classes of the output for a tile; here from a call."""
         if tile not in self._tried:
             self._tried[tile] = self(np.zeros((1, *tile, channels), np.float32)).shape[1:]
         return self._tried[tile]
 
     def fits(self, tile: Size) -> bool | None:
-        """Whether the network takes a tile; `None` where only trying would tell."""
+        """Whether the network takes a tile; `None` where only a call would show it."""
         return None
 
     @property
     def multiple(self) -> int:
-        """Pixels by which a tile may be moved so that its pooling falls on the same pixels."""
+        """Distance of tiles in pixels at which pooling falls on the same pixels in all."""
         return _USUAL_MULTIPLE
 
     def _map_of(self, outputs: Any) -> np.ndarray:
@@ -70,7 +71,7 @@ class Network:
             if name is None and len(maps) != 1:
                 raise ArgumentError(
                     f"{self.name} gives {', '.join(map(str, outputs)) or 'nothing'}, none of them "
-                    f"called {' or '.join(_NAMES)}; give a function that returns the one meant"
+                    f"called {' or '.join(_NAMES)}; give a function that returns one of them"
                 )
             outputs = maps[name] if name else next(iter(maps.values()))
         scores = np.asarray(keras.ops.convert_to_numpy(outputs) if _is_tensor(outputs) else outputs)
@@ -83,7 +84,7 @@ class Network:
 
 
 class KerasNetwork(Network):
-    """A functional model, whose graph tells its sizes."""
+    """A functional model, whose graph shows which sizes it takes."""
 
     def __init__(self, model: keras.Model) -> None:
         inputs, outputs = model.inputs, model.outputs
@@ -106,7 +107,7 @@ class KerasNetwork(Network):
         return tuple(self._walk(tile).shape[1:])
 
     def fits(self, tile: Size) -> bool:
-        """Whether all maps that are joined in the graph are of one size, and none outgrows it."""
+        """Whether the graph can be built for a tile, and its output is no larger than the tile."""
         try:
             output = self._walk(tile).shape[1:3]
         except ValueError:
@@ -127,7 +128,7 @@ class KerasNetwork(Network):
 
 
 def network_of(model: Any) -> Network:
-    """What `predict` was given, as a `Network`.
+    """A `Network` from the model that `predict` takes.
 
     Args:
         model: A Keras model, a loaded SavedModel or one of its signatures, or a function.
@@ -173,8 +174,6 @@ def _of_signature(function: Any) -> Network:
     ((name, spec),) = specs.items()
 
     def call(tiles: np.ndarray) -> Any:
-        import tensorflow as tf
-
         return function(**{name: tf.constant(tiles.astype(spec.dtype.as_numpy_dtype, copy=False))})
 
     return Network(call, "the signature", tuple(spec.shape[1:]))
@@ -189,7 +188,7 @@ def _interpolates(model: keras.Model) -> bool:
 
 
 def _predict_exactly(model: keras.Model, tiles: np.ndarray) -> Any:
-    """`predict_on_batch`, which Keras does not trace for tiles of any size.
+    """`predict_on_batch`, traced anew for each size of tiles.
 
     With a second size TensorFlow makes the sizes open, and the interpolation of Keras (3.15) cannot
     be traced for those.
@@ -201,12 +200,12 @@ def _predict_exactly(model: keras.Model, tiles: np.ndarray) -> Any:
 
 
 def _graph_of(model: keras.Model) -> Any:
-    """What holds a functional model's operations; a `Sequential` has one inside."""
+    """The object with a functional model's operations; a `Sequential` has one inside."""
     return getattr(model, "_functional", None) or model
 
 
 def _outputs(graph: Any, inputs: list[Any]) -> Any:
-    """What a graph would give, as tensors without values."""
+    """The outputs of a graph, as tensors without values."""
     return graph._run_through_graph(
         keras.tree.pack_sequence_as(graph._inputs_struct, inputs),
         operation_fn=lambda operation: functools.partial(_spec, operation),
@@ -214,7 +213,10 @@ def _outputs(graph: Any, inputs: list[Any]) -> Any:
 
 
 def _spec(operation: Any, *arguments: Any, **keywords: Any) -> Any:
-    """What an operation would give, after what Keras checks only for the first sizes."""
+    """The output of an operation, as a tensor without values.
+
+    Keras checks the sizes of maps that are merged only when a model is built.
+    """
     graph = _graph_of(operation) if isinstance(operation, keras.Model) else None
     if hasattr(graph, "_run_through_graph"):
         return _outputs(graph, keras.tree.flatten(arguments))

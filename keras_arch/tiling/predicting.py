@@ -1,4 +1,4 @@
-"""The prediction of a whole image, tile by tile, in constant memory."""
+"""Prediction of a whole image, tile by tile, in constant memory."""
 
 import contextlib
 import importlib.util
@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch import layers as shared
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tiling.choosing import OVERLAP, tile_for
 from keras_arch.tiling.networks import Network, Size, network_of
+from keras_arch.tiling.tile_size import OVERLAP, tile_for
 from keras_arch.tiling.windows import Places, cut, importance, overlapping, side_by_side
 
-WHAT = ("probabilities", "classes")
-# One class is there from this probability on.
+OUTPUTS = ("probabilities", "classes")
+# The probability from which the class of a network of one class is 1.
 THRESHOLD = 0.5
 
 
@@ -28,7 +27,7 @@ def predict(
     batch_size: int = 1,
     overlap: float | None = None,
     multiple: int | None = None,
-    what: str = "probabilities",
+    output: str = "probabilities",
     out: Any = None,
     preprocessing: Preprocessing | Callable[[np.ndarray], Any] | None = None,
     progress: bool = True,
@@ -41,75 +40,75 @@ def predict(
     Source: Ronneberger et al. 2015, section 2 and figure 2.
 
     Of a padded network tiles overlap, and their outputs are averaged with Gaussian weights, which
-    count the middle of a tile most (sigma an eighth of its side). An image that is smaller than a
-    tile is mirrored to its size. Source: `sliding_window_inference` of MONAI with
+    are largest in the middle of a tile (sigma an eighth of its side). An image that is smaller than
+    a tile is mirrored to its size. Source: `sliding_window_inference` of MONAI with
     `mode="gaussian"`, which pads with zeros instead.
 
     The image is read and the result written a tile at a time, so that both may be files of any size
-    behind `np.memmap`. Held in between are one batch of tiles and, of padded networks, one row of
-    them.
+    behind `np.memmap`. Only one batch of tiles and, of padded networks, one row of them are in
+    memory.
 
     Args:
         model: A Keras model; a SavedModel that `tf.saved_model.load` loaded, or one of its
             signatures; or any function from tiles `(batch, height, width, channels)` of float32 to
             scores `(batch, height, width, classes)`.
         image: `(height, width, channels)`, for one channel also `(height, width)`: an array, a
-            memmap, or anything that is sliced like one. Values as the model takes them, unless
-            `preprocessing` makes them so.
+            memmap, or anything that is sliced like one. Values are those of the model's input,
+            unless there is a `preprocessing`.
         tile: Height and width of the tiles in pixels, one number for squares. Default: those of the
-            model; where it leaves them open, as few as there are of 960 pixels or a little less,
-            and no larger than so few need to be.
-        batch_size: Tiles that the model sees at once.
+            model; where it leaves them open, as few tiles as of 960 pixels or a little less, and
+            no larger than needed for that.
+        batch_size: Tiles in a batch.
         overlap: Part of a padded network's tile that lies on its neighbour, in [0, 1). Default
             0.25.
         multiple: Of an unpadded network: pixels by which tiles may be moved so that its pooling
             falls on the same pixels, which is its coarsest stride. Default: read from a Keras
-            model, 32 for what is no Keras model.
-        what: `"probabilities"` for what the model gives, or `"classes"` for the most probable class
-            of every pixel (of one class: 1 where it is at least 0.5).
-        out: Where to write: an array or memmap `(height, width, classes)` of floats, for classes
+            model, 32 for others.
+        output: `"probabilities"` for the output of the model, or `"classes"` for the most probable
+            class of every pixel (of one class: 1 where it is at least 0.5).
+        out: Array or memmap for the result: `(height, width, classes)` of floats, for classes
             `(height, width)` of whole numbers. Default: a new array of float32, for classes of
             uint8 (uint16 over 256 classes).
-        preprocessing: What makes tiles of pixels into the model's input: a function, or a
-            `Preprocessing`, of which the scale, mean, std and channel order are applied.
-        progress: Draw a bar on the terminal.
+        preprocessing: A function from tiles of pixels to the model's input, or a `Preprocessing`,
+            of which the scale, mean, std and channel order are applied.
+        progress: Whether to show a progress bar on the terminal.
 
     Returns:
         `out`.
 
     Raises:
         ArgumentError: If the model takes no such tiles (the message names sizes that it takes), the
-            image has other channels than the model or values of 16 bits that nothing scales, or
+            image has other channels than the model or values of 16 bits that are not scaled, or
             `out` has another shape or type.
 
     Example:
         >>> from keras_arch import models
         >>> model = models.UNet(input_shape=(None, None, 1), depth=2, filters=2)
-        >>> predict(model, np.zeros((100, 70)), what="classes", progress=False).shape
+        >>> predict(model, np.zeros((100, 70)), output="classes", progress=False).shape
         (100, 70)
     """
-    batch_size = shared.positive_int("batch_size", batch_size)
-    if what not in WHAT:
-        raise ArgumentError(f"what must be {' or '.join(map(repr, WHAT))}, got {what!r}")
+    batch_size = whole_number("batch_size", batch_size)
+    if output not in OUTPUTS:
+        raise ArgumentError(f"output must be {' or '.join(map(repr, OUTPUTS))}, got {output!r}")
     network = network_of(model)
     image = _checked(image, network, preprocessing)
     height, width, channels = image.shape
     tile = tile_for(network, tile, (height, width), channels, overlap)
-    *output, classes = network.output_of(tile, channels)
-    border = tuple((side - inner) // 2 for side, inner in zip(tile, output, strict=True))
+    *inner, classes = network.output_of(tile, channels)
+    border = tuple((whole - part) // 2 for whole, part in zip(tile, inner, strict=True))
     if border == (0, 0):
         if multiple is not None:
             raise ArgumentError(
-                f"multiple={multiple!r} is for networks that give less than their tile; "
-                f"{network.name} gives as much, and its tiles overlap"
+                f"multiple={multiple!r} is for networks with an output smaller than their tile; "
+                f"that of {network.name} is as large, and its tiles overlap"
             )
         places = overlapping((height, width), tile, OVERLAP if overlap is None else overlap)
     else:
-        places = side_by_side((height, width), output, _multiple(network, multiple, tile, output))
-    out = _output((height, width), classes, what, out)
-    writer = _Blended(out, places, tile, classes) if border == (0, 0) else _Apart(out)
+        places = side_by_side((height, width), inner, _multiple(network, multiple, tile, inner))
+    out = _checked_out((height, width), classes, output, out)
+    writer = _Blended(out, places, tile, classes) if border == (0, 0) else _SideBySide(out)
     prepare = _preparation(preprocessing, channels)
-    with _bar(len(places), progress) as advance:
+    with _progress_bar(len(places), progress) as advance:
         for batch in _batches(places, batch_size):
             tiles = [cut(image, row - border[0], column - border[1], tile) for row, column in batch]
             scores = network(prepare(np.stack(tiles)))
@@ -122,8 +121,8 @@ def predict(
     return out
 
 
-class _Apart:
-    """Writes outputs that do not lie on each other."""
+class _SideBySide:
+    """Writer of outputs that lie side by side."""
 
     def __init__(self, out: Any) -> None:
         self._out = out
@@ -141,7 +140,7 @@ class _Apart:
 
 
 class _Blended:
-    """Writes the weighted mean of outputs that lie on each other, a row when it is whole."""
+    """Writer of the weighted mean of outputs that overlap, row by row."""
 
     def __init__(self, out: Any, places: Places, tile: Size, classes: int) -> None:
         self._out = out
@@ -162,7 +161,7 @@ class _Blended:
         self._write(len(self._total))
 
     def _write(self, count: int) -> None:
-        """The first lines: no tile is going to lie on them any more."""
+        """Write the first lines, on which no further tile lies."""
         if not count:
             return
         height, width = self._out.shape[:2]
@@ -178,14 +177,14 @@ class _Blended:
 
 
 def _as(out: Any, scores: np.ndarray) -> np.ndarray:
-    """Scores as what is written: themselves, or the most probable class."""
+    """Scores as they are written: themselves, or the most probable class."""
     if len(out.shape) == 3:
         return scores
     return scores.argmax(-1) if scores.shape[-1] > 1 else scores[..., 0] >= THRESHOLD
 
 
 def _checked(image: Any, network: Network, preprocessing: Any) -> Any:
-    """The image as something of three axes that is read in parts."""
+    """The image with three axes, to be read in parts."""
     if not all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__")):
         image = np.asarray(image)
     if len(image.shape) == 2:
@@ -203,7 +202,7 @@ def _checked(image: Any, network: Network, preprocessing: Any) -> Any:
         if preprocessing is None or scaled:
             after = "preprocessing.normalize(tiles / 257)" if scaled else "tiles / 65535"
             raise ArgumentError(
-                f"image is of {dtype.name}, and nothing tells what its largest value is"
+                f"image is of {dtype.name}, and its largest value is not known"
                 f"{' (a Preprocessing takes 255)' if scaled else ''}; give a function that scales "
                 f"it, such as preprocessing=lambda tiles: {after}"
             )
@@ -226,7 +225,7 @@ def _checked(image: Any, network: Network, preprocessing: Any) -> Any:
 
 
 class _Grey:
-    """An image of two axes as one of three, still read in parts."""
+    """An image of two axes with a third one, read in parts."""
 
     def __init__(self, image: Any) -> None:
         self._image = image
@@ -238,7 +237,7 @@ class _Grey:
 
 
 def _preparation(preprocessing: Any, channels: int) -> Callable[[np.ndarray], np.ndarray]:
-    """From tiles of pixels to the model's input."""
+    """The function from tiles of pixels to the model's input."""
     if isinstance(preprocessing, Preprocessing):
         if np.ndim(preprocessing.mean) == 3 and np.shape(preprocessing.mean)[:2] != (1, 1):
             raise ArgumentError(
@@ -247,7 +246,7 @@ def _preparation(preprocessing: Any, channels: int) -> Callable[[np.ndarray], np
             )
         if preprocessing.channels != channels:
             raise ArgumentError(
-                f"image has {channels} channel{'s' * (channels > 1)}, preprocessing makes "
+                f"image has {channels} channel{'s' * (channels > 1)}, preprocessing has "
                 f"{preprocessing.channels}"
             )
         function = preprocessing.normalize
@@ -261,9 +260,8 @@ def _preparation(preprocessing: Any, channels: int) -> Callable[[np.ndarray], np
 
 
 def _multiple(network: Network, multiple: int | None, tile: Size, output: Size) -> int:
-    if multiple is None:
-        multiple = network.multiple
-    multiple = shared.positive_int("multiple", multiple)
+    """Distance of tiles in pixels: the user's, else the network's stride."""
+    multiple = whole_number("multiple", network.multiple if multiple is None else multiple)
     if min(output) < multiple:
         least = max(
             side + multiple * -(-(multiple - inner) // multiple)
@@ -277,24 +275,24 @@ def _multiple(network: Network, multiple: int | None, tile: Size, output: Size) 
     return multiple
 
 
-def _output(size: Size, classes: int, what: str, out: Any) -> Any:
-    """Where the result goes."""
-    shape = size if what == "classes" else (*size, classes)
+def _checked_out(size: Size, classes: int, output: str, out: Any) -> Any:
+    """The array for the result: the user's, which must fit, or a new one."""
+    shape = size if output == "classes" else (*size, classes)
     if out is None:
         whole = np.uint8 if classes <= 256 else np.uint16
-        return np.empty(shape, whole if what == "classes" else np.float32)
+        return np.empty(shape, whole if output == "classes" else np.float32)
     dtype = np.dtype(getattr(out, "dtype", object))
-    kind = "ui" if what == "classes" else "f"
+    kind = "ui" if output == "classes" else "f"
     if tuple(getattr(out, "shape", ())) != shape or dtype.kind not in kind:
-        wanted = "whole numbers" if what == "classes" else "floats"
+        wanted = "whole numbers" if output == "classes" else "floats"
         raise ArgumentError(
-            f"out for {what} must be an array {shape} of {wanted}, got "
+            f"out for {output} must be an array {shape} of {wanted}, got "
             f"{tuple(getattr(out, 'shape', ()))} of {dtype.name}"
         )
     if not getattr(getattr(out, "flags", None), "writeable", True):
         raise ArgumentError('out is read-only; open it for writing, such as np.memmap(..., "r+")')
-    if what == "classes" and np.iinfo(dtype).max < classes - 1:
-        raise ArgumentError(f"out of {dtype.name} does not hold {classes} classes; take int32")
+    if output == "classes" and np.iinfo(dtype).max < classes - 1:
+        raise ArgumentError(f"out of {dtype.name} is too small for {classes} classes; take int32")
     return out
 
 
@@ -305,8 +303,8 @@ def _batches(places: Places, size: int) -> Iterator[list[Size]]:
 
 
 @contextlib.contextmanager
-def _bar(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on the terminal: what to call after so many tiles."""
+def _progress_bar(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar on the terminal; the function adds a number of tiles."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""Where tiles lie, what of an image they see, and how much each of their pixels counts."""
+"""Positions of tiles, their pixels, and the weights of pixels where tiles overlap."""
 
 import dataclasses
 import itertools
@@ -9,18 +9,18 @@ import numpy as np
 
 from keras_arch.tiling.networks import Size
 
-# The Gaussian's standard deviation as a part of the tile, and the least that a pixel counts.
+# The Gaussian's standard deviation as a part of the tile, and the least weight of a pixel.
 SIGMA = 0.125
 LEAST_WEIGHT = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Upper left corners of tiles, a grid.
+    """Upper left corners of the tiles' outputs in the image, a grid.
 
     Attributes:
-        rows: Of the tiles' outputs in the image, in order.
-        columns: The same.
+        rows: In order.
+        columns: In order.
     """
 
     rows: tuple[int, ...]
@@ -34,11 +34,11 @@ class Places:
 
 
 def side_by_side(size: Size, output: Size, multiple: int) -> Places:
-    """Places at which outputs cover an image, each at a multiple of some pixels.
+    """Positions of outputs that cover an image side by side, at multiples of some pixels.
 
     Args:
         size: Of the image.
-        output: Of what a tile gives, at least `multiple` a side.
+        output: Height and width of the output for a tile, at least `multiple` each.
         multiple: See `keras_arch.tiling.networks.Network.multiple`.
 
     Example:
@@ -55,7 +55,7 @@ def _steps(size: int, output: int, multiple: int) -> tuple[int, ...]:
 
 
 def overlapping(size: Size, tile: Size, overlap: float) -> Places:
-    """Places of tiles that overlap by a part of their side; the last ones end with the image.
+    """Positions of tiles that overlap by a part of their side; the last ones end with the image.
 
     Source: `sliding_window_inference` of MONAI. An image that is smaller than a tile lies in its
     middle.
@@ -81,7 +81,7 @@ def _shifts(size: int, tile: int, overlap: float) -> tuple[int, ...]:
 
 
 def importance(tile: Size) -> np.ndarray:
-    """How much each pixel of a tile counts where tiles overlap: a Gaussian, 1 in the middle.
+    """Weights of the pixels of a tile where tiles overlap: a Gaussian, 1 in the middle.
 
     Source: MONAI's `compute_importance_map` in the mode `"gaussian"`.
 
@@ -100,17 +100,17 @@ def importance(tile: Size) -> np.ndarray:
         away = np.arange(side) - (side - 1) / 2
         lines.append(np.exp(-(away**2) / (2 * (SIGMA * side) ** 2)))
     weights = np.outer(*lines)
-    # As there: the least of them where that is more, which it is for the smallest tiles only.
+    # As in MONAI: the least of them where that is more, which it is for the smallest tiles only.
     return np.maximum(weights, max(weights.min(), LEAST_WEIGHT)).astype(np.float32)
 
 
 def cut(image: Any, top: int, left: int, tile: Size) -> np.ndarray:
-    """A tile of an image, which is mirrored at its border as often as it takes.
+    """A tile of an image, mirrored beyond its border (repeatedly where the tile is larger).
 
     Source: Ronneberger et al. 2015, figure 2. The pixels at the border are not repeated.
 
     Args:
-        image: `(height, width, channels)`; only the part that is seen is read.
+        image: `(height, width, channels)`; only the part inside the tile is read.
         top: Row of the tile's first pixel, which may be outside.
         left: Column of it.
         tile: Height and width.

@@ -199,10 +199,10 @@ def test_what_does_not_fit_is_refused(folder):
         start(["resized_crop"], dataset=images.map(lambda image, _: (image, image)))
     for wrong, said in {
         "scale_crop:48,32": "got 48,32",
-        "scale_crop:0,32": "got 0,32",
-        "resized_crop:0,1": "got 0.0,1.0",
+        "scale_crop:0,32": "shortest must be a positive whole number, got 0",
+        "resized_crop:0,1": "least must be a number in .*, got 0.0",
         "resized_crop:0.5,0.4": "got 0.5,0.4",
-        "resized_crop:0.5,1,0.5": "aspect from 1, got 0.5",
+        "resized_crop:0.5,1,0.5": "aspect must be a number in .1, inf., got 0.5",
         "scale_crop:a": "write scale_crop:256,480",
     }.items():
         with pytest.raises(ArgumentError, match=said):

@@ -141,7 +141,5 @@ def test_class_numbers_are_needed_for_one_hot_labels(angles):
         (data.load("angles:10?targets=int32&rank=1"), {"classes": 3}),
         (data.load("angles:10"), {"classes": 3, "augment": ["mixup"]}),
     ):
-        with pytest.raises(
-            ArgumentError, match="images with labels, one class number each; .* has"
-        ):
+        with pytest.raises(ArgumentError, match=r"with labels, one class number each; .* has"):
             data.train_batches(dataset, RAW, 5, seed=0, **options)

@@ -187,7 +187,7 @@ def test_mistakes():
         ({"output": (63, 64)}, "middle"),
         ({"output": (80, 80)}, "middle"),
         ({"crop_mode": "half"}, "tiles or whole"),
-        ({"crop_mode": "whole", "output": (60, 60)}, "else tiles"),
+        ({"crop_mode": "whole", "output": (60, 60)}, "else take tiles"),
         ({"start_step": 3}, "step 3: an epoch has 2 steps"),
         ({"augment": ["crop:4"]}, "images with masks"),
         ({"seed": -1}, "seed"),

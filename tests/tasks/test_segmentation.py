@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from keras_arch import api, cli, config, data, hub, metrics, tiling
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.tasks import segmentation_predictions
 from keras_arch.training import factories
 
 TINY = [

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from keras_arch import models, tiling
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tiling import choosing
+from keras_arch.tiling import tile_size
 from keras_arch.tiling.networks import network_of
 from tests.models.tester import forward
 
@@ -67,7 +67,7 @@ def test_unpadded_tiles_are_the_whole(unpadded, height, width, batch_size):
 
 @pytest.mark.parametrize("limit", [48, 960])
 def test_unpadded_tiles_that_the_image_chose(unpadded, limit, monkeypatch):
-    monkeypatch.setattr(choosing, "LARGEST", limit)
+    monkeypatch.setattr(tile_size, "LARGEST", limit)
     image = noise(33, 41, 1)
     found = tiling.predict(unpadded, image, progress=False)
     np.testing.assert_allclose(found, whole(unpadded, image)[:33, :41], rtol=1e-5, atol=1e-7)
@@ -159,12 +159,12 @@ def test_padded_tiles_are_few_and_no_larger_than_so_few_need(padded, height, wid
         count = 1 + max(0, math.ceil((side - 960) / (960 * (1 - overlap))))
         return 4 * math.ceil(side / (1 + (count - 1) * (1 - overlap)) / 4)
 
-    found = choosing.tile_for(network_of(padded), None, (height, width), 1, overlap)
+    found = tile_size.tile_for(network_of(padded), None, (height, width), 1, overlap)
     assert found == (expected(height), expected(width))
 
 
 def test_tiles_that_the_image_chose_are_blended(padded, monkeypatch):
-    monkeypatch.setattr(choosing, "LARGEST", 32)
+    monkeypatch.setattr(tile_size, "LARGEST", 32)
     image = noise(50, 50, 1)
     found = tiling.predict(padded, image, progress=False)
     # Two tiles of 32 are the fewest, and two of 28 cannot do it with a quarter of overlap: 49.
@@ -224,7 +224,7 @@ def test_a_hundred_megapixels_in_constant_memory(tmp_path):
 
     tracemalloc.start()
     try:
-        tiling.predict(network, file, tile=512, what="classes", out=out, progress=False)
+        tiling.predict(network, file, tile=512, output="classes", out=out, progress=False)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -263,17 +263,17 @@ def test_functions_and_dictionaries(padded):
 def test_classes():
     image = noise(20, 30, 3)
     expected = image.argmax(-1)
-    found = tiling.predict(lambda x: x, image, tile=16, what="classes", progress=False)
+    found = tiling.predict(lambda x: x, image, tile=16, output="classes", progress=False)
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, expected)
     out = np.zeros((20, 30), "int32")
-    tiling.predict(lambda x: x, image, tile=16, what="classes", out=out, progress=False)
+    tiling.predict(lambda x: x, image, tile=16, output="classes", out=out, progress=False)
     np.testing.assert_array_equal(out, expected)
     # One class is there or not.
-    mask = tiling.predict(lambda x: x, image[..., :1], tile=16, what="classes", progress=False)
+    mask = tiling.predict(lambda x: x, image[..., :1], tile=16, output="classes", progress=False)
     np.testing.assert_array_equal(mask, image[..., 0] >= 0.5)
     many = tiling.predict(
-        lambda x: np.repeat(x, 100, -1), image, tile=16, what="classes", progress=False
+        lambda x: np.repeat(x, 100, -1), image, tile=16, output="classes", progress=False
     )
     assert many.dtype == np.uint16
 
@@ -348,11 +348,16 @@ def test_tiles_that_would_give_more_than_they_are_do_not_fit():
         tiling.predict(model, noise(30, 30, 3), tile=100, progress=False)
 
 
-def test_tiles_of_numpy(padded):
+def test_sizes_are_of_any_integer_type(padded, unpadded):
     image = noise(20, 20, 1)
+    for tile in (np.int64(16), np.array([16, 16])):
+        np.testing.assert_array_equal(
+            tiling.predict(padded, image, tile=tile, batch_size=np.int32(2), progress=False),
+            tiling.predict(padded, image, tile=(16, 16), batch_size=2, progress=False),
+        )
     np.testing.assert_array_equal(
-        tiling.predict(padded, image, tile=np.int64(16), progress=False),
-        tiling.predict(padded, image, tile=(16, 16), progress=False),
+        tiling.predict(unpadded, image, tile=60, multiple=np.int64(4), progress=False),
+        tiling.predict(unpadded, image, tile=60, multiple=4, progress=False),
     )
 
 
@@ -383,9 +388,9 @@ def identity(tiles):
         ({"tile": 44, "multiple": 8}, "gives 4x4 pixels, and tiles lie a multiple of 8 apart"),
         ({"overlap": 0.25}, "side by side"),
         ({"batch_size": 0}, "batch_size"),
-        ({"what": "logits"}, "'probabilities' or 'classes'"),
+        ({"output": "logits"}, "'probabilities' or 'classes'"),
         ({"out": np.zeros((30, 30))}, "an array (30, 30, 2) of floats, got (30, 30) of float64"),
-        ({"out": np.zeros((30, 30)), "what": "classes"}, "of whole numbers"),
+        ({"out": np.zeros((30, 30)), "output": "classes"}, "of whole numbers"),
         ({"preprocessing": 255}, "preprocessing must be"),
         ({"model": "unet"}, "got str"),
         ({"model": identity}, "give the size that it was trained on, such as tile=512"),
@@ -424,7 +429,7 @@ def test_clear_errors_of_models_and_images():
             lambda x: np.repeat(x, 300, -1),
             noise(9, 9, 1),
             tile=8,
-            what="classes",
+            output="classes",
             out=np.zeros((9, 9), "uint8"),
             progress=False,
         )

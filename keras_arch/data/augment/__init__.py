@@ -1,1 +1,1 @@
-"""Augmentations whose draws follow from (seed, epoch, step)."""
+"""Random augmentation of training images; one module for each kind."""

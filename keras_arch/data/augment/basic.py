@@ -1,4 +1,6 @@
-"""Random changes of training images, drawn statelessly: the same seed gives the same change.
+"""Random crops, flips and jitter of training images, and all augmentations by name.
+
+Draws are stateless: the same seed gives the same change.
 
 Keras' own layers are not used here because `keras.layers.RandomCrop` draws one offset for a whole
 batch, and from a stateful generator: a run that is resumed in the middle of an epoch could not
@@ -6,24 +8,24 @@ repeat it.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
+from keras_arch._tensorflow.lazy import tf
+from keras_arch.data.augment.base import Augmentation, Named, look_up, whole
 from keras_arch.data.augment.color import ColorJitter, RandomLighting
 from keras_arch.data.augment.crops import RandomResizedCrop, RandomScaleCrop
 from keras_arch.data.augment.mixing import CutMix, MixUp
 from keras_arch.data.augment.rand_augment import RandAugment
-from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomCrop:
-    """Pad each image with zeros on all sides and cut an image of the old size at a random place.
+class RandomCrop(Augmentation):
+    """Pad each image with zeros on all sides and crop the old size at a random place.
 
-    It works on normalised images, so that the border is the mean: what the ResNet paper does on
-    CIFAR-10 with 4 pixels.
+    It works on normalised images, so that the border is the mean, as in the ResNet paper on
+    CIFAR-10 with 4 pixels (He et al. 2015, section 4.2).
 
     Args:
         padding: Pixels added on each side.
@@ -37,18 +39,12 @@ class RandomCrop:
         TensorShape([2, 32, 32, 3])
     """
 
-    padding: int = 4
+    name: ClassVar[str] = "crop"
 
-    def __post_init__(self) -> None:
-        if isinstance(self.padding, bool) or not isinstance(self.padding, int) or self.padding < 1:
-            raise ArgumentError(
-                f"crop padding must be a whole number of pixels from 1, got {self.padding!r}"
-            )
+    padding: int = whole(4)
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Crop `(batch, height, width, channels)` images by draws from a seed of two integers."""
-        import tensorflow as tf
-
         pad = self.padding
         batch = tf.shape(images)[0]
         height, width = images.shape[1:3]
@@ -60,15 +56,15 @@ class RandomCrop:
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomJitter:
-    """Cut a window at a random place out of each image, which was enlarged by so many pixels.
+class RandomJitter(Augmentation):
+    """Crop a window at a random place out of each image, after enlarging it by some pixels.
 
     The random jitter of pix2pix (Isola et al. 2017, section 6.2) is 30 pixels: images are resized
-    to 286x286 and cropped to 256x256. `keras_arch.data.train_batches` enlarges them before it caches
-    them and cuts before it normalises; calling this cuts.
+    to 286x286 and cropped to 256x256. `keras_arch.data.train_batches` enlarges them before it
+    caches them and crops before it normalises; calling this crops.
 
     Args:
-        pixels: By how much height and width are enlarged and then cut.
+        pixels: Pixels by which height and width are enlarged and then cropped.
 
     Raises:
         ArgumentError: If `pixels` is not a positive whole number.
@@ -79,19 +75,15 @@ class RandomJitter:
         TensorShape([2, 256, 256, 3])
     """
 
-    pixels: int = 30
+    name: ClassVar[str] = "jitter"
 
-    def __post_init__(self) -> None:
-        if isinstance(self.pixels, bool) or not isinstance(self.pixels, int) or self.pixels < 1:
-            raise ArgumentError(
-                f"jitter must be a whole number of pixels from 1, got {self.pixels!r}"
-            )
+    pixels: int = whole(30)
 
     def enlarged(self, preprocessing: Preprocessing) -> Preprocessing:
         """The same preprocessing to the enlarged size; its mean and std are left out.
 
-        Where it crops, the shorter side is brought to the enlarged size and all of it is kept: with
-        227 pixels and a jitter of 29, the 256x256 images that AlexNet cuts its windows from.
+        Where it crops, the shorter side is resized to the enlarged size and not cropped: with 227
+        pixels and a jitter of 29, to the 256x256 images out of which AlexNet crops its windows.
         """
         height, width = preprocessing.size
         size = (height + self.pixels, width + self.pixels)
@@ -99,9 +91,7 @@ class RandomJitter:
         return dataclasses.replace(preprocessing, size=size, mean=0.0, std=1.0, crop=crop)
 
     def __call__(self, images: Any, seed: Any) -> Any:
-        """Cut windows out of `(batch, height, width, channels)` images by draws from a seed."""
-        import tensorflow as tf
-
+        """Crop windows out of `(batch, height, width, channels)` images by draws from a seed."""
         height, width = (side - self.pixels for side in images.shape[1:3])
         offsets = tf.random.stateless_uniform(
             [2, tf.shape(images)[0]], seed, 0, self.pixels + 1, tf.int32, alg="philox"
@@ -110,7 +100,7 @@ class RandomJitter:
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomFlip:
+class RandomFlip(Augmentation):
     """Mirror each image left to right with probability one half.
 
     Example:
@@ -121,8 +111,6 @@ class RandomFlip:
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Mirror `(batch, height, width, channels)` images by draws from a seed."""
-        import tensorflow as tf
-
         flips = tf.random.stateless_uniform(
             [tf.shape(images)[0], 1], seed, 0, 2, tf.int32, alg="philox"
         )
@@ -133,53 +121,28 @@ class RandomFlip:
 
 
 def _windows(images: Any, offsets: Any, height: int, width: int) -> Any:
-    """The window of each image whose corner is at `offsets` `(2, batch)`."""
-    import tensorflow as tf
-
+    """The window of each image with its upper left corner at `offsets` `(2, batch)`."""
     rows = offsets[0][:, None] + tf.range(height)
     columns = offsets[1][:, None] + tf.range(width)
     return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Named:
-    """How an augmentation is written in a config."""
-
-    build: Callable[..., Any]
-    example: str
-    numbers: tuple[type, ...] = ()
-
-    def read(self, text: str) -> Any:
-        """The augmentation with the numbers of `"2,9"`; `None` where they cannot be read.
-
-        `"2:9"` says the same, for in a list of YAML the comma ends a name without quotes.
-        """
-        parts = text.replace(":", ",").split(",")
-        if not 1 <= len(parts) <= len(self.numbers):
-            return None
-        try:
-            values = [number(part) for number, part in zip(self.numbers, parts, strict=False)]
-        except ValueError:
-            return None
-        return self.build(*values)
-
-
-_BY_NAME: dict[str, _Named] = {
-    "crop": _Named(RandomCrop, "crop:4", (int,)),
-    "flip": _Named(RandomFlip, "flip"),
-    "jitter": _Named(RandomJitter, "jitter:30", (int,)),
-    "scale_crop": _Named(RandomScaleCrop, "scale_crop:256,480", (int, int)),
-    "resized_crop": _Named(RandomResizedCrop, "resized_crop:0.08,1", (float, float, float)),
-    "lighting": _Named(RandomLighting, "lighting:0.1", (float,)),
-    "color_jitter": _Named(ColorJitter, "color_jitter:0.5", (float,)),
-    "randaugment": _Named(RandAugment, "randaugment:2,9", (int, float)),
-    "mixup": _Named(MixUp, "mixup:0.2", (float,)),
-    "cutmix": _Named(CutMix, "cutmix:1.0", (float,)),
+_BY_NAME: dict[str, Named] = {
+    "crop": Named(RandomCrop, "crop:4", (int,)),
+    "flip": Named(RandomFlip, "flip"),
+    "jitter": Named(RandomJitter, "jitter:30", (int,)),
+    "scale_crop": Named(RandomScaleCrop, "scale_crop:256,480", (int, int)),
+    "resized_crop": Named(RandomResizedCrop, "resized_crop:0.08,1", (float, float, float)),
+    "lighting": Named(RandomLighting, "lighting:0.1", (float,)),
+    "color_jitter": Named(ColorJitter, "color_jitter:0.5", (float,)),
+    "randaugment": Named(RandAugment, "randaugment:2,9", (int, float)),
+    "mixup": Named(MixUp, "mixup:0.2", (float,)),
+    "cutmix": Named(CutMix, "cutmix:1.0", (float,)),
 }
 
 
 def augmentations(names: Any) -> tuple[Callable[..., Any], ...]:
-    """Look augmentations up by name.
+    """Augmentations by name.
 
     Args:
         names: Names such as `"flip"`, or `"crop:4"` and `"randaugment:2,9"` with numbers after the
@@ -195,33 +158,11 @@ def augmentations(names: Any) -> tuple[Callable[..., Any], ...]:
         >>> augmentations(["crop:4", "flip", "mixup:0.2"])
         (RandomCrop(padding=4), RandomFlip(), MixUp(alpha=0.2))
     """
-    if isinstance(names, str):
-        raise ArgumentError(f"augment must be a list of names, got {names!r}; write [{names!r}]")
-    return tuple(name if callable(name) else _by_name(name) for name in names)
-
-
-def _by_name(text: Any) -> Callable[..., Any]:
-    name, colon, numbers = str(text).partition(":")
-    if name not in _BY_NAME:
-        close = difflib.get_close_matches(name, _BY_NAME, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ArgumentError(f"no augmentation named {text!r}; there are {_names()}{hint}")
-    named = _BY_NAME[name]
-    if not colon:
-        return named.build()
-    found = named.read(numbers)
-    if found is None:
-        raise ArgumentError(f"augmentation {text!r} cannot be read; write {named.example}")
-    return found
-
-
-def _names() -> str:
-    *first, last = (named.example for named in _BY_NAME.values())
-    return f"{', '.join(first)} and {last}"
+    return look_up(names, _BY_NAME, callable, "augmentation")
 
 
 def mixes_labels(names: Any) -> bool:
-    """Whether some of these augmentations mix the labels of a batch.
+    """Whether one of these augmentations mixes the labels of a batch.
 
     Args:
         names: As for `augmentations`.

@@ -1,10 +1,13 @@
-"""Random changes of colour and light, as the ImageNet networks were trained with them."""
+"""Random changes of colour and brightness, as the ImageNet networks were trained with them."""
 
 import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
 
+from keras_arch._tensorflow.lazy import tf
+from keras_arch.data.augment.base import Augmentation, real
+from keras_arch.data.seeds import branches
 from keras_arch.errors import ArgumentError
 
 # The principal components of the colours of ImageNet's pixels in [0, 255]: the standard deviation
@@ -20,7 +23,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomLighting:
+class RandomLighting(Augmentation):
     """Add the same random colour to all pixels of an image, along ImageNet's principal components.
 
     AlexNet (Krizhevsky et al. 2012, section 4.1, "altering the intensities of the RGB channels"):
@@ -40,18 +43,13 @@ class RandomLighting:
         TensorShape([2, 8, 8, 3])
     """
 
+    name: ClassVar[str] = "lighting"
     on_pixels: ClassVar[bool] = True
 
-    sigma: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.sigma, int | float) or not 0 < self.sigma < float("inf"):
-            raise ArgumentError(f"lighting takes a positive sigma, got {self.sigma!r}")
+    sigma: float = real(0.1)
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Change `(batch, height, width, 3)` pixels by draws from a seed of two integers."""
-        import tensorflow as tf
-
         _check_colour("lighting", images)
         draws = tf.random.stateless_normal(
             [tf.shape(images)[0], 3], seed, stddev=self.sigma, alg="philox"
@@ -62,11 +60,11 @@ class RandomLighting:
 
 
 @dataclasses.dataclass(frozen=True)
-class ColorJitter:
+class ColorJitter(Augmentation):
     """Change brightness, contrast and colour of each image, in random order.
 
     Howard 2013, "Some Improvements on Deep Convolutional Neural Network Based Image
-    Classification", section 2.2 (what GoogLeNet calls photometric distortions): factors between
+    Classification", section 2.2 (GoogLeNet's photometric distortions): factors between
     0.5 and 1.5. Brightness scales towards black, contrast towards the image's mean grey, colour
     towards each pixel's own grey.
 
@@ -84,29 +82,21 @@ class ColorJitter:
         TensorShape([2, 8, 8, 3])
     """
 
+    name: ClassVar[str] = "color_jitter"
     on_pixels: ClassVar[bool] = True
 
-    strength: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.strength, int | float) or not 0 < self.strength <= 1:
-            raise ArgumentError(f"color_jitter takes a strength in (0, 1], got {self.strength!r}")
+    strength: float = real(0.5, most=1)
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Change `(batch, height, width, 3)` pixels by draws from a seed of two integers."""
-        import tensorflow as tf
-
         _check_colour("color_jitter", images)
         images = tf.cast(images, tf.float32)
         batch = tf.shape(images)[0]
-        of_factors, of_order = (
-            tf.random.experimental.stateless_fold_in(seed, number, alg="philox")
-            for number in range(2)
-        )
+        of_factors, of_order = branches(seed, 2)
         factors = tf.random.stateless_uniform(
             [batch, 3], of_factors, 1 - self.strength, 1 + self.strength, alg="philox"
         )
-        # Each image sorts three draws: an order of its own, all six equally likely.
+        # Sorting three draws gives each image an order of its own, all six equally likely.
         order = tf.argsort(tf.random.stateless_uniform([batch, 3], of_order, alg="philox"))
         for turn in range(3):
             kind = order[:, turn, None, None, None]

@@ -1,35 +1,37 @@
-"""Crops out of whole images of any size: how the ImageNet networks were trained.
+"""Random crops of whole images of any size, as the ImageNet networks were trained with them.
 
-They meet each image as it was decoded, before it is brought to the network's size, because what
-they cut out is larger or smaller than that. The draws of an image follow from the seed, the epoch
-and its place in the epoch alone, as those of a batch do.
+They take each image as it was decoded, before it is resized to the network's size, because the
+window is larger or smaller than that. The draws of an image follow from the seed, the epoch and its
+place in the epoch alone, as those of a batch do.
 """
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, ClassVar
 
+from keras_arch._tensorflow.lazy import tf
+from keras_arch.data.augment.base import Augmentation, real, whole
+from keras_arch.data.seeds import branches
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
 
-# As often a window is drawn before the middle of the image is taken; that of torchvision.
+# Windows that are drawn before the middle of the image is taken, as in torchvision.
 TRIES = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class WindowCrop:
-    """What cuts a window out of a whole image and brings it to a network's size."""
+class WindowCrop(Augmentation):
+    """Base class of crops that cut a window out of a whole image and resize it."""
 
     def check(self, preprocessing: Preprocessing) -> None:
-        """Refuse a preprocessing that this cannot work with.
+        """Refuse a preprocessing that the crop cannot be used with.
 
         Raises:
             ArgumentError: If it resizes by padding, or its size is out of the crop's range.
         """
         if preprocessing.resize == "pad":
             raise ArgumentError(
-                f"{self} resizes what it cuts out; set preprocessing.resize to another method than "
-                "'pad'"
+                f"{self} resizes its window; set preprocessing.resize to another method than 'pad'"
             )
 
     def window(self, height: Any, width: Any, size: tuple[int, int], seed: Any) -> Any:
@@ -41,15 +43,13 @@ class WindowCrop:
 
         Args:
             image: `uint8` or float `(height, width, 1 or 3)` pixels, of any size.
-            preprocessing: Whose size, channels and resize method count; its `crop` is for
-                evaluation and does not.
+            preprocessing: Its size, channels and resize method are used; its `crop` is for
+                evaluation.
             seed: Two integers.
 
         Returns:
             `float32` pixels in [0, 255] of the preprocessing's input shape.
         """
-        import tensorflow as tf
-
         shape = tf.shape(image)
         top, left, height, width = tf.unstack(
             self.window(shape[0], shape[1], preprocessing.size, seed)
@@ -61,11 +61,11 @@ class WindowCrop:
 
 @dataclasses.dataclass(frozen=True)
 class RandomScaleCrop(WindowCrop):
-    """Bring the shorter side to a random length and cut a window at a random place.
+    """Resize the shorter side to a random length and crop a window at a random place.
 
     VGG (Simonyan and Zisserman 2014, section 3.1, "scale jittering") draws the length from 256 to
-    512 pixels, ResNet (He et al. 2015, section 3.4) from 256 to 480; both cut 224x224. The aspect
-    of the image stays. The window is cut out first and then resized, which gives the same pixels
+    512 pixels, ResNet (He et al. 2015, section 3.4) from 256 to 480; both crop 224x224. The aspect
+    of the image stays. The window is cropped first and then resized, which gives the same pixels
     except for the filter's reach over the window's border, at a fraction of the work.
 
     Args:
@@ -82,19 +82,21 @@ class RandomScaleCrop(WindowCrop):
         TensorShape([224, 224, 3])
     """
 
-    shortest: int = 256
-    longest: int = 480
+    name: ClassVar[str] = "scale_crop"
+
+    shortest: int = whole(256)
+    longest: int = whole(480)
 
     def __post_init__(self) -> None:
-        sides = (self.shortest, self.longest)
-        if any(type(side) is not int for side in sides) or not 1 <= self.shortest <= self.longest:
+        super().__post_init__()
+        if self.shortest > self.longest:
             raise ArgumentError(
                 "scale_crop takes the least and the greatest length of the shorter side in pixels, "
                 f"such as 256,480, got {self.shortest},{self.longest}"
             )
 
     def check(self, preprocessing: Preprocessing) -> None:
-        """Also refuse a size that the shortest side does not hold."""
+        """As the base class, and refuse a size above the shortest side."""
         super().check(preprocessing)
         if self.shortest < max(preprocessing.size):
             raise ArgumentError(
@@ -103,10 +105,8 @@ class RandomScaleCrop(WindowCrop):
             )
 
     def window(self, height: Any, width: Any, size: tuple[int, int], seed: Any) -> Any:
-        """A window of the size that becomes the network's when the side has its length."""
-        import tensorflow as tf
-
-        draws = _branches(seed, 2)
+        """The window that has the network's size once the shorter side has its length."""
+        draws = branches(seed, 2)
         length = tf.random.stateless_uniform(
             [], draws[0], self.shortest, self.longest + 1, tf.int32, alg="philox"
         )
@@ -141,26 +141,23 @@ class RandomResizedCrop(WindowCrop):
         TensorShape([224, 224, 3])
     """
 
-    least: float = 0.08
-    most: float = 1.0
-    aspect: float = 4 / 3
+    name: ClassVar[str] = "resized_crop"
+
+    least: float = real(0.08, most=1)
+    most: float = real(1.0, most=1)
+    aspect: float = real(4 / 3, least=1)
 
     def __post_init__(self) -> None:
-        numbers = (self.least, self.most, self.aspect)
-        known = all(isinstance(number, int | float) for number in numbers)
-        if not known or not 0 < self.least <= self.most <= 1:
+        super().__post_init__()
+        if self.least > self.most:
             raise ArgumentError(
                 "resized_crop takes the least and the greatest part of the area, in (0, 1], such "
                 f"as 0.08,1, got {self.least},{self.most}"
             )
-        if not 1 <= self.aspect < math.inf:
-            raise ArgumentError(f"resized_crop takes an aspect from 1, got {self.aspect}")
 
     def window(self, height: Any, width: Any, size: tuple[int, int], seed: Any) -> Any:
         """The first of ten windows that fits, or the middle."""
-        import tensorflow as tf
-
-        draws = _branches(seed, 3)
+        draws = branches(seed, 3)
         h, w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
         area = h * w * _uniform(draws[0], self.least, self.most)
         bound = math.log(self.aspect)
@@ -177,30 +174,16 @@ class RandomResizedCrop(WindowCrop):
         return tf.where(first < TRIES, place, centre)
 
 
-def _branches(seed: Any, count: int) -> list[Any]:
-    """Independent seeds out of one."""
-    import tensorflow as tf
-
-    return [
-        tf.random.experimental.stateless_fold_in(seed, number, alg="philox")
-        for number in range(count)
-    ]
-
-
 def _uniform(seed: Any, low: float, high: float) -> Any:
-    import tensorflow as tf
-
     return tf.random.stateless_uniform([TRIES], seed, low, high, alg="philox")
 
 
 def _placed(sides: Any, height: Any, width: Any, seed: Any) -> Any:
-    """A window of given sides at a random place, all places being equally likely."""
-    import tensorflow as tf
-
+    """A window of given sides at a random place; all places are equally likely."""
     room = tf.stack([height, width]) - sides + 1
     # One draw for each axis from its own range.
     corner = [
         tf.random.stateless_uniform([], draw, 0, room[axis], tf.int32, alg="philox")
-        for axis, draw in enumerate(_branches(seed, 2))
+        for axis, draw in enumerate(branches(seed, 2))
     ]
     return tf.concat([tf.stack(corner), sides], axis=0)

@@ -1,20 +1,22 @@
-"""Changes that mix the images of a batch, and their labels with them.
+"""MixUp and CutMix: mixing the images of a batch, and their labels likewise.
 
 They are written here, and not taken from Keras, because `keras.layers.MixUp` and
 `keras.layers.CutMix` draw from a state that changes with every call, so that a resumed run could
-not repeat a batch; `CutMix` there also draws the parameter of its beta distribution anew from
-between 0 and the one that was asked for.
+not repeat a batch; `CutMix` there also draws the parameter of its beta distribution from between
+0 and the given one in each call.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
-from keras_arch.errors import ArgumentError
+from keras_arch._tensorflow.lazy import tf
+from keras_arch.data.augment.base import Augmentation, real
+from keras_arch.data.seeds import fold_in
 
 
 @dataclasses.dataclass(frozen=True)
-class MixUp:
-    """Each image becomes a weighted mean with another one of its batch; so does its label.
+class MixUp(Augmentation):
+    """Replace each image by a weighted mean with another one of its batch, and its label likewise.
 
     Zhang et al. 2017 (mixup: Beyond Empirical Risk Minimization), section 2: `share * x +
     (1 - share) * other`, the share drawn from Beta(alpha, alpha). As in the authors' code the
@@ -33,27 +35,24 @@ class MixUp:
         (TensorShape([4, 8, 8, 3]), [1.0, 1.0, 1.0, 1.0])
     """
 
-    alpha: float = 0.2
+    name: ClassVar[str] = "mixup"
 
-    def __post_init__(self) -> None:
-        _check("mixup", self.alpha)
+    alpha: float = real(0.2, most=1e6)
 
     def __call__(self, images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
         """Mix `(batch, height, width, channels)` images and `(batch, classes)` labels."""
-        import tensorflow as tf
-
         share, others = _draws(self.alpha, seed, tf.shape(images)[0])
         mixed = _mean(images, tf.gather(images, others), share[:, None, None, None])
         return mixed, _mean(labels, tf.gather(labels, others), share[:, None])
 
 
 @dataclasses.dataclass(frozen=True)
-class CutMix:
-    """A rectangle of each image is replaced by that of another one; labels mix by its area.
+class CutMix(Augmentation):
+    """Replace a rectangle of each image by that of another one, and mix labels by its area.
 
     Yun et al. 2019 (CutMix), section 3.1: the share of the image that stays is drawn from
     Beta(alpha, alpha); the rectangle has the image's proportions, its centre is uniform over the
-    image, and what lies outside is cut off. As in the authors' code the labels follow the pixels
+    image, and the part outside is cut off. As in the authors' code the labels follow the pixels
     that were really replaced.
 
     Args:
@@ -69,19 +68,16 @@ class CutMix:
         (TensorShape([4, 8, 8, 3]), [1.0, 1.0, 1.0, 1.0])
     """
 
-    alpha: float = 1.0
+    name: ClassVar[str] = "cutmix"
 
-    def __post_init__(self) -> None:
-        _check("cutmix", self.alpha)
+    alpha: float = real(1.0, most=1e6)
 
     def __call__(self, images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
         """Mix `(batch, height, width, channels)` images and `(batch, classes)` labels."""
-        import tensorflow as tf
-
         batch = tf.shape(images)[0]
         height, width = images.shape[1:3]
         share, others = _draws(self.alpha, seed, batch)
-        centres = tf.random.stateless_uniform([2, batch], _branch(seed, 3), alg="philox")
+        centres = tf.random.stateless_uniform([2, batch], fold_in(seed, 3), alg="philox")
         part = tf.sqrt(1.0 - share)
         rows = _inside(centres[0], part, height)
         columns = _inside(centres[1], part, width)
@@ -92,10 +88,10 @@ class CutMix:
 
 
 def mix(mixers: tuple[Any, ...], images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
-    """Let one of several mixers, drawn for the batch, do its work.
+    """Mix a batch by one of several mixers, drawn at random.
 
     Args:
-        mixers: `MixUp`, `CutMix` and their like, at least one.
+        mixers: `MixUp` and `CutMix`, at least one.
         images: `(batch, height, width, channels)`.
         labels: `(batch, classes)`.
         seed: Two integers.
@@ -108,45 +104,28 @@ def mix(mixers: tuple[Any, ...], images: Any, labels: Any, seed: Any) -> tuple[A
         >>> mix((MixUp(), CutMix()), tf.ones([4, 8, 8, 3]), tf.eye(4), [0, 1])[1].shape
         TensorShape([4, 4])
     """
-    import tensorflow as tf
-
     if len(mixers) == 1:
         return mixers[0](images, labels, seed)
     chosen = tf.random.stateless_uniform(
-        [], _branch(seed, 4), 0, len(mixers), tf.int32, alg="philox"
+        [], fold_in(seed, 4), 0, len(mixers), tf.int32, alg="philox"
     )
     branches = [lambda one=one: one(images, labels, seed) for one in mixers]
     return tf.switch_case(chosen, branches)
 
 
-def _check(name: str, alpha: Any) -> None:
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1e6:
-        raise ArgumentError(
-            f"{name} takes a positive number for its beta distribution, got {alpha!r}"
-        )
-
-
 def _draws(alpha: float, seed: Any, batch: Any) -> tuple[Any, Any]:
-    """What stays of each image, Beta(alpha, alpha), and which image it is mixed with."""
-    import tensorflow as tf
-
-    # Of two gamma variables the part of one is a beta variable.
+    """The share of each image that stays, Beta(alpha, alpha), and the image it is mixed with."""
+    # The part of one of two gamma variables in their sum is a beta variable.
     ours, theirs = (
-        tf.random.stateless_gamma([batch], _branch(seed, stream), alpha) for stream in (0, 1)
+        tf.random.stateless_gamma([batch], fold_in(seed, stream), alpha) for stream in (0, 1)
     )
     total = ours + theirs
     # Both round to nothing only where alpha is tiny, and then either image may stay.
     share = tf.where(total > 0, ours / tf.where(total > 0, total, 1.0), 1.0)
     others = tf.random.experimental.stateless_shuffle(
-        tf.range(batch), _branch(seed, 2), alg="philox"
+        tf.range(batch), fold_in(seed, 2), alg="philox"
     )
     return share, others
-
-
-def _branch(seed: Any, stream: int) -> Any:
-    import tensorflow as tf
-
-    return tf.random.experimental.stateless_fold_in(seed, stream, alg="philox")
 
 
 def _mean(one: Any, other: Any, share: Any) -> Any:
@@ -154,9 +133,7 @@ def _mean(one: Any, other: Any, share: Any) -> Any:
 
 
 def _inside(centre: Any, part: Any, length: int) -> Any:
-    """Which of so many pixels lie in a stretch around a centre: `(batch, length)`."""
-    import tensorflow as tf
-
+    """Whether each of `length` pixels lies in an interval around a centre: `(batch, length)`."""
     middle = tf.floor(centre * length)
     half = tf.floor(tf.floor(part * length) / 2)
     pixels = tf.range(length, dtype=tf.float32)

@@ -1,10 +1,10 @@
-"""RandAugment: a few of fourteen changes, drawn for each image, at one strength.
+"""RandAugment: some of fourteen operations, drawn for each image, at one strength.
 
-Cubuk, Zoph, Shlens, Le: RandAugment (2019), with the changes of AutoAugment (Cubuk et al. 2018,
+Cubuk, Zoph, Shlens, Le: RandAugment (2019), with the operations of AutoAugment (Cubuk et al. 2018,
 table 6).
 
 It is written here, and not taken from Keras, because `keras.layers.RandAugment` draws one sequence
-of changes for a whole batch, where the paper draws one for each image, and draws it from a state
+of operations for a whole batch, where the paper draws one for each image, and draws it from a state
 that changes with every call.
 """
 
@@ -13,7 +13,9 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from keras_arch.errors import ArgumentError
+from keras_arch._tensorflow.lazy import tf
+from keras_arch.data.augment.base import Augmentation, real, whole
+from keras_arch.data.seeds import fold_in
 
 OPERATIONS = (
     "identity",
@@ -33,26 +35,26 @@ OPERATIONS = (
 )
 _MOVES = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 STRONGEST = 10
-# The grey of what comes in from outside the image, as in the authors' code.
+# The grey of pixels from outside the image, as in the authors' code.
 _OUTSIDE = 128.0
 
 
 @dataclasses.dataclass(frozen=True)
-class RandAugment:
-    """Apply so many changes, drawn uniformly out of fourteen for each image.
+class RandAugment(Augmentation):
+    """Apply `count` operations to each image, drawn uniformly out of fourteen.
 
-    The changes are those of the paper's section 3: identity, auto-contrast, equalize, rotate,
+    The operations are those of the paper's section 3: identity, auto-contrast, equalize, rotate,
     solarize, color, posterize, contrast, brightness, sharpness, shear and translation in x and in
-    y. Their ranges are those of AutoAugment; at strength 10 a change is at the end of its range
+    y. Their ranges are those of AutoAugment; at strength 10 each is at the end of its range
     (30 degrees; a shear by 0.3; a translation by 0.45 of the side; 4 bits left; factors of 0.1 or
     1.9), and at 0 nothing changes except by auto-contrast and equalize, which have no strength.
-    (In the authors' code the factors, bits and thresholds of some changes are weakest in the
+    (In the authors' code the factors, bits and thresholds of some operations are weakest in the
     middle of the scale or at its end. Here all grow with the strength.)
 
     It works on pixels in [0, 255], before they are normalised.
 
     Args:
-        count: Changes of each image, N in the paper.
+        count: Operations on each image, N in the paper.
         strength: M in the paper, 0 to 10. The paper has (2, 9) for ResNet-50 on ImageNet.
 
     Raises:
@@ -64,34 +66,23 @@ class RandAugment:
         TensorShape([4, 32, 32, 3])
     """
 
+    name: ClassVar[str] = "randaugment"
     on_pixels: ClassVar[bool] = True
 
-    count: int = 2
-    strength: float = 9
-
-    def __post_init__(self) -> None:
-        if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
-            raise ArgumentError(f"randaugment takes a number of changes from 1, got {self.count!r}")
-        if not isinstance(self.strength, int | float) or not 0 <= self.strength <= STRONGEST:
-            raise ArgumentError(
-                f"randaugment's strength must be from 0 to {STRONGEST}, got {self.strength!r}"
-            )
+    count: int = whole(2)
+    strength: float = real(9, most=STRONGEST, least=0)
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Change `(batch, height, width, 1 or 3)` pixels by draws from a seed of two integers."""
-        import tensorflow as tf
-
         images, shape = tf.cast(images, tf.float32), images.shape
         batch = tf.shape(images)[0]
         for turn in range(self.count):
-            draw = tf.random.experimental.stateless_fold_in(seed, turn, alg="philox")
-            chosen, ways = tf.unstack(
-                tf.random.stateless_uniform(
-                    [2, batch], draw, 0, 2 * len(OPERATIONS), tf.int32, alg="philox"
-                )
+            draws = tf.random.stateless_uniform(
+                [2, batch], fold_in(seed, turn), 0, 2 * len(OPERATIONS), tf.int32, alg="philox"
             )
+            chosen, ways = tf.unstack(draws)
             chosen, signs = chosen // 2, tf.cast(1 - 2 * (ways % 2), tf.float32)
-            # Each change meets only the images that drew it.
+            # Each operation is applied only to the images that drew it.
             parts = [
                 operate(name, part, self.strength * signs_of_part)
                 for name, part, signs_of_part in zip(
@@ -108,12 +99,12 @@ class RandAugment:
 
 
 def operate(name: str, images: Any, strength: Any) -> Any:
-    """Apply one change to all images.
+    """Apply one operation to all images.
 
     Args:
         name: One of `OPERATIONS`.
         images: `float32` `(batch, height, width, 1 or 3)` in [0, 255].
-        strength: `(batch,)` in [-10, 10]; changes that go one way only take it without its sign.
+        strength: `(batch,)` in [-10, 10]; operations without a direction ignore its sign.
 
     Returns:
         `float32` whole numbers in [0, 255], in the shape of `images`.
@@ -123,8 +114,6 @@ def operate(name: str, images: Any, strength: Any) -> Any:
         >>> float(operate("solarize", tf.fill([1, 1, 1, 1], 250.0), tf.constant([5.0]))[0, 0, 0, 0])
         5.0
     """
-    import tensorflow as tf
-
     images = tf.round(images)
     part = strength / STRONGEST
     if name in _MOVES:
@@ -134,8 +123,6 @@ def operate(name: str, images: Any, strength: Any) -> Any:
 
 def _auto_contrast(images: Any, part: Any) -> Any:
     """Stretch each channel to the whole range."""
-    import tensorflow as tf
-
     low = tf.reduce_min(images, axis=[1, 2], keepdims=True)
     high = tf.reduce_max(images, axis=[1, 2], keepdims=True)
     spread = tf.where(high > low, high - low, 1.0)
@@ -144,8 +131,6 @@ def _auto_contrast(images: Any, part: Any) -> Any:
 
 def _equalize(images: Any, part: Any) -> Any:
     """Flatten the histogram of each channel, by the rule of Pillow's `ImageOps.equalize`."""
-    import tensorflow as tf
-
     height, width, channels = images.shape[1:]
     rows = tf.reshape(tf.transpose(tf.cast(images, tf.int32), [0, 3, 1, 2]), [-1, height * width])
     counts = tf.math.bincount(rows, minlength=256, maxlength=256, axis=-1)
@@ -164,17 +149,13 @@ def _equalize(images: Any, part: Any) -> Any:
 
 
 def _solarize(images: Any, part: Any) -> Any:
-    """Invert what is brighter than a threshold, which falls from 256."""
-    import tensorflow as tf
-
+    """Invert pixels that are brighter than a threshold, which falls from 256."""
     threshold = 256.0 * (1.0 - tf.abs(part))[:, None, None, None]
     return tf.where(images < threshold, images, 255.0 - images)
 
 
 def _posterize(images: Any, part: Any) -> Any:
     """Keep 8 to 4 bits."""
-    import tensorflow as tf
-
     lost = tf.cast(tf.round(4.0 * tf.abs(part)), tf.int32)[:, None, None, None]
     kept = tf.bitwise.left_shift(tf.bitwise.right_shift(tf.cast(images, tf.int32), lost), lost)
     return tf.cast(kept, tf.float32)
@@ -187,8 +168,6 @@ def _color(images: Any, part: Any) -> Any:
 
 def _contrast(images: Any, part: Any) -> Any:
     """Towards or away from the image's mean grey."""
-    import tensorflow as tf
-
     mean = tf.reduce_mean(_grey(images), axis=[1, 2, 3], keepdims=True)
     return _away(images, tf.floor(mean + 0.5), part)
 
@@ -200,8 +179,6 @@ def _brightness(images: Any, part: Any) -> Any:
 
 def _sharpness(images: Any, part: Any) -> Any:
     """Towards or away from the image smoothed, whose border stays."""
-    import tensorflow as tf
-
     height, width = images.shape[1:3]
     if min(height, width) < 3:
         return images
@@ -210,7 +187,7 @@ def _sharpness(images: Any, part: Any) -> Any:
         return images[:, down : height - 2 + down, right : width - 2 + right]
 
     # The centre counts five times, its eight neighbours once. (A convolution of TensorFlow gives
-    # another shape where no image drew this change.)
+    # another shape where no image drew this operation.)
     inner = 4.0 * shifted(1, 1) + sum(shifted(d, r) for d in range(3) for r in range(3))
     inner = tf.round(inner / 13.0)
     rows = tf.concat([images[:, 1:-1, :1], inner, images[:, 1:-1, -1:]], axis=2)
@@ -219,8 +196,6 @@ def _sharpness(images: Any, part: Any) -> Any:
 
 def _grey(images: Any) -> Any:
     """Luma, as whole numbers."""
-    import tensorflow as tf
-
     if images.shape[-1] == 1:
         return images
     return tf.round(tf.tensordot(images, [0.299, 0.587, 0.114], 1))[..., None]
@@ -228,19 +203,15 @@ def _grey(images: Any) -> Any:
 
 def _away(images: Any, plain: Any, part: Any) -> Any:
     """`plain + factor * (images - plain)`, the factor 0.1 to 1.9 and 1 where `part` is 0."""
-    import tensorflow as tf
-
     factor = 1.0 + 0.9 * part[:, None, None, None]
     return tf.round(tf.clip_by_value(plain + factor * (images - plain), 0.0, 255.0))
 
 
 def _transform(name: str, part: Any, height: int, width: int) -> Any:
-    """Where each pixel of the result comes from: `(batch, 8)` as TensorFlow takes it.
+    """Projective transform from pixels of the result to pixels of the image, `(batch, 8)`.
 
     A pixel (x, y) comes from (a x + b y + c, d x + e y + f) for a row (a, b, c, d, e, f, 0, 0).
     """
-    import tensorflow as tf
-
     none, one = tf.zeros_like(part), tf.ones_like(part)
     a, b, c, d, e, f = one, none, none, none, one, none
     if name == "rotate":
@@ -262,9 +233,7 @@ def _transform(name: str, part: Any, height: int, width: int) -> Any:
 
 
 def _moved(images: Any, transform: Any) -> Any:
-    """Each pixel from the place that is nearest to where a transform takes it from."""
-    import tensorflow as tf
-
+    """Apply a transform, with the nearest pixel."""
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transform,

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, TypeVar
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import splits
 from keras_arch.data.image_files import Shape
 from keras_arch.errors import ArgumentError, DataError
@@ -83,8 +84,6 @@ class Source:
 
     def load(self, split: str = "train") -> Any:
         """The examples of a split expression such as `"train[:90%]"`, as a `tf.data.Dataset`."""
-        import tensorflow as tf
-
         parts = splits.parse(split, self.splits, self.name)
         # Reading belongs to the host; without this, constants land on a GPU when there is one.
         with tf.device("CPU"):

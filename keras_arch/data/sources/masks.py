@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import image_files
 from keras_arch.data.border_weights import IGNORE
 from keras_arch.data.sources import pairs
@@ -126,8 +127,6 @@ class Masks(Source):
 
     def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop` with their masks."""
-        import tensorflow as tf
-
         images, masks = zip(*self._files[split][start:stop], strict=True)
         values, numbers = self._values, self._numbers
 
@@ -200,8 +199,6 @@ class TFDSMasks(Source):
 
     def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop` in the order of the files, with their masks."""
-        import tensorflow as tf
-
         first, count, image = self._first, len(self.classes), self._inner.image
 
         def convert(example: Any) -> tuple[Any, Any]:

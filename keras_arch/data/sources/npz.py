@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.errors import DataError
 
@@ -141,8 +142,6 @@ class JPEGArchive(_ArchiveSource):
     """JPEG files one after the other, with offsets: small on disk, decoded as they are read."""
 
     def __init__(self, archive: Archive) -> None:
-        import tensorflow as tf
-
         self._archive = archive
         names = [split for split in ("train", "test") if f"{split}_jpeg" in archive.keys]
         self._offsets = {split: self._checked_offsets(split) for split in names}
@@ -159,8 +158,6 @@ class JPEGArchive(_ArchiveSource):
 
     def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop`, with their labels where there are any."""
-        import tensorflow as tf
-
         shape = self.image_shape
 
         def decode(file: Any, *label: Any) -> Any:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import image_files
 from keras_arch.data.image_files import Shape
 from keras_arch.data.sources.base import Source, existing_folder
@@ -51,8 +52,6 @@ class Pairs(Source):
 
     def examples(self, split: str, start: int, stop: int) -> Any:
         """Pairs `start` to `stop` as `(image, target)`."""
-        import tensorflow as tf
-
         first, second = self._shapes
 
         def halves(image: Any) -> Any:

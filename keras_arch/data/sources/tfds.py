@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.sources.base import Source, unknown_source
 from keras_arch.errors import DataError
 from keras_arch.registry import SOURCES
@@ -61,8 +62,6 @@ class TFDSSource(Source):
 
     def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop` in the order of the files, with their labels."""
-        import tensorflow as tf
-
         dataset = self.read(split, start, stop, list(filter(None, (self.image, self._label))))
         if self._label is None:
             return dataset.map(lambda example: example[self.image])

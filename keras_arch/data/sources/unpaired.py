@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import counting, image_files
 from keras_arch.data.image_files import Shape
 from keras_arch.data.loading import open_source
@@ -43,8 +44,6 @@ class Unpaired:
     other: Any
 
     def __post_init__(self) -> None:
-        import tensorflow as tf
-
         for field in ("image", "other"):
             dataset = getattr(self, field)
             spec = getattr(dataset, "element_spec", None)
@@ -60,8 +59,6 @@ class Unpaired:
 
         It is as long as the larger domain; the smaller one begins again at its end.
         """
-        import tensorflow as tf
-
         sizes = [counting.count(self.image), counting.count(self.other)]
         if not all(sizes):
             raise DataError("the data set holds no image in one domain")

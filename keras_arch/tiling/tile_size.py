@@ -1,13 +1,14 @@
-"""The size of the tiles: the user's, the network's, or one that the image asks for."""
+"""Size of the tiles: the user's, the network's, or the best one for the image."""
 
 import numbers
 
 from keras_arch.errors import ArgumentError
+from keras_arch.preprocessing import height_and_width
 from keras_arch.tiling.networks import Network, Size
 from keras_arch.tiling.windows import overlapping, side_by_side
 
-# The largest tile where user and network leave it open: less of a larger one is computed twice, and
-# it takes more memory.
+# The largest tile where user and network leave it open. Larger ones overlap less and need more
+# memory.
 LARGEST = 960
 # Part of a padded network's tile that lies on its neighbour, as in MONAI.
 OVERLAP = 0.25
@@ -19,27 +20,24 @@ def tile_for(
     """Height and width of the tiles.
 
     Args:
-        network: What they are for.
-        tile: What the user asked for.
+        network: The network.
+        tile: The user's choice, or `None`.
         size: Of the image.
         channels: Of the image.
-        overlap: What the user asked for, which must have a meaning.
+        overlap: The user's choice, or `None`.
 
     Raises:
-        ArgumentError: If the network does not take such tiles, or nothing tells their size.
+        ArgumentError: If the network does not take such tiles or such an overlap, or their size
+            is unknown.
     """
     if overlap is not None:
-        number = isinstance(overlap, int | float) and not isinstance(overlap, bool)
+        number = isinstance(overlap, numbers.Real) and not isinstance(overlap, bool)
         if not number or not 0 <= overlap < 1:
             raise ArgumentError(f"overlap must be a part of the tile in [0, 1), got {overlap!r}")
     if tile is None:
         tile = _default(network, size, channels, OVERLAP if overlap is None else overlap)
     else:
-        sides = tuple(tile) if isinstance(tile, tuple | list) else (tile, tile)
-        whole = all(isinstance(s, numbers.Integral) and not isinstance(s, bool) for s in sides)
-        if len(sides) != 2 or not whole or min(sides) < 1:
-            raise ArgumentError(f"tile must be pixels or (height, width) in pixels, got {tile!r}")
-        tile = tuple(map(int, sides))
+        tile = height_and_width("tile", tile)
         for ours, theirs in zip(tile, network.size, strict=True):
             if theirs not in (None, ours):
                 raise ArgumentError(
@@ -66,19 +64,16 @@ def tile_for(
 
 
 def _default(network: Network, size: Size, channels: int, overlap: float) -> Size:
-    """Tiles of which nobody said anything.
-
-    As few as the largest would be, and no larger than it takes so few to cover the image.
-    """
+    """The default tile: as few of them as of the largest, and no larger than needed for that."""
     if None not in network.size:
         return tuple(network.size)
     usual = _near(network, network.size, LARGEST)
     if usual is None:
-        told = network.fits((LARGEST, LARGEST)) is not None
+        known = network.fits((LARGEST, LARGEST)) is not None
         raise ArgumentError(
             f"{network.name} takes no tile of up to {LARGEST} pixels a side; give a larger one"
-            if told
-            else f"{network.name} does not tell what tiles it takes; give the size that it was "
+            if known
+            else f"the tiles that {network.name} takes are not known; give the size that it was "
             "trained on, such as tile=512"
         )
     *output, _ = network.output_of(usual, channels)
@@ -113,7 +108,7 @@ def _near(network: Network, sides: list[int | None], limit: int) -> Size | None:
 
 
 def _unfit(network: Network, tile: Size) -> str:
-    """What to say of a tile that is not taken: those below and above that are."""
+    """The error for a tile that the network does not take, with the next smaller and larger one."""
     found = []
     for direction in (-1, 1):
         for away in range(1, 2 * network.multiple + 1):
