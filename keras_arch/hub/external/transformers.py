@@ -20,7 +20,7 @@ _CONVNEXT_WHOLE = 384
 
 def is_config(config: dict[str, Any]) -> bool:
     """Whether a `config.json` is of the transformers library."""
-    return isinstance(config.get("model_type"), str)
+    return "class_name" not in config and isinstance(config.get("model_type"), str)
 
 
 def describe(config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:
