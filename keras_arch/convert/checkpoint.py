@@ -1,9 +1,9 @@
-"""Reads the files of `torch.save` without PyTorch: `.pth`, `.pt`, `.th`, `.bin`, `.ckpt`.
+"""Reader of files of `torch.save` without PyTorch: `.pth`, `.pt`, `.th`, `.bin`, `.ckpt`.
 
-There are three layouts, told apart by how a file begins. Since PyTorch 1.6 a checkpoint is a zip
-archive with a pickle, `NAME/data.pkl`, and the numbers of each storage in `NAME/data/KEY`. From 0.2
-on it was a row of pickles followed by the storages. Before, it was a tar archive, which is
-refused. A file is not trusted: `keras_arch.convert.pickled` says what a pickle may name, and every
+There are three layouts, recognized by a file's first bytes. Since PyTorch 1.6 a checkpoint is a
+zip archive with a pickle, `NAME/data.pkl`, and the numbers of each storage in `NAME/data/KEY`. From
+0.2 on it was a sequence of pickles followed by the storages. Before, it was a tar archive, which is
+refused. A file is not trusted: `keras_arch.convert.pickled` limits the names in a pickle, and every
 length is checked against the file's before anything is read.
 """
 
@@ -23,7 +23,7 @@ from keras_arch.convert.states import unwrapped
 from keras_arch.errors import ConvertError, KerasArchError
 
 _ZIP = b"PK\x03\x04"
-# Protocol 2 and a number of ten bytes, by which PyTorch knew its own.
+# Protocol 2 and the magic number of ten bytes.
 _MAGIC = 0x1950A86A20F9469CFC6C
 _ROW = b"\x80\x02\x8a\x0a" + _MAGIC.to_bytes(10, "little") + b"."
 _ROW_PROTOCOL = 1001
@@ -31,7 +31,7 @@ _MOST_PICKLE_BYTES = 100_000_000
 
 
 def is_checkpoint(path: str | os.PathLike) -> bool:
-    """Whether a file begins as one of `torch.save` does, or has a name as they have.
+    """Whether a file has the first bytes or the suffix of one of `torch.save`.
 
     Example:
         >>> is_checkpoint("resnet18-f37072fd.pth")
@@ -49,20 +49,19 @@ def is_checkpoint(path: str | os.PathLike) -> bool:
 
 
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The tensors of a checkpoint by name.
+    """Read the tensors of a checkpoint.
 
     Args:
-        path: The file. Where the state dict is inside of more (under `"state_dict"`, `"model"`,
+        path: The file. If the state dict is inside other content (under `"state_dict"`, `"model"`,
             ...), only it is read.
 
     Returns:
-        NumPy arrays; bfloat16 tensors as float32, all others in the type they are stored in.
+        NumPy arrays by name; bfloat16 tensors as float32, all others in their stored type.
 
     Raises:
-        UnsafeContentError: If the file holds anything that a state dict is not made of; the
-            message names it.
-        ConvertError: If the file is missing, damaged, cut short, in a layout that is not read, or
-            no state dict.
+        UnsafeContentError: If the file holds anything but a state dict; the message names it.
+        ConvertError: If the file is missing, damaged, cut short, in another layout, or
+            holds no state dict.
 
     Example:
         >>> import tempfile
@@ -112,7 +111,7 @@ def _read_zip(file: BinaryIO, size: int, where: str) -> dict[str, np.ndarray]:
                 info = members.get(f"{folder}{name}")
                 if info is None:
                     raise ConvertError(f"{where} is damaged: it has no {name}")
-                # PyTorch compresses nothing; what is stored as it is cannot grow when it is read.
+                # PyTorch compresses nothing, and uncompressed data cannot grow when it is read.
                 if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
                     raise ConvertError(f"{where} holds {name} compressed, which PyTorch never does")
                 if info.file_size > min(most, size):
@@ -136,7 +135,7 @@ def _read_zip(file: BinaryIO, size: int, where: str) -> dict[str, np.ndarray]:
             return _arrays(content, numbers, "<" if order == b"little" else ">", where)
     except (KerasArchError, OSError):
         raise
-    # What zipfile does not expect of its input ends in errors of many kinds.
+    # zipfile raises errors of many kinds for damaged input.
     except Exception as error:
         raise ConvertError(f"{where} is damaged or cut short: {error}") from None
 
@@ -153,7 +152,7 @@ def _read_row(file: BinaryIO, size: int, where: str) -> dict[str, np.ndarray]:
     itemsizes = _itemsizes(content)
     places = {}
     for key in keys:
-        # A storage whose type nothing tells cannot be passed over.
+        # A storage without a type cannot be skipped.
         if key not in itemsizes or key in places:
             raise ConvertError(f"{where} is damaged: its storage {key!r} is not described once")
         count = int.from_bytes(file.read(8), "little")
@@ -177,7 +176,7 @@ def _read_row(file: BinaryIO, size: int, where: str) -> dict[str, np.ndarray]:
 
 
 def _itemsizes(content: Any) -> dict[str, int]:
-    """Bytes of a number in every storage that is referred to, anywhere in a checkpoint."""
+    """Bytes per number of every storage in a checkpoint."""
     sizes, seen, waiting = {}, set(), [content]
     while waiting:
         part = waiting.pop()
@@ -193,7 +192,7 @@ def _itemsizes(content: Any) -> dict[str, int]:
 def _arrays(
     content: Any, numbers: Callable[[Storage], bytes], order: str, where: str
 ) -> dict[str, np.ndarray]:
-    """The state dict of a checkpoint, its tensors as arrays."""
+    """Read the state dict of a checkpoint as arrays."""
     if not isinstance(content, Mapping):
         kind = type(content).__name__.lower()
         raise ConvertError(f"{where} holds something of type {kind} and no state dict")
@@ -214,7 +213,7 @@ def _arrays(
 def _array(tensor: Tensor, raw: bytes, order: str, where: str) -> np.ndarray:
     storage = tensor.storage
     dtype = np.dtype(DTYPES[tensor.dtype]).newbyteorder(order)
-    # A storage of bytes counts those.
+    # A storage of bytes counts bytes.
     unit = 1 if storage.dtype == "bytes" else dtype.itemsize
     count, elements = storage.count * unit // dtype.itemsize, math.prod(tensor.size)
     last = tensor.offset + sum(

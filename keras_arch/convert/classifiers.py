@@ -1,17 +1,17 @@
-"""Where the tensors of published AlexNets, VGGs and GoogLeNets belong in ours."""
+"""Mappings of AlexNet, VGG and GoogLeNet: torchvision and timm."""
 
 import functools
 import re
 
 import keras
 
-from keras_arch.convert.family import (
+from keras_arch.convert.mapping import (
     LINEAR,
     POINTWISE,
     Arguments,
-    Family,
     Layout,
     Shapes,
+    WeightMapping,
     from_map,
     known,
     length,
@@ -21,7 +21,7 @@ from keras_arch.convert.family import (
 from keras_arch.errors import ConvertError
 from keras_arch.models.vgg import CONFIGURATIONS
 
-# VGG and AlexNet: a row of numbered modules, then dense layers.
+# VGG and AlexNet: a sequence of numbered modules, then dense layers.
 
 _COLUMNS = {11: "A", 13: "B", 16: "D", 19: "E"}
 
@@ -73,25 +73,25 @@ def _vgg_prefixes(
 
 
 def _first_dense(model: keras.Model, *, convolution: bool = False) -> dict[str, Layout]:
-    """The layout of `fc6`, which sees a flattened map."""
+    """Layout of `fc6`, whose input is a flattened map."""
     if "flatten" not in {layer.name for layer in model.layers}:
         return {}
     height, width, channels = model.get_layer("flatten").input.shape[1:]
     return {"fc6": from_map(height, width, channels, convolution=convolution)}
 
 
-def _vgg_families(depth: int) -> tuple[Family, ...]:
+def _vgg_families(depth: int) -> tuple[WeightMapping, ...]:
     torchvision = ("classifier.0", "classifier.3", "classifier.6")
     timm = ("pre_logits.fc1", "pre_logits.fc2", "head.fc")
     return (
-        Family(
+        WeightMapping(
             "torchvision",
             functools.partial(_vgg_arguments, depth, "classifier.0.weight", "classifier.6.weight"),
             functools.partial(_vgg_prefixes, depth, torchvision),
             layouts=_first_dense,
             optional=lambda arguments: unless_top(arguments, r"classifier\."),
         ),
-        Family(
+        WeightMapping(
             "timm",
             functools.partial(_vgg_arguments, depth, "pre_logits.fc1.weight", "head.fc.weight"),
             functools.partial(_vgg_prefixes, depth, timm),
@@ -99,7 +99,7 @@ def _vgg_families(depth: int) -> tuple[Family, ...]:
                 _first_dense(model, convolution=True) | {"fc7": POINTWISE, "logits": LINEAR}
             ),
             optional=lambda arguments: unless_top(arguments, r"(pre_logits|head)\."),
-            recognises=lambda shapes: any(name.startswith("pre_logits.") for name in shapes),
+            recognizes=lambda shapes: any(name.startswith("pre_logits.") for name in shapes),
         ),
     )
 
@@ -107,17 +107,25 @@ def _vgg_families(depth: int) -> tuple[Family, ...]:
 _ALEXNET_HEAD = ("classifier.1", "classifier.4", "classifier.6")
 
 
-def _alexnet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
-    channels = length(shapes, "features.0.weight", 1)
+def _torchvision_arguments(
+    architecture: str, stem: str, head: str, shapes: Shapes, given: Arguments
+) -> Arguments:
+    """Arguments by the weights of the first convolution and of the classifier."""
+    channels = length(shapes, stem, 1)
     if channels is None:
-        raise none_of("AlexNet", "torchvision", "features.0.weight", shapes)
+        raise none_of(architecture, "torchvision", stem, shapes)
     return known(
         variant="torchvision",
         input_shape=(224, 224, channels),
-        units=length(shapes, "classifier.1.weight", 0, rank=2),
-        classes=length(shapes, "classifier.6.weight", 0, rank=2),
-        include_top=None if "classifier.6.weight" in shapes else False,
+        classes=length(shapes, head, 0, rank=2),
+        include_top=None if head in shapes else False,
     )
+
+
+def _alexnet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
+    stem, head = "features.0.weight", "classifier.6.weight"
+    found = _torchvision_arguments("AlexNet", stem, head, shapes, given)
+    return found | known(units=length(shapes, "classifier.1.weight", 0, rank=2))
 
 
 def _alexnet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
@@ -137,18 +145,6 @@ _BRANCHES = {
     "pool_proj": "branch4.1",
 }
 _GOOGLENET_DENSE = {"auxiliary{}_fc": "aux{}.fc1", "auxiliary{}_logits": "aux{}.fc2"}
-
-
-def _googlenet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
-    channels = length(shapes, "conv1.conv.weight", 1)
-    if channels is None:
-        raise none_of("GoogLeNet", "torchvision", "conv1.conv.weight", shapes)
-    return known(
-        variant="torchvision",
-        input_shape=(224, 224, channels),
-        classes=length(shapes, "fc.weight", 0, rank=2),
-        include_top=None if "fc.weight" in shapes else False,
-    )
 
 
 def _googlenet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
@@ -182,16 +178,16 @@ def _googlenet_layouts(model: keras.Model) -> dict[str, Layout]:
 
 
 def _googlenet_optional(arguments: Arguments) -> str | None:
-    """The auxiliary heads too, which PyTorch does not use in `eval()` either."""
+    """Pattern with the auxiliary heads, which PyTorch does not use in `eval()`."""
     heads = [] if arguments.get("auxiliary") else [r"aux[12]\."]
     if arguments.get("include_top") is False:
         heads.append(r"fc\.")
     return "|".join(heads) or None
 
 
-FAMILIES: dict[str, tuple[Family, ...]] = {
+MAPPINGS: dict[str, tuple[WeightMapping, ...]] = {
     "AlexNet": (
-        Family(
+        WeightMapping(
             "torchvision",
             _alexnet_arguments,
             _alexnet_prefixes,
@@ -200,13 +196,15 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
         ),
     ),
     "GoogLeNet": (
-        Family(
+        WeightMapping(
             "torchvision",
-            _googlenet_arguments,
+            functools.partial(
+                _torchvision_arguments, "GoogLeNet", "conv1.conv.weight", "fc.weight"
+            ),
             _googlenet_prefixes,
             layouts=_googlenet_layouts,
             optional=_googlenet_optional,
         ),
     ),
 }
-FAMILIES |= {f"VGG{depth}": _vgg_families(depth) for depth in _COLUMNS}
+MAPPINGS |= {f"VGG{depth}": _vgg_families(depth) for depth in _COLUMNS}

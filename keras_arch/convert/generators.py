@@ -1,24 +1,24 @@
-"""Where the tensors of published generators and discriminators belong in ours."""
-
-import re
+"""Mappings of generators and discriminators: pytorch-CycleGAN-and-pix2pix, PyTorch examples."""
 
 import keras
 
-from keras_arch.convert.family import (
+from keras_arch.convert.mapping import (
     FROM_LATENT,
     TO_LOGIT,
     Arguments,
-    Family,
     Shapes,
+    WeightMapping,
+    count_layers,
     known,
     length,
     numbers_in,
+    sequential_stages,
 )
 from keras_arch.errors import ConvertError
 from keras_arch.models.patch_discriminator import STRIDED_LAYERS
 from keras_arch.models.pix2pix import VARIANTS
 
-# Pix2pix's U-Net: each level is a block inside the one before.
+# U-Net of pix2pix: each level is a block inside the one before.
 
 
 def _unet_levels(halvings: int) -> list[str]:
@@ -46,14 +46,14 @@ def _unet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
         image_shape=(side, side, channels) if side and channels else None,
         output_channels=length(shapes, "model.model.3.weight", 1),
         filters=length(shapes, "model.model.0.weight", 0),
-        # A conversion is asked for the numbers of PyTorch's eval().
+        # As PyTorch's eval().
         inference_norm="moving",
         inference_dropout=False,
     )
 
 
 def _unet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
-    halvings = sum(re.fullmatch(r"down\d+_conv", layer.name) is not None for layer in model.layers)
+    halvings = count_layers(model, r"down\d+_conv")
     levels = dict(enumerate(_unet_levels(halvings), start=1))
     prefixes = {"down1_conv": f"{levels[1]}0", "output_conv": f"{levels[1]}3"}
     for number, level in levels.items():
@@ -67,7 +67,7 @@ def _unet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     return prefixes
 
 
-# The discriminators of patches and of pixels.
+# PatchGAN and pixel discriminators.
 
 
 def _patch_arguments(shapes: Shapes, given: Arguments) -> Arguments:
@@ -91,7 +91,7 @@ def _patch_arguments(shapes: Shapes, given: Arguments) -> Arguments:
 
 
 def _split_channels(channels: int, given: Arguments) -> Arguments:
-    """Which of the channels that a discriminator sees are the condition's and which the target's.
+    """Split a discriminator's channels into those of the condition and of the target.
 
     The state knows only their sum. More than three are taken for a condition and a target of
     three channels, unless the user's arguments say otherwise.
@@ -108,7 +108,7 @@ def _split_channels(channels: int, given: Arguments) -> Arguments:
 
 
 def _patch_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
-    stages = sum(re.fullmatch(r"stage\d+_conv", layer.name) is not None for layer in model.layers)
+    stages = count_layers(model, r"stage\d+_conv")
     if model.get_layer("stage1_conv").kernel_size == (1, 1):
         return {
             "stage1_conv": "net.0",
@@ -116,15 +116,11 @@ def _patch_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
             "stage2_norm": "net.3",
             "logits": "net.5",
         }
-    prefixes = {"stage1_conv": "model.0", "logits": f"model.{3 * stages - 1}"}
-    for stage in range(2, stages + 1):
-        prefixes[f"stage{stage}_conv"] = f"model.{3 * stage - 4}"
-        prefixes[f"stage{stage}_norm"] = f"model.{3 * stage - 3}"
-    return prefixes
+    ends = {"stage1_conv": "model.0", "logits": f"model.{3 * stages - 1}"}
+    return ends | sequential_stages("model", stages, -4)
 
 
-# CycleGAN's generator.
-
+# Generator of CycleGAN.
 
 _IN_BLOCK = r"model\.\d+\.conv_block\.(\d+)\.weight$"
 
@@ -148,7 +144,7 @@ def _cyclegan_arguments(shapes: Shapes, given: Arguments) -> Arguments:
 
 
 def _cyclegan_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
-    blocks = sum(re.fullmatch(r"block\d+", layer.name) is not None for layer in model.layers)
+    blocks = count_layers(model, r"block\d+")
     # Dropout between the two convolutions of a block moves the second one on by one.
     second = 6 if 6 in numbers_in(shapes, _IN_BLOCK) else 5
     prefixes = {"stem_conv": "model.1", "down1_conv": "model.4", "down2_conv": "model.7"}
@@ -203,47 +199,45 @@ def _dcgan_discriminator_arguments(shapes: Shapes, given: Arguments) -> Argument
     )
 
 
-def _stages(model: keras.Model) -> int:
-    return sum(re.fullmatch(r"stage\d+", layer.name) is not None for layer in model.layers)
-
-
 def _dcgan_generator_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
-    stages = _stages(model)
-    prefixes = {"project": "main.0", "project_norm": "main.1", "output_conv": f"main.{3 * stages}"}
-    for stage in range(2, stages + 1):
-        prefixes[f"stage{stage}_conv"] = f"main.{3 * stage - 3}"
-        prefixes[f"stage{stage}_norm"] = f"main.{3 * stage - 2}"
-    return prefixes
+    stages = count_layers(model, r"stage\d+")
+    ends = {"project": "main.0", "project_norm": "main.1", "output_conv": f"main.{3 * stages}"}
+    return ends | sequential_stages("main", stages, -3)
 
 
 def _dcgan_discriminator_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
-    stages = _stages(model)
-    prefixes = {"stage1_conv": "main.0", "logits": f"main.{3 * stages - 1}"}
-    for stage in range(2, stages + 1):
-        prefixes[f"stage{stage}_conv"] = f"main.{3 * stage - 4}"
-        prefixes[f"stage{stage}_norm"] = f"main.{3 * stage - 3}"
-    return prefixes
+    stages = count_layers(model, r"stage\d+")
+    ends = {"stage1_conv": "main.0", "logits": f"main.{3 * stages - 1}"}
+    return ends | sequential_stages("main", stages, -4)
 
 
 _JUNYANZ = "pytorch-CycleGAN-and-pix2pix"
-FAMILIES = {
-    "CycleGANGenerator": Family(
-        f"{_JUNYANZ} (resnet_9blocks, resnet_6blocks)", _cyclegan_arguments, _cyclegan_prefixes
+MAPPINGS: dict[str, tuple[WeightMapping, ...]] = {
+    "CycleGANGenerator": (
+        WeightMapping(
+            f"{_JUNYANZ} (resnet_9blocks, resnet_6blocks)", _cyclegan_arguments, _cyclegan_prefixes
+        ),
     ),
-    "DCGANDiscriminator": Family(
-        "the PyTorch examples (dcgan)",
-        _dcgan_discriminator_arguments,
-        _dcgan_discriminator_prefixes,
-        dense=TO_LOGIT,
+    "DCGANDiscriminator": (
+        WeightMapping(
+            "the PyTorch examples (dcgan)",
+            _dcgan_discriminator_arguments,
+            _dcgan_discriminator_prefixes,
+            dense=TO_LOGIT,
+        ),
     ),
-    "DCGANGenerator": Family(
-        "the PyTorch examples (dcgan)",
-        _dcgan_generator_arguments,
-        _dcgan_generator_prefixes,
-        dense=FROM_LATENT,
+    "DCGANGenerator": (
+        WeightMapping(
+            "the PyTorch examples (dcgan)",
+            _dcgan_generator_arguments,
+            _dcgan_generator_prefixes,
+            dense=FROM_LATENT,
+        ),
     ),
-    "PatchDiscriminator": Family(
-        f"{_JUNYANZ} (n_layers, pixel)", _patch_arguments, _patch_prefixes
+    "PatchDiscriminator": (
+        WeightMapping(f"{_JUNYANZ} (n_layers, pixel)", _patch_arguments, _patch_prefixes),
     ),
-    "Pix2PixGenerator": Family(f"{_JUNYANZ} (unet_256, unet_128)", _unet_arguments, _unet_prefixes),
+    "Pix2PixGenerator": (
+        WeightMapping(f"{_JUNYANZ} (unet_256, unet_128)", _unet_arguments, _unet_prefixes),
+    ),
 }

@@ -1,20 +1,19 @@
-"""Weights of `keras.applications` and KerasHub in the networks of this package.
+"""Conversion of models of `keras.applications` and KerasHub.
 
-Both are Keras too: their layers are found by name, and only what those do otherwise is converted.
-The convolutions of a ResNet of `keras.applications` have biases, which the norm behind them takes
-into its mean, and the norms another epsilon, which they take into their gain; both exactly.
+Layers are found by name. The convolutions of a ResNet of `keras.applications` have biases, which
+go into the mean of the norm that follows, and its norms have another epsilon, which goes into the
+gain; both are exact.
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_arch import models
+from keras_arch.convert.resnets import block_layers, depth_of
 from keras_arch.errors import ArgumentError, ConvertError
-from keras_arch.models.resnet import BLOCKS, BOTTLENECK_FROM
 from keras_arch.models.vgg import CONFIGURATIONS
 
 _VGG_COLUMNS = {"VGG16": "D", "VGG19": "E"}
@@ -22,15 +21,15 @@ _APPLICATIONS = ("ResNet50", "ResNet101", "ResNet152", *_VGG_COLUMNS)
 
 
 def from_keras_applications(model: keras.Model, **arguments: Any) -> keras.Model:
-    """A network with the weights of one of `keras.applications`.
+    """Build a network with the weights of one of `keras.applications`.
 
     Converted are `ResNet50`, `ResNet101`, `ResNet152`, `VGG16` and `VGG19`, with their top or
     without, of any number of classes. ResNets have the stride of a block in its first convolution
     (`variant="v1"`).
 
     Args:
-        model: As `keras.applications` builds it, with any weights.
-        **arguments: Arguments of our builder, before what the model says: for example `name`, or
+        model: A model of `keras.applications` with any weights.
+        **arguments: Arguments of our builder that replace the model's: for example `name`, or
             `classifier_activation=None`.
 
     Returns:
@@ -39,8 +38,8 @@ def from_keras_applications(model: keras.Model, **arguments: Any) -> keras.Model
         channel_order="bgr")`.
 
     Raises:
-        ConvertError: If the model is another one, or what it holds does not fit; the message lists
-            what is missing, unexpected and misshaped.
+        ConvertError: If the model is another one, or its layers do not fit; the message lists the
+            missing, unexpected and misshaped ones.
         ArgumentError: If it is no Keras model, or an argument is not one of the builder's.
 
     Example:
@@ -62,28 +61,32 @@ def from_keras_applications(model: keras.Model, **arguments: Any) -> keras.Model
             len({n for n in names if re.fullmatch(rf"conv{stage}_block\d+_out", n)})
             for stage in range(2, 6)
         )
-        architecture = f"ResNet{_depth_of(counts, bottleneck=True)}"
+        architecture = f"ResNet{depth_of(counts, bottleneck=True)}"
     else:
         convolutions = [n for n in names if re.fullmatch(r"block\d_conv\d", n)]
         architecture = f"VGG{len(convolutions) + 3}"
     if architecture not in _APPLICATIONS:
         raise ConvertError(
-            f"{model.name} is none of keras.applications that is converted: "
+            f"{model.name} has no converter; of keras.applications there is one for "
             f"{', '.join(_APPLICATIONS)}"
         )
     _check_channels_last(model)
-    told = _end_of(model, "predictions") | {"input_shape": tuple(model.input_shape[1:])}
+    found = _head_of(model, "predictions") | {"input_shape": tuple(model.input_shape[1:])}
     if architecture.startswith("ResNet"):
-        told["variant"] = "v1"
-    elif told["include_top"]:
-        told["units"] = model.get_layer("fc2").units
-    ours = models.create(architecture, **(told | arguments))
-    sources = dict(_application_sources(ours, architecture))
+        found["variant"] = "v1"
+    elif found["include_top"]:
+        found["units"] = model.get_layer("fc2").units
+    ours = models.create(architecture, **(found | arguments))
+    if architecture in _VGG_COLUMNS:
+        sources = _vgg_sources(architecture)
+    else:
+        sources = _resnet_sources(ours, "conv{}_block{}_{}", stages=1, blocks=0)
+    sources["logits"] = ("predictions",)
     return _copy(ours, _layers(model), sources, "keras.applications", model.name)
 
 
 def from_keras_hub(model: keras.Model, **arguments: Any) -> keras.Model:
-    """A network with the weights of a ResNet of KerasHub.
+    """Build a network with the weights of a ResNet of KerasHub.
 
     Converted are `keras_hub.models.ResNetBackbone`s of 18 to 152 layers as He et al. have them
     (KerasHub's presets `resnet_18_imagenet` to `resnet_152_imagenet`), and the
@@ -92,15 +95,15 @@ def from_keras_hub(model: keras.Model, **arguments: Any) -> keras.Model:
 
     Args:
         model: A `ResNetBackbone` or a `ResNetImageClassifier`.
-        **arguments: Arguments of our builder, before what the model says. Default for a backbone:
+        **arguments: Arguments of our builder that replace the model's. Default for a backbone:
             without top, the last map as output.
 
     Returns:
         Our `keras.Model` with equal outputs; those of a backbone are its last level.
 
     Raises:
-        ConvertError: If it is another network (`resnet_v2`, `resnet_vd`, other blocks), or what it
-            holds does not fit.
+        ConvertError: If it is another network (`resnet_v2`, `resnet_vd`, other blocks), or its
+            layers do not fit.
         ArgumentError: If it is no Keras model, or an argument is not one of the builder's.
 
     Example:
@@ -120,24 +123,21 @@ def from_keras_hub(model: keras.Model, **arguments: Any) -> keras.Model:
     _check_hub_kind(backbone.name, facts)
     bottleneck = facts["block_type"] == "bottleneck_block"
     counts = tuple(facts["stackwise_num_blocks"])
-    depth = _depth_of(counts, bottleneck=bottleneck)
+    depth = depth_of(counts, bottleneck=bottleneck)
     if depth is None:
         raise ConvertError(
             f"{backbone.name} has {counts} blocks of the kind {facts['block_type']}; there is no "
             "such ResNet here"
         )
-    told: dict[str, Any] = {"input_shape": tuple(facts["image_shape"]), "variant": "v1.5"}
+    found: dict[str, Any] = {"input_shape": tuple(facts["image_shape"]), "variant": "v1.5"}
     if backbone is model:
-        told["include_top"] = False
+        found["include_top"] = False
     else:
-        told |= _end_of(model, model.output_dense.name)
+        found |= _head_of(model, model.output_dense.name)
         if model.pooling != "avg":
             raise ConvertError(f"{model.name} pools by {model.pooling!r}; ResNets here by 'avg'")
-    ours = models.create(f"ResNet{depth}", **(told | arguments))
-    sources = {"stem_conv": ("conv1_conv",), "stem_norm": ("conv1_conv", "conv1_bn")}
-    for layer, prefix, kind in _block_layers(ours, "stack{}_block{}_{}", first=0):
-        convolution = f"{prefix}_conv"
-        sources[layer] = (convolution,) if kind == "conv" else (convolution, f"{prefix}_bn")
+    ours = models.create(f"ResNet{depth}", **(found | arguments))
+    sources = _resnet_sources(ours, "stack{}_block{}_{}", stages=-1, blocks=-1)
     if backbone is not model:
         sources["logits"] = (model.output_dense.name,)
     return _copy(ours, _layers(backbone) | _layers(model), sources, "KerasHub", backbone.name)
@@ -173,15 +173,8 @@ def _check_hub_kind(name: str, facts: dict[str, Any]) -> None:
         raise ConvertError(f"{name} is another network than He et al.'s: {reason}")
 
 
-def _depth_of(counts: tuple[int, ...], *, bottleneck: bool) -> int | None:
-    """The depth of a ResNet of so many blocks in its stages, if there is one."""
-    return next(
-        (d for d, c in BLOCKS.items() if c == counts and (d >= BOTTLENECK_FROM) == bottleneck), None
-    )
-
-
-def _end_of(model: keras.Model, head: str) -> dict[str, Any]:
-    """Our builder's arguments for how a model ends."""
+def _head_of(model: keras.Model, head: str) -> dict[str, Any]:
+    """Builder's arguments for the head of a model."""
     last = model.layers[-1]
     if last.name == head:
         return {
@@ -196,44 +189,37 @@ def _end_of(model: keras.Model, head: str) -> dict[str, Any]:
     return {"include_top": False, "pooling": kinds.get(type(last))}
 
 
-def _application_sources(ours: keras.Model, architecture: str) -> Iterator[tuple[str, Any]]:
-    """Our layers, and those of `keras.applications`."""
-    yield "logits", ("predictions",)
-    if architecture in _VGG_COLUMNS:
-        for stage, row in enumerate(CONFIGURATIONS[_VGG_COLUMNS[architecture]], start=1):
-            for number in range(1, len(row) + 1):
-                yield f"conv{stage}_{number}", (f"block{stage}_conv{number}",)
-        yield "fc6", ("fc1",)
-        yield "fc7", ("fc2",)
-        return
-    yield "stem_conv", ("conv1_conv",)
-    yield "stem_norm", ("conv1_conv", "conv1_bn")
-    for layer, prefix, kind in _block_layers(ours, "conv{}_block{}_{}", first=1, stages=1):
-        convolution = f"{prefix}_conv"
-        yield layer, (convolution,) if kind == "conv" else (convolution, f"{prefix}_bn")
+def _vgg_sources(architecture: str) -> dict[str, tuple[str, ...]]:
+    """Layers of `keras.applications` for each of ours."""
+    sources: dict[str, tuple[str, ...]] = {"fc6": ("fc1",), "fc7": ("fc2",)}
+    for stage, row in enumerate(CONFIGURATIONS[_VGG_COLUMNS[architecture]], start=1):
+        for number in range(1, len(row) + 1):
+            sources[f"conv{stage}_{number}"] = (f"block{stage}_conv{number}",)
+    return sources
 
 
-def _block_layers(
-    ours: keras.Model, theirs: str, *, first: int, stages: int = -1
-) -> Iterator[tuple[str, str, str]]:
-    """Every convolution and norm in our blocks, with what theirs is called and its kind.
+def _resnet_sources(
+    ours: keras.Model, name: str, *, stages: int, blocks: int
+) -> dict[str, tuple[str, ...]]:
+    """Layers of the other library for each of ours: a convolution, or it and its norm.
 
     Args:
         ours: Our network.
-        theirs: Their name, with places for stage, block and part; a shortcut is part 0.
-        first: Number of their first block.
-        stages: What is added to the number of a stage for theirs.
+        name: Their name, with places for stage, block and part; a shortcut is part 0.
+        stages: Their number of a stage less ours.
+        blocks: Their number of a block less ours.
     """
-    for layer in ours.layers:
-        match = re.fullmatch(r"stage(\d)_block(\d+)_(\d|shortcut)_(conv|norm)", layer.name)
-        if match:
-            stage, block, part, kind = match.groups()
-            part = "0" if part == "shortcut" else part
-            yield layer.name, theirs.format(int(stage) + stages, int(block) - 1 + first, part), kind
+    sources = {"stem_conv": ("conv1_conv",), "stem_norm": ("conv1_conv", "conv1_bn")}
+    for layer, (stage, block, part, kind) in block_layers(ours).items():
+        part = "0" if part == "shortcut" else part
+        prefix = name.format(stage + stages, block + blocks, part)
+        norm = (f"{prefix}_bn",) if kind == "norm" else ()
+        sources[layer] = (f"{prefix}_conv", *norm)
+    return sources
 
 
 def _layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """The layers that have weights of their own."""
+    """Layers with weights of their own, by name."""
     return {
         layer.name: layer
         for layer in model.layers
@@ -248,7 +234,7 @@ def _copy(
     library: str,
     name: str,
 ) -> keras.Model:
-    """Give our layers the weights of theirs, all or none."""
+    """Set the weights of our layers, all or none."""
     own = _layers(ours)
     needed = {layer for target in own for layer in sources[target]}
     heads = {"predictions", "fc1", "fc2"} if "logits" not in own else set()
@@ -277,7 +263,7 @@ def _copy(
 
 
 def _values(ours: keras.layers.Layer, theirs: list[keras.layers.Layer]) -> list[np.ndarray]:
-    """The weights of one of our layers: as they are, or those of a norm made to fit."""
+    """Weights of one of our layers; those of a norm are adapted."""
     convolution, *norm = theirs
     if not norm:
         # A bias goes into the norm that follows.

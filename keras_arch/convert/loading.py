@@ -1,4 +1,4 @@
-"""Builds a network and puts the tensors of a PyTorch state dict into it."""
+"""Conversion of PyTorch state dicts: builds a network and sets its weights."""
 
 import os
 import re
@@ -12,32 +12,32 @@ from keras import layers
 
 from keras_arch import models, registry
 from keras_arch.convert import checkpoint, safetensors
-from keras_arch.convert.families import FAMILIES, family_of
-from keras_arch.convert.family import (
+from keras_arch.convert.mapping import (
     CONVOLUTION,
     VECTOR,
     Arguments,
-    Family,
     Layout,
     Shapes,
+    WeightMapping,
     none_of,
 )
+from keras_arch.convert.mappings import MAPPINGS, mapping_of
 from keras_arch.convert.states import unwrapped, without_prefix
 from keras_arch.errors import ConvertError
 
 _NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
-# More names than these of one kind say no more.
+# Most names of one kind in a message.
 _LISTED = 20
 
 
 def convertible() -> tuple[str, ...]:
-    """Names of the architectures that `from_torch` knows.
+    """Names of the architectures that `from_torch` converts.
 
     Example:
         >>> "Pix2PixGenerator" in convertible()
         True
     """
-    return tuple(FAMILIES)
+    return tuple(MAPPINGS)
 
 
 def from_torch(
@@ -45,7 +45,7 @@ def from_torch(
     state_dict: Mapping[str, Any] | str | os.PathLike,
     **arguments: Any,
 ) -> keras.Model:
-    """A network with the weights of a PyTorch model; PyTorch itself is not needed.
+    """Build a network with the weights of a PyTorch model, without PyTorch.
 
     Sources of the names: torchvision (`ResNet18` to `ResNet152`, `VGG11` to `VGG19` with and
     without batch norm, `AlexNet`, `GoogLeNet`), timm (its `resnet` and `vgg`), the transformers
@@ -53,8 +53,8 @@ def from_torch(
     pytorch_resnet_cifar10 (`CIFARResNet`), pytorch-CycleGAN-and-pix2pix (`Pix2PixGenerator`,
     `PatchDiscriminator`, `CycleGANGenerator`), the DCGAN of the PyTorch examples, pytorch-fcn
     (`FCN32s`, `FCN16s`, `FCN8s`) and Pytorch-UNet (`UNet` with deconvolutions). Which network
-    it is (depth, widths, channels, classes) is read from the names and shapes. What a checkpoint
-    holds beside the state dict is left out, and so are a prefix `module.` of all names, counts of
+    it is (depth, widths, channels, classes) is inferred from the names and shapes. Other
+    content of a checkpoint is left out, and so are a prefix `module.` of all names, counts of
     batches, and tensors that PyTorch does not use in `eval()`: GoogLeNet's auxiliary heads (unless
     `auxiliary=True` asks for them), and the running statistics of norms without gain and bias.
 
@@ -72,14 +72,14 @@ def from_torch(
             of three.
 
     Returns:
-        The built `keras.Model` with the weights in. Its images are to be prepared as the source
-        does: torchvision's with mean [0.485, 0.456, 0.406] and std [0.229, 0.224, 0.225] of pixels
+        The built `keras.Model` with the weights in. Its images are prepared as in the source:
+        torchvision's with mean [0.485, 0.456, 0.406] and std [0.229, 0.224, 0.225] of pixels
         in [0, 1]; those of torchvision's published GoogLeNet, which has `transform_input=True`,
         with mean and std 0.5.
 
     Raises:
-        ConvertError: If the architecture has no PyTorch source that is known, or the state dict
-            is not one of it; the message lists what is missing, unexpected and misshaped.
+        ConvertError: If the architecture has no known PyTorch source, or the state dict does
+            not fit it; the message lists what is missing, unexpected and misshaped.
         UnsafeContentError: If a file holds pickled classes or functions.
         ArgumentError: If an argument is not one of the builder's.
 
@@ -92,19 +92,19 @@ def from_torch(
         (None, 8, 8, 1)
     """
     registry.entry(name)
-    if name not in FAMILIES:
-        raise ConvertError(f"{name} has no converter; there is one for {', '.join(FAMILIES)}")
+    if name not in MAPPINGS:
+        raise ConvertError(f"{name} has no converter; there is one for {', '.join(MAPPINGS)}")
     if arguments.get("weights") is not None:
         raise ConvertError(
             f"weights come from the state dict; leave weights={arguments['weights']!r} out"
         )
     state = _read(state_dict)
     shapes = {tensor: values.shape for tensor, values in state.items()}
-    family = family_of(name, shapes)
-    arguments = family.arguments(shapes, arguments) | arguments
+    mapping = mapping_of(name, shapes)
+    arguments = mapping.arguments(shapes, arguments) | arguments
     model = models.create(name, **arguments)
-    wanted = _wanted(model, family, shapes)
-    _check(name, family, model, wanted, state, arguments)
+    wanted = _wanted(model, mapping, shapes)
+    _check(name, mapping, model, wanted, state, arguments)
     for layer, parts in wanted.items():
         values = [layout.values(state[tensor]) for tensor, _, layout in parts]
         model.get_layer(layer).set_weights(values)
@@ -112,7 +112,7 @@ def from_torch(
 
 
 def _read(state_dict: Mapping[str, Any] | str | os.PathLike) -> dict[str, np.ndarray]:
-    """The tensors as float32 arrays, without what no network needs."""
+    """Read the tensors as float32 arrays, without counts of batches."""
     if isinstance(state_dict, str | os.PathLike):
         state_dict = _read_file(Path(state_dict))
     if not isinstance(state_dict, Mapping) or not state_dict:
@@ -147,10 +147,10 @@ def _read_file(path: Path) -> dict[str, np.ndarray]:
 
 
 def _wanted(
-    model: keras.Model, family: Family, shapes: Shapes
+    model: keras.Model, mapping: WeightMapping, shapes: Shapes
 ) -> dict[str, list[tuple[str, tuple[int, ...], Layout]]]:
-    """For each layer with weights: the PyTorch tensors of its weights, in Keras' order."""
-    prefixes, layouts = family.prefixes(model, shapes), family.layouts(model)
+    """PyTorch tensors of each layer with weights, in Keras' order."""
+    prefixes, layouts = mapping.prefixes(model, shapes), mapping.layouts(model)
     wanted = {}
     for layer in model.layers:
         if not layer.weights:
@@ -158,7 +158,7 @@ def _wanted(
         if isinstance(layer, layers.BatchNormalization | layers.GroupNormalization):
             parts = [(part, VECTOR) for part in _NORM_PARTS]
         else:
-            usual = family.dense if isinstance(layer, layers.Dense) else CONVOLUTION
+            usual = mapping.dense if isinstance(layer, layers.Dense) else CONVOLUTION
             parts = [("weight", layouts.get(layer.name, usual)), ("bias", VECTOR)]
         wanted[layer.name] = [
             (f"{prefixes[layer.name]}.{part}", layout.shape(tuple(weight.shape)), layout)
@@ -169,20 +169,20 @@ def _wanted(
 
 def _check(
     name: str,
-    family: Family,
+    mapping: WeightMapping,
     model: keras.Model,
     wanted: dict[str, list[tuple[str, tuple[int, ...], Layout]]],
     state: dict[str, np.ndarray],
     arguments: Arguments,
 ) -> None:
-    """Refuse a state dict that is not exactly what the network needs."""
+    """Refuse a state dict with missing, unexpected or misshaped tensors."""
     expected = {tensor: shape for parts in wanted.values() for tensor, shape, _ in parts}
     if not expected.keys() & state.keys():
         shapes = {tensor: values.shape for tensor, values in state.items()}
-        raise none_of(name, family.source, next(iter(expected)), shapes)
-    # An instance norm takes the statistics of batch norm's state and leaves the running ones.
+        raise none_of(name, mapping.source, next(iter(expected)), shapes)
+    # A network with instance norms leaves the running statistics out.
     modules = {tensor.rpartition(".")[0] for tensor in expected}
-    optional = family.optional(arguments)
+    optional = mapping.optional(arguments)
     problems = {
         "missing": [tensor for tensor in expected if tensor not in state],
         "unexpected": [
@@ -209,7 +209,7 @@ def _some(names: list[str]) -> str:
 
 
 def _is_unused(tensor: str, state: dict[str, np.ndarray], modules: set[str]) -> bool:
-    """Running statistics of a norm that goes by the instance."""
+    """Whether a tensor is a running statistic of an instance norm."""
     match = re.fullmatch(r"(.+)\.running_(mean|var)", tensor)
     if not match:
         return False

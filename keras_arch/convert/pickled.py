@@ -1,9 +1,9 @@
-"""What PyTorch pickles of a state dict, read without running anything that the pickle names.
+"""Safe unpickler of PyTorch state dicts.
 
-A pickle is a small program: it names callables and has them called. Here it may name the handful
-that a state dict is made of, and each of those is a stand-in that only takes note: tables, tensors
-as places in a storage, types of numbers. Everything else is refused by name before it is looked
-up. The instructions are read over first, so that none runs that a state dict does not need.
+A pickle is a small program: it names callables and calls them. Only the few names of a state dict
+are allowed, and each is a stand-in that only records its arguments: mappings, tensors as places in
+a storage, types of numbers. Every other name is refused before it is looked up. The instructions
+are checked first, so that none runs that a state dict does not need.
 """
 
 import io
@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from keras_arch.errors import ConvertError, UnsafeContentError
 
-# PyTorch's names of the types of numbers, and NumPy's; bfloat16 is the upper half of a float32.
+# Types of numbers in PyTorch and in NumPy; bfloat16 is the upper half of a float32.
 DTYPES = {
     "float64": "f8",
     "float32": "f4",
@@ -39,8 +39,8 @@ _STORAGES = {
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
 }
-# What protocols 2 to 5 write for tables, lists, numbers and texts; no instruction makes an object
-# in another way than by calling one of the names below.
+# Instructions of protocols 2 to 5 for mappings, lists, numbers and strings; they create objects
+# only by calling one of the names below.
 _NEEDED = (
     "PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE "
     "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT "
@@ -53,14 +53,14 @@ _INSTRUCTIONS = frozenset(_NEEDED.split())
 
 
 class Storage(NamedTuple):
-    """Numbers in a row that tensors are cut from.
+    """Storage of numbers, which tensors are views of.
 
     Attributes:
         key: Its name in the file.
-        dtype: Type of its numbers, one of `DTYPES`; `"bytes"` where only the tensor says it.
-        count: How many there are.
-        start: Number that it begins at, where it is part of a larger one of that key.
-        whole: How many there are in that larger one.
+        dtype: Type of its numbers, one of `DTYPES`; `"bytes"` if only the tensor has a type.
+        count: Number of its numbers.
+        start: Its first number, if it is part of a larger storage of that key.
+        whole: Number of numbers of the larger storage.
     """
 
     key: str
@@ -71,12 +71,12 @@ class Storage(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """A place in a storage.
+    """Tensor as a view of a storage.
 
     Attributes:
-        storage: Where its numbers are.
-        dtype: Their type.
-        offset: The first one.
+        storage: Storage of its numbers.
+        dtype: Type of its numbers.
+        offset: Its first number in the storage.
         size: Length of each axis.
         stride: Numbers from one element of an axis to the next.
     """
@@ -89,7 +89,7 @@ class Tensor(NamedTuple):
 
 
 class Table(dict):
-    """An ordered table; what is said of it beside its content is dropped."""
+    """Ordered mapping; attributes beside its content are dropped."""
 
     __slots__ = ()
 
@@ -98,7 +98,7 @@ class Table(dict):
 
 
 class _Type:
-    """A type of numbers by its name in PyTorch."""
+    """Type of numbers by its name in PyTorch."""
 
     __slots__ = ("name",)
 
@@ -110,7 +110,7 @@ class _Type:
 
 
 class _Call:
-    """A function that can be called by a pickle and not be changed by it."""
+    """Function that a pickle can call and not change."""
 
     __slots__ = ("_function",)
 
@@ -137,7 +137,7 @@ def _tensor_of_bytes(
 def _checked(storage: Any, dtype: Any, offset: Any, size: Any, stride: Any) -> Tensor:
     numbers = (offset, *size, *stride)
     if not isinstance(storage, Storage) or dtype not in DTYPES or len(size) != len(stride):
-        raise pickle.UnpicklingError("a tensor is no place in a storage")
+        raise pickle.UnpicklingError("a tensor is no view of a storage")
     if any(type(number) is not int or number < 0 for number in numbers):
         raise pickle.UnpicklingError("a tensor's size is no row of numbers")
     return Tensor(storage, dtype, offset, tuple(size), tuple(stride))
@@ -175,10 +175,10 @@ _OTHER_KINDS = {
 
 
 def _found(module: str, name: str, where: str) -> Any:
-    """The stand-in of a name.
+    """Look up the stand-in of a name.
 
     Raises:
-        UnsafeContentError: If a state dict has no use for it.
+        UnsafeContentError: If a state dict does not need it.
         ConvertError: If it is a kind of tensor that is not read.
     """
     found = _NAMES.get((module, name))
@@ -200,11 +200,11 @@ def _found(module: str, name: str, where: str) -> Any:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Finds stand-ins only.
+    """Unpickler with stand-ins only.
 
     Args:
-        file: What is read.
-        where: What to call it in messages.
+        file: The open file.
+        where: Its name in messages.
     """
 
     def __init__(self, file: BinaryIO, where: str) -> None:
@@ -212,13 +212,13 @@ class _Unpickler(pickle.Unpickler):
         self._where = where
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in of a name."""
+        """Look up the stand-in of a name."""
         return _found(module, name, self._where)
 
     def persistent_load(self, reference: Any) -> Storage:
-        """A storage that the pickle refers to."""
+        """Describe a storage that the pickle refers to."""
         if not isinstance(reference, tuple) or reference[:1] != ("storage",):
-            # Early PyTorch kept the source code of a module's class in this way.
+            # Early PyTorch stored the source code of a module's class in this way.
             raise UnsafeContentError(
                 f"{self._where} refers to something else than tensors, which may run code, and is "
                 "refused; save the weights alone: torch.save(model.state_dict(), ...)"
@@ -235,17 +235,17 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load(file: BinaryIO, where: str) -> Any:
-    """One pickle from an open file, which is left behind its end.
+    """Load one pickle from an open file, up to its end.
 
     Args:
-        file: Can be sought in.
-        where: What to call it in messages.
+        file: A seekable file.
+        where: Its name in messages.
 
     Returns:
-        Tables, lists, numbers and texts, with a `Tensor` where there was one.
+        Mappings, lists, numbers and strings, with a `Tensor` for each tensor.
 
     Raises:
-        UnsafeContentError: If it names anything that a state dict is not made of.
+        UnsafeContentError: If it names anything that no state dict needs.
         ConvertError: If it is damaged, or holds tensors of another kind.
 
     Example:
@@ -258,12 +258,12 @@ def load(file: BinaryIO, where: str) -> Any:
     """
     begin = file.tell()
     try:
-        _read_over(file, where)
+        _check_instructions(file, where)
         file.seek(begin)
         return _Unpickler(file, where).load()
     except (ConvertError, UnsafeContentError, OSError):
         raise
-    # A damaged pickle can end in about any error of the stand-ins or of the machine.
+    # A damaged pickle can raise about any error.
     except Exception as error:
         raise ConvertError(
             f"{where} is damaged or cut short: {type(error).__name__}, "
@@ -271,11 +271,11 @@ def load(file: BinaryIO, where: str) -> Any:
         ) from None
 
 
-def _read_over(file: BinaryIO, where: str) -> None:
+def _check_instructions(file: BinaryIO, where: str) -> None:
     """Refuse names and instructions that no state dict needs, without running any.
 
-    Names come first, as they say most. (Those that are put together otherwise than protocols 2 to
-    5 do it are found when they are looked up.)
+    Names come first, as their errors say most. Names that are composed otherwise than by protocols
+    2 to 5 are refused when they are looked up.
     """
     begin = file.tell()
     size = file.seek(0, io.SEEK_END) - begin
@@ -293,6 +293,6 @@ def _read_over(file: BinaryIO, where: str) -> None:
                 f"{where} is pickled with the instruction {instruction.name}, which no state dict "
                 "needs, and is refused; save the weights alone: torch.save(model.state_dict(), ...)"
             )
-        # The machine makes a table as long as the largest of these numbers.
+        # The unpickler allocates a table as long as the largest of these numbers.
         if instruction.name == "LONG_BINPUT" and argument > size:
             raise ConvertError(f"{where} is damaged: it remembers more than it holds")

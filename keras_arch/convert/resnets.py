@@ -1,14 +1,14 @@
-"""Where the tensors of published residual networks belong in ours."""
+"""Mappings of residual networks: torchvision, timm, transformers, pytorch_resnet_cifar10."""
 
 import functools
 import re
 
 import keras
 
-from keras_arch.convert.family import (
+from keras_arch.convert.mapping import (
     Arguments,
-    Family,
     Shapes,
+    WeightMapping,
     known,
     length,
     none_of,
@@ -33,26 +33,51 @@ def _cifar_resnet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
     )
 
 
-def _cifar_resnet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
-    prefixes = {"stem_conv": "conv1", "stem_norm": "bn1", "logits": "linear"}
-    for name, (stage, block, part, kind) in _block_layers(model).items():
-        module = f"layer{stage}.{block - 1}"
+def _prefixes(head: str, shortcut: str, model: keras.Model, shapes: Shapes) -> dict[str, str]:
+    prefixes = {"stem_conv": "conv1", "stem_norm": "bn1", "logits": head}
+    for name, (stage, block, part, kind) in block_layers(model).items():
         if part == "shortcut":
-            prefixes[name] = f"{module}.shortcut.{0 if kind == 'conv' else 1}"
+            inner = f"{shortcut}.{0 if kind == 'conv' else 1}"
         else:
-            prefixes[name] = f"{module}.{'conv' if kind == 'conv' else 'bn'}{part}"
+            inner = f"{'conv' if kind == 'conv' else 'bn'}{part}"
+        prefixes[name] = f"layer{stage}.{block - 1}.{inner}"
     return prefixes
 
 
-def _block_layers(model: keras.Model) -> dict[str, tuple[str, int, str, str]]:
-    """Stage, block, part and kind of every convolution and norm of a residual network."""
+def block_layers(model: keras.Model) -> dict[str, tuple[int, int, str, str]]:
+    """Stage, block, part and kind of every convolution and norm of a residual network.
+
+    Args:
+        model: One of our residual networks.
+
+    Returns:
+        By the layer's name: numbers of stage and block from 1, `"shortcut"` or the number of the
+        layer in its block, and `"conv"` or `"norm"`.
+
+    Example:
+        >>> from keras_arch import models
+        >>> block_layers(models.CIFARResNet(depth=8))["stage2_block1_2_conv"]
+        (2, 1, '2', 'conv')
+    """
     found = {}
     for layer in model.layers:
         match = re.fullmatch(r"stage(\d)_block(\d+)_(\d|shortcut)_(conv|norm)", layer.name)
         if match:
             stage, block, part, kind = match.groups()
-            found[layer.name] = stage, int(block), part, kind
+            found[layer.name] = int(stage), int(block), part, kind
     return found
+
+
+def depth_of(counts: tuple[int, ...], *, bottleneck: bool) -> int | None:
+    """Depth of the ResNet with these numbers of blocks in its stages, `None` if there is none.
+
+    Example:
+        >>> depth_of((3, 4, 6, 3), bottleneck=True), depth_of((3, 4, 6, 3), bottleneck=False)
+        (50, 34)
+    """
+    return next(
+        (d for d, c in BLOCKS.items() if c == counts and (d >= BOTTLENECK_FROM) == bottleneck), None
+    )
 
 
 # ResNets for ImageNet, as torchvision and timm name them.
@@ -61,21 +86,21 @@ def _block_layers(model: keras.Model) -> dict[str, tuple[str, int, str, str]]:
 def _resnet_arguments(depth: int, shapes: Shapes, given: Arguments) -> Arguments:
     if "conv1.weight" not in shapes and "conv1.0.weight" not in shapes:
         raise none_of(f"ResNet{depth}", "torchvision and timm", "conv1.weight", shapes)
-    _refuse_kin(depth, shapes)
+    _refuse_variants(depth, shapes)
     counts = tuple(
         len(numbers_in(shapes, rf"layer{stage}\.(\d+)\.")) for stage in range(1, _stages(shapes))
     )
     _check_depth(depth, counts, "layer1.0.conv3.weight" in shapes)
     projections = [f"layer2.{block}.downsample.0.weight" for block in (0, 1)]
-    return _told_by_resnet(shapes, "conv1.weight", "fc.weight", projections)
+    return _resnet_facts(shapes, "conv1.weight", "fc.weight", projections)
 
 
 def _stages(shapes: Shapes) -> int:
     return max(numbers_in(shapes, r"layer(\d)\.\d+\."), default=0) + 1
 
 
-def _refuse_kin(depth: int, shapes: Shapes) -> None:
-    """Networks that are built from the same names and are others."""
+def _refuse_variants(depth: int, shapes: Shapes) -> None:
+    """Refuse other networks with the same names."""
     reason = None
     if "conv1.0.weight" in shapes:
         reason = "a stem of three convolutions ('conv1.0.weight'; timm's resnet...c, d, s and t)"
@@ -94,13 +119,11 @@ def _refuse_kin(depth: int, shapes: Shapes) -> None:
 
 
 def _check_depth(depth: int, counts: tuple[int, ...], bottleneck: bool) -> None:
-    """Refuse a state of other blocks than the network's, and name the one that it is of."""
+    """Refuse a state with other blocks than the network's, and name the network of its blocks."""
     if counts == BLOCKS[depth] and bottleneck == (depth >= BOTTLENECK_FROM):
         return
     kind = "bottleneck" if bottleneck else "basic"
-    other = next(
-        (d for d, c in BLOCKS.items() if c == counts and (d >= BOTTLENECK_FROM) == bottleneck), None
-    )
+    other = depth_of(counts, bottleneck=bottleneck)
     remedy = f"convert it as ResNet{other}" if other else "no ResNet here has these"
     own = "bottleneck" if depth >= BOTTLENECK_FROM else "basic"
     raise ConvertError(
@@ -109,11 +132,11 @@ def _check_depth(depth: int, counts: tuple[int, ...], bottleneck: bool) -> None:
     )
 
 
-def _told_by_resnet(shapes: Shapes, stem: str, head: str, projections: list[str]) -> Arguments:
-    """What a state tells by either kind of names.
+def _resnet_facts(shapes: Shapes, stem: str, head: str, projections: list[str]) -> Arguments:
+    """Arguments that follow from a state by either naming.
 
     Args:
-        shapes: Of the state.
+        shapes: Shapes of the state.
         stem: Name of the first convolution's weight.
         head: Name of the classifier's weight.
         projections: Names of the shortcuts' weights in the first two blocks of the second stage.
@@ -122,7 +145,7 @@ def _told_by_resnet(shapes: Shapes, stem: str, head: str, projections: list[str]
     changing, other = (name in shapes for name in projections)
     channels = length(shapes, stem, 1)
     return known(
-        # The only one that PyTorch's sources have; for blocks of two it makes no difference.
+        # The only one of the PyTorch sources; for basic blocks it makes no difference.
         variant="v1.5",
         shortcut="C" if other else "B" if changing else "A",
         input_shape=(224, 224, channels) if channels else None,
@@ -131,24 +154,13 @@ def _told_by_resnet(shapes: Shapes, stem: str, head: str, projections: list[str]
     )
 
 
-def _resnet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
-    prefixes = {"stem_conv": "conv1", "stem_norm": "bn1", "logits": "fc"}
-    for name, (stage, block, part, kind) in _block_layers(model).items():
-        module = f"layer{stage}.{block - 1}"
-        if part == "shortcut":
-            prefixes[name] = f"{module}.downsample.{0 if kind == 'conv' else 1}"
-        else:
-            prefixes[name] = f"{module}.{'conv' if kind == 'conv' else 'bn'}{part}"
-    return prefixes
-
-
-# The same as the transformers library names them: Facebook's and Microsoft's are published so.
+# ResNets as the transformers library names them; so are Facebook's and Microsoft's.
 
 _EMBEDDER = "embedder.embedder.convolution.weight"
 
 
 def _transformers_base(shapes: Shapes) -> str:
-    """What comes before the names; a model without head has nothing there."""
+    """Prefix of all names; empty for a model without head."""
     return "resnet." if f"resnet.{_EMBEDDER}" in shapes else ""
 
 
@@ -164,7 +176,7 @@ def _transformers_arguments(depth: int, shapes: Shapes, given: Arguments) -> Arg
     projections = [
         f"{base}encoder.stages.1.layers.{block}.shortcut.convolution.weight" for block in (0, 1)
     ]
-    return _told_by_resnet(shapes, f"{base}{_EMBEDDER}", "classifier.1.weight", projections)
+    return _resnet_facts(shapes, f"{base}{_EMBEDDER}", "classifier.1.weight", projections)
 
 
 def _transformers_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
@@ -172,39 +184,39 @@ def _transformers_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]
     kinds = {"conv": "convolution", "norm": "normalization"}
     prefixes = {f"stem_{short}": f"{base}embedder.embedder.{long}" for short, long in kinds.items()}
     prefixes["logits"] = "classifier.1"
-    for name, (stage, block, part, kind) in _block_layers(model).items():
-        module = f"{base}encoder.stages.{int(stage) - 1}.layers.{block - 1}"
+    for name, (stage, block, part, kind) in block_layers(model).items():
+        module = f"{base}encoder.stages.{stage - 1}.layers.{block - 1}"
         inner = "shortcut" if part == "shortcut" else f"layer.{int(part) - 1}"
         prefixes[name] = f"{module}.{inner}.{kinds[kind]}"
     return prefixes
 
 
-def _resnet_families(depth: int) -> tuple[Family, ...]:
+def _resnet_families(depth: int) -> tuple[WeightMapping, ...]:
     return (
-        Family(
+        WeightMapping(
             "torchvision and timm",
             functools.partial(_resnet_arguments, depth),
-            _resnet_prefixes,
+            functools.partial(_prefixes, "fc", "downsample"),
             optional=lambda arguments: unless_top(arguments, r"fc\."),
         ),
-        Family(
+        WeightMapping(
             "transformers",
             functools.partial(_transformers_arguments, depth),
             _transformers_prefixes,
             optional=lambda arguments: unless_top(arguments, r"classifier\."),
-            recognises=lambda shapes: any(name.endswith(_EMBEDDER) for name in shapes),
+            recognizes=lambda shapes: any(name.endswith(_EMBEDDER) for name in shapes),
         ),
     )
 
 
-FAMILIES: dict[str, tuple[Family, ...]] = {
+MAPPINGS: dict[str, tuple[WeightMapping, ...]] = {
     "CIFARResNet": (
-        Family(
+        WeightMapping(
             "pytorch_resnet_cifar10",
             _cifar_resnet_arguments,
-            _cifar_resnet_prefixes,
+            functools.partial(_prefixes, "linear", "shortcut"),
             optional=lambda arguments: unless_top(arguments, r"linear\."),
         ),
     ),
 }
-FAMILIES |= {f"ResNet{depth}": _resnet_families(depth) for depth in BLOCKS}
+MAPPINGS |= {f"ResNet{depth}": _resnet_families(depth) for depth in BLOCKS}

@@ -1,13 +1,19 @@
-"""Where the tensors of published networks that classify pixels belong in ours."""
-
-import re
+"""Mappings of FCN and U-Net: pytorch-fcn and Pytorch-UNet."""
 
 import keras
 
-from keras_arch.convert.family import Arguments, Family, Shapes, known, length, numbers_in
+from keras_arch.convert.mapping import (
+    Arguments,
+    Shapes,
+    WeightMapping,
+    count_layers,
+    known,
+    length,
+    numbers_in,
+)
 from keras_arch.errors import ConvertError
 
-# FCN: the port kept the authors' names, as ours does.
+# FCN: the port has the authors' names, as ours does.
 
 
 def _fcn_arguments(shapes: Shapes, given: Arguments) -> Arguments:
@@ -49,7 +55,7 @@ def _unet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
 
 
 def _unet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
-    depth = sum(re.fullmatch(r"stage\d+_pool", layer.name) is not None for layer in model.layers)
+    depth = count_layers(model, r"stage\d+_pool")
     blocks = {"stage1": "inc"}
     prefixes = {"logits": "outc.conv"}
     for number in range(1, depth + 1):
@@ -62,10 +68,10 @@ def _unet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     return prefixes
 
 
-_WKENTARO = Family("pytorch-fcn", _fcn_arguments, _fcn_prefixes)
-FAMILIES = {
+_WKENTARO = WeightMapping("pytorch-fcn", _fcn_arguments, _fcn_prefixes)
+MAPPINGS = {
     "FCN8s": (_WKENTARO,),
     "FCN16s": (_WKENTARO,),
     "FCN32s": (_WKENTARO,),
-    "UNet": (Family("Pytorch-UNet", _unet_arguments, _unet_prefixes),),
+    "UNet": (WeightMapping("Pytorch-UNet", _unet_arguments, _unet_prefixes),),
 }

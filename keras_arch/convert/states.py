@@ -1,19 +1,19 @@
-"""State dicts: finding one inside of a checkpoint, and its names as the network's own."""
+"""State dicts: extraction from a checkpoint, and removal of prefixes of names."""
 
 from collections.abc import Mapping
 from typing import Any
 
-# Where training scripts put the weights beside epochs and optimizers.
+# Keys of the weights in checkpoints of training scripts.
 _INSIDE = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
-# What wrappers of a network put before every name: DataParallel, torch.compile.
+# Prefixes that DataParallel and torch.compile put before every name.
 _PREFIXES = ("module.", "_orig_mod.")
 
 
 def unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The state dict of a checkpoint.
+    """Extract the state dict of a checkpoint.
 
     Args:
-        content: The state dict itself, or a table that has it under `"state_dict"`, `"model"` or
+        content: The state dict itself, or a mapping that has it under `"state_dict"`, `"model"` or
             another usual name.
 
     Example:
@@ -21,7 +21,7 @@ def unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
         {'fc.bias': 0.0}
     """
     for _ in range(3):
-        inner = next((content[key] for key in _INSIDE if _is_table(content.get(key))), None)
+        inner = next((content[key] for key in _INSIDE if _is_mapping(content.get(key))), None)
         if inner is None:
             break
         content = inner
@@ -29,7 +29,7 @@ def unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def without_prefix(names: list[str]) -> dict[str, str]:
-    """Each name as the network itself has it.
+    """Map each name to the network's own, without prefixes.
 
     Example:
         >>> without_prefix(["module.fc.weight", "module.fc.bias"])
@@ -45,5 +45,5 @@ def without_prefix(names: list[str]) -> dict[str, str]:
     return short
 
 
-def _is_table(value: Any) -> bool:
+def _is_mapping(value: Any) -> bool:
     return isinstance(value, Mapping) and len(value) > 0

@@ -45,7 +45,7 @@ def assert_read(found, expected):
     )
 )
 @QUICK
-def test_what_was_written_is_read(tmp_path, layout, values):
+def test_round_trip(tmp_path, layout, values):
     storages = files.Storages() if layout == "zip" else files.Storages(None)
     state = storages.state_dict({"x": values, "transposed": values.T, "b": np.ones(2, "f4")})
     state._metadata = collections.OrderedDict({"": {"version": 1}})
@@ -139,7 +139,7 @@ class Leaves:
 
 @pytest.mark.parametrize("layout", ["zip", "row"])
 @pytest.mark.parametrize("protocol", [2, 4])
-def test_what_a_pickle_would_run_is_named_and_not_run(tmp_path, layout, protocol):
+def test_calls_in_a_pickle_are_named_and_not_run(tmp_path, layout, protocol):
     made = tmp_path / "made"
     content = pickle.dumps({"state_dict": Leaves(str(made))}, protocol)
     file = io.BytesIO()
@@ -227,7 +227,7 @@ def test_stand_ins_cannot_be_changed_for_the_next_file(tmp_path):
         ({"count": 4}, "in 12 bytes"),
         ({"count": 2}, "in 12 bytes"),
         ({"size": (-1,)}, "no row of numbers"),
-        ({"size": (3, 1)}, "no place in a storage"),
+        ({"size": (3, 1)}, "no view of a storage"),
         ({"size": ("3",)}, "no row of numbers"),
         ({"key": "../data.pkl"}, "has no data/../data.pkl"),
         ({"key": "7"}, "has no data/7"),

@@ -278,7 +278,7 @@ GOOD = {"model.0.weight": np.zeros((2, 3, 4, 4))}
         ("Pix2PixGenerator", {"conv1.weight": np.zeros((4, 4))}, {"filters": 1}, "'conv1.weight'"),
     ],
 )
-def test_what_cannot_be_converted(name, state, arguments, word):
+def test_refusals(name, state, arguments, word):
     with pytest.raises(ArgumentError) as caught:
         convert.from_torch(name, state, **arguments)
     assert word in str(caught.value)

@@ -30,7 +30,7 @@ def assert_equal_outputs(theirs, ours, size, channels=3):
     images = rng.standard_normal((5, size, size, channels), "f") * rng.uniform(0.2, 2, (5, 1, 1, 1))
     images = (images + rng.normal(size=(5, 1, 1, channels))).astype("float32")
     expected = np.asarray(theirs(images, training=False))
-    # Outputs of a range of about 1, in which the images are told apart.
+    # Outputs of a range of about 1, in which the images differ.
     assert np.ptp(expected, axis=0).max() > 0.01
     assert np.abs(expected).max() < 30
     found = np.asarray(ours(images, training=False))
@@ -81,7 +81,7 @@ def test_a_backbone_of_a_classifier():
     assert_equal_outputs(maps, ours, 32)
 
 
-def test_what_is_not_converted():
+def test_refusals():
     for build in (keras.applications.ResNet50V2, keras.applications.MobileNet):
         model = build(weights=None, include_top=False, input_shape=(32, 32, 3))
         with pytest.raises(ConvertError, match="ResNet50, ResNet101, ResNet152, VGG16, VGG19"):

@@ -1,4 +1,4 @@
-"""Every naming of a classifier gives the same network, and what is none of ours is told."""
+"""Every naming of a classifier gives the same network; other networks are refused."""
 
 import numpy as np
 import pytest
@@ -81,7 +81,7 @@ def test_shortcuts_without_parameters_and_in_every_block(resnet18):
         ("CIFARResNet", {}, "and "),
     ],
 )  # fmt: skip
-def test_what_is_another_network_is_told(resnet18, name, change, word):
+def test_other_networks_are_refused(resnet18, name, change, word):
     state = resnet18 | {key: np.zeros(shape) for key, shape in change.items() if shape is not None}
     for key, shape in change.items():
         if shape is None:

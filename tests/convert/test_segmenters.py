@@ -91,7 +91,7 @@ def test_unet_with_batch_norm(depth, classes):
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def test_what_cannot_be_converted():
+def test_refusals():
     shapes = unet_shapes(1, 1, 1, 2)
     state = drawn({name: shape for name, shape in shapes.items() if ".up." not in name})
     with pytest.raises(ConvertError, match="bilinear=False"):

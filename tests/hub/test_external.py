@@ -99,7 +99,7 @@ def cached(client):
 
 
 @pytest.mark.usefixtures("no_secrets", "alice")
-def test_timm_s_weights_are_those_of_convert_and_images_are_prepared(server, timm, state, photo):
+def test_timm_weights_equal_convert_and_images_are_prepared(server, timm, state, photo):
     server.repos["timm/resnet18.a1_in1k"].private = True
     server.repos["timm/resnet18.a1_in1k"].owner = "alice"
     opened = hub.load_with_card(timm)
@@ -152,7 +152,7 @@ def test_the_second_load_is_of_the_converted_copy(server, client, timm, down):
     assert hub.load(timm).output_shape == (None, 5)
 
 
-def test_a_copy_that_is_not_as_it_was_written_is_made_anew(client, timm, caplog):
+def test_a_damaged_copy_is_replaced(client, timm, caplog):
     first = hub.load(timm)
     (copy,) = cached(client)
     content = bytearray((copy / "model.weights.h5").read_bytes())
@@ -169,8 +169,8 @@ def test_a_copy_that_is_not_as_it_was_written_is_made_anew(client, timm, caplog)
     assert (copy / "keras_arch.json").is_file()
 
 
-def test_tampered_weights_are_told(client, timm):
-    """What the Hub's client keeps is named by its hash, and compared with it."""
+def test_tampered_weights_are_refused(client, timm):
+    """A file in the cache of the Hub's client is compared with the hash in its name."""
     hub.load(timm)
     (copy,) = cached(client)
     for file in copy.iterdir():
@@ -207,7 +207,7 @@ def test_transformers_resnets_with_labels(server, state, photo):
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
     finally:
         keras.config.set_dtype_policy("float32")
-    # What is kept serves others, whatever the policy was.
+    # The cache is float32 under any policy.
     assert opened.model.get_layer("stem_conv").compute_dtype == "float32"
     assert opened.card.labels == ["tench, Tinca tinca", "goldfish", "shark", "ray", "cock"]
     assert opened.card.preprocessing == Preprocessing(
@@ -317,7 +317,7 @@ def test_registered_reader(server, weights, monkeypatch):
 
 
 def described(config, processor=None, where="hf://somebody/some"):
-    """What `recognize` makes of a config, without any weights."""
+    """The description of a config, without any weights."""
 
     def fetch(name):
         return {"config.json": config, "preprocessor_config.json": processor}.get(name)
@@ -362,7 +362,7 @@ def written(tmp_path):
         ({"input_size": None}, "cannot be converted: its config is not as timm writes it"),
     ],
 )
-def test_networks_of_timm_that_are_none_of_ours_are_refused_with_the_reason(written, changes, word):
+def test_other_networks_of_timm_are_refused_with_the_reason(written, changes, word):
     config = json.loads(json.dumps(TIMM))
     for key, value in changes.items():
         (config["pretrained_cfg"] if key in config["pretrained_cfg"] else config)[key] = value
@@ -412,7 +412,7 @@ def test_early_and_other_configs_of_timm(written):
         ({}, {"image_mean": [0.5, 0.5]}, r"mean of shape \(2,\)"),
     ],
 )
-def test_networks_of_transformers_that_are_none_of_ours(written, changes, processor, word):
+def test_other_networks_of_transformers_are_refused(written, changes, processor, word):
     processor = processor if processor is None else written(PROCESSOR | processor)
     config = written(TRANSFORMERS | changes)
     if word is None:
@@ -475,6 +475,18 @@ def test_configs_of_others_and_none(written):
     assert described(None) is None
     assert described(written({"some": "thing"})) is None
     assert described(written({"class_name": "Functional", "architecture": "resnet18"})) is None
+
+
+def test_presets_of_keras_hub_name_the_way_to_convert_them(written):
+    """As `config.json` of keras/resnet_18_imagenet on the Hub begins."""
+    config = {
+        "module": "keras_hub.src.models.resnet.resnet_backbone",
+        "class_name": "ResNetBackbone",
+        "config": {"name": "res_net_backbone", "trainable": True},
+        "registered_name": "keras_hub>ResNetBackbone",
+    }
+    with pytest.raises(HubError, match=r"ResNetBackbone\.from_preset\('hf://.*from_keras_hub"):
+        described(written(config))
 
 
 def test_weights_that_do_not_fit_or_are_not_there(server, client, state):

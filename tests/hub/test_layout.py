@@ -86,9 +86,9 @@ def test_a_changed_file_is_refused_with_both_hashes(folder, name, how):
     ):
         with pytest.raises(IntegrityError) as caught:
             act(folder)
-        told = str(caught.value)
-        assert all(part in told for part in (name, expected, sha256(folder / name), str(folder)))
-        assert "\n" not in told
+        message = str(caught.value)
+        assert all(part in message for part in (name, expected, sha256(folder / name), str(folder)))
+        assert "\n" not in message
     assert sorted(entry.name for entry in folder.parent.iterdir()) == ["saved"]
 
 
@@ -123,7 +123,7 @@ def test_a_directory_without_a_model_says_so(tmp_path):
             act(tmp_path)
 
 
-def test_weights_that_do_not_fit_are_told_in_one_line(folder, tmp_path, model, card):
+def test_misshaped_weights_are_an_error_of_one_line(folder, tmp_path, model, card):
     other = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(9, 5)])
     second = hub.save(other, tmp_path / "other", card)
     shutil.copy(second / "model.weights.h5", folder)
@@ -156,9 +156,7 @@ def test_a_readme_that_nobody_edited_follows_the_card(folder, model, card):
     assert "Better now." in (folder / "README.md").read_text()
 
 
-def test_what_belongs_to_the_older_model_goes_and_what_others_put_there_stays(
-    tmp_path, model, card
-):
+def test_saving_removes_files_of_the_old_model_and_leaves_other_files(tmp_path, model, card):
     (tmp_path / "grid.png").write_bytes(b"png")
     folder = hub.save(model, tmp_path / "m", card, samples=tmp_path / "grid.png")
     (folder / "notes.txt").write_text("mine")
@@ -198,7 +196,7 @@ def test_a_folder_with_other_things_is_not_replaced(tmp_path, model, card):
         ((keras.Sequential([keras.layers.Dense(1)]),), "has no weights yet"),
     ],
 )
-def test_what_is_no_model_is_refused(tmp_path, card, arguments, named):
+def test_objects_that_are_no_model_are_refused(tmp_path, card, arguments, named):
     with pytest.raises(ArgumentError, match=named):
         hub.save(*arguments, tmp_path / "m", card)
     assert not (tmp_path / "m").exists()

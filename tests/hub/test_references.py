@@ -91,11 +91,11 @@ def test_revisions_are_those_that_git_allows(text):
         assert checked.returncode == 0
 
 
-def test_a_directory_comes_as_it_is(tmp_path):
+def test_directories(tmp_path):
     assert parse(tmp_path) == parse(str(tmp_path)) == Folder(tmp_path)
 
 
-def test_what_is_not_there_gets_a_hint(tmp_path, monkeypatch):
+def test_missing_models_get_a_hint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ArgumentError, match=r"write hf://user/repo$"):
         parse("user/repo")
@@ -116,7 +116,7 @@ def shipped(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("shipped")
-def test_a_config_stands_for_its_repository(tmp_path, monkeypatch):
+def test_config_name_means_its_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert parse("published") == Repository("user/repo")
     with pytest.raises(HubError, match="keras-arch train planned"):

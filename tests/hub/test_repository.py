@@ -42,7 +42,7 @@ def one_line(error):
     return str(error)
 
 
-# -- there and back ---------------------------------------------------------------------------
+# -- push and load -------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("no_secrets")
@@ -198,7 +198,7 @@ def test_revisions_that_cannot_be_pushed_to(server, published, folder):
         hub.push(folder, "alice/small", revision="../main")
 
 
-# -- who may do what --------------------------------------------------------------------------
+# -- permissions and tokens ----------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("no_secrets")
@@ -212,8 +212,8 @@ def test_a_private_repository_needs_the_right_token(
     for act in acts:
         with pytest.raises(HubError, match="private") as caught:
             act("hf://alice/secret")
-        told = one_line(caught.value)
-        assert all(part in told for part in ("hf://alice/secret", "HF_TOKEN", "`hf auth login`"))
+        message = one_line(caught.value)
+        assert all(part in message for part in ("hf://alice/secret", "HF_TOKEN", "`hf auth login`"))
         with pytest.raises(HubError, match="the token in use may not see it") as caught:
             act("hf://alice/secret", token="hf_bob")
         assert "hf_bob" not in one_line(caught.value)
@@ -231,12 +231,12 @@ def test_pushing_needs_a_token_that_may_write(server, folder, monkeypatch):
         hub.push(folder, "alice/small")
     assert server.requests == [], "nothing is asked without one"
     server.create("alice/small")
-    for token, told in {
+    for token, message in {
         "hf_wrong": "does not accept the token",
         "hf_reader": "write permission",
         "hf_bob": "write permission",
     }.items():
-        with pytest.raises(HubError, match=told) as caught:
+        with pytest.raises(HubError, match=message) as caught:
             hub.push(folder, "alice/small", token=token)
         assert token not in one_line(caught.value)
         assert "hf://alice/small" in str(caught.value)
@@ -273,7 +273,7 @@ def test_a_repository_that_is_not_there(server, logged_out, alice):
         hub.load("hf://alice/empty")
 
 
-# -- what must not be loaded ------------------------------------------------------------------
+# -- models that are refused ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["truncated", "altered"])
@@ -286,15 +286,15 @@ def test_changed_weights_are_refused_by_name_with_both_hashes(server, published,
     for act in (hub.load, lambda r: hub.pull(r, tmp_path / "pulled")):
         with pytest.raises(IntegrityError) as caught:
             act(published)
-        told = one_line(caught.value)
-        assert "model.weights.h5 of hf://alice/small is truncated or altered" in told
-        assert f"expected sha256 {sha256(tmp_path / 'good')}" in told
-        assert f"actual {sha256(tmp_path / 'bad')}" in told
+        message = one_line(caught.value)
+        assert "model.weights.h5 of hf://alice/small is truncated or altered" in message
+        assert f"expected sha256 {sha256(tmp_path / 'good')}" in message
+        assert f"actual {sha256(tmp_path / 'bad')}" in message
     assert not (tmp_path / "pulled").exists()
     assert hub.read_card(published).name == "small-digits", "the card can still be read"
 
 
-def test_a_damaged_cache_says_what_to_delete(server, published, client):
+def test_error_of_a_damaged_cache_names_the_folder_to_delete(server, published, client):
     import shutil
 
     cached = hub.load_with_card(published).directory / "model.weights.h5"
@@ -421,7 +421,7 @@ def test_pull_keeps_a_readme_that_was_edited_here(server, published, tmp_path, c
     assert (pulled / "README.md").read_bytes() == b"Theirs, again.\n"
 
 
-def test_a_readme_that_the_hub_cannot_read_is_told(server, alice, folder):
+def test_a_readme_that_the_hub_refuses(server, alice, folder):
     (folder / "README.md").write_text("---\nlicense: [\n---\nBroken.\n")
     with pytest.raises(HubError, match=r"Invalid metadata in README\.md") as caught:
         hub.push(folder, "alice/small")
@@ -453,9 +453,9 @@ def test_out_of_reach_without_a_cached_copy(down, folder, alice, tmp_path):
             HubError, match="cannot be reached and there is no cached copy"
         ) as caught:
             act("hf://alice/small")
-        told = one_line(caught.value)
+        message = one_line(caught.value)
         assert all(
-            part in told for part in ("hf://alice/small", "http://127.0.0.1:9", "HF_ENDPOINT")
+            part in message for part in ("hf://alice/small", "http://127.0.0.1:9", "HF_ENDPOINT")
         )
     with pytest.raises(HubError, match="cannot be reached and nothing was pushed"):
         hub.push(folder, "alice/small")
@@ -503,7 +503,7 @@ def test_a_cached_copy_is_no_way_around_a_closed_door(server, published, logged_
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "message"),
     [
         (400, "is an error"),
         (403, "write permission"),
@@ -511,9 +511,9 @@ def test_a_cached_copy_is_no_way_around_a_closed_door(server, published, logged_
         (500, "nothing was pushed"),
     ],
 )
-def test_every_refusal_of_a_commit_is_one_line(server, published, folder, status, told):
+def test_every_refusal_of_a_commit_is_one_line(server, published, folder, status, message):
     server.failing["POST /api/models/alice/small/commit"] = status
-    with pytest.raises(HubError, match=told) as caught:
+    with pytest.raises(HubError, match=message) as caught:
         hub.push(hub.save(hub.load(folder), folder, hub.read_card(folder)), "alice/small")
     assert "hf://alice/small" in one_line(caught.value)
 
@@ -565,7 +565,7 @@ def test_a_folder_hub_keeps_training_that_was_not_pulled(tmp_path, model, card):
     ).read_bytes() == b"state"
 
 
-def test_what_a_folder_hub_does_not_know(tmp_path, folder):
+def test_options_that_a_folder_hub_lacks(tmp_path, folder):
     url = f"file://{tmp_path}/hub/me/small"
     with pytest.raises(ArgumentError, match="has no revision"):
         hub.push(folder, url, revision="two")

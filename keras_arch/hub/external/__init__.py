@@ -45,9 +45,9 @@ def register_reader(reader: Reader) -> Reader:
 
 def readers() -> tuple[Reader, ...]:
     """All readers in the order in which they are asked."""
-    from keras_arch.hub.external import timm, transformers
+    from keras_arch.hub.external import keras_hub, timm, transformers
 
-    return (*_registered, timm, transformers)
+    return (*_registered, keras_hub, timm, transformers)
 
 
 def recognize(fetch: Fetch, where: str) -> ExternalModel | None:
@@ -65,7 +65,7 @@ def recognize(fetch: Fetch, where: str) -> ExternalModel | None:
         IntegrityError: If its config is damaged.
     """
     config = read_json(fetch, "config.json", where)
-    if config is None or "class_name" in config:
+    if config is None:
         return None
     for reader in readers():
         if reader.is_config(config):

@@ -44,7 +44,7 @@ _HARMLESS = ("num_classes", "in_chans", "drop_rate", "drop_path_rate", "global_p
 
 def is_config(config: dict[str, Any]) -> bool:
     """Whether a `config.json` is timm's."""
-    return isinstance(config.get("architecture"), str)
+    return "class_name" not in config and isinstance(config.get("architecture"), str)
 
 
 def describe(config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:

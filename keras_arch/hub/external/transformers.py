@@ -5,9 +5,10 @@ T. Wolf et al.: Transformers: State-of-the-Art Natural Language Processing (2020
 
 from typing import Any
 
+from keras_arch.convert.resnets import depth_of
 from keras_arch.errors import HubError
 from keras_arch.hub.external.base import ExternalModel, Fetch, crop_of, read_json
-from keras_arch.models.resnet import BLOCKS, BOTTLENECK_FROM, STAGE_FILTERS
+from keras_arch.models.resnet import STAGE_FILTERS
 from keras_arch.preprocessing import Preprocessing
 
 LIBRARY = "transformers"
@@ -19,7 +20,7 @@ _CONVNEXT_WHOLE = 384
 
 def is_config(config: dict[str, Any]) -> bool:
     """Whether a `config.json` is of the transformers library."""
-    return isinstance(config.get("model_type"), str)
+    return "class_name" not in config and isinstance(config.get("model_type"), str)
 
 
 def describe(config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:
@@ -60,9 +61,7 @@ def describe(config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:
 def _depth(config: dict[str, Any], where: str) -> int:
     bottleneck = config.get("layer_type", "bottleneck") == "bottleneck"
     counts = tuple(config.get("depths", (3, 4, 6, 3)))
-    depth = next(
-        (d for d, c in BLOCKS.items() if c == counts and (d >= BOTTLENECK_FROM) == bottleneck), None
-    )
+    depth = depth_of(counts, bottleneck=bottleneck)
     widths = [(4 if bottleneck else 1) * filters for filters in STAGE_FILTERS]
     usual = {
         "embedding_size": 64,

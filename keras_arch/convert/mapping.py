@@ -1,9 +1,8 @@
-"""What a PyTorch source is described by, so that its tensors find their layers.
+"""Mapping from the tensors of a PyTorch source to the layers of our networks.
 
-A family has two functions. `arguments` reads from names and shapes which network a state dict is
-of, so that sister models (other widths, depths, channels) convert as well; what the state does not
-tell is left to the builder's defaults. `prefixes` then names the PyTorch module of every Keras
-layer of the network that was built.
+A mapping has two functions. `arguments` infers the builder's arguments from names and shapes, so
+that other widths, depths and channels convert as well; the rest is left to the builder's defaults.
+`prefixes` then names the PyTorch module of every layer of the network that was built.
 """
 
 import dataclasses
@@ -22,7 +21,7 @@ Arguments = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How PyTorch lays a weight out.
+    """Layout of a weight in PyTorch.
 
     Attributes:
         shape: From the shape of the Keras weight to that of the PyTorch tensor.
@@ -54,12 +53,12 @@ TO_LOGIT = Layout(
 
 
 def from_map(height: int, width: int, channels: int, *, convolution: bool = False) -> Layout:
-    """A dense layer on a flattened map, which PyTorch flattens with the channels first.
+    """Layout of a dense layer on a map that PyTorch flattens with the channels first.
 
     Args:
-        height: Of the map.
-        width: Of the map.
-        channels: Of the map.
+        height: Height of the map.
+        width: Width of the map.
+        channels: Channels of the map.
         convolution: Whether PyTorch writes it as a convolution over the whole map.
 
     Example:
@@ -79,20 +78,19 @@ def from_map(height: int, width: int, channels: int, *, convolution: bool = Fals
 
 
 @dataclasses.dataclass(frozen=True)
-class Family:
-    """One PyTorch source.
+class WeightMapping:
+    """Mapping of one PyTorch source.
 
     Attributes:
-        source: Which PyTorch code the names are from.
+        source: Name of the PyTorch code, for messages.
         arguments: From the state's shapes and the user's arguments to the builder's arguments.
         prefixes: From the built network and the state's shapes to the PyTorch module of each layer
             with weights.
         dense: Layout of its dense layers.
-        layouts: From the built network to the layouts of the kernels that are laid out otherwise.
-        optional: Patterns of tensors that PyTorch does not use in `eval()`, or that a network
-            which was asked for without them leaves out: with the arguments of the network, those
-            that may be left over.
-        recognises: Whether a state's names are this source's, where an architecture has several.
+        layouts: From the built network to the other layouts of its kernels, by layer.
+        optional: From the network's arguments to a pattern of tensors that may be left over:
+            PyTorch does not use them in `eval()`, or the network was built without them.
+        recognizes: Whether a state's names are this source's, if an architecture has several.
     """
 
     source: str
@@ -101,11 +99,11 @@ class Family:
     dense: Layout = LINEAR
     layouts: Callable[[keras.Model], dict[str, Layout]] = lambda model: {}
     optional: Callable[[Arguments], str | None] = lambda arguments: None
-    recognises: Callable[[Shapes], bool] = lambda shapes: True
+    recognizes: Callable[[Shapes], bool] = lambda shapes: True
 
 
 def known(**arguments: Any) -> Arguments:
-    """The arguments that are not `None`.
+    """Drop the arguments that are `None`.
 
     Example:
         >>> known(filters=64, classes=None)
@@ -115,7 +113,7 @@ def known(**arguments: Any) -> Arguments:
 
 
 def length(shapes: Shapes, name: str, axis: int, *, rank: int = 4) -> int | None:
-    """The length of one axis of a weight, or `None` where there is no such weight.
+    """Length of one axis of a weight, or `None` if there is no such weight.
 
     Example:
         >>> length({"conv1.weight": (64, 3, 7, 7)}, "conv1.weight", 1)
@@ -126,7 +124,7 @@ def length(shapes: Shapes, name: str, axis: int, *, rank: int = 4) -> int | None
 
 
 def numbers_in(shapes: Shapes, pattern: str) -> list[int]:
-    """The numbers that a pattern's group finds in the names, in order.
+    """Numbers that a pattern's group finds in the names, in order.
 
     Example:
         >>> numbers_in({"layer1.0.bias": (3,), "layer1.1.bias": (3,)}, r"layer1[.](\\d)")
@@ -137,7 +135,7 @@ def numbers_in(shapes: Shapes, pattern: str) -> list[int]:
 
 
 def unless_top(arguments: Arguments, head: str) -> str | None:
-    """A pattern of the tensors that a backbone leaves out, `None` for a network with its head.
+    """Pattern of the tensors that a backbone leaves out, `None` for a network with its head.
 
     Example:
         >>> unless_top({"include_top": False}, r"fc[.]")
@@ -146,14 +144,45 @@ def unless_top(arguments: Arguments, head: str) -> str | None:
     return head if arguments.get("include_top") is False else None
 
 
-def none_of(architecture: str, source: str, tensor: str, shapes: Shapes) -> ConvertError:
-    """What to say of a state that has not even the first tensor of a network.
+def count_layers(model: keras.Model, pattern: str) -> int:
+    """Number of layers whose whole name matches a pattern.
+
+    Example:
+        >>> image = keras.Input((8, 8, 3))
+        >>> model = keras.Model(image, keras.layers.ReLU(name="stage1")(image))
+        >>> count_layers(model, r"stage[0-9]+")
+        1
+    """
+    return sum(re.fullmatch(pattern, layer.name) is not None for layer in model.layers)
+
+
+def sequential_stages(module: str, stages: int, offset: int) -> dict[str, str]:
+    """Prefixes of stages 2 on in a PyTorch `Sequential` of (convolution, norm, activation).
 
     Args:
-        architecture: What it was to be.
-        source: Whose names were looked for.
-        tensor: The name of the first one.
-        shapes: Of the state.
+        module: Name of the `Sequential`.
+        stages: Number of the last stage.
+        offset: Index of the convolution of stage s less 3 s.
+
+    Example:
+        >>> sequential_stages("main", 2, -4)
+        {'stage2_conv': 'main.2', 'stage2_norm': 'main.3'}
+    """
+    return {
+        f"stage{stage}_{part}": f"{module}.{3 * stage + offset + index}"
+        for stage in range(2, stages + 1)
+        for index, part in enumerate(("conv", "norm"))
+    }
+
+
+def none_of(architecture: str, source: str, tensor: str, shapes: Shapes) -> ConvertError:
+    """Error for a state without the first tensor of a network.
+
+    Args:
+        architecture: Name of the architecture.
+        source: Name of the PyTorch source.
+        tensor: Name of the first tensor.
+        shapes: Shapes of the state.
 
     Example:
         >>> raise none_of("AlexNet", "torchvision", "features.0.weight", {"conv1.weight": ()})

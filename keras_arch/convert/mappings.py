@@ -1,0 +1,50 @@
+"""All mappings of PyTorch sources by architecture."""
+
+from keras_arch.convert import classifiers, generators, resnets, segmenters
+from keras_arch.convert.mapping import Shapes, WeightMapping
+
+MAPPINGS: dict[str, tuple[WeightMapping, ...]] = dict(
+    sorted(
+        (
+            classifiers.MAPPINGS | resnets.MAPPINGS | segmenters.MAPPINGS | generators.MAPPINGS
+        ).items()
+    )
+)
+
+
+def register_mapping(architecture: str, *mappings: WeightMapping) -> None:
+    """Add the PyTorch sources of an architecture, which `convert.from_torch` then reads.
+
+    Args:
+        architecture: Registered name of the builder.
+        mappings: One for each source; the first is the default.
+
+    Example:
+        >>> from keras_arch import convert
+        >>> from keras_arch.convert.mapping import WeightMapping
+        >>> mapping = WeightMapping(
+        ...     source="my code",
+        ...     arguments=lambda shapes, given: {"classes": shapes["head.weight"][0]},
+        ...     prefixes=lambda model, shapes: {"conv1": "stem", "logits": "head"},
+        ... )
+        >>> convert.register_mapping("MyNetwork", mapping)
+        >>> "MyNetwork" in convert.convertible()
+        True
+        >>> del MAPPINGS["MyNetwork"]
+    """
+    MAPPINGS[architecture] = (*mappings, *MAPPINGS.get(architecture, ()))
+
+
+def mapping_of(name: str, shapes: Shapes) -> WeightMapping:
+    """Find the source whose names a state dict has, else the default one.
+
+    Args:
+        name: One of `MAPPINGS`.
+        shapes: Shapes of the state dict.
+
+    Example:
+        >>> mapping_of("VGG16", {"pre_logits.fc1.weight": (4096, 512, 7, 7)}).source
+        'timm'
+    """
+    first, *others = MAPPINGS[name]
+    return next((mapping for mapping in others if mapping.recognizes(shapes)), first)
