@@ -329,7 +329,7 @@ def test_evaluate_generator_and_diagnose(run_command, trained):
     assert code == 0
     assert [row[0] for row in rows[:2]] == ["fid", "recall"]
     assert re.fullmatch(r"measured with: resnet20-digits.*30 generated", rows[2][0])
-    written = yaml.safe_load(Path("report/metrics.json").read_text())
+    written = yaml.safe_load(Path("report/generator_evaluation.json").read_text())
     assert rows[0][1] == f"{written['metrics']['fid']:.4f}"
     code, out, _ = run_command("diagnose", run, "--network", network, "--out", "seen")
     assert code == 0
