@@ -421,8 +421,8 @@ def test_a_user_error_is_one_line(error_of, arguments, message):
 def test_a_model_of_another_task_is_refused(error_of, trained):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save("black.png")
     classifier, generator = trained / "resnet20-digits", trained / "dcgan-digits"
-    assert "generates no images" in error_of("generate", classifier)
-    assert "does not classify" in error_of("predict", generator, "black.png")
+    assert "has no generate" in error_of("generate", classifier)
+    assert "has no predict" in error_of("predict", generator, "black.png")
     assert "nothere.png" in error_of("predict", classifier, "nothere.png")
     Path("text.png").write_text("no picture")
     assert "text.png" in error_of("predict", classifier, "text.png")
@@ -437,19 +437,17 @@ def test_generator_commands_refuse_models_of_other_tasks(error_of, trained, save
     draw("photos", 1, (8, 8, 3))
     classifier, generator = trained / "resnet20-digits", trained / "dcgan-digits"
     conditional, translator = saved / "conditional", saved / "translator"
-    assert "does not translate" in error_of("translate", classifier, "photos/0.png")
+    assert "have it: image-to-image" in error_of("translate", classifier, "photos/0.png")
     assert "would replace photos/0.png" in error_of(
         "translate", translator, "photos/0.png", "--out", "photos"
     )
-    for label in ("11", "-1", "seven"):
+    for label, hint in (("11", "did you mean 1?"), ("-1", "1"), ("seven", "it has 0, 1, 2")):
         message = error_of("generate", conditional, "--label", label)
-        assert "0, 1, 2" in message
-        assert f"no class {label!r}" in message
-    assert "leave labels out" in error_of("generate", generator, "--label", "1")
-    assert "generates no images" in error_of("generate", translator)
-    assert "generates no images" in error_of(
-        "evaluate-generator", translator, "--network", classifier
-    )
+        assert re.search(rf"no class {label!r}; .*{re.escape(hint)}", message)
+    assert "takes no labels" in error_of("generate", generator, "--label", "1")
+    assert "has no generate" in error_of("generate", translator)
+    refused = error_of("evaluate-generator", translator, "--network", classifier)
+    assert "image-to-image; this is for generators" in refused
     assert "no classifier" in error_of("evaluate-generator", generator, "--network", generator)
     assert "'fud'" in error_of(
         "evaluate-generator", generator, "--network", classifier, "--metrics", "fid,fud"
@@ -458,7 +456,7 @@ def test_generator_commands_refuse_models_of_other_tasks(error_of, trained, save
     assert "images" in error_of(
         "evaluate-generator", generator, "--network", classifier, "--images", 1
     )
-    assert "generates no images" in error_of("diagnose", classifier)
+    assert "image-classification; this is for generators" in error_of("diagnose", classifier)
     assert "pairs:PATH" in error_of("evaluate", translator, "--source", "digits")
 
 
