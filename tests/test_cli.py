@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import keras
@@ -18,6 +19,7 @@ from PIL import Image
 import keras_arch
 from keras_arch import cli, convert, hub, models, presets, registry
 from keras_arch.cli import _index
+from keras_arch.cli._output import log_on_stderr
 from keras_arch.cli.app import COMMANDS
 from keras_arch.convert.sources import weight_sources
 from keras_arch.errors import ArgumentError
@@ -253,6 +255,9 @@ def test_architectures_of_installed_packages_are_listed_and_shown(run_command, e
     with pytest.warns(UserWarning, match="bad-net") as caught:
         assert "TinyNet" in models.list_models()
     assert len(caught) == 1
+    with log_on_stderr():
+        line = warnings.formatwarning(caught[0].message, UserWarning, registry.__file__, 1)
+    assert re.fullmatch(r"warning: architecture 'BadNet' of the package bad-net .*\n", line)
     message = error_of("show", "BadNet")
     assert re.search(r"'BadNet' of the package bad-net cannot be imported: OSError: 3", message)
     assert models.create("TinyNet", classes=2).output_shape == (None, 2)
