@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         export,
         files,
         hub,
+        kerascv,
         layers,
         losses,
         metrics,

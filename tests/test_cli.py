@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import keras
@@ -18,6 +19,7 @@ from PIL import Image
 import keras_arch
 from keras_arch import cli, convert, hub, models, presets, registry
 from keras_arch.cli import _index
+from keras_arch.cli._output import log_on_stderr
 from keras_arch.cli.app import COMMANDS
 from keras_arch.convert.sources import weight_sources
 from keras_arch.errors import ArgumentError
@@ -253,6 +255,9 @@ def test_architectures_of_installed_packages_are_listed_and_shown(run_command, e
     with pytest.warns(UserWarning, match="bad-net") as caught:
         assert "TinyNet" in models.list_models()
     assert len(caught) == 1
+    with log_on_stderr():
+        line = warnings.formatwarning(caught[0].message, UserWarning, registry.__file__, 1)
+    assert re.fullmatch(r"warning: architecture 'BadNet' of the package bad-net .*\n", line)
     message = error_of("show", "BadNet")
     assert re.search(r"'BadNet' of the package bad-net cannot be imported: OSError: 3", message)
     assert models.create("TinyNet", classes=2).output_shape == (None, 2)
@@ -329,7 +334,7 @@ def test_evaluate_generator_and_diagnose(run_command, trained):
     assert code == 0
     assert [row[0] for row in rows[:2]] == ["fid", "recall"]
     assert re.fullmatch(r"measured with: resnet20-digits.*30 generated", rows[2][0])
-    written = yaml.safe_load(Path("report/metrics.json").read_text())
+    written = yaml.safe_load(Path("report/generator_evaluation.json").read_text())
     assert rows[0][1] == f"{written['metrics']['fid']:.4f}"
     code, out, _ = run_command("diagnose", run, "--network", network, "--out", "seen")
     assert code == 0
@@ -424,8 +429,8 @@ def test_a_user_error_is_one_line(error_of, arguments, message):
 def test_a_model_of_another_task_is_refused(error_of, trained):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save("black.png")
     classifier, generator = trained / "resnet20-digits", trained / "dcgan-digits"
-    assert "generates no images" in error_of("generate", classifier)
-    assert "does not classify" in error_of("predict", generator, "black.png")
+    assert "has no generate" in error_of("generate", classifier)
+    assert "has no predict" in error_of("predict", generator, "black.png")
     assert "nothere.png" in error_of("predict", classifier, "nothere.png")
     Path("text.png").write_text("no picture")
     assert "text.png" in error_of("predict", classifier, "text.png")
@@ -440,19 +445,17 @@ def test_generator_commands_refuse_models_of_other_tasks(error_of, trained, save
     draw("photos", 1, (8, 8, 3))
     classifier, generator = trained / "resnet20-digits", trained / "dcgan-digits"
     conditional, translator = saved / "conditional", saved / "translator"
-    assert "does not translate" in error_of("translate", classifier, "photos/0.png")
+    assert "have it: image-to-image" in error_of("translate", classifier, "photos/0.png")
     assert "would replace photos/0.png" in error_of(
         "translate", translator, "photos/0.png", "--out", "photos"
     )
-    for label in ("11", "-1", "seven"):
+    for label, hint in (("11", "did you mean 1?"), ("-1", "1"), ("seven", "it has 0, 1, 2")):
         message = error_of("generate", conditional, "--label", label)
-        assert "0, 1, 2" in message
-        assert f"no class {label!r}" in message
-    assert "leave labels out" in error_of("generate", generator, "--label", "1")
-    assert "generates no images" in error_of("generate", translator)
-    assert "generates no images" in error_of(
-        "evaluate-generator", translator, "--network", classifier
-    )
+        assert re.search(rf"no class {label!r}; .*{re.escape(hint)}", message)
+    assert "takes no labels" in error_of("generate", generator, "--label", "1")
+    assert "has no generate" in error_of("generate", translator)
+    refused = error_of("evaluate-generator", translator, "--network", classifier)
+    assert "image-to-image; this is for generators" in refused
     assert "no classifier" in error_of("evaluate-generator", generator, "--network", generator)
     assert "'fud'" in error_of(
         "evaluate-generator", generator, "--network", classifier, "--metrics", "fid,fud"
@@ -461,7 +464,7 @@ def test_generator_commands_refuse_models_of_other_tasks(error_of, trained, save
     assert "images" in error_of(
         "evaluate-generator", generator, "--network", classifier, "--images", 1
     )
-    assert "generates no images" in error_of("diagnose", classifier)
+    assert "image-classification; this is for generators" in error_of("diagnose", classifier)
     assert "pairs:PATH" in error_of("evaluate", translator, "--source", "digits")
 
 

@@ -40,27 +40,29 @@ def ranks() -> dict[str, int]:
 RANKS = ranks()
 
 
-def import_statements(tree: ast.AST):
-    """Import statements at any depth, but those for static tools only."""
+def imported_names(tree: ast.AST):
+    """Names imported at any depth, lazily too, except those for static tools."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield node
-        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
-            yield from import_statements(node)
+        match node:
+            case ast.Import():
+                yield from (alias.name for alias in node.names)
+            case ast.ImportFrom():
+                assert node.level == 0, f"relative import in line {node.lineno}"
+                # An imported name is a module, or it is defined in one.
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                yield from (name if name in MODULES else node.module for name in names)
+            case ast.Call(func=ast.Name(id="lazy_modules")):
+                yield from (argument.value for argument in node.args)
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                yield from imported_names(ast.Module(node.orelse, []))
+            case _:
+                yield from imported_names(node)
 
 
 def imports(path: Path, package: str = "keras_arch") -> set[str]:
     """Full names that a file imports from a package."""
-    found = set()
-    for node in import_statements(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        else:
-            assert node.level == 0, f"{path} has a relative import in line {node.lineno}"
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            # An imported name is a module, or it is defined in one.
-            found |= {name if name in MODULES else node.module for name in names}
-    return {name for name in found if name.split(".")[0] == package}
+    names = set(imported_names(ast.parse(path.read_text())))
+    return {name for name in names if name.split(".")[0] == package}
 
 
 GRAPH = {name: imports(path) & MODULES.keys() for name, path in MODULES.items()}
@@ -106,10 +108,13 @@ def test_the_checks_find_what_they_look_for(tmp_path):
     source.write_text(
         "from typing import TYPE_CHECKING\n"
         "if TYPE_CHECKING:\n    from keras_arch import cli\n"
+        "else:\n    cli, data = lazy_modules('keras_arch.cli', 'keras_arch.data')\n"
         "def f():\n    from keras_arch import api\n    import keras_arch.hub.card\n"
         "    from keras_arch.errors import DataError\n"
     )
-    assert imports(source) == {"keras_arch.api", "keras_arch.hub.card", "keras_arch.errors"}
+    assert imports(source) == {
+        f"keras_arch.{name}" for name in ("cli", "data", "api", "hub.card", "errors")
+    }
     graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}, "e": {"e"}}
     assert cycles(graph) == [["b", "c"], ["e"]]
 

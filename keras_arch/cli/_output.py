@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -54,7 +55,7 @@ def run_result(run: Any) -> None:
 
 @contextlib.contextmanager
 def log_on_stderr() -> Iterator[None]:
-    """Context in which the package's log lines go to standard error."""
+    """Context in which the package's log lines and warnings go to standard error, one line each."""
     logger = logging.getLogger("keras_arch")
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -63,9 +64,20 @@ def log_on_stderr() -> Iterator[None]:
     logger.setLevel(logging.INFO)
     # Other libraries give the root logger handlers, which would print every line again.
     logger.propagate = False
+    format_warning = warnings.formatwarning
+
+    def one_line(
+        message: Warning | str, category: type[Warning], filename: str, *place: Any
+    ) -> str:
+        if category is UserWarning and "keras_arch" in filename:
+            return f"warning: {message}\n"
+        return format_warning(message, category, filename, *place)
+
+    warnings.formatwarning = one_line
     try:
         yield
     finally:
+        warnings.formatwarning = format_warning
         logger.removeHandler(handler)
         logger.setLevel(before[0])
         logger.propagate = before[1]

@@ -27,7 +27,9 @@ def evaluate_generator(
     source: Source = None,
     split: Split = None,
     data_dir: DataDir = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of metrics.json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of generator_evaluation.json.")
+    ] = None,
 ) -> None:
     """Compare a generator's images with real ones: FID, KID, precision, recall and others."""
     evaluation = api().evaluate_generator(

@@ -1,6 +1,6 @@
 """Libraries whose weights can be converted, by architecture."""
 
-from keras_arch.convert.families import FAMILIES
+from keras_arch.convert.mappings import MAPPINGS
 
 _RESNETS = tuple(f"ResNet{depth}" for depth in (18, 34, 50, 101, 152))
 _KERAS = {
@@ -23,5 +23,5 @@ def weight_sources(architecture: str) -> tuple[str, ...]:
         >>> weight_sources("VGG16")
         ('torchvision', 'timm', 'keras.applications')
     """
-    torch = tuple(family.source for family in FAMILIES.get(architecture, ()))
+    torch = tuple(mapping.source for mapping in MAPPINGS.get(architecture, ()))
     return torch + tuple(source for source, names in _KERAS.items() if architecture in names)
