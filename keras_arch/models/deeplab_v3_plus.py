@@ -58,14 +58,14 @@ def DeepLabV3Plus(
 ) -> keras.Model:
     """DeepLabV3+: atrous spatial pyramid pooling and a decoder of stride 4.
 
-    Source: Chen et al. 2018, in the form of KerasCV 0.9, which needs the extra `kerascv`. It differs
-    from the paper: pooling at rates 6, 12 and 18 looks at the backbone's map of stride 32, not 16;
-    the decoder has one 1x1 convolution where the paper has two of 3x3; no convolution is separable.
-    Batch norm has KerasCV's epsilon 0.001 and momentum 0.99.
+    Source: Chen et al. 2018, in the form of KerasCV 0.9; building it needs the extra `kerascv`, and
+    loading a saved one does not. KerasCV differs from the paper: the pooling at rates 6, 12 and 18
+    looks at the backbone's map of stride 32, not 16; the decoder has one 1x1 convolution, the paper
+    two of 3x3; no convolution is separable. Batch norm has epsilon 0.001 and momentum 0.99.
 
-    Two things differ from KerasCV's model, and neither changes a number. Pixels are scored before
-    the last bilinear enlargement and not behind it, which takes a sixteenth of the memory. Maps are
-    cropped where height and width are not multiples of 32, which KerasCV does not take.
+    Two things differ from KerasCV's model; they change no number beyond rounding. Classes are
+    scored before the last bilinear upsampling, not after it, which takes a sixteenth of the memory.
+    Maps are cropped where height or width is no multiple of 32, which KerasCV does not take.
 
     Args:
         input_shape: `(height, width, channels)` in pixels; height and width may be `None`. Default
