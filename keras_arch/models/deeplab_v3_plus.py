@@ -101,14 +101,14 @@ def DeepLabV3Plus(
     )
     head = _Head(synchronized)
     x = head.pyramid_pooling(coarse)
-    x = _enlarged(x, 8, "aspp_upsampling")
+    x = _upsampled(x, 8, "aspp_upsampling")
     x = pixelwise.crop_to(x, fine, 0, "aspp_crop")
     low = head.copies(fine, head.projector.layers, "low_level_feature")
     x = layers.Concatenate(name="decoder_concat")([x, low])
     *decoder, _, scores = head.decoder.layers
     x = head.copies(x, decoder, "segmentation_head")
     x = head.copy(scores, "logits", filters=classes, activation="linear")(x)
-    x = _enlarged(x, 4, "logits_upsampling", dtype=shared.output_dtype())
+    x = _upsampled(x, 4, "logits_upsampling", dtype=shared.output_dtype())
     x = pixelwise.crop_to(x, image, 0, "crop")
     x = pixelwise.probabilities(x, classifier_activation)
     with shared.recursion_limit():
@@ -117,7 +117,7 @@ def DeepLabV3Plus(
 
 
 class _Head:
-    """The layers of KerasCV's head, as models for copies."""
+    """Layers of KerasCV's DeepLabV3+ head, and functional copies of them."""
 
     def __init__(self, synchronized: bool) -> None:
         self._synchronized = synchronized
@@ -178,7 +178,13 @@ class _Pyramid(keras.Model):
     pyramid_level_inputs = {"P2": "P2", "P5": "P5"}
 
 
-def _maps(backbone, input_shape, weights, arguments, synchronized):
+def _maps(
+    backbone: str | keras.Model,
+    input_shape: Any,
+    weights: Weights,
+    arguments: Mapping[str, Any] | None,
+    synchronized: bool,
+) -> tuple[Any, Any, Any, str]:
     """A backbone's image, its maps at strides 4 and 32, and its name."""
     if isinstance(backbone, keras.Model):
         for argument, given in (
@@ -213,7 +219,8 @@ def _maps(backbone, input_shape, weights, arguments, synchronized):
     return model.input, fine, coarse, called
 
 
-def _enlarged(x: Any, factor: int, name: str, **settings: Any) -> Any:
+def _upsampled(x: Any, factor: int, name: str, **settings: Any) -> Any:
+    """Bilinear upsampling with channels last."""
     return layers.UpSampling2D(
         factor, interpolation="bilinear", data_format="channels_last", name=name, **settings
     )(x)
