@@ -24,6 +24,7 @@ Limits of KerasCV 0.9.0 on Keras 3.15, TensorFlow 2.21 and NumPy 2.4, as measure
   its own range, leaves out images where `cols` is not given, and keeps a global pyplot figure.
 """
 
+import contextlib
 import importlib.metadata
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,6 +41,12 @@ _HARMLESS = {
     "StatefulPartitionedCall",
     "StatelessRandomGetAlg",
     "While",
+}
+# Augmentations of this package in place of layers that are refused.
+_HINTS = {
+    "AugMix": "; there is 'randaugment:2,9'",
+    "CutMix": "; there is 'cutmix:1.0'",
+    "MixUp": "; there is 'mixup:0.2'",
 }
 
 
@@ -187,13 +194,6 @@ class LayerAugmentation:
         return lambda image, seed: tf.ensure_shape(traced(image, seed), shape)
 
 
-_HINTS = {
-    "AugMix": "; there is 'randaugment:2,9'",
-    "CutMix": "; there is 'cutmix:1.0'",
-    "MixUp": "; there is 'mixup:0.2'",
-}
-
-
 class _Draws:
     """Stateless draws behind the methods of `tf.random.Generator` that KerasCV's layers call.
 
@@ -205,15 +205,11 @@ class _Draws:
         self._seed: Any = None
         self._number = 0
 
-    def of(self, seed: Any) -> "_Draws":
-        """Begin with a seed; as a context, until its end."""
+    @contextlib.contextmanager
+    def of(self, seed: Any) -> Iterator[None]:
+        """Draw from a seed in this context."""
         self._seed, self._number = seed, 0
-        return self
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: Any) -> None:
+        yield
         self._seed = None
 
     def uniform(

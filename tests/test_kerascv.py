@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_images(name, arguments):
     np.testing.assert_array_equal(again(images[:3], [3, 4]), first[:3])
 
 
-def test_what_a_flip_draws():
+def test_a_flip_mirrors_half_of_the_images():
     images = pixels(64)
     flipped = kerascv.augmentation(layer("RandomFlip", mode="horizontal"))(images, [0, 1]).numpy()
     mirrored = [np.array_equal(a, b[:, ::-1]) for a, b in zip(flipped, images, strict=True)]
@@ -70,7 +70,7 @@ def test_what_a_flip_draws():
     assert 16 < sum(mirrored) < 48
 
 
-def test_what_a_brightness_draws():
+def test_brightness_is_uniform_in_its_range():
     change = kerascv.augmentation(layer("RandomBrightness", factor=(-0.2, 0.2), **PIXELS))
     images = np.full((400, 2, 2, 3), 128, "float32")
     shifts = (change(images, [0, 1]).numpy() - 128) / 255
@@ -103,7 +103,7 @@ def test_a_normal_factor_is_drawn_and_clipped():
         "Equalization": PIXELS,
     }.items(),
 )
-def test_layers_that_draw_nothing_do_what_they_do_in_kerascv(name, arguments):
+def test_layers_without_draws_equal_kerascv(name, arguments):
     expected = layer(name, **arguments)(pixels())
     found = kerascv.augmentation(layer(name, **arguments))(pixels(), [0, 1])
     # One image at a time and a batch at once: the same operations, up to rounding.
@@ -132,7 +132,7 @@ def test_in_a_training_pipeline_a_resumed_run_repeats_its_batches():
     assert not np.array_equal(next(iter(plain))[0], whole[0])
 
 
-def test_layers_that_no_seed_decides_are_refused():
+def test_layers_with_other_randomness_are_refused():
     images = pixels()
     for refused, word in (
         (layer("AugMix", **PIXELS), "RandomGamma.*'randaugment:2,9'"),

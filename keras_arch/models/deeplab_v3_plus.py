@@ -58,14 +58,14 @@ def DeepLabV3Plus(
 ) -> keras.Model:
     """DeepLabV3+: atrous spatial pyramid pooling and a decoder of stride 4.
 
-    Source: Chen et al. 2018, in the form of KerasCV 0.9, which needs the extra `kerascv`. It differs
-    from the paper: pooling at rates 6, 12 and 18 looks at the backbone's map of stride 32, not 16;
-    the decoder has one 1x1 convolution where the paper has two of 3x3; no convolution is separable.
-    Batch norm has KerasCV's epsilon 0.001 and momentum 0.99.
+    Source: Chen et al. 2018, in the form of KerasCV 0.9; building it needs the extra `kerascv`, and
+    loading a saved one does not. KerasCV differs from the paper: the pooling at rates 6, 12 and 18
+    looks at the backbone's map of stride 32, not 16; the decoder has one 1x1 convolution, the paper
+    two of 3x3; no convolution is separable. Batch norm has epsilon 0.001 and momentum 0.99.
 
-    Two things differ from KerasCV's model, and neither changes a number. Pixels are scored before
-    the last bilinear enlargement and not behind it, which takes a sixteenth of the memory. Maps are
-    cropped where height and width are not multiples of 32, which KerasCV does not take.
+    Two things differ from KerasCV's model; they change no number beyond rounding. Classes are
+    scored before the last bilinear upsampling, not after it, which takes a sixteenth of the memory.
+    Maps are cropped where height or width is no multiple of 32, which KerasCV does not take.
 
     Args:
         input_shape: `(height, width, channels)` in pixels; height and width may be `None`. Default
@@ -101,14 +101,14 @@ def DeepLabV3Plus(
     )
     head = _Head(synchronized)
     x = head.pyramid_pooling(coarse)
-    x = _enlarged(x, 8, "aspp_upsampling")
+    x = _upsampled(x, 8, "aspp_upsampling")
     x = pixelwise.crop_to(x, fine, 0, "aspp_crop")
     low = head.copies(fine, head.projector.layers, "low_level_feature")
     x = layers.Concatenate(name="decoder_concat")([x, low])
     *decoder, _, scores = head.decoder.layers
     x = head.copies(x, decoder, "segmentation_head")
     x = head.copy(scores, "logits", filters=classes, activation="linear")(x)
-    x = _enlarged(x, 4, "logits_upsampling", dtype=shared.output_dtype())
+    x = _upsampled(x, 4, "logits_upsampling", dtype=shared.output_dtype())
     x = pixelwise.crop_to(x, image, 0, "crop")
     x = pixelwise.probabilities(x, classifier_activation)
     with shared.recursion_limit():
@@ -117,7 +117,7 @@ def DeepLabV3Plus(
 
 
 class _Head:
-    """The layers of KerasCV's head, as models for copies."""
+    """Layers of KerasCV's DeepLabV3+ head, and functional copies of them."""
 
     def __init__(self, synchronized: bool) -> None:
         self._synchronized = synchronized
@@ -178,7 +178,13 @@ class _Pyramid(keras.Model):
     pyramid_level_inputs = {"P2": "P2", "P5": "P5"}
 
 
-def _maps(backbone, input_shape, weights, arguments, synchronized):
+def _maps(
+    backbone: str | keras.Model,
+    input_shape: Any,
+    weights: Weights,
+    arguments: Mapping[str, Any] | None,
+    synchronized: bool,
+) -> tuple[Any, Any, Any, str]:
     """A backbone's image, its maps at strides 4 and 32, and its name."""
     if isinstance(backbone, keras.Model):
         for argument, given in (
@@ -213,7 +219,8 @@ def _maps(backbone, input_shape, weights, arguments, synchronized):
     return model.input, fine, coarse, called
 
 
-def _enlarged(x: Any, factor: int, name: str, **settings: Any) -> Any:
+def _upsampled(x: Any, factor: int, name: str, **settings: Any) -> Any:
+    """Bilinear upsampling with channels last."""
     return layers.UpSampling2D(
         factor, interpolation="bilinear", data_format="channels_last", name=name, **settings
     )(x)

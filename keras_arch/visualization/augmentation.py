@@ -30,7 +30,7 @@ def augmentation_gallery(
     draws: int = 5,
     seed: int = 0,
 ) -> Path:
-    """Draw images beside what an augmentation pipeline makes of them: a row for each image.
+    """Draw images and their augmented versions: a row for each image.
 
     The images come from `keras_arch.data.train_batches` and are what a network is trained on, with
     the normalisation undone. It needs the extra `kerascv`.

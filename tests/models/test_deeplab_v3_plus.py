@@ -42,7 +42,7 @@ class TestDeepLabV3Plus(ModelTester):
 
 
 def kerascv_model(ours, backbone):
-    """KerasCV's own model with the weights of ours."""
+    """KerasCV's own model with the weights of this package's."""
     import keras_cv
 
     theirs = keras_cv.models.DeepLabV3Plus(
@@ -90,13 +90,13 @@ def pair():
     return ours, kerascv_model(ours, backbone)
 
 
-def test_parameters_are_kerascv_s(pair):
+def test_parameters_equal_kerascv(pair):
     ours, theirs = pair
     assert ours.count_params() == theirs.count_params()
     assert models.trainable_parameters(ours) == models.trainable_parameters(theirs)
 
 
-def test_outputs_are_kerascv_s(pair):
+def test_outputs_equal_kerascv(pair):
     ours, theirs = pair
     x = np.random.default_rng(1).normal(size=(3, 64, 96, 3)).astype("float32")
     out, expected = forward(ours, x), np.asarray(theirs(x, training=False))
@@ -105,7 +105,7 @@ def test_outputs_are_kerascv_s(pair):
     np.testing.assert_allclose(out, expected, atol=1e-5)
 
 
-def test_a_step_of_training_is_kerascv_s(pair):
+def test_gradients_equal_kerascv(pair):
     import tensorflow as tf
 
     x = np.random.default_rng(2).normal(size=(2, 64, 96, 3)).astype("float32")
