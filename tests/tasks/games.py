@@ -10,7 +10,8 @@ CHECKPOINT = 3
 COMMON = ["recipe.epochs=2", f"recipe.checkpoint_every={CHECKPOINT}", "samples.every=1"]
 DIGITS = ["data.source=digits", f"data.train=train[:{STEPS * 24}]", "recipe.batch_size=24"]
 RAMP = [
-    f"recipe.{side}_optimizer={{name: sgd, learning_rate: {{initial: 0.1, factor: 1.01}}, "
+    f"recipe.{side}_optimizer={{name: sgd, "
+    "learning_rate: {name: floored_decay, initial: 0.1, factor: 1.01}, "
     "momentum: {name: linear_ramp, start: 0.5, end: 0.7, steps: 7}}"
     for side in "gd"
 ]

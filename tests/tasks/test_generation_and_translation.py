@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import yaml
 import tensorflow as tf
 from PIL import Image
 
@@ -87,7 +88,7 @@ class TestWhatEveryGameLeaves:
         assert sheets == ["epoch-0001.png", "epoch-0002.png", "final.png"]
         assert [row["epoch"] for row in rows_of(run)] == ["1", "2"]
         resolved = config.load(run.directory / "config.yaml")
-        assert config.parse(config.reading.yaml.safe_load(config.dump(resolved))) == resolved
+        assert config.parse(yaml.safe_load(config.dump(resolved))) == resolved
 
     def test_model_and_what_it_was_trained_with(
         self, name, game_run, pictures, classifier_of_digits
@@ -274,7 +275,7 @@ class TestMeasuring:
             api.evaluate_generator(classifier_of_digits, str(classifier_of_digits))
 
     def test_diagnosis(self, game_run, classifier_of_digits, tmp_path):
-        told = {"latent_walk.png", "vector_arithmetic.png", "nearest_neighbours.png"}
+        told = {"latent_walk.png", "vector_arithmetic.png", "nearest_neighbors.png"}
         found = api.diagnose(game_run("lapgan").directory, tmp_path / "lapgan")
         assert {path.name for path in found} == told
         found = api.diagnose(
@@ -376,13 +377,13 @@ class TestMistakes:
                 "gan",
                 ["generator_evaluation.network=nowhere"],
                 ConfigError,
-                "'nowhere' cannot be opened",
+                "'nowhere' cannot be loaded",
             ),
             (
                 "gan",
                 ["generator_evaluation.metrics=[fid, classifier_agreement]"],
                 ConfigError,
-                "classifier_agreement asks whether",
+                "classifier_agreement compares images",
             ),
             ("gan", ["data.source=pairs:PAIRS", "data.train=train"], DataError, "has pairs"),
             (
