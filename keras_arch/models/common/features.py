@@ -157,7 +157,8 @@ class KerasCVBackbone(keras.Model):
     @property
     def pyramid_level_inputs(self) -> dict[str, str]:
         """Names of the last stages at stride 2, 4, 8, ... as `{"P1": ..., "P2": ...}`."""
-        return levels(self)
+        stages = _stages(self)
+        return _levels(stages) if stages else _last_of_strides(self)
 
 
 def _inputs(model: keras.Model) -> Any:
