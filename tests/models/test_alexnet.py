@@ -12,7 +12,7 @@ CASES = [
         SMALL,
         (7,),
         wrong=(
-            ({"variant": "caffe"}, "paper, bvlc, one_tower, torchvision"),
+            ({"variant": "caffe"}, "'paper', 'bvlc', 'one_tower' or 'torchvision'"),
             ({"input_shape": (66, 67, 3)}, "67x67"),
             ({"input_shape": (62, 63, 3), "variant": "torchvision"}, "63x63"),
             ({"input_shape": (None, 227, 3)}, "include_top=False"),

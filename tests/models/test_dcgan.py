@@ -17,7 +17,7 @@ WRONG = (
 WRONG_GENERATOR = (
     *WRONG,
     ({"image_shape": (48, 48, 1)}, "16, 32, 64, 128, 256"),
-    ({"image_shape": (32, 32, 0)}, "channels"),
+    ({"image_shape": (32, 32, 0)}, "image_shape"),
     ({"image_shape": (32, 64, 1)}, "square"),
 )
 WRONG_DISCRIMINATOR = (

@@ -332,4 +332,7 @@ def test_open_sizes_give_what_fixed_sizes_do(arguments, tmp_path):
         fixed.set_weights(open_size.get_weights())
         wanted = forward(fixed, x)
         assert wanted.shape == (1, height, width, 2)
-        np.testing.assert_allclose(forward(open_size, x), wanted, rtol=1e-4, atol=1e-5)
+        # Scores near zero are differences of large ones: the rounding of float32 over the layers
+        # (6e-8 each, over sums of thousands) is of the size of the largest.
+        atol = 1e-5 * np.abs(wanted).max()
+        np.testing.assert_allclose(forward(open_size, x), wanted, rtol=0, atol=atol)

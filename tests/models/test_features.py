@@ -74,8 +74,11 @@ def test_a_saved_backbone_has_the_same_levels(backbone, tmp_path):
     again = keras.saving.load_model(tmp_path / "backbone.keras")
     x = np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype("float32")
     before, after = (models.features(m, ["P1", "P4"])(x) for m in (backbone, again))
+    # The loaded one has Keras' own batch norm, the other TensorFlow's fused one: some roundings of
+    # float32 (6e-8) a layer, of values as large as the map's.
     for level in ("P1", "P4"):
-        np.testing.assert_array_equal(before[level], after[level])
+        scale = float(np.abs(before[level]).max())
+        np.testing.assert_allclose(after[level], before[level], rtol=0, atol=1e-5 * scale)
     assert models.keras_cv_backbone(again).pyramid_level_inputs == STRIDES["ResNet18"]
 
 

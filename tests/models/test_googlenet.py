@@ -13,7 +13,7 @@ CASES = [
         SMALL,
         (7,),
         wrong=(
-            ({"variant": "bn"}, "paper, torchvision"),
+            ({"variant": "bn"}, "'paper' or 'torchvision'"),
             ({"input_shape": (31, 31, 3)}, "32x32"),
             ({"input_shape": (78, 79, 3), "auxiliary": True}, "79x79"),
             ({"input_shape": (None, None, 3), "auxiliary": True}, "leaves the size open"),

@@ -18,7 +18,7 @@ WRONG_GENERATOR = (
     ({"coarser_sizes": (4, 8)}, "9 pixels"),
     ({"coarser_sizes": (4.0, 9)}, "coarser_sizes"),
     ({"coarser_sizes": 8}, "coarser_sizes"),
-    ({"image_shape": (12, 12, 0)}, "channels"),
+    ({"image_shape": (12, 12, 0)}, "image_shape"),
     ({"image_shape": (12, 14, 1)}, "square"),
     ({"latent_size": 0}, "latent_size"),
 )

@@ -75,5 +75,5 @@ def test_open_size_without_top():
 def test_other_depths_are_refused_by_name():
     with pytest.raises(ArgumentError, match="VGG11, VGG13, VGG16, VGG19"):
         models.create("VGG12")
-    with pytest.raises(ArgumentError, match="VGG19 has no argument 'variant'"):
-        models.create("VGG19", variant="E")
+    with pytest.raises(ArgumentError, match="variant of VGG19 must be 'E', got 'A'"):
+        models.create("VGG19", variant="A")

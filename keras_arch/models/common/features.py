@@ -71,7 +71,7 @@ def features(
         if not outputs:
             raise ArgumentError("levels is empty; name one, or leave it out for all stages")
     with recursion_limit():
-        return keras.Model(model.input, outputs, name=f"{model.name}_features")
+        return keras.Model(_inputs(model), outputs, name=f"{model.name}_features")
 
 
 def levels(model: keras.Model) -> dict[str, str]:
@@ -147,7 +147,7 @@ def keras_cv_backbone(model: keras.Model) -> keras.Model:
     stages = _stages(model)
     last = stages.popitem()[1] if stages else _layer(model, _named(model).popitem()[1])
     with recursion_limit():
-        return KerasCVBackbone(model.input, last, name=f"{model.name}_backbone")
+        return KerasCVBackbone(_inputs(model), last, name=f"{model.name}_backbone")
 
 
 @keras.saving.register_keras_serializable("keras_arch")
@@ -157,13 +157,21 @@ class KerasCVBackbone(keras.Model):
     @property
     def pyramid_level_inputs(self) -> dict[str, str]:
         """Names of the last stages at stride 2, 4, 8, ... as `{"P1": ..., "P2": ...}`."""
-        return levels(self)
+        stages = _stages(self)
+        return _levels(stages) if stages else _last_of_strides(self)
+
+
+def _inputs(model: keras.Model) -> Any:
+    """The symbolic inputs of a functional or sequential model."""
+    inputs = model.inputs if isinstance(model, keras.Sequential) else getattr(model, "input", None)
+    if inputs is None:
+        raise ArgumentError(f"feature maps are those of a functional keras.Model, got {model!r}")
+    return inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs
 
 
 def _stages(model: keras.Model) -> dict[str, Any]:
     """The maps at the ends of named stages, the stem first if it is named; none without stages."""
-    if not hasattr(model, "layers") or not hasattr(model, "input"):
-        raise ArgumentError(f"feature maps are those of a functional keras.Model, got {model!r}")
+    _inputs(model)
     found = {
         layer.name: layer.output
         for layer in model.layers
