@@ -11,6 +11,7 @@ Example:
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from keras_arch import registry
@@ -90,6 +91,7 @@ __all__ = [
     "preprocessing",
     "presets",
     "push",
+    "register_custom_objects",
     "registry",
     "tasks",
     "tiling",
@@ -114,6 +116,25 @@ _FUNCTIONS = frozenset(
         "translate",
     }
 )
+# Modules with classes that `keras.saving` stores.
+_WITH_CUSTOM_OBJECTS = ("losses", "metrics", "optimizers", "trainers")
+
+
+def register_custom_objects() -> None:
+    """Register the losses, metrics, optimizers and trainers of this package with `keras.saving`.
+
+    `keras.saving.load_model` then opens models that were compiled with them. `import keras_arch`
+    does so by itself where Keras is imported before; a program that imports Keras after it calls
+    this once.
+
+    Example:
+        >>> import keras
+        >>> register_custom_objects()
+        >>> keras.saving.get_registered_object("keras_arch>PixelDice").__name__
+        'PixelDice'
+    """
+    for name in _WITH_CUSTOM_OBJECTS:
+        importlib.import_module(f"keras_arch.{name}")
 
 
 def _open_model(reference: Any) -> tuple[Any, str | None, dict[str, Any]]:
@@ -142,3 +163,8 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+# Not otherwise: importing Keras takes seconds.
+if "keras" in sys.modules:
+    register_custom_objects()

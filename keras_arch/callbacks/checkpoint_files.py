@@ -85,6 +85,7 @@ def save(model: keras.Model, path: Path, position: Position) -> Path:
         "step": position.step,
         "rows": position.rows,
         "variables": description,
+        "metrics": [metric.name for metric in model.metrics],
     }
     arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
     buffer = io.BytesIO()
@@ -119,6 +120,7 @@ class Checkpoint:
             )
         self.position = Position(state["epoch"], state["step"], tuple(state["rows"]))
         self.variables = state["variables"]
+        self._metrics = state.get("metrics", [])
         self._arrays = arrays
 
     def restore(self, model: keras.Model) -> None:
@@ -127,6 +129,9 @@ class Checkpoint:
         Raises:
             RunError: If the model has other variables.
         """
+        if hasattr(model, "track"):
+            # Trainers have running means for what their losses have returned so far.
+            model.track(*self._metrics)
         variables = variables_of(model)
         shapes = [list(variable.shape) for variable in variables]
         if shapes != [shape for _, _, shape in self.variables]:

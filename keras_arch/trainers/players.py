@@ -55,8 +55,8 @@ class Player:
         loss: From the tensors of a batch and `training` to one loss an example, and a dictionary
             of further values an example, which are logged under their names.
         num_updates: Updates a step. Each takes its own equal part of the batch.
-        logged: Names of the further values, which fixes their order in the logs. Values that are
-            not named here are logged after them.
+        logged: Names of the further values. Others may be returned too: they are logged after
+            these, and cost a second trace of the first step.
     """
 
     name: str

@@ -1,3 +1,5 @@
+"""Adversarial losses and penalties by their closed forms, by name, as objects and as functions."""
+
 import math
 
 import keras
@@ -74,7 +76,84 @@ def test_gradient_penalty_of_a_linear_critic():
     np.testing.assert_allclose(losses.gradient_penalty(0 * w), [1.0], rtol=1e-5)
 
 
-def test_unknown_loss_lists_those_there_are():
+def test_r1_of_a_linear_critic():
+    """Half of the squared norm of the gradient, which is w everywhere."""
+    w = np.array([[3.0, 4.0], [0.0, 0.0]], "float32")
+    np.testing.assert_allclose(losses.r1_penalty(w), [12.5, 0.0])
+    np.testing.assert_allclose(losses.r1_penalty(w.reshape(2, 1, 2, 1)), [12.5, 0.0])
+
+
+def test_penalties_by_name():
+    gp, r1 = losses.adversarial("wgan-gp"), losses.adversarial("non_saturating+r1")
+    assert (gp.penalty.at, gp.penalty_weight) == ("between", 10.0)
+    assert (r1.penalty.at, r1.penalty_weight, r1.name) == ("real", 10.0, "non_saturating+r1")
+    assert r1.discriminator is losses.adversarial("non_saturating").discriminator
+    assert losses.adversarial("hinge+gp", 0.5).penalty_weight == 0.5
+    assert losses.adversarial("hinge+gp", np.float32(0)).penalty_weight == 0
+
+
+@pytest.mark.parametrize(
+    ("loss", "weight", "match"),
+    [
+        ("wgan-gp+r1", None, "has a gradient penalty already"),
+        ("hinge+r2", None, r"\+gp or \+r1, got 'hinge\+r2'"),
+        ("hinge", 10, "penalty_weight is 10 and loss hinge has no gradient penalty"),
+        ("hinge+r1", -1, "penalty_weight must be a number from 0"),
+        ("hinge+r1", math.nan, "penalty_weight must be a number from 0"),
+        (lambda real, fake: real, None, "a pair of functions"),
+        ((abs, 3), None, "a pair of functions"),
+    ],
+)
+def test_what_is_no_loss(loss, weight, match):
+    with pytest.raises(ArgumentError, match=match):
+        losses.adversarial(loss, weight)
+
+
+def test_a_loss_that_is_a_mean_over_the_batch_is_refused():
+    loss = losses.adversarial((lambda real, fake: keras.ops.mean(real), lambda fake: fake))
+    with pytest.raises(ArgumentError, match="one number for the batch"):
+        loss.for_discriminator(tensor(1), tensor(1))
+    # A map of values is one value an example, their mean.
+    np.testing.assert_allclose(loss.for_generator(np.ones((2, 3, 3, 1), "float32")), [1, 1])
+
+
+@keras.saving.register_keras_serializable("test_adversarial")
+def absolute(real, fake):
+    return keras.ops.abs(real - 1) + keras.ops.abs(fake + 1)
+
+
+@keras.saving.register_keras_serializable("test_adversarial")
+def squared_slope(gradient):
+    return keras.ops.sum(keras.ops.square(gradient), axis=1)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.adversarial("lsgan"),
+        losses.adversarial("wgan-gp", 3),
+        losses.adversarial("hinge+r1", 0),
+        losses.AdversarialLoss(
+            discriminator=absolute,
+            generator=losses.adversarial("hinge").generator,
+            penalty=losses.GradientPenalty(value=squared_slope, at="fake", weight=2.0),
+            name="absolute",
+        ),
+    ],
+    ids=lambda loss: loss.name,
+)
+def test_a_loss_is_saved(loss):
+    config = keras.saving.serialize_keras_object(loss)
+    assert keras.saving.deserialize_keras_object(config) == loss
+
+
+def test_a_lambda_cannot_be_saved():
+    loss = losses.adversarial((absolute, lambda fake: fake))
+    with pytest.raises(ArgumentError, match="generator of the adversarial loss is a lambda"):
+        keras.saving.serialize_keras_object(loss)
+
+
+def test_unknown_loss_lists_all():
     with pytest.raises(ArgumentError, match="non_saturating, minimax, lsgan, hinge, wgan-gp"):
         losses.adversarial("bce")
 

@@ -4,6 +4,7 @@ Every backend starts from the same weights, batches and noise, and writes what i
 checks of what cannot be compared (its own random numbers, files, mixed precision) run here too.
 """
 
+import dataclasses
 import json
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import numpy as np
 from keras import layers
 
 from keras_arch import layers as shared
-from keras_arch import models, trainers
+from keras_arch import losses, models, trainers
 from keras_arch.callbacks import state
 from keras_arch.errors import ArgumentError, DataError
 from tests.trainers import games
@@ -57,6 +58,9 @@ CASES = {
     "gan_lsgan": (GAN, {"loss": "lsgan"}),
     "gan_hinge": (GAN, {"loss": "hinge"}),
     "gan_wgan-gp": (GAN, {"loss": "wgan-gp", "n_critic": 2}),
+    "gan_r1": (GAN, {"loss": "non_saturating+r1", "penalty_weight": 2.0}),
+    "gan_functions": (GAN, {"loss": (lambda real, fake: fake - real, lambda fake: -fake)}),
+    "pix2pix_r1": (games.PIX2PIX["l1+cgan"], {"loss": "lsgan+r1"}),
     "dcgan_non_saturating": (DCGAN, {}),
     # The penalty's forward moves the batch statistics too.
     "dcgan_wgan-gp": (DCGAN, {"loss": "wgan-gp", "n_critic": 2}),
@@ -310,6 +314,34 @@ def check_mixed_precision():
         scaled = policy == "mixed_float16"
         for optimizer in trainer.optimizers.values():
             assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer) == scaled
+
+
+class ValuesOfItsOwn(trainers.GAN):
+    """A game whose generator returns a value that nothing announces."""
+
+    def players(self):
+        d, g = super().players()
+
+        def loss(tensors, training):
+            value, logged = g.loss(tensors, training)
+            return value, logged | {"brightness": losses.per_example(tensors["image"])}
+
+        return d, dataclasses.replace(g, loss=loss)
+
+
+def check_values_that_nothing_announces_are_logged():
+    plain = GAN.make()
+    for compiled in ({}, {"run_eagerly": True}):
+        trainer = ValuesOfItsOwn(plain.generator, plain.discriminator, seed=3)
+        trainer.compile(games.adam(), games.adam(), **compiled)
+        arrays = GAN.arrays(4, with_noise=False)
+        logs = fitted(trainer, arrays, epochs=2, validation_data=arrays)
+        for name in ("brightness", "val_brightness"):
+            np.testing.assert_allclose(logs[name], [arrays["image"].mean()] * 2, atol=1e-6)
+        assert np.isfinite(list(logs.values())).all()
+        assert trainer.evaluate(arrays, return_dict=True, verbose=0).keys() == set(
+            trainer.metrics_names
+        )
 
 
 def check_averaged_weights():

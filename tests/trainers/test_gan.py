@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_arch import models, trainers
+from keras_arch import losses, models, trainers
 from keras_arch.errors import ArgumentError, DataError
 
 LATENT = 8
@@ -31,6 +31,16 @@ def networks(**arguments):
 
 def adam():
     return keras.optimizers.Adam(2e-4, beta_1=0.5)
+
+
+@keras.saving.register_keras_serializable("test_gan")
+def absolute(real, fake):
+    return keras.ops.abs(real - 1) + keras.ops.abs(fake + 1)
+
+
+@keras.saving.register_keras_serializable("test_gan")
+def negative(fake):
+    return -fake
 
 
 def gan(seed=3, **compiled):
@@ -98,7 +108,10 @@ class TestReplicas:
             tensors = {"image": tf.zeros((4, 16, 16, 1))}
             return trainer.draw(tensors, trainer.seed_generator)["latent"]
 
+        alone = trainers.GAN(*networks(), seed=3)
+        whole = alone.draw({"image": tf.zeros((8, 16, 16, 1))}, alone.seed_generator)["latent"]
         first = [np.asarray(x) for x in two_replicas.run(draw).values]
+        np.testing.assert_array_equal(np.concatenate(first), whole)
         second = [np.asarray(x) for x in two_replicas.run(draw).values]
         drawn = np.concatenate([*first, *second]).reshape(-1)
         assert len(np.unique(drawn)) == drawn.size == 4 * 4 * LATENT
@@ -112,11 +125,13 @@ class TestReplicas:
         np.testing.assert_array_equal(draw(5), draw(5))
         assert not np.array_equal(draw(5), draw(6))
 
-    def test_uneven_last_batch(self, two_replicas):
+    @pytest.mark.parametrize("drawn", [False, True], ids=["", "drawn"])
+    def test_uneven_last_batch(self, drawn, two_replicas):
         """13 images reach two replicas as 7 and 6; the mean is still that over all 13."""
         images = np.random.default_rng(0).uniform(-1, 1, (13, 16, 16, 1)).astype("float32")
         latents = np.random.default_rng(1).normal(size=(13, LATENT)).astype("float32")
-        data = tf.data.Dataset.from_tensor_slices({"image": images, "latent": latents}).batch(13)
+        data = {"image": images} | ({} if drawn else {"latent": latents})
+        data = tf.data.Dataset.from_tensor_slices(data).batch(13)
 
         def train(strategy):
             with strategy.scope():
@@ -128,7 +143,7 @@ class TestReplicas:
                 critic = models.DCGANDiscriminator(
                     "pytorch", input_shape=(16, 16, 1), filters=4, norm=None
                 )
-                trainer = trainers.GAN(generator, critic)
+                trainer = trainers.GAN(generator, critic, seed=3)
                 sgd = keras.optimizers.SGD
                 trainer.compile(sgd(0.1), sgd(0.1), loss="lsgan")
             return trainer.fit(data, verbose=0, shuffle=False).history, weights(trainer)
@@ -145,7 +160,7 @@ class TestStep:
 
     RATE, A, W = 0.1, 0.5, 0.8
 
-    def play(self, update, loss="wgan-gp"):
+    def play(self, update, loss="wgan-gp", **compiled):
         def scalar(name, value):
             model = keras.Sequential(
                 [keras.Input((1,), name=name), layers.Dense(1, use_bias=False)]
@@ -155,7 +170,7 @@ class TestStep:
 
         trainer = trainers.GAN(scalar("latent", self.A), scalar("image", self.W))
         sgd = keras.optimizers.SGD
-        trainer.compile(sgd(self.RATE), sgd(self.RATE), loss=loss, update=update)
+        trainer.compile(sgd(self.RATE), sgd(self.RATE), loss=loss, update=update, **compiled)
         self.x = np.array([[1.0], [3.0]], "float32")
         self.z = np.array([[2.0], [-1.0]], "float32")
         data = {"image": self.x, "latent": self.z, "mix": np.zeros((2, 1), "float32")}
@@ -185,6 +200,59 @@ class TestStep:
         expected_w = self.W - self.RATE * critic
         np.testing.assert_allclose(w, expected_w, rtol=1e-5)
         np.testing.assert_allclose(a, self.A + self.RATE * (expected_w * self.z).mean(), rtol=1e-5)
+
+    @pytest.mark.parametrize("weight", [None, 4.0, 0.0])
+    def test_r1(self, weight):
+        """gamma / 2 w^2, whose slope is gamma w, beside the loss of the game."""
+        a, w = self.play("alternating", "non_saturating", penalty_weight=None)
+        a_r1, w_r1 = self.play("alternating", "non_saturating+r1", penalty_weight=weight)
+        gamma = 10.0 if weight is None else weight
+        # Terms of size 1 are subtracted, each rounded in float32.
+        np.testing.assert_allclose(w_r1, w - self.RATE * gamma * self.W, rtol=0, atol=1e-6)
+        assert (a_r1 == a) == (gamma == 0)
+
+    def test_r1_by_the_jacobian(self):
+        """Of a network that is not linear, on real images only."""
+        keras.utils.set_random_seed(2)
+        discriminator = keras.Sequential(
+            [keras.Input((3,)), layers.Dense(5, "tanh"), layers.Dense(1)]
+        )
+        generator = keras.Sequential([keras.Input((2,), name="latent"), layers.Dense(3)])
+        rng = np.random.default_rng(0)
+        image, latent = (rng.normal(size=(4, n)).astype("float32") for n in (3, 2))
+        variables = [v.value for v in discriminator.trainable_variables]
+        with tf.GradientTape() as tape:
+            with tf.GradientTape() as inner:
+                inner.watch(x := tf.constant(image))
+                y = discriminator(x)
+            slopes = tf.reshape(inner.batch_jacobian(y, x), (4, 3))
+            penalty = 3.0 / 2 * tf.reduce_mean(tf.reduce_sum(slopes**2, axis=1))
+        # The output's bias is not in the slopes.
+        slopes = tape.gradient(penalty, variables, unconnected_gradients="zero")
+        ends = []
+        for loss in ("lsgan", "lsgan+r1"):
+            copies = [keras.models.clone_model(n) for n in (generator, discriminator)]
+            for copy, network in zip(copies, (generator, discriminator), strict=True):
+                copy.set_weights(network.get_weights())
+            trainer = trainers.GAN(*copies)
+            weight = 3.0 if "r1" in loss else None
+            sgd = keras.optimizers.SGD
+            trainer.compile(sgd(0.1), sgd(0.1), loss=loss, penalty_weight=weight)
+            trainer.fit({"image": image, "latent": latent}, batch_size=4, verbose=0)
+            ends.append(copies[1].get_weights())
+        for plain, penalized, slope in zip(*ends, slopes, strict=True):
+            np.testing.assert_allclose(penalized, plain - 0.1 * slope, rtol=1e-4, atol=1e-6)
+
+    def test_a_pair_of_functions_is_a_loss(self):
+        """The hinge loss, written by hand."""
+
+        def discriminator_loss(real, fake):
+            return keras.ops.relu(1 - real) + keras.ops.relu(1 + fake)
+
+        pair = discriminator_loss, lambda fake: -fake
+        np.testing.assert_allclose(
+            self.play("alternating", pair), self.play("alternating", "hinge"), rtol=1e-6
+        )
 
     def test_one_generator_forward_a_step(self):
         calls = []
@@ -305,6 +373,27 @@ class TestKerasModel:
             each.fit(batches(3, with_noise=True), verbose=0, shuffle=False)
         assert_equal(state(trainer), state(loaded), atol=1e-6)
 
+    def test_a_custom_loss_is_saved(self, tmp_path):
+        loss = losses.AdversarialLoss(
+            discriminator=absolute, generator=negative, penalty="r1", penalty_weight=0.5
+        )
+        trainer = gan(loss=loss)
+        trainer.save(tmp_path / "gan.keras")
+        loaded = keras.saving.load_model(tmp_path / "gan.keras")
+        assert loaded.adversarial_loss == loss
+        assert loaded.get_compile_config() == trainer.get_compile_config()
+
+    def test_with_a_lambda_the_weights_are_saved(self, tmp_path, caplog):
+        trainer = gan(loss=(absolute, lambda fake: -fake))
+        trainer.save(tmp_path / "gan.keras")
+        assert "is saved without its compile arguments: generator of the" in caplog.text
+        loaded = keras.saving.load_model(tmp_path / "gan.keras")
+        assert_equal(weights(trainer), weights(loaded))
+        with pytest.raises(ValueError, match="compile"):
+            loaded.fit(batches(1), verbose=0)
+        loaded.compile(adam(), adam(), loss=(absolute, lambda fake: -fake))
+        loaded.fit(batches(1), verbose=0)
+
     def test_weights_file_brings_the_optimizers(self, tmp_path):
         trainer = gan()
         trainer.fit(batches(2), verbose=0, shuffle=False)
@@ -361,6 +450,9 @@ class TestErrors:
             ({"loss": "bce"}, "non_saturating"),
             ({"update": "both"}, "alternating"),
             ({"n_critic": 0}, "n_critic"),
+            ({"n_critic": 2.0}, "n_critic"),
+            ({"n_critic": True}, "n_critic"),
+            ({"penalty_weight": 1}, "non_saturating has no gradient penalty"),
             ({"n_critic": 2, "update": "simultaneous"}, "simultaneous"),
             ({"g_optimizer": "adamm"}, "adamm"),
         ],
@@ -390,6 +482,14 @@ class TestErrors:
         with pytest.raises(ArgumentError, match="normal, uniform"):
             trainers.GAN(*networks(), latent="gaussian")
 
-    def test_generating_nothing(self):
-        with pytest.raises(ArgumentError, match="count"):
-            gan().generate(0)
+    @pytest.mark.parametrize("count", [0, 2.0, True, "2"])
+    def test_a_count_that_is_none(self, count):
+        with pytest.raises(ArgumentError, match="count must be a positive whole number"):
+            gan().generate(count)
+
+
+def test_whole_numbers_of_numpy():
+    trainer = gan(n_critic=np.int64(2))
+    trainer.fit(batches(1), verbose=0)
+    assert trainer.generate(np.int64(3), seed=0, batch_size=np.int32(2)).shape == (3, 16, 16, 1)
+    assert trainers.class_labels(np.uint8(2), np.int16(5)).tolist() == [0, 1]

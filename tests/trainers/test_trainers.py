@@ -1,12 +1,14 @@
 """All trainers: replicas, saving, resuming, evaluation."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_arch import trainers
+from keras_arch import losses, trainers
 from keras_arch.callbacks import state
 from keras_arch.errors import DataError
 from tests.trainers import games
@@ -34,7 +36,10 @@ def fitted(trainer, data):
 
 @pytest.mark.parametrize("game", games.ALL, ids=str)
 def test_two_replicas_end_with_the_weights_of_one(game, two_replicas):
-    """In single precision, over six steps with the same noise; the pool overflows after one."""
+    """In single precision, over six steps with noise of the trainer's own seed.
+
+    The pool overflows after one step.
+    """
 
     def train(strategy, start=None):
         with strategy.scope():
@@ -42,7 +47,8 @@ def test_two_replicas_end_with_the_weights_of_one(game, two_replicas):
         if start:
             trainer.set_weights(start)
         start = trainer.get_weights()
-        return start, fitted(trainer, game.batches(6)), whole(trainer)
+        data = game.batches(6, with_noise=False)
+        return start, fitted(trainer, data), whole(trainer)
 
     start, one_history, one = train(tf.distribute.get_strategy())
     _, two_history, two = train(two_replicas, start)
@@ -287,3 +293,89 @@ class TestAverages:
             0.9 * a + 0.1 * b for a, b in zip(first, trainer.generator.get_weights(), strict=True)
         ]
         assert_equal(trainer.ema_network(trainer.generator).get_weights(), expected, atol=1e-6)
+
+
+class ValuesOfItsOwn(trainers.ConditionalGAN):
+    """A game whose generator returns a value that nothing announces."""
+
+    traces = 0
+
+    def players(self):
+        d, g = super().players()
+
+        def loss(tensors, training):
+            self.traces += 1
+            value, logged = g.loss(tensors, training)
+            return value, logged | {"brightness": losses.per_example(tensors["image"])}
+
+        return d, dataclasses.replace(g, loss=loss)
+
+
+class TestNewValues:
+    """Values that a loss returns are logged without a declaration; later steps are not retraced."""
+
+    def build(self, **compiled):
+        keras.utils.set_random_seed(1)
+        trainer = ValuesOfItsOwn(
+            games.conditional_generator(),
+            games.discriminator((games.SIZE, games.SIZE, 1), classes=games.CLASSES),
+            games.CLASSES,
+            seed=3,
+        )
+        trainer.compile(games.adam(), games.adam(), **compiled)
+        return trainer
+
+    @pytest.mark.parametrize(
+        ("replicas", "compiled"),
+        [
+            (1, {}),
+            (1, {"run_eagerly": True}),
+            (1, {"steps_per_execution": 2}),
+            (1, {"jit_compile": True}),
+            (2, {}),
+            (2, {"run_eagerly": True}),
+            (2, {"steps_per_execution": 2}),
+        ],
+        ids=str,
+    )
+    def test_they_are_in_the_logs(self, replicas, compiled, two_replicas):
+        strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
+        with strategy.scope():
+            trainer = self.build(**compiled)
+        arrays = games.CONDITIONAL.arrays(4)
+        data = games.CONDITIONAL.batches(4)
+        first = trainer.fit(data, validation_data=data, verbose=0, shuffle=False).history
+        traces = trainer.traces
+        for name in ("brightness", "val_brightness"):
+            np.testing.assert_allclose(first[name], arrays["image"].mean(), atol=1e-6)
+        names = [metric.name for metric in trainer.metrics]
+        assert names == ["d_loss", "g_loss", "d_real", "d_fake", "brightness"]
+        trainer.fit(data, verbose=0, shuffle=False)
+        if not trainer.run_eagerly:
+            assert traces == trainer.traces
+
+    def test_they_are_part_of_a_state_file(self, tmp_path):
+        trainer, other = self.build(run_eagerly=True), self.build()
+        fitted(trainer, games.CONDITIONAL.batches(2))
+        state.save(trainer, tmp_path / "state.npz", state.Position(0, 2))
+        state.Checkpoint(tmp_path / "state.npz").restore(other)
+        assert [metric.name for metric in other.metrics][-1] == "brightness"
+        assert_equal(values(trainer.metrics_variables), values(other.metrics_variables))
+
+
+@pytest.mark.parametrize("loss", ["hinge+r1", "lsgan+gp"])
+@pytest.mark.parametrize("game", games.EACH, ids=str)
+def test_penalties_in_every_game(game, loss):
+    """They act on the discriminators, and on the generators through them only."""
+    ends = []
+    for weight in (0.0, 50.0):
+        trainer = game.make(loss=loss, penalty_weight=weight, update="simultaneous")
+        start = {p.name: values(p.variables) for p in trainer.players()}
+        fitted(trainer, game.batches(1))
+        ends.append({p.name: values(p.variables) for p in trainer.players()})
+    for player in start:
+        same = all(
+            np.allclose(a, b, rtol=0, atol=1e-6)
+            for a, b in zip(ends[0][player], ends[1][player], strict=True)
+        )
+        assert same == player.startswith("g"), player

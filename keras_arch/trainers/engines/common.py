@@ -9,6 +9,17 @@ from keras_arch.errors import DataError
 Values = dict[str, list[Any]]
 
 
+class MissingMeans(Exception):
+    """Stops the tracing of a step that has values without a running mean.
+
+    Variables cannot be created inside a compiled step: `wrap_step` creates them and traces anew.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(", ".join(names))
+        self.names = names
+
+
 def collect(values: Values, player: Any, losses: Any, logged: dict[str, Any]) -> None:
     """Add a player's losses and further values, one an example, to those to log."""
     for name, value in ({f"{player.name}_loss": losses} | logged).items():

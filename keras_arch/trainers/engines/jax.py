@@ -18,6 +18,7 @@ from jax import numpy as jnp
 from keras import ops
 
 from keras_arch.trainers.engines.common import (
+    MissingMeans,
     Values,
     collect,
     evaluated,
@@ -65,14 +66,6 @@ def build_optimizers(trainer: Any) -> None:
     trainer.optimizer = Optimizers(tuple(trainer.optimizers.values()))
 
 
-class _MissingMeans(Exception):
-    """Values of a step that the trainer has no running means for: the state must grow first."""
-
-    def __init__(self, names: list[str]) -> None:
-        super().__init__(", ".join(names))
-        self.names = names
-
-
 def wrap_step(trainer: Any, build: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
     """A train or test function that checks its batches before they enter the compiled step.
 
@@ -89,8 +82,8 @@ def wrap_step(trainer: Any, build: Callable[[], Callable[..., Any]]) -> Callable
                 trainer.unpack(batch)
             try:
                 return function(state, iter(batches))
-            except _MissingMeans as missing:
-                # Nothing has run yet: the step was only traced, or ran on copies.
+            except MissingMeans as missing:
+                # Nothing has changed yet: the step was only traced, or ran on copies.
                 before = {id(variable) for variable in trainer.metrics_variables}
                 trainer.track(*missing.names)
                 new = [v.value for v in trainer.metrics_variables if id(v) not in before]
@@ -207,7 +200,7 @@ def test_step(trainer: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]
 
 def _logs(trainer: Any, table: "_Table", values: Values) -> tuple[dict[str, Any], Any]:
     if missing := missing_means(trainer, values):
-        raise _MissingMeans(missing)
+        raise MissingMeans(missing)
     logs = table.run(lambda: update_means(trainer, values))
     return logs, table.state()
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from keras_arch._tensorflow import one_pass_adam
 from keras_arch.trainers.engines.common import (
+    MissingMeans,
     Values,
     collect,
     evaluated,
@@ -49,8 +50,20 @@ def build_optimizers(trainer: Any) -> None:
 
 
 def wrap_step(trainer: Any, build: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
-    """The compiled step itself: a graph can refuse a batch as it runs."""
-    return build()
+    """A train or test function that creates the running means which a step turns out to need."""
+    function = build()
+
+    def step(iterator: Any) -> Any:
+        nonlocal function
+        try:
+            return function(iterator)
+        except MissingMeans as missing:
+            # Raised while the step was traced, before it took a batch.
+            trainer.track(*missing.names)
+            function = build()
+            return function(iterator)
+
+    return step
 
 
 class SeedGenerator(keras.random.SeedGenerator):
@@ -202,22 +215,12 @@ def _log(trainer: Any, values: Values) -> dict[str, Any]:
     if replicas > 1:
         sums, sizes = context.all_reduce(tf.distribute.ReduceOp.SUM, [sums, sizes])
     if missing := missing_means(trainer, values):
-        _track(trainer, context, missing)
+        if not tf.executing_eagerly():
+            raise MissingMeans(missing)
+        # Once for all replicas.
+        context.merge_call(lambda strategy: trainer.track(*missing))
     trackers = {tracker.name: tracker for tracker in trainer.metrics}
     for position, name in enumerate(joined):
         mean = sums[position] / sizes[position]
         trackers[name].update_state(mean, sample_weight=sizes[position])
     return {name: trackers[name].result() for name in joined}
-
-
-def _track(trainer: Any, context: Any, names: list[str]) -> None:
-    """Add running means while a step is traced: outside of its graph, once for all replicas."""
-
-    def add(strategy: Any = None) -> None:
-        with tf.init_scope():
-            trainer.track(*names)
-
-    if context is None:
-        add()
-    else:
-        context.merge_call(add)
