@@ -63,7 +63,7 @@ def from_torch(
         state_dict: Tensors by name, as NumPy arrays; or the path of a `.safetensors` file, or of
             one that `torch.save` wrote (`.pth`, `.pt`, `.bin`), which is read without unpickling
             anything but tensors.
-        **arguments: Arguments of the builder that replace the state dict's: for example
+        **arguments: Arguments of the builder, before what the state dict says: for example
             `image_shape`, which it cannot know, or `include_top=False`. Without a head in the
             state there is none in the network. ResNets are built with `variant="v1.5"`, as all
             PyTorch sources have them. `Pix2PixGenerator` is built with `inference_norm="moving"`
