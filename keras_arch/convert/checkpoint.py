@@ -182,7 +182,7 @@ def _itemsizes(content: Any) -> dict[str, int]:
         part = waiting.pop()
         if isinstance(part, Tensor):
             dtype = part.storage.dtype if part.storage.dtype in DTYPES else "uint8"
-            sizes[part.storage.key] = np.dtype(DTYPES[dtype]).itemsize
+            sizes[part.storage.key] = _dtype_of(dtype).itemsize
         elif isinstance(part, Mapping | list | tuple) and id(part) not in seen:
             seen.add(id(part))
             waiting.extend(part.values() if isinstance(part, Mapping) else part)
@@ -212,7 +212,7 @@ def _arrays(
 
 def _array(tensor: Tensor, raw: bytes, order: str, where: str) -> np.ndarray:
     storage = tensor.storage
-    dtype = np.dtype(DTYPES[tensor.dtype]).newbyteorder(order)
+    dtype = _dtype_of(tensor.dtype).newbyteorder(order)
     # A storage of bytes counts bytes.
     unit = 1 if storage.dtype == "bytes" else dtype.itemsize
     count, elements = storage.count * unit // dtype.itemsize, math.prod(tensor.size)
@@ -240,6 +240,11 @@ def _array(tensor: Tensor, raw: bytes, order: str, where: str) -> np.ndarray:
     if tensor.dtype == "bfloat16":
         values = (values.astype(np.uint32) << 16).view(np.float32)
     return values
+
+
+def _dtype_of(name: str) -> np.dtype:
+    """NumPy's type; bfloat16 is the upper half of a float32."""
+    return np.dtype("uint16" if name == "bfloat16" else name)
 
 
 def _is_tar(path: Path) -> bool:

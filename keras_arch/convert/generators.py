@@ -212,32 +212,29 @@ def _dcgan_discriminator_prefixes(model: keras.Model, shapes: Shapes) -> dict[st
 
 
 _JUNYANZ = "pytorch-CycleGAN-and-pix2pix"
+_SINGLE = {
+    "CycleGANGenerator": WeightMapping(
+        f"{_JUNYANZ} (resnet_9blocks, resnet_6blocks)", _cyclegan_arguments, _cyclegan_prefixes
+    ),
+    "DCGANDiscriminator": WeightMapping(
+        "the PyTorch examples (dcgan)",
+        _dcgan_discriminator_arguments,
+        _dcgan_discriminator_prefixes,
+        dense=TO_LOGIT,
+    ),
+    "DCGANGenerator": WeightMapping(
+        "the PyTorch examples (dcgan)",
+        _dcgan_generator_arguments,
+        _dcgan_generator_prefixes,
+        dense=FROM_LATENT,
+    ),
+    "PatchDiscriminator": WeightMapping(
+        f"{_JUNYANZ} (n_layers, pixel)", _patch_arguments, _patch_prefixes
+    ),
+    "Pix2PixGenerator": WeightMapping(
+        f"{_JUNYANZ} (unet_256, unet_128)", _unet_arguments, _unet_prefixes
+    ),
+}
 MAPPINGS: dict[str, tuple[WeightMapping, ...]] = {
-    "CycleGANGenerator": (
-        WeightMapping(
-            f"{_JUNYANZ} (resnet_9blocks, resnet_6blocks)", _cyclegan_arguments, _cyclegan_prefixes
-        ),
-    ),
-    "DCGANDiscriminator": (
-        WeightMapping(
-            "the PyTorch examples (dcgan)",
-            _dcgan_discriminator_arguments,
-            _dcgan_discriminator_prefixes,
-            dense=TO_LOGIT,
-        ),
-    ),
-    "DCGANGenerator": (
-        WeightMapping(
-            "the PyTorch examples (dcgan)",
-            _dcgan_generator_arguments,
-            _dcgan_generator_prefixes,
-            dense=FROM_LATENT,
-        ),
-    ),
-    "PatchDiscriminator": (
-        WeightMapping(f"{_JUNYANZ} (n_layers, pixel)", _patch_arguments, _patch_prefixes),
-    ),
-    "Pix2PixGenerator": (
-        WeightMapping(f"{_JUNYANZ} (unet_256, unet_128)", _unet_arguments, _unet_prefixes),
-    ),
+    name: (mapping,) for name, mapping in _SINGLE.items()
 }

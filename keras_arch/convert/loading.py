@@ -79,7 +79,7 @@ def from_torch(
 
     Raises:
         ConvertError: If the architecture has no known PyTorch source, or the state dict does
-            not fit it; the message lists what is missing, unexpected and misshaped.
+            not fit it; the message lists missing, unexpected and misshaped tensors.
         UnsafeContentError: If a file holds pickled classes or functions.
         ArgumentError: If an argument is not one of the builder's.
 

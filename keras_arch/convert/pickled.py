@@ -14,31 +14,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 from keras_arch.errors import ConvertError, UnsafeContentError
 
-# Types of numbers in PyTorch and in NumPy; bfloat16 is the upper half of a float32.
-DTYPES = {
-    "float64": "f8",
-    "float32": "f4",
-    "float16": "f2",
-    "bfloat16": "u2",
-    "int64": "i8",
-    "int32": "i4",
-    "int16": "i2",
-    "int8": "i1",
-    "uint8": "u1",
-    "bool": "?",
-}
-_STORAGES = {
-    "DoubleStorage": "float64",
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-}
+# Types of numbers by the names of PyTorch and of NumPy, which lacks bfloat16.
+_NAMES_OF_TYPES = "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool"
+_NAMES_OF_STORAGES = "Double Float Half BFloat16 Long Int Short Char Byte Bool"
+DTYPES = tuple(_NAMES_OF_TYPES.split())
 # Instructions of protocols 2 to 5 for mappings, lists, numbers and strings; they create objects
 # only by calling one of the names below.
 _NEEDED = (
@@ -159,8 +138,8 @@ _NAMES: dict[tuple[str, str], Any] = {
     ("torch", "UntypedStorage"): _Type("bytes"),
     ("torch.storage", "UntypedStorage"): _Type("bytes"),
 }
-_NAMES |= {("torch", name): _Type(dtype) for name, dtype in _STORAGES.items()}
-_NAMES |= {("torch", dtype): _Type(dtype) for dtype in DTYPES}
+for _kind, _dtype in zip(_NAMES_OF_STORAGES.split(), DTYPES, strict=True):
+    _NAMES["torch", _dtype] = _NAMES["torch", f"{_kind}Storage"] = _Type(_dtype)
 # Tensors of other kinds, which no network here has, and types of numbers that NumPy lacks.
 _OTHER_KINDS = {
     "_rebuild_sparse_tensor": "a sparse tensor",

@@ -257,7 +257,7 @@ def verify(directory: Path, record: Record, names: Iterable[str], where: str, re
         record: What they should be.
         names: Which of the listed files.
         where: Name of the model in messages.
-        remedy: What a user can do about a file that differs.
+        remedy: Advice for a file that differs.
 
     Raises:
         IntegrityError: Naming the file with its expected and actual SHA-256.

@@ -59,7 +59,7 @@ def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
         The repository or the folder; nothing is opened yet.
 
     Raises:
-        ArgumentError: If it is none of these; the message says what it could have been.
+        ArgumentError: If it is none of these; the message suggests a correction.
         HubError: If it is a shipped config without a published model.
 
     Example:

@@ -263,7 +263,7 @@ def _explain(error: Exception, repository: Repository, token: str | None, pushin
         return f"{repository} has changed on the Hub in the meantime; push again"
     if status == 429:
         return f"the Hub asks to slow down for {repository}; try again in some minutes"
-    # The client puts what is wrong with a README into its own error.
+    # The client's own error describes a fault of a README.
     source = error if isinstance(error, ValueError) else cause
     reason = " ".join(str(source).split())[:300]
     for secret in _secrets(token):

@@ -13,63 +13,20 @@ from keras_arch.errors import IntegrityError, UnsafeContentError
 
 # Keras' modules with parts of models; `keras.src` is how it writes operations that are layers of a
 # functional model. `keras.utils`, `keras.saving` and `keras.config` are not here.
-_MODULES = tuple(
-    prefix + name
-    for prefix in ("keras.", "keras.src.")
-    for name in (
-        "activations",
-        "constraints",
-        "dtype_policies",
-        "initializers",
-        "layers",
-        "losses",
-        "metrics",
-        "models",
-        "ops",
-        "optimizers",
-        "quantizers",
-        "random",
-        "regularizers",
-        "trainers.compile_utils",
-    )
+_PARTS = (
+    "activations constraints dtype_policies initializers layers losses metrics models ops "
+    "optimizers quantizers random regularizers trainers.compile_utils"
 )
-_IN_KERAS_ITSELF = {
-    "DTypePolicy",
-    "FloatDTypePolicy",
-    "Functional",
-    "Model",
-    "QuantizedDTypePolicy",
-    "Sequential",
-    "SeedGenerator",
-}
-_MARKERS = {
-    "__bytes__",
-    "__ellipsis__",
-    "__keras_tensor__",
-    "__numpy__",
-    "__slice__",
-    "__tensor__",
-}
+_MODULES = tuple(f"{prefix}.{name}" for prefix in ("keras", "keras.src") for name in _PARTS.split())
+_IN_KERAS_ITSELF = (
+    "DTypePolicy FloatDTypePolicy Functional Model QuantizedDTypePolicy Sequential SeedGenerator"
+)
+_MARKERS = "__bytes__ __ellipsis__ __keras_tensor__ __numpy__ __slice__ __tensor__"
 # Keras' own, but they wrap code, or load another file.
 _WRAPPERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
-_CODE_SUFFIXES = {
-    ".bin",
-    ".ckpt",
-    ".cloudpickle",
-    ".dill",
-    ".dll",
-    ".dylib",
-    ".exe",
-    ".joblib",
-    ".pickle",
-    ".pkl",
-    ".pt",
-    ".pth",
-    ".py",
-    ".pyc",
-    ".sh",
-    ".so",
-}
+_CODE_SUFFIXES = (
+    ".bin .ckpt .cloudpickle .dill .dll .dylib .exe .joblib .pickle .pkl .pt .pth .py .pyc .sh .so"
+)
 
 
 def check_config(path: Path, where: str) -> None:
@@ -128,14 +85,14 @@ def _check_object(config: dict[str, Any], where: str) -> None:
             f"{where} holds a {name.strip('_')}, which runs code that comes with it, and is "
             "refused; write the step with keras.ops or a stock layer"
         )
-    if name in _MARKERS and module is None:
+    if name in _MARKERS.split() and module is None:
         return
     if name == "function":
         # Resolved by Keras among its own activations, losses and metrics.
         own = _is_keras(module) or module == "builtins"
         own = own and registered in (None, "function", config.get("config"))
     else:
-        own = _is_keras(module) or (module == "keras" and name in _IN_KERAS_ITSELF)
+        own = _is_keras(module) or (module == "keras" and name in _IN_KERAS_ITSELF.split())
         own = own and registered in (None, name) and not name.startswith("__")
     if not own:
         raise UnsafeContentError(
@@ -152,7 +109,7 @@ def _is_keras(module: Any) -> bool:
 
 def is_code(name: str) -> bool:
     """Whether a file of this name may hold pickled data or code."""
-    return len(name) < 4096 and PurePosixPath(name.lower()).suffix in _CODE_SUFFIXES
+    return len(name) < 4096 and PurePosixPath(name.lower()).suffix in _CODE_SUFFIXES.split()
 
 
 def check_names(names: Any, where: str) -> None:

@@ -158,11 +158,11 @@ def evaluate(
     """Compute metrics of generated against real images. For many calls: `GenerativeMetrics`.
 
     Args:
-        generated: `uint8` images `(n, height, width, 1 or 3)`, or an iterable of such arrays.
-        real: The same.
-        network: Feature network in which they are compared.
+        generated: As for `GenerativeMetrics`, like the other arguments.
+        real: Real images.
+        network: Feature network.
         metrics: Some of `GENERATIVE_METRICS`.
-        seed: Seed of KID's subsets and the inception score's splits.
+        seed: Seed of the random draws.
 
     Returns:
         Values by name, and the description.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import logsumexp
 
 from keras_arch.errors import ArgumentError
 from keras_arch.metrics.checks import check_images, check_pair
@@ -88,18 +89,9 @@ def _log_densities(points: np.ndarray, samples: np.ndarray, sigmas: Sequence[flo
     center = samples.mean(axis=0)
     densities = np.empty((len(sigmas), len(points)))
     for block, distances in squared_distances(points - center, samples - center):
-        nearest = distances.min(axis=1, keepdims=True)
-        distances -= nearest
         for row, sigma in enumerate(sigmas):
-            # Relative to the nearest sample, so that no sum of exponentials is zero.
-            kernels = distances * (-0.5 / sigma**2)
-            np.exp(kernels, out=kernels)
-            densities[row, block] = (
-                np.log(kernels.sum(axis=1))
-                - nearest[:, 0] * (0.5 / sigma**2)
-                - math.log(count)
-                - dimensions * math.log(sigma * math.sqrt(2 * math.pi))
-            )
+            scale = math.log(count) + dimensions * math.log(sigma * math.sqrt(2 * math.pi))
+            densities[row, block] = logsumexp(distances * (-0.5 / sigma**2), axis=1) - scale
     return densities
 
 

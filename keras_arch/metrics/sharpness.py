@@ -15,7 +15,7 @@ _IMAGES = 64
 def mean_gradient_magnitude(images: Any) -> float:
     """Mean length of the brightness gradient; lower values mean blurrier images.
 
-    Differences to the pixel on the right and the one below, on grey values. Blur spreads an edge
+    Differences to the pixel on the right and the one below, on gray values. Blur spreads an edge
     and leaves the sum of its steps, but lowers it wherever fine detail goes up and down; so compare
     it only between pictures of the same things, such as two translations of one test set.
 
@@ -57,7 +57,7 @@ def mean_gradient_magnitude(images: Any) -> float:
 def _magnitudes(images: np.ndarray) -> np.ndarray:
     """Length of the gradient at each pixel but the last row and column."""
     pixels = check_images(images, "images")
-    grey = pixels @ np.array(_LUMA) if pixels.shape[-1] == 3 else pixels[..., 0]
-    right = grey[:, :-1, 1:] - grey[:, :-1, :-1]
-    below = grey[:, 1:, :-1] - grey[:, :-1, :-1]
+    gray = pixels @ np.array(_LUMA) if pixels.shape[-1] == 3 else pixels[..., 0]
+    right = gray[:, :-1, 1:] - gray[:, :-1, :-1]
+    below = gray[:, 1:, :-1] - gray[:, :-1, :-1]
     return np.hypot(right, below)

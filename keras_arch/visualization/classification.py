@@ -152,10 +152,10 @@ def draw_mistakes(
     figure = new_figure(1.9 * columns, 2.35 * rows)
     for place, (mistake, image) in enumerate(zip(mistakes, images, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, place)
-        grey = image.shape[-1] == 1
+        gray = image.shape[-1] == 1
         axes.imshow(
-            image[..., 0] if grey else image,
-            cmap="gray" if grey else None,
+            image[..., 0] if gray else image,
+            cmap="gray" if gray else None,
             vmin=0,
             vmax=255,
             interpolation="nearest" if image.shape[0] < 100 else "antialiased",
@@ -213,46 +213,23 @@ def _draw_report(report: dict[str, dict[str, float]], path: str | os.PathLike[st
 
 def _draw_block(axes: Any, rows: Sequence[Any], tallest: int, across: float) -> None:
     """Draw one block: names at the left, numbers on a shade that rises with them."""
-    from matplotlib import colormaps
-    from matplotlib.patches import Rectangle
-
-    axes.set_xlim(0, across)
-    axes.set_ylim(tallest, 0)
-    axes.set_axis_off()
     begin = across - _NUMBER * len(_SCORES)
-    for column, name in enumerate(_SCORES):
-        middle = begin + (column + 0.5) * _NUMBER
-        axes.text(middle, 0.5, name, ha="center", va="center", fontsize=8, weight="bold")
-        for line, (_, row) in enumerate(rows, start=1):
-            value = row[name]
-            shade = 0.75 * value if name != "support" else 0.0
-            axes.add_patch(
-                Rectangle(
-                    (begin + column * _NUMBER, line),
-                    _NUMBER,
-                    1,
-                    facecolor=colormaps["Blues"](shade),
-                    edgecolor="white",
-                )
-            )
-            text = f"{value:.0f}" if name == "support" else f"{value:.3f}"
-            axes.text(
-                middle,
-                line + 0.5,
-                text,
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if shade > 0.6 else "black",
-            )
-    for line, (name, _) in enumerate(rows, start=1):
-        mean = name in _AVERAGES.values()
-        axes.text(
-            begin - 0.1,
-            line + 0.5,
-            shorten_label(name, _LONGEST_NAME),
-            ha="right",
-            va="center",
-            fontsize=8,
-            style="italic" if mean else "normal",
-        )
+    values = np.array([[row[name] for name in _SCORES] for _, row in rows])
+    shades = 0.75 * values * [name != "support" for name in _SCORES]
+    edges = begin + _NUMBER * np.arange(len(_SCORES) + 1)
+    lines = np.arange(1, len(rows) + 2)
+    axes.pcolormesh(edges, lines, shades, cmap="Blues", vmin=0, vmax=1, edgecolors="white")
+    axes.set(xlim=(0, across), ylim=(tallest, 0))
+    axes.set_axis_off()
+    style = {"va": "center", "fontsize": 8}
+    for column, score in enumerate(_SCORES):
+        middle = (edges[column] + edges[column + 1]) / 2
+        axes.text(middle, 0.5, score, ha="center", weight="bold", **style)
+        for line, value in enumerate(values[:, column]):
+            text = f"{value:.0f}" if score == "support" else f"{value:.3f}"
+            color = "white" if shades[line, column] > 0.6 else "black"
+            axes.text(middle, line + 1.5, text, ha="center", color=color, **style)
+    for line, (name, _) in enumerate(rows):
+        slant = "italic" if name in _AVERAGES.values() else "normal"
+        name = shorten_label(name, _LONGEST_NAME)
+        axes.text(begin - 0.1, line + 1.5, name, ha="right", style=slant, **style)

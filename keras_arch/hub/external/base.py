@@ -78,20 +78,11 @@ class Reader(Protocol):
     LIBRARY: str
 
     def is_config(self, config: dict[str, Any]) -> bool:
-        """Whether a `config.json` is of this library.
-
-        Args:
-            config: Its content.
-        """
+        """Whether the content of a `config.json` is of this library."""
         ...
 
     def describe(self, config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:
-        """Describe the model of a repository.
-
-        Args:
-            config: Its `config.json`.
-            fetch: Returns the path of one of its files.
-            where: Name of the repository in messages.
+        """Describe the model of a repository by its `config.json` and other files.
 
         Raises:
             HubError: If there is no such network here, or its preprocessing is not known.

@@ -105,7 +105,7 @@ def _check_build(config: dict[str, Any], facts: dict[str, Any], where: str) -> N
 def _preprocessing(
     facts: dict[str, Any], size: tuple[int, int], channels: int, where: str
 ) -> Preprocessing:
-    """timm's evaluation transform: resize, centre crop, mean and std of pixels in [0, 1]."""
+    """timm's evaluation transform: resize, center crop, mean and std of pixels in [0, 1]."""
     method = facts.get("interpolation", "bilinear")
     if method not in _METHODS:
         raise HubError(

@@ -82,7 +82,7 @@ def _labels(config: dict[str, Any]) -> list[str] | None:
     named = {int(number): str(label) for number, label in (config.get("id2label") or {}).items()}
     if sorted(named) != list(range(len(named))) or not named:
         return None
-    # A label stands on a line of its own in what is exported.
+    # Exported files have one label a line.
     return [" ".join(named[number].split()) for number in range(len(named))]
 
 
@@ -101,14 +101,14 @@ def _preprocessing(facts: dict[str, Any], channels: int, where: str) -> Preproce
     method = facts.get("resample", 3 if family in ("Bit", "CLIP") else 2)
     if method not in _METHODS:
         raise HubError(f"{where} resizes by Pillow's method {method!r}, which there is not here")
-    normalised = facts.get("do_normalize", True)
+    normalized = facts.get("do_normalize", True)
     return Preprocessing(
         size=size,
         channels=channels,
         resize=_METHODS[method],
         scale=facts.get("rescale_factor", 1 / 255) if facts.get("do_rescale", True) else 1.0,
-        mean=facts.get("image_mean", [0.485, 0.456, 0.406]) if normalised else 0.0,
-        std=facts.get("image_std", [0.229, 0.224, 0.225]) if normalised else 1.0,
+        mean=facts.get("image_mean", [0.485, 0.456, 0.406]) if normalized else 0.0,
+        std=facts.get("image_std", [0.229, 0.224, 0.225]) if normalized else 1.0,
         crop=crop,
     )
 
