@@ -199,12 +199,11 @@ LATENTS = ("normal", "uniform", "uniform01")
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-    """Record of one architecture: its builder and the paper's facts.
+class Facts:
+    """Facts of one architecture, from its paper.
 
     Attributes:
         name: The builder's name, for example `"CIFARResNet"`.
-        builder: The function that returns a `keras.Model`.
         task: One of `TASKS.names()`.
         paper: Authors, title and year.
         url: URL of the paper.
@@ -216,7 +215,6 @@ class Entry:
     """
 
     name: str
-    builder: Callable[..., Any]
     task: str
     paper: str
     url: str
@@ -224,6 +222,17 @@ class Entry:
     parameters: dict[str, int]
     latent: dict[str, str]
     summary: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry(Facts):
+    """Record of one architecture: its facts and its builder.
+
+    Attributes:
+        builder: The function that returns a `keras.Model`.
+    """
+
+    builder: Callable[..., Any]
 
     @property
     def arguments(self) -> dict[str, inspect.Parameter]:
@@ -283,7 +292,7 @@ def register(
             )
         summary = (builder.__doc__ or "").strip().partition("\n")[0]
         ARCHITECTURES.register(name)(
-            Entry(name, builder, task, paper, url, default_input, parameters, latent or {}, summary)
+            Entry(name, task, paper, url, default_input, parameters, latent or {}, summary, builder)
         )
         return builder
 

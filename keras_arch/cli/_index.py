@@ -21,22 +21,14 @@ PATH = Path(__file__).with_name("architectures.json")
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
-    """Facts of one architecture: `registry.Entry` without the builder, and more.
+class Facts(registry.Facts):
+    """Facts of one architecture, with its arguments and weights.
 
     Attributes:
         arguments: Defaults of the builder's arguments, as Python writes them; `""` if required.
         weights: As in `convert.sources.weight_sources`.
     """
 
-    name: str
-    task: str
-    paper: str
-    url: str
-    default_input: tuple[int, ...]
-    parameters: dict[str, int]
-    latent: dict[str, str]
-    summary: str
     arguments: dict[str, str]
     weights: tuple[str, ...]
 
@@ -114,11 +106,8 @@ def write() -> Path:
 def _facts_of(entry: registry.Entry) -> Facts:
     from keras_arch.convert.sources import weight_sources
 
-    shared = {
-        field.name: getattr(entry, field.name)
-        for field in dataclasses.fields(entry)
-        if field.name != "builder"
-    }
+    names = [field.name for field in dataclasses.fields(registry.Facts)]
+    shared = {name: getattr(entry, name) for name in names}
     arguments = {name: _default(argument) for name, argument in entry.arguments.items()}
     return Facts(**shared, arguments=arguments, weights=weight_sources(entry.name))
 

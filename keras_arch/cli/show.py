@@ -95,7 +95,10 @@ def _architecture_facts(facts: _index.Facts) -> list[tuple[str, str]]:
         ("default input", " x ".join(map(str, facts.default_input))),
     ]
     rows += [(f"latent ({variant})", name) for variant, name in facts.latent.items()]
-    rows += [(f"parameters ({call})", f"{count:,}") for call, count in facts.parameters.items()]
+    rows += [
+        (f"parameters ({call or 'default'})", f"{count:,}")
+        for call, count in facts.parameters.items()
+    ]
     return rows + [(f"argument {name}", default) for name, default in facts.arguments.items()]
 
 
