@@ -188,7 +188,8 @@ def predict(
         others = [
             name
             for name, other in registry.TASKS.items()
-            if name == other.model_task and unknown[0] in inspect.signature(other.predict).parameters
+            if name == other.model_task
+            and unknown[0] in inspect.signature(other.predict).parameters
         ]
         hint = f"{', '.join(others)} has it" if others else f"there are {', '.join(sorted(known))}"
         raise ArgumentError(

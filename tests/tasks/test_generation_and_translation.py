@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 import pytest
-import yaml
 import tensorflow as tf
+import yaml
 from PIL import Image
 
 from keras_arch import api, config, data, files, hub, models, trainers
