@@ -146,9 +146,11 @@ def test_backbones_of_the_package_and_of_kerascv():
             model = models.DeepLabV3Plus(backbone=name, input_shape=(64, 64, 3), classes=2)
             assert model.output_shape == (None, 64, 64, 2)
             assert model.name == f"deeplabv3plus_{name.lower()}"
-    theirs = keras_cv.models.CSPDarkNetBackbone(
-        stackwise_channels=[8, 16, 32, 64],
-        stackwise_depth=[1, 1, 1, 1],
+    theirs = keras_cv.models.ResNetBackbone(
+        stackwise_filters=[64, 64, 64, 64],
+        stackwise_blocks=[2, 2, 2, 2],
+        stackwise_strides=[1, 2, 2, 2],
+        block_type="basic_block",
         include_rescaling=False,
         input_shape=(64, 64, 3),
     )
