@@ -14,6 +14,8 @@ Limits of KerasCV 0.9.0 on Keras 3.15, TensorFlow 2.21 and NumPy 2.4, as measure
 - Backbones with a size in their names (`ResNet50V2Backbone`, `MiTB0Backbone`, ...) and
   `SegFormerB0` to `B5` ask Kaggle for a preset even without weights, so they need a network. The
   general classes (`ResNetV2Backbone(stackwise_filters=...)`) do not.
+- `CSPDarkNetBackbone` holds a Lambda layer, so it can be neither copied nor loaded in Keras' safe
+  mode.
 - `MixUp`, `CutMix` and `Mosaic` fail on NumPy arrays; they work on tensors and in `tf.data`.
 - `RandomApply` and `RepeatedAugmentation` cannot be traced for a single image.
 - Layers draw from a generator with a state, and their strengths from TensorFlow's global state. A

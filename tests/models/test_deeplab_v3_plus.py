@@ -41,12 +41,12 @@ class TestDeepLabV3Plus(ModelTester):
     pass
 
 
-def kerascv_model(ours, backbone):
-    """KerasCV's own model with the weights of this package's."""
+def kerascv_model(ours):
+    """KerasCV's own model on the same backbone, with the weights of the head."""
     import keras_cv
 
     theirs = keras_cv.models.DeepLabV3Plus(
-        backbone=models.keras_cv_backbone(backbone), num_classes=ours.output_shape[-1]
+        backbone=models.keras_cv_backbone(ours), num_classes=ours.output_shape[-1]
     )
     pooling, head = theirs.spatial_pyramid_pooling, theirs.segmentation_head
     (projector,) = (
@@ -75,8 +75,7 @@ def kerascv_model(ours, backbone):
 def pair():
     """Our model, and KerasCV's with the same weights and drawn statistics of batch norm."""
     keras.utils.set_random_seed(3)
-    backbone = models.ResNet18(include_top=False, input_shape=(64, 96, 3))
-    ours = models.DeepLabV3Plus(backbone=backbone, classes=5)
+    ours = models.DeepLabV3Plus(backbone="ResNet18", input_shape=(64, 96, 3), classes=5)
     rng = np.random.default_rng(0)
     for weight in ours.weights:
         if weight.path.endswith(("gamma", "moving_variance")):
@@ -87,7 +86,7 @@ def pair():
     scores = keras.Model(ours.input, ours.get_layer("logits").output)
     spread = forward(scores, rng.normal(size=(3, 64, 96, 3)).astype("float32")).std()
     ours.get_layer("logits").kernel.assign(ours.get_layer("logits").kernel / spread)
-    return ours, kerascv_model(ours, backbone)
+    return ours, kerascv_model(ours)
 
 
 def test_parameters_equal_kerascv(pair):
@@ -147,9 +146,11 @@ def test_backbones_of_the_package_and_of_kerascv():
             model = models.DeepLabV3Plus(backbone=name, input_shape=(64, 64, 3), classes=2)
             assert model.output_shape == (None, 64, 64, 2)
             assert model.name == f"deeplabv3plus_{name.lower()}"
-    theirs = keras_cv.models.CSPDarkNetBackbone(
-        stackwise_channels=[8, 16, 32, 64],
-        stackwise_depth=[1, 1, 1, 1],
+    theirs = keras_cv.models.ResNetBackbone(
+        stackwise_filters=[64, 64, 64, 64],
+        stackwise_blocks=[2, 2, 2, 2],
+        stackwise_strides=[1, 2, 2, 2],
+        block_type="basic_block",
         include_rescaling=False,
         input_shape=(64, 64, 3),
     )
