@@ -81,7 +81,8 @@ def FCN(
         backbone: `None` for the paper's VGG16 (also by name, or another VGG, built as published);
             any other registered backbone by name; or a functional Keras model, such as one of
             `keras.applications`, which is copied with its weights. It has to pad its maps and to
-            have them at all strides from `stride` to 32; its last one is scored as it is.
+            have them at all strides from `stride` to 32; its last one is scored as it is. A model
+            that rounds sizes down (most of `keras.applications`) takes multiples of 32 pixels.
         backbone_weights: Weights of a registered backbone: a classifier of its kind, as a model or
             as what `keras_arch.weights.load_weights` takes. `fc6` and `fc7` of a VGG become
             convolutions.
@@ -139,7 +140,7 @@ def FCN(
             synchronized=synchronized,
         )
         finer = {2**level: x for level, x in finer.items()}
-        _check_strides(finer, stride, usual_name)
+        _check_maps(finer, stride, usual_name, input_shape)
         coarse = finer[32]
         # Padded maps begin where the image begins, and end with it or behind it.
         offsets, padding = (0,) * len(OFFSETS[stride]), "same"
@@ -289,11 +290,20 @@ def _vgg(input_shape, column, units):
     return image, x, maps
 
 
-def _check_strides(maps, stride, backbone):
-    """Refuse a backbone that lacks a map that is to be scored."""
+def _check_maps(maps, stride, backbone, input_shape):
+    """Refuse a backbone without a map that is to be scored, or with one that ends in the image."""
     needed = [each for each in (8, 16, 32) if each >= stride]
     if not maps.keys() >= {*needed}:
         raise ArgumentError(
             f"FCN{stride}s needs maps of strides {', '.join(map(str, needed))}; {backbone} has "
             f"{', '.join(map(str, maps))}"
         )
+    for each in needed:
+        for argument, side, size in zip(
+            ("height", "width"), maps[each].shape[1:3], input_shape[:2], strict=True
+        ):
+            if size is not None and side * each < size:
+                raise ArgumentError(
+                    f"{backbone} rounds sizes down: of {size} pixels {side} are left at stride "
+                    f"{each}; give a {argument} that is a multiple of 32"
+                )

@@ -15,7 +15,13 @@ import keras
 from keras import layers, ops
 
 from keras_arch.errors import ArgumentError
-from keras_arch.layers import check_image_shape, label_input, output_dtype, positive_ints
+from keras_arch.layers import (
+    check_image_shape,
+    label_input,
+    output_dtype,
+    positive_int,
+    positive_ints,
+)
 from keras_arch.models.common.arguments import document
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
@@ -209,7 +215,7 @@ def _checked(coarser_sizes, image_shape):
     """The sizes of all levels and the channels, if the sizes can be levels of a pyramid."""
     last, channels = _square("image_shape", image_shape)
     try:
-        sizes = positive_ints(**{f"{size}": size for size in coarser_sizes})
+        sizes = tuple(positive_int("coarser_sizes", size) for size in coarser_sizes)
     except (ArgumentError, TypeError):
         sizes = ()
     levels = (*sizes, last)
