@@ -334,7 +334,6 @@ class TestNewValues:
             (1, {"jit_compile": True}),
             (2, {}),
             (2, {"run_eagerly": True}),
-            (2, {"steps_per_execution": 2}),
         ],
         ids=str,
     )
