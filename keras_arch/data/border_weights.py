@@ -214,10 +214,10 @@ def _between(instances: np.ndarray, w0: float, sigma: float) -> np.ndarray:
     return np.where(numbered == 0, term, 0.0).astype(np.float32)
 
 
-def _two_dimensional(values: Any, what: str) -> np.ndarray:
+def _two_dimensional(values: Any, name: str) -> np.ndarray:
     array = np.asarray(values)
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim != 2 or 0 in array.shape:
-        raise ArgumentError(f"{what} must be of shape (height, width), got {array.shape}")
+        raise ArgumentError(f"{name} must be of shape (height, width), got {array.shape}")
     return array

@@ -44,7 +44,7 @@ def fit_images(
 
     Args:
         dataset: `tf.data.Dataset` of `image`, `(image, label)` or `(image, target)`, or an
-            `Unpaired`, which gives two data sets of one column each.
+            `Unpaired`, which is two data sets of one column each.
         preprocessing: The size and channels of the images.
         target_preprocessing: The same for a target or a second domain. Default: the first.
         jitter: Enlarges the images, and rounds them as image libraries do.

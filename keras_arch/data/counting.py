@@ -1,4 +1,4 @@
-"""Iterating over data sets, with messages that a user can act on."""
+"""Counting and reading the examples of data sets, with errors of one line."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from keras_arch.errors import DataError
 
 
 def count(dataset: Any) -> int:
-    """The number of examples, counted by reading where the data set does not tell.
+    """The number of examples, by reading where the data set does not know it.
 
     Raises:
         DataError: If it has no end, or cannot be decoded.
@@ -22,7 +22,7 @@ def count(dataset: Any) -> int:
 
 
 def read(dataset: Any) -> Iterator[Any]:
-    """Iterate; what TensorFlow cannot decode becomes a message of one line."""
+    """Iterate over a data set; an example that cannot be decoded is a `DataError`."""
     try:
         yield from dataset
     except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:

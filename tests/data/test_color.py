@@ -84,8 +84,13 @@ def test_they_meet_pixels_before_those_are_normalised():
 
 
 def test_mistakes():
-    for wrong in ("lighting:0", "lighting:-1", "color_jitter:0", "color_jitter:1.5"):
-        with pytest.raises(ArgumentError, match=wrong.split(":")[0]):
+    for wrong, message in (
+        ("lighting:0", "RandomLighting: sigma must be a number in .0, inf., got 0.0"),
+        ("lighting:-1", "RandomLighting: sigma must be .* got -1.0"),
+        ("color_jitter:0", "ColorJitter: strength must be a number in .0, 1., got 0.0"),
+        ("color_jitter:1.5", "ColorJitter: strength must be .* got 1.5"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
             data.augmentations([wrong])
     grey = np.zeros((2, 4, 4, 1), np.float32)
     for change in (RandomLighting(), ColorJitter()):

@@ -497,7 +497,7 @@ def test_what_does_not_go_together_is_told():
         (pairs, {"target_preprocessing": other, "augment": ["flip"]}, "needs one size"),
         (pairs, {"augment": ["flip", "jitter:3"]}, "augment must begin with jitter"),
         (pairs, {"augment": ["jitter:3", "jitter"]}, "augment must begin with jitter"),
-        (pairs, {"augment": ["jitter:0"]}, "jitter: pixels must be a positive whole number, got 0"),
+        (pairs, {"augment": ["jitter:0"]}, "pixels must be a positive whole number, got 0"),
         (data.Unpaired(numbered(4), numbered(4).take(0)), {}, "holds no image in one domain"),
         (data.Unpaired(numbered(4), numbered(4).repeat()), {}, "has no end"),
     ]

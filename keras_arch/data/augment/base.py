@@ -16,21 +16,19 @@ class Augmentation:
     A subclass is callable, `(images, seed) -> images`. It gives the same change for the same seed.
 
     Attributes:
-        name: The name in configs and messages.
         on_pixels: Whether it changes pixels in [0, 255], before they are normalised.
 
     Raises:
         ArgumentError: If a number is out of range.
     """
 
-    name: ClassVar[str]
     on_pixels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            check = field.metadata.get("check")
-            if check is not None:
-                value = check(f"{self.name}: {field.name}", getattr(self, field.name))
+            if "check" in field.metadata:
+                name = f"{type(self).__name__}: {field.name}"
+                value = field.metadata["check"](name, getattr(self, field.name))
                 object.__setattr__(self, field.name, value)
 
 

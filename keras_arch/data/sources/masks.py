@@ -13,7 +13,7 @@ from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import image_files
 from keras_arch.data.border_weights import IGNORE
 from keras_arch.data.sources import pairs
-from keras_arch.data.sources.base import Source, existing_folder
+from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.data.sources.tfds import TFDSSource
 from keras_arch.errors import DataError
 
@@ -110,7 +110,7 @@ class Masks(Source):
         if any(Path(name).name != name or name in (".", "..") for name in folders):
             raise DataError(f"images and masks are names of folders, got {images!r} and {masks!r}")
         table, self._coloured = class_table(classes)
-        path = existing_folder(path, "folders of images and masks")
+        path = existing_path(path, "folders of images and masks")
         splits = image_files.split_folders(path)
         if any((path / name).is_dir() for name in folders) or not splits:
             splits = {"train": path}

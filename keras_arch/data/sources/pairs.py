@@ -6,7 +6,7 @@ from typing import Any
 from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import image_files
 from keras_arch.data.image_files import Shape
-from keras_arch.data.sources.base import Source, existing_folder
+from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.errors import DataError
 
 _LAYOUT = "images side by side in one file, or two folders named A and B"
@@ -29,7 +29,7 @@ class Pairs(Source):
 
     def __init__(self, path: str | Path, *, direction: str = "AtoB") -> None:
         swap = swaps(direction)
-        path = existing_folder(path, _LAYOUT)
+        path = existing_path(path, _LAYOUT)
         found = image_files.split_folders(path)
         strange = [each for each in image_files.subfolders(path) if each.name not in found]
         strange += image_files.images(path)

@@ -85,7 +85,7 @@ class TFDSSource(Source):
 
 
 def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
-    """The builder of a set, or an error of one line that says what is wrong with its name."""
+    """The builder of a set; errors of its name are `DataError`s of one line."""
     if not _NAME.fullmatch(name):
         raise unknown_source(name)
     import tensorflow_datasets as tfds

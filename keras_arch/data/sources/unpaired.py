@@ -11,7 +11,7 @@ from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import counting, image_files
 from keras_arch.data.image_files import Shape
 from keras_arch.data.loading import open_source
-from keras_arch.data.sources.base import Source, existing_folder
+from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.data.sources.pairs import swaps
 from keras_arch.errors import DataError
 from keras_arch.registry import SOURCES
@@ -127,7 +127,7 @@ def open_unpaired(
     scheme, colon, _ = str(path).partition(":")
     if colon and scheme in SOURCES:
         return _from_source(open_source(path, data_dir, download=download), swap)
-    path = existing_folder(path, "folders trainA and trainB")
+    path = existing_path(path, "folders trainA and trainB")
     inner = {folder.name: folder for folder in image_files.subfolders(path)}
     splits = [split for split in image_files.SPLITS if {split + "A", split + "B"} & set(inner)]
     if not splits:
