@@ -82,7 +82,7 @@ def test_names():
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "message"),
     [
         (["flipp"], "no augmentation named 'flipp'; there are crop:4, flip, jitter:30,"),
         (["flipp"], "; did you mean flip?"),
@@ -101,10 +101,10 @@ def test_names():
         ("flip", "must be a list"),
     ],
 )
-def test_wrong_names_say_what_there_is(names, told):
+def test_errors_of_wrong_names_list_the_known_ones(names, message):
     with pytest.raises(ArgumentError) as caught:
         data.augmentations(names)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_why_the_crop_of_keras_does_not_serve():

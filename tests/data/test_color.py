@@ -73,7 +73,7 @@ def test_the_same_seed_gives_the_same_and_each_image_its_own(change):
     assert len(np.unique(one[:, 0, 0, 0].round(3))) == 4
 
 
-def test_they_meet_pixels_before_those_are_normalised():
+def test_they_change_pixels_before_normalisation():
     images = tf.data.Dataset.from_tensor_slices(np.full((8, 4, 4, 3), 128, np.uint8))
     how = Preprocessing((4, 4), scale=1 / 255, mean=0.5, std=0.25)
     batches = data.train_batches(images, how, 8, seed=0, augment=["lighting:0.1"])
