@@ -149,13 +149,7 @@ def border_weights(
 def weight_maps(
     masks: Sequence[np.ndarray], weights: WeightMap, classes: int | None = None
 ) -> list[np.ndarray]:
-    """The weight map of each mask of a training set.
-
-    Args:
-        masks: `uint8` `(height, width)` classes.
-        weights: The options.
-        classes: Number of classes. Default: those in the masks.
-    """
+    """The weight map of each mask of a training set; `classes` are by default those in it."""
     known = [int(mask[mask != IGNORE].max(initial=0)) + 1 for mask in masks]
     balance = class_balance(masks, classes or max(known)) if weights.balance else False
     return [

@@ -8,11 +8,7 @@ from keras_arch.errors import DataError
 
 
 def count(dataset: Any) -> int:
-    """The number of examples, by reading where the data set does not know it.
-
-    Raises:
-        DataError: If it has no end, or cannot be decoded.
-    """
+    """The number of examples of a finite data set, by reading where it is not known."""
     size = int(dataset.cardinality())
     if size == tf.data.INFINITE_CARDINALITY:
         raise DataError("the data set has no end; give a finite one, without repeat()")

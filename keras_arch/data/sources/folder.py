@@ -19,9 +19,6 @@ class Folder(Source):
 
     Args:
         path: A folder of class folders or of images, or of folders train, test and val of these.
-
-    Raises:
-        DataError: If the folder is missing, empty or has another structure.
     """
 
     def __init__(self, path: str | Path) -> None:

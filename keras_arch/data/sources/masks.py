@@ -56,9 +56,6 @@ def open_masks(
 def class_table(text: str) -> tuple[dict[str, int], bool]:
     """The values of `background:#000000,car:#ff00aa` by class, and whether they are colours.
 
-    Raises:
-        DataError: If the text cannot be read.
-
     Example:
         >>> class_table("background:0,cell:255")
         ({'background': 0, 'cell': 255}, False)
@@ -96,9 +93,6 @@ class Masks(Source):
         images: As for `open_masks`.
         masks: As for `open_masks`.
         classes: As for `open_masks`.
-
-    Raises:
-        DataError: If a file is missing or wrong.
     """
 
     kind = "masks"
@@ -184,11 +178,7 @@ class Masks(Source):
 
 
 class TFDSMasks(Source):
-    """A segmentation set of TensorFlow Datasets: its images and masks.
-
-    Raises:
-        DataError: If the set has no masks.
-    """
+    """A segmentation set of TensorFlow Datasets: its images and masks."""
 
     kind = "masks"
 

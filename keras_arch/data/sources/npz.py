@@ -17,17 +17,7 @@ JPEG_KEYS = "train_jpeg, train_offsets, train_labels, test_jpeg, test_offsets, t
 
 
 def open_archive(path: str | Path) -> "JPEGArchive | ArrayArchive":
-    """Open an archive of either layout.
-
-    Args:
-        path: The `.npz` file.
-
-    Returns:
-        The `Source`.
-
-    Raises:
-        DataError: If the file is no archive, or holds neither layout.
-    """
+    """Open a `.npz` file of either layout."""
     path = existing_path(path)
     archive = Archive(path)
     if any(f"{split}_jpeg" in archive.keys for split in ("train", "test")):

@@ -30,9 +30,6 @@ class TFDSSource(Source):
         name: The set's name, optionally with a configuration and a version.
         data_dir: Folder of the prepared sets.
         download: Whether to download a set that is not prepared.
-
-    Raises:
-        DataError: If there is no such set, it has no 8-bit images, or is not prepared.
     """
 
     def __init__(

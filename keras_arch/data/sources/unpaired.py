@@ -119,9 +119,6 @@ def open_unpaired(
         direction: `"AtoB"` where images of A are translated to B, or `"BtoA"`.
         data_dir: As for `keras_arch.data.load`.
         download: As for `keras_arch.data.describe`.
-
-    Raises:
-        DataError: If a folder or split is missing or empty.
     """
     swap = swaps(direction)
     scheme, colon, _ = str(path).partition(":")
