@@ -256,19 +256,7 @@ class Preprocessing:
 
 
 def height_and_width(name: str, size: Any) -> tuple[int, int]:
-    """A size as two plain `int`.
-
-    Args:
-        name: The argument's name, for the message.
-        size: Two positive whole numbers of any integer type, or one for squares.
-
-    Raises:
-        ArgumentError: If it is something else.
-
-    Example:
-        >>> height_and_width("size", np.int64(32))
-        (32, 32)
-    """
+    """A size as two plain `int`, from two positive integers of any type, or one for squares."""
     sides = size if isinstance(size, list | tuple | np.ndarray) else (size, size)
     try:
         height, width = (whole_number(name, side) for side in sides)

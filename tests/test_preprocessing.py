@@ -234,14 +234,14 @@ def test_to_pixels_undoes_normalising_exactly_and_json_keeps_it(images, scale, m
     np.testing.assert_array_equal(again(images), to_input(images))
 
 
-def test_to_pixels_clips_what_a_generator_overshoots():
+def test_to_pixels_clips_out_of_range_values():
     to_tanh = Preprocessing((1, 1), 1, scale=1 / 127.5, mean=1.0)
     pixels = to_tanh.to_pixels(np.array([-1.5, -1, 0.5, 1, 1.5]).reshape(5, 1, 1, 1))
     assert pixels.ravel().tolist() == [0, 0, 191, 255, 255]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"size": "88"}, "size must be .*'88'"),
         ({"size": None}, "size must be .*None"),
@@ -274,14 +274,14 @@ def test_to_pixels_clips_what_a_generator_overshoots():
         ({"channel_order": "grb"}, "channel_order must be rgb or bgr, got 'grb'"),
     ],
 )
-def test_wrong_values_are_told_in_one_line(arguments, told):
-    with pytest.raises(ArgumentError, match=told) as caught:
+def test_wrong_values_are_named_in_one_line(arguments, message):
+    with pytest.raises(ArgumentError, match=message) as caught:
         Preprocessing(**({"size": (8, 8)} | arguments))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 2), (2, 8, 8, 4), (1, 2, 8, 8, 3), ()])
-def test_what_is_no_image_is_refused(shape):
+def test_other_shapes_are_refused(shape):
     with pytest.raises(ArgumentError, match="1 or 3 channels"):
         Preprocessing((8, 8))(np.zeros(shape, np.uint8))
 

@@ -149,13 +149,7 @@ def border_weights(
 def weight_maps(
     masks: Sequence[np.ndarray], weights: WeightMap, classes: int | None = None
 ) -> list[np.ndarray]:
-    """The weight map of each mask of a training set.
-
-    Args:
-        masks: `uint8` `(height, width)` classes.
-        weights: The options.
-        classes: Number of classes. Default: those in the masks.
-    """
+    """The weight map of each mask of a training set; `classes` are by default those in it."""
     known = [int(mask[mask != IGNORE].max(initial=0)) + 1 for mask in masks]
     balance = class_balance(masks, classes or max(known)) if weights.balance else False
     return [
@@ -214,10 +208,10 @@ def _between(instances: np.ndarray, w0: float, sigma: float) -> np.ndarray:
     return np.where(numbered == 0, term, 0.0).astype(np.float32)
 
 
-def _two_dimensional(values: Any, what: str) -> np.ndarray:
+def _two_dimensional(values: Any, name: str) -> np.ndarray:
     array = np.asarray(values)
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim != 2 or 0 in array.shape:
-        raise ArgumentError(f"{what} must be of shape (height, width), got {array.shape}")
+        raise ArgumentError(f"{name} must be of shape (height, width), got {array.shape}")
     return array

@@ -44,7 +44,7 @@ def fit_images(
 
     Args:
         dataset: `tf.data.Dataset` of `image`, `(image, label)` or `(image, target)`, or an
-            `Unpaired`, which gives two data sets of one column each.
+            `Unpaired`, which is two data sets of one column each.
         preprocessing: The size and channels of the images.
         target_preprocessing: The same for a target or a second domain. Default: the first.
         jitter: Enlarges the images, and rounds them as image libraries do.
@@ -52,10 +52,6 @@ def fit_images(
 
     Returns:
         Data sets of tuples, one or one for each domain, and the columns of all.
-
-    Raises:
-        DataError: If the elements are something else.
-        ArgumentError: If `target_preprocessing` is given and there is no second image.
     """
     second = target_preprocessing or preprocessing
     if isinstance(dataset, Unpaired):
@@ -108,11 +104,7 @@ def _fit(dataset: Any, row: Sequence[Preprocessing | None], jitter: RandomJitter
 
 
 def cache_in_memory(datasets: Sequence[Any], counts: Sequence[int]) -> list[tuple[Any, ...]]:
-    """Read the columns of data sets into the host's memory.
-
-    Raises:
-        DataError: If they are larger than it, or cannot be decoded.
-    """
+    """Read the columns of data sets into the host's memory, which must be large enough."""
     images = needed = 0
     for dataset, count in zip(datasets, counts, strict=True):
         images += count * sum(column.shape.rank == 3 for column in dataset.element_spec)

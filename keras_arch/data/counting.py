@@ -1,4 +1,4 @@
-"""Iterating over data sets, with messages that a user can act on."""
+"""Counting and reading the examples of data sets, with errors of one line."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,11 +8,7 @@ from keras_arch.errors import DataError
 
 
 def count(dataset: Any) -> int:
-    """The number of examples, counted by reading where the data set does not tell.
-
-    Raises:
-        DataError: If it has no end, or cannot be decoded.
-    """
+    """The number of examples of a finite data set, by reading where it is not known."""
     size = int(dataset.cardinality())
     if size == tf.data.INFINITE_CARDINALITY:
         raise DataError("the data set has no end; give a finite one, without repeat()")
@@ -22,7 +18,7 @@ def count(dataset: Any) -> int:
 
 
 def read(dataset: Any) -> Iterator[Any]:
-    """Iterate; what TensorFlow cannot decode becomes a message of one line."""
+    """Iterate over a data set; an example that cannot be decoded is a `DataError`."""
     try:
         yield from dataset
     except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:

@@ -45,9 +45,6 @@ class Epochs:
         seed: The seed of all draws.
         start_epoch: The epoch to begin with.
         start_step: Batches of that epoch to leave out; where they are all, the next one follows.
-
-    Raises:
-        ArgumentError: If there is no such epoch or step.
     """
 
     examples: int
@@ -105,11 +102,7 @@ class Epochs:
 
 
 def checked_seed(seed: Any) -> int:
-    """A seed as an `int`.
-
-    Raises:
-        ArgumentError: If it is not a whole number from 0 to 2**63 - 1.
-    """
+    """A seed as an `int`, which must be a whole number from 0 to 2**63 - 1."""
     number = whole_number("seed", seed, 0)
     if number >= 2**63:
         raise ArgumentError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}")
@@ -117,11 +110,7 @@ def checked_seed(seed: Any) -> int:
 
 
 def check_enough(examples: int, batch_size: int, whole: str, hint: str = "") -> None:
-    """Refuse a data set that fills no batch.
-
-    Raises:
-        DataError: If it has fewer examples than a batch.
-    """
+    """Refuse a data set that has fewer examples than a batch."""
     if examples < batch_size:
         raise DataError(
             f"{whole}, fewer than one batch of {batch_size}; give a batch size of at most "

@@ -89,11 +89,7 @@ def images(folder: Path) -> list[Path]:
 
 
 def some_images(folder: Path) -> list[Path]:
-    """The images of a folder that has at least one.
-
-    Raises:
-        DataError: If there is none.
-    """
+    """The images of a folder, of which there must be at least one."""
     files = images(folder)
     if not files:
         raise DataError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
@@ -109,12 +105,7 @@ def split_folders(path: Path) -> dict[str, Path]:
 def same_sizes(pairs: Sequence[tuple[Path, ...]], error: str) -> None:
     """Check that the two images of each pair are of one size.
 
-    Args:
-        pairs: Tuples of two files.
-        error: Message with the fields `{first}`, `{size}`, `{second}` and `{other}`.
-
-    Raises:
-        DataError: If they are not.
+    `error` is a message with the fields `{first}`, `{size}`, `{second}` and `{other}`.
     """
     heads = (in_threads(head, column) for column in zip(*pairs, strict=True))
     for (first, second), (size, _), (other, _) in zip(pairs, *heads, strict=True):

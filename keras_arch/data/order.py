@@ -5,15 +5,13 @@ through, so that it is gone over in several rounds.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import caching
-from keras_arch.data.augment.crops import WindowCrop
 from keras_arch.data.epochs import Epochs
 from keras_arch.data.seeds import fold_in
-from keras_arch.preprocessing import Preprocessing
 
 # Streams of random numbers: the order of each domain, and crops.
 ORDER, CROP = (0, 2), 4
@@ -29,9 +27,6 @@ class CachedRows:
         datasets: One data set, or one for each domain.
         counts: Their sizes.
         epochs: The epochs to go over.
-
-    Raises:
-        DataError: If they are larger than the memory.
     """
 
     def __init__(self, datasets: Sequence[Any], counts: Sequence[int], epochs: Epochs) -> None:
@@ -58,7 +53,7 @@ class CachedRows:
     def _order(self, domain: int, epoch: Any) -> Any:
         """`(steps, batch)` indices of a domain."""
         seed, numbers = self._epochs.seed_of(ORDER[domain], epoch), tf.range(self._counts[domain])
-        rounds = _rounds(self._counts)[domain]
+        rounds = _rounds(self._counts, domain)
 
         def shuffle(seed: Any) -> Any:
             return tf.random.experimental.stateless_shuffle(numbers, seed, alg="philox")
@@ -75,11 +70,10 @@ class StreamedRows:
     """Examples that are read again in each epoch, shuffled through a buffer.
 
     Args:
-        datasets: One data set, or one for each domain.
-        counts: Their sizes.
-        epochs: The epochs to go over.
-        crop: Cuts each image out of the whole one, or `None`.
-        preprocessing: For `crop`.
+        datasets: As for `CachedRows`.
+        counts: As for `CachedRows`.
+        epochs: As for `CachedRows`.
+        crop: `None`, or a function `(image, seed) -> image` that is applied to each image.
     """
 
     def __init__(
@@ -87,11 +81,9 @@ class StreamedRows:
         datasets: Sequence[Any],
         counts: Sequence[int],
         epochs: Epochs,
-        crop: WindowCrop | None,
-        preprocessing: Preprocessing,
+        crop: Callable[[Any, Any], Any] | None,
     ) -> None:
-        self._datasets, self._counts, self._epochs = datasets, counts, epochs
-        self._crop, self._preprocessing = crop, preprocessing
+        self._datasets, self._counts, self._epochs, self._crop = datasets, counts, epochs, crop
         self._buffers = [
             min(count, _SHUFFLE_BUFFER, max(1, _SHUFFLE_BYTES // caching.example_bytes(dataset)))
             for dataset, count in zip(datasets, counts, strict=True)
@@ -106,17 +98,13 @@ class StreamedRows:
         if self._crop is None:
             rows = rows.skip(first * batch_size)
         else:
-            # Images that are skipped are not cut; the place of an image in the epoch decides its
-            # draws.
-            rows = (
-                rows.enumerate()
-                .skip(first * batch_size)
-                .map(
-                    lambda place, row: (self._cut(row[0], epoch, place), *row[1:]),
-                    num_parallel_calls=tf.data.AUTOTUNE,
-                    deterministic=True,
-                )
-            )
+            # Images that are skipped are not cropped; the place of an image in the epoch decides
+            # its draws.
+            def cropped(place: Any, row: tuple[Any, ...]) -> tuple[Any, ...]:
+                return self._crop(row[0], self._epochs.seed_of(CROP, epoch, place)), *row[1:]
+
+            rows = rows.enumerate().skip(first * batch_size)
+            rows = rows.map(cropped, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         batches = rows.batch(batch_size, drop_remainder=True)
         return batches.enumerate(first).map(lambda step, columns: (epoch, step, *columns))
 
@@ -124,12 +112,9 @@ class StreamedRows:
         """The columns of a batch."""
         return columns
 
-    def _cut(self, image: Any, epoch: Any, place: Any) -> Any:
-        return self._crop(image, self._preprocessing, self._epochs.seed_of(CROP, epoch, place))
-
     def _stream(self, domain: int, epoch: Any) -> Any:
         """The examples of a domain in the order of an epoch."""
-        seed, rounds = self._epochs.seed_of(ORDER[domain], epoch), _rounds(self._counts)[domain]
+        seed, rounds = self._epochs.seed_of(ORDER[domain], epoch), _rounds(self._counts, domain)
         if rounds == 1:
             return self._shuffled(domain, seed)
         return tf.data.Dataset.range(rounds).flat_map(
@@ -146,6 +131,6 @@ class StreamedRows:
         )
 
 
-def _rounds(counts: Sequence[int]) -> list[int]:
-    """Permutations of each domain in one epoch: one of the largest, enough of the others."""
-    return [-(-max(counts) // count) for count in counts]
+def _rounds(counts: Sequence[int], domain: int) -> int:
+    """Permutations of a domain in one epoch: one of the larger one, enough of the other."""
+    return -(-max(counts) // counts[domain])

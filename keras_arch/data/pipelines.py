@@ -1,7 +1,7 @@
 """Batches of images for training and evaluation.
 
-`keras_arch.data.epochs` says how a batch follows from (seed, epoch, step), `order` in which order
-examples come, `augment.stages` what happens to them.
+`keras_arch.data.epochs` has the start of epochs and the seeds, `order` the order of examples,
+`augment.stages` their augmentation.
 """
 
 import dataclasses
@@ -38,11 +38,11 @@ def train_batches(
 ) -> Batches:
     """Shuffle, augment, normalise and batch a data set without end.
 
-    With `cache`, images are read once, here, and kept in memory at the size of `preprocessing`
+    With `cache`, images are read once, here, and cached in memory at the size of `preprocessing`
     (`uint8` unless a resize made fractions); each epoch is then a uniform permutation of all of
     them. Without, they are read again in every epoch and shuffled through a buffer of 10,000
     (or of 1 GiB, where that is fewer), and
-    starting inside an epoch reads over what was consumed.
+    starting inside an epoch reads over the examples before.
 
     Of a pair both images change alike. The two domains of unpaired images are shuffled and changed
     independently; an epoch goes over the larger one, and the smaller one is shuffled again
@@ -107,11 +107,11 @@ def train_batches(
     examples = max(counts)
     check_enough(examples, batch_size, f"the data set holds {examples} images")
     epochs = Epochs(examples, batch_size, seed, start_epoch, start_step)
-    rows: CachedRows | StreamedRows
     if cache:
-        rows = CachedRows(datasets, counts, epochs)
+        rows: CachedRows | StreamedRows = CachedRows(datasets, counts, epochs)
     else:
-        rows = StreamedRows(datasets, counts, epochs, stages.crop, preprocessing)
+        crop = stages.crop and (lambda image, seed: stages.crop(image, preprocessing, seed))
+        rows = StreamedRows(datasets, counts, epochs, crop)
 
     def finish(epoch: Any, step: Any, *row: Any) -> Any:
         # The seeds are the same for both images of a pair, and not for two domains.
@@ -153,14 +153,11 @@ def eval_batches(
         target_preprocessing: As for `train_batches`.
 
     Returns:
-        A finite `tf.data.Dataset` of `(images, labels)` or `images`: `float32`
-        `(batch, height, width, channels)` and `int64` `(batch,)`, or with `classes` `float32`
-        `(batch, classes)`; or of two batches of images.
+        A finite `tf.data.Dataset` of batches as in `Batches`.
 
     Raises:
         DataError: If the data set cannot be decoded, or is cached and larger than the memory.
-        ArgumentError: If the batch size is not positive, or there is a `target_preprocessing` and
-            no second image.
+        ArgumentError: If an argument is out of range or does not fit the data set.
 
     Example:
         >>> from keras_arch import data

@@ -1,4 +1,4 @@
-"""Split expressions such as `train[:90%]`, with the meaning that TensorFlow Datasets gives them."""
+"""Split expressions such as `train[:90%]`, as in TensorFlow Datasets."""
 
 import re
 
@@ -15,7 +15,7 @@ def parse(expression: str, sizes: dict[str, int], source: str) -> list[tuple[str
             percents (`train[:90%]`, rounded to the nearest example; negative numbers count from
             the end), or several of these joined by `+`.
         sizes: The number of examples in each split.
-        source: What to call the source in messages.
+        source: Name of the source in messages.
 
     Returns:
         `(split, start, stop)` for each part.
@@ -38,7 +38,7 @@ def parse(expression: str, sizes: dict[str, int], source: str) -> list[tuple[str
         name = match["name"]
         if name not in sizes:
             raise DataError(f"{source} has no split {name!r}; it has {', '.join(sizes)}")
-        # A percent sign on either side counts for both, as TensorFlow Datasets has it.
+        # A percent sign on either side is for both, as in TensorFlow Datasets.
         percent = "%" in text
         start = _boundary(match["start"], 0, percent, sizes[name], expression, source)
         stop = _boundary(match["stop"], sizes[name], percent, sizes[name], expression, source)

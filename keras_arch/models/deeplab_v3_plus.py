@@ -19,8 +19,7 @@ from keras_arch import kerascv
 from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
 from keras_arch.models.common import pixelwise
-from keras_arch.models.common.features import levels
-from keras_arch.models.common.heads import check_input_shape
+from keras_arch.models.common.heads import check_input_shape, probabilities
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -69,11 +68,11 @@ def DeepLabV3Plus(
 
     Args:
         input_shape: `(height, width, channels)` in pixels; height and width may be `None`. Default
-            (512, 512, 3). A `backbone` that is a model has its own.
+            (512, 512, 3), or that of a `backbone` that is a model.
         classes: Number of classes. Default 21, those of PASCAL VOC with the background.
         backbone: A registered backbone that pads its maps and has them at strides 4 and 32, such as
-            `"ResNet50"` (default); or a functional model with layers `stage1`, `stage2`, ... or
-            with KerasCV's `pyramid_level_inputs`, whose layers and weights are shared.
+            `"ResNet50"` (default); or a functional Keras model, such as one of
+            `keras.applications` or of KerasCV, which is copied with its weights.
         backbone_weights: What the backbone takes as its `weights`, such as a classifier.
         backbone_arguments: Arguments of the backbone's builder, such as `{"variant": "v1.5"}`.
         classifier_activation: `"softmax"`, `"sigmoid"`, or `None` for logits.
@@ -95,10 +94,23 @@ def DeepLabV3Plus(
         >>> models.DeepLabV3Plus(input_shape=(64, 96, 3), backbone="ResNet18").output_shape
         (None, 64, 96, 21)
     """
-    pixelwise.check_classes(classes, classifier_activation)
-    image, fine, coarse, called = _maps(
-        backbone, input_shape, backbone_weights, backbone_arguments, synchronized
+    classes = pixelwise.check_classes(classes, classifier_activation)
+    usual_shape = pixelwise.default_shape(backbone, (512, 512, 3))
+    input_shape = check_input_shape(input_shape, default=usual_shape, minimum=5)
+    usual_name = pixelwise.name_of(backbone)
+    image, maps = pixelwise.pyramid(
+        backbone,
+        input_shape,
+        backbone_weights,
+        arguments=backbone_arguments,
+        synchronized=synchronized,
     )
+    if not maps.keys() >= {2, 5}:
+        raise ArgumentError(
+            "DeepLabV3Plus needs maps of strides 4 and 32; "
+            f"{usual_name} has {', '.join(str(2**level) for level in maps)}"
+        )
+    fine, coarse = maps[2], maps[5]
     head = _Head(synchronized)
     x = head.pyramid_pooling(coarse)
     x = _upsampled(x, 8, "aspp_upsampling")
@@ -110,9 +122,9 @@ def DeepLabV3Plus(
     x = head.copy(scores, "logits", filters=classes, activation="linear")(x)
     x = _upsampled(x, 4, "logits_upsampling", dtype=shared.output_dtype())
     x = pixelwise.crop_to(x, image, 0, "crop")
-    x = pixelwise.probabilities(x, classifier_activation)
+    x = probabilities(x, classifier_activation)
     with shared.recursion_limit():
-        model = keras.Model(image, x, name=name or f"deeplabv3plus_{called.lower()}")
+        model = keras.Model(image, x, name=name or f"deeplabv3plus_{usual_name.lower()}")
     return load_weights(model, weights, "DeepLabV3Plus")
 
 
@@ -176,47 +188,6 @@ class _Pyramid(keras.Model):
     """A functional model that names its maps as KerasCV's tasks ask for them."""
 
     pyramid_level_inputs = {"P2": "P2", "P5": "P5"}
-
-
-def _maps(
-    backbone: str | keras.Model,
-    input_shape: Any,
-    weights: Weights,
-    arguments: Mapping[str, Any] | None,
-    synchronized: bool,
-) -> tuple[Any, Any, Any, str]:
-    """A backbone's image, its maps at strides 4 and 32, and its name."""
-    if isinstance(backbone, keras.Model):
-        for argument, given in (
-            ("input_shape", input_shape),
-            ("backbone_weights", weights),
-            ("backbone_arguments", arguments),
-        ):
-            if given is not None:
-                raise ArgumentError(
-                    f"{argument} is for a backbone that is built by its name; the model "
-                    f"{backbone.name!r} has its own"
-                )
-        model, called = backbone, backbone.name
-    else:
-        input_shape = check_input_shape(input_shape, default=(512, 512, 3), minimum=5)
-        called = backbone
-        model, _ = pixelwise.pyramid(
-            backbone,
-            input_shape,
-            weights,
-            argument="backbone",
-            arguments=arguments,
-            synchronized=synchronized,
-        )
-    found = getattr(model, "pyramid_level_inputs", None) or levels(model)
-    if not found.keys() >= {"P2", "P5"}:
-        strides = ", ".join(str(2 ** int(level[1:])) for level in found)
-        raise ArgumentError(
-            f"DeepLabV3Plus needs maps of strides 4 and 32; {called} has {strides or 'none'}"
-        )
-    fine, coarse = (model.get_layer(found[level]).output for level in ("P2", "P5"))
-    return model.input, fine, coarse, called
 
 
 def _upsampled(x: Any, factor: int, name: str, **settings: Any) -> Any:

@@ -128,13 +128,10 @@ class KerasNetwork(Network):
 
 
 def network_of(model: Any) -> Network:
-    """A `Network` from the model that `predict` takes.
-
-    Args:
-        model: A Keras model, a loaded SavedModel or one of its signatures, or a function.
+    """A `Network` from a Keras model, a loaded SavedModel or one of its signatures, or a function.
 
     Raises:
-        ArgumentError: If it is none of these, or takes no image.
+        ArgumentError: If the model is none of these, or takes no image.
 
     Example:
         >>> network = network_of(lambda tiles: tiles)

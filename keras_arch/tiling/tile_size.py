@@ -17,18 +17,9 @@ OVERLAP = 0.25
 def tile_for(
     network: Network, tile: int | Size | None, size: Size, channels: int, overlap: float | None
 ) -> Size:
-    """Height and width of the tiles.
+    """Height and width of the tiles for an image of some size and channels.
 
-    Args:
-        network: The network.
-        tile: The user's choice, or `None`.
-        size: Of the image.
-        channels: Of the image.
-        overlap: The user's choice, or `None`.
-
-    Raises:
-        ArgumentError: If the network does not take such tiles or such an overlap, or their size
-            is unknown.
+    `tile` and `overlap` are the user's choice, which must fit the network, or `None`.
     """
     if overlap is not None:
         number = isinstance(overlap, numbers.Real) and not isinstance(overlap, bool)

@@ -16,12 +16,7 @@ LEAST_WEIGHT = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Upper left corners of the tiles' outputs in the image, a grid.
-
-    Attributes:
-        rows: In order.
-        columns: In order.
-    """
+    """Upper left corners of the tiles' outputs in the image: a grid of rows and columns."""
 
     rows: tuple[int, ...]
     columns: tuple[int, ...]

@@ -130,7 +130,7 @@ def test_mistakes():
         (["elastics"], "did you mean elastic"),
         (["elastic:much"], "cannot be read; write elastic:10"),
         (["flip:3"], "cannot be read; write flip"),
-        (["elastic:-1"], "elastic: sigma must be a number in .0, inf., got -1"),
+        (["elastic:-1"], "Elastic: sigma must be a number in .0, inf., got -1"),
         ("flip", "list of names"),
     ):
         with pytest.raises(ArgumentError, match=message):

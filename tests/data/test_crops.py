@@ -78,7 +78,7 @@ def test_lengths_of_the_shorter_side_are_even():
     assert stats.kstest((top / np.maximum(960 - h, 1))[inside], "uniform").pvalue > 0.001
 
 
-def test_a_scaled_crop_shows_what_resizing_first_would_show():
+def test_a_scaled_crop_equals_resizing_first():
     y, x = np.mgrid[:90, :120] / 90
     image = np.stack([128 + 100 * np.sin(3 * x), 255 * y / y.max(), 60 * x + 80 * y], -1)
     image = image.astype(np.float32)
@@ -178,7 +178,7 @@ def _ramp():
     return tf.cast(tf.range(80)[:, None, None] + 2 * tf.range(80)[None, :, None], tf.uint8)
 
 
-def test_what_does_not_fit_is_refused(folder):
+def test_crops_that_do_not_fit_are_refused(folder):
     images = data.load(f"folder:{folder}")
     how = Preprocessing((32, 32))
 

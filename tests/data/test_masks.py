@@ -52,7 +52,7 @@ def test_binary_masks(folder):
     np.testing.assert_array_equal(loaded(f"masks:{one_bit}")[0], HALVES)
 
 
-def test_a_class_a_pixel_and_what_is_not_known(folder):
+def test_a_class_a_pixel_and_ignored_pixels(folder):
     mask = np.array([[0, 1, 2, 255]] * 4)
     path = folder([mask], "train")
     folder([HALVES], "val")
@@ -142,7 +142,7 @@ def test_one_class_in_one_mask_is_no_mistake(folder):
     assert len(loaded(f"masks:{folder([HALVES * 0])}?classes=a:0,b:1")) == 2
 
 
-def test_what_does_not_match(folder, tmp_path):
+def test_images_and_masks_that_do_not_match(folder, tmp_path):
     path = folder([HALVES, HALVES])
     (path / "masks" / "1.png").unlink()
     with pytest.raises(DataError, match=r"1 of the 2 images .* no image of the same name.*1\.png"):

@@ -137,7 +137,7 @@ def test_labels_as_shares_without_mixing():
     np.testing.assert_array_equal(np.eye(CLASSES)[np.arange(24) % CLASSES], given)
 
 
-def test_what_cannot_be_mixed():
+def test_mixing_is_refused_without_class_labels():
     with pytest.raises(ArgumentError, match="give classes"):
         data.train_batches(numbered(), RAW, 8, seed=0, augment=["mixup"])
     images = numbered().map(lambda image, label: image)

@@ -83,7 +83,7 @@ def textured(count, size=8, channels=3, seed=0):
 # ---- pairs in files
 
 
-def test_the_left_half_is_the_input_unless_told_otherwise(joined):
+def test_the_left_half_is_the_input_by_default(joined):
     source = data.describe(f"pairs:{joined}")
     assert (source.kind, source.classes) == ("pairs", None)
     assert source.splits == {"train": 5, "test": 2}
@@ -143,7 +143,7 @@ def test_a_folder_with_a_question_mark_opens(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda p: save(p / "train" / "odd.png", 0, size=(7, 4)), "odd.png is 7 pixels wide"),
         (lambda p: (p / "train" / "x.jpg").write_text("x"), "x.jpg is not a JPEG, PNG or BMP"),
@@ -158,14 +158,14 @@ def test_a_folder_with_a_question_mark_opens(tmp_path):
         ),
     ],
 )
-def test_spoilt_folders_of_pairs_are_named(joined, spoil, told):
+def test_spoilt_folders_of_pairs_are_named(joined, spoil, message):
     spoil(joined)
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         data.load(f"pairs:{joined}")
     assert "\n" not in str(caught.value)
 
 
-def test_a_damaged_pair_is_named_before_training_meets_it(joined):
+def test_a_damaged_pair_is_named_before_training(joined):
     noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     bad = joined / "train" / "bad.png"
     Image.fromarray(noise).save(bad)
@@ -175,13 +175,15 @@ def test_a_damaged_pair_is_named_before_training_meets_it(joined):
     assert f"{bad} is damaged" in refused(f"pairs:{joined}")
 
 
-def test_folders_that_do_not_match_are_told(tmp_path):
+def test_folders_that_do_not_match_are_errors(tmp_path):
     for number in range(6):
         save(tmp_path / "A" / f"{number}.png", 0)
     save(tmp_path / "B" / "5.png", 0)
-    told = refused(f"pairs:{tmp_path}")
-    assert f"5 of the 6 images in {tmp_path / 'A'} have no image of the same name" in told
-    assert told.endswith("0.png, " + str(tmp_path / "A" / "1.png") + f", {tmp_path}/A/2.png, ...")
+    message = refused(f"pairs:{tmp_path}")
+    assert f"5 of the 6 images in {tmp_path / 'A'} have no image of the same name" in message
+    assert message.endswith(
+        "0.png, " + str(tmp_path / "A" / "1.png") + f", {tmp_path}/A/2.png, ..."
+    )
     for number in range(5):
         save(tmp_path / "B" / f"{number}.png", 0)
     save(tmp_path / "B" / "stray.png", 0)
@@ -191,9 +193,9 @@ def test_folders_that_do_not_match_are_told(tmp_path):
     assert "5.bmp and " in refused(f"pairs:{tmp_path}")
     (tmp_path / "B" / "5.bmp").unlink()
     save(tmp_path / "B" / "3.png", 0, size=(4, 5))
-    told = refused(f"pairs:{tmp_path}")
-    assert f"{tmp_path / 'A' / '3.png'} has 4x4 pixels and" in told
-    assert "3.png has 4x5; the two images of a pair must be of one size" in told
+    message = refused(f"pairs:{tmp_path}")
+    assert f"{tmp_path / 'A' / '3.png'} has 4x4 pixels and" in message
+    assert "3.png has 4x5; the two images of a pair must be of one size" in message
     save(tmp_path / "loose.png", 0)
     assert "both folders A and B and images such as loose.png" in refused(f"pairs:{tmp_path}")
     (tmp_path / "loose.png").unlink()
@@ -203,7 +205,7 @@ def test_folders_that_do_not_match_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         ("pairs:", "names no path; write pairs:PATH"),
         ("pairs:?direction=BtoA", "names no path; write pairs:PATH"),
@@ -221,8 +223,8 @@ def test_folders_that_do_not_match_are_told(tmp_path):
         ("pair:/no", "did you mean pairs?"),
     ],
 )
-def test_wrong_sources_are_told(source, told):
-    assert told in refused(source)
+def test_wrong_sources_are_errors(source, message):
+    assert message in refused(source)
 
 
 def test_the_facades_are_photos_left_and_labels_right(facades_tar, tmp_path):
@@ -275,7 +277,7 @@ def test_both_images_of_a_pair_are_changed_alike(cache):
     channels=st.tuples(st.sampled_from([1, 3]), st.sampled_from([1, 3])),
     change=st.sampled_from([data.RandomJitter(4), data.RandomCrop(3), data.RandomFlip()]),
 )
-def test_one_seed_draws_one_change_whatever_the_channels(seed, size, channels, change):
+def test_one_seed_draws_one_change_for_any_channels(seed, size, channels, change):
     base = np.random.default_rng(seed).uniform(1, 2, (3, *size, 1)).astype(np.float32)
     images, targets = (change(np.repeat(base, count, -1), [seed, 1]) for count in channels)
     np.testing.assert_array_equal(images[..., 0], targets[..., -1])
@@ -369,9 +371,9 @@ def test_two_domains_in_folders(domains):
     assert values(data.load(f"unpaired:{domains}?direction=BtoA", "test")) == [(100, 0), (101, 0)]
     # A slice is one of each domain.
     assert values(data.load(f"unpaired:{domains}", "train[-1:]+test[:1]")) == [(4, 102), (0, 100)]
-    told = refused(f"unpaired:{domains}", "train[:4]")
-    assert f"{domains / 'trainB'}" in told
-    assert "goes beyond 3" in told
+    message = refused(f"unpaired:{domains}", "train[:4]")
+    assert f"{domains / 'trainB'}" in message
+    assert "goes beyond 3" in message
 
 
 def test_the_halves_of_pairs_as_two_domains(joined):
@@ -414,7 +416,7 @@ def test_domains_of_a_tfds_set(tmp_path):
     assert values(turned.take(1)) == [(100, 0)]
 
 
-def test_tfds_sets_of_one_domain_are_told(tfds_dir):
+def test_tfds_sets_of_one_domain_are_errors(tfds_dir):
     with pytest.raises(DataError, match=r"has the splits .*; two domains need splits such as"):
         data.load("unpaired:tfds:mnist", data_dir=tfds_dir)
 
@@ -440,7 +442,7 @@ def test_an_epoch_goes_over_the_larger_domain(cache, swap):
     assert not np.array_equal(large[0], large[1])
 
 
-def test_every_image_meets_every_other():
+def test_every_image_is_paired_with_every_other():
     batches = data.train_batches(
         data.Unpaired(numbered(3), numbered(2, offset=100)), RAW, 1, seed=0
     )
@@ -474,10 +476,10 @@ def test_domains_of_several_sizes_and_channels_are_brought_to_one():
     np.testing.assert_allclose(mean, expected, rtol=1e-5)
 
 
-def test_folders_of_domains_that_are_missing_or_empty_are_told(domains, joined):
-    told = refused(f"unpaired:{joined}")
-    assert "no folders trainA and trainB (testA, testB, ...); for pairs" in told
-    assert f"write unpaired:pairs:{joined}" in told
+def test_folders_of_domains_that_are_missing_or_empty_are_errors(domains, joined):
+    message = refused(f"unpaired:{joined}")
+    assert "no folders trainA and trainB (testA, testB, ...); for pairs" in message
+    assert f"write unpaired:pairs:{joined}" in message
     (domains / "valB").mkdir()
     assert "has a folder valB but no valA" in refused(f"unpaired:{domains}")
     (domains / "valA").mkdir()
@@ -487,7 +489,7 @@ def test_folders_of_domains_that_are_missing_or_empty_are_told(domains, joined):
     assert "x.png is not a JPEG, PNG or BMP image" in refused(f"unpaired:{domains}")
 
 
-def test_what_does_not_go_together_is_told():
+def test_arguments_that_do_not_fit_together_are_refused():
     pairs = tf.data.Dataset.zip((numbered(4), numbered(4)))
     labelled = numbered(4).map(lambda image: (image, 1))
     other = Preprocessing((5, 4), 1)
@@ -497,12 +499,12 @@ def test_what_does_not_go_together_is_told():
         (pairs, {"target_preprocessing": other, "augment": ["flip"]}, "needs one size"),
         (pairs, {"augment": ["flip", "jitter:3"]}, "augment must begin with jitter"),
         (pairs, {"augment": ["jitter:3", "jitter"]}, "augment must begin with jitter"),
-        (pairs, {"augment": ["jitter:0"]}, "jitter: pixels must be a positive whole number, got 0"),
+        (pairs, {"augment": ["jitter:0"]}, "pixels must be a positive whole number, got 0"),
         (data.Unpaired(numbered(4), numbered(4).take(0)), {}, "holds no image in one domain"),
         (data.Unpaired(numbered(4), numbered(4).repeat()), {}, "has no end"),
     ]
-    for dataset, options, told in cases:
-        with pytest.raises((ArgumentError, DataError), match=told) as caught:
+    for dataset, options, message in cases:
+        with pytest.raises((ArgumentError, DataError), match=message) as caught:
             data.train_batches(dataset, RAW, 2, seed=0, **options)
         assert "\n" not in str(caught.value)
     for wrong in (labelled, pairs, None, [1]):

@@ -234,7 +234,7 @@ def test_evaluation_keeps_order_and_the_last_partial_batch(cache):
     assert images.numpy()[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_what_is_trained_on_is_what_preprocessing_gives():
+def test_training_images_equal_the_preprocessed_ones():
     to_input = Preprocessing(
         (8, 8), 3, "bicubic", mean=[0.1, 0.2, 0.3], std=0.5, channel_order="bgr"
     )
@@ -269,7 +269,7 @@ def test_the_mean_of_numbers_is_known():
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"batch_size": 21}, "holds 20 images, fewer than one batch of 21"),
         ({"batch_size": 0}, "batch_size must be a positive whole number, got 0"),
@@ -283,9 +283,9 @@ def test_the_mean_of_numbers_is_known():
         ),
     ],
 )
-def test_wrong_arguments_are_told_in_one_line(options, told):
+def test_wrong_arguments_are_named_in_one_line(options, message):
     arguments = {"batch_size": 4, "seed": 0} | options
-    with pytest.raises((ArgumentError, DataError), match=told) as caught:
+    with pytest.raises((ArgumentError, DataError), match=message) as caught:
         data.train_batches(numbered(20), RAW, **arguments)
     assert "\n" not in str(caught.value)
 
@@ -299,7 +299,7 @@ def test_data_sets_of_another_kind_are_refused():
         data.eval_batches(numbered(20), RAW, 0)
 
 
-def test_what_does_not_fit_in_memory_is_refused_before_it_is_read():
+def test_a_cache_larger_than_the_memory_is_refused_before_reading():
     huge = Preprocessing((100_000, 100_000), 3)
     with pytest.raises(DataError, match=r"20 images need 22\d\d GiB.*set cache to false"):
         data.train_batches(numbered(20), huge, 4, seed=0)

@@ -106,7 +106,7 @@ def test_the_seed_alone_decides():
     assert not np.array_equal(change(images, [5, 7]), first)
 
 
-def test_in_the_pipeline_it_sees_pixels_whatever_its_place():
+def test_in_the_pipeline_it_changes_pixels_at_any_place():
     images = np.repeat(pictures(1)[:1], 16, axis=0)
     dataset = tf.data.Dataset.from_tensor_slices(images)
     to_tanh = Preprocessing((32, 24), 1, scale=1 / 127.5, mean=1.0)

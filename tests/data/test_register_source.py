@@ -123,7 +123,7 @@ def test_a_dataset_of_examples_is_taken_too(registered):
     assert data.describe("stream").image_shape == (4, 4, 3)
 
 
-def test_what_is_no_source_is_refused(registered):
+def test_other_classes_are_refused(registered):
     with pytest.raises(ArgumentError, match="word of lower-case letters, got 'No:'"):
         data.register_source("No:")
     with pytest.raises(ArgumentError, match=r"dict must be a subclass of keras_arch\.data\.Source"):
@@ -143,3 +143,29 @@ def test_class_numbers_are_needed_for_one_hot_labels(angles):
     ):
         with pytest.raises(ArgumentError, match=r"with labels, one class number each; .* has"):
             data.train_batches(dataset, RAW, 5, seed=0, **options)
+
+
+def test_an_installed_package_offers_a_source(tmp_path, monkeypatch, registered):
+    (tmp_path / "stripes_package.py").write_text(
+        "import numpy as np\n"
+        "from keras_arch import data\n\n\n"
+        "class Stripes(data.Source):\n"
+        "    classes = ('rows', 'columns')\n"
+        "    image_shape = (4, 4, 1)\n\n"
+        "    def __init__(self, count):\n"
+        "        self.splits = {'train': int(count)}\n\n"
+        "    def examples(self, split, start, stop):\n"
+        "        labels = np.arange(start, stop) % 2\n"
+        "        return np.zeros((len(labels), 4, 4, 1), np.uint8), labels\n"
+    )
+    info = tmp_path / "stripes_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stripes_package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[keras_arch.sources]\nstripes = stripes_package:Stripes\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert data.describe("stripes:6").classes == ("rows", "columns")
+    assert [int(label) for _, label in data.load("stripes:6", "train[50%:]")] == [1, 0, 1]
+    with pytest.raises(DataError, match="did you mean stripes"):
+        data.load("stripe:6")

@@ -108,7 +108,7 @@ def test_weights_are_those_of_the_whole_set():
 
 
 @pytest.mark.parametrize("start", [(0, 3), (0, 4), (1, 2)])
-def test_a_restart_goes_on_exactly(start):
+def test_a_restart_continues_exactly(start):
     def batches(epoch, step):
         made = data.segmentation_train_batches(
             data.load("cells", "train[:8]"),
@@ -131,7 +131,7 @@ def test_a_restart_goes_on_exactly(start):
     assert not np.array_equal(whole[0][0], whole[1][0])
 
 
-def test_an_epoch_meets_every_image_as_often():
+def test_an_epoch_has_every_image_equally_often():
     marks = tf.data.Dataset.range(5).map(
         lambda n: (
             tf.fill([16, 16, 1], tf.cast(n, tf.uint8)),
@@ -146,7 +146,7 @@ def test_an_epoch_meets_every_image_as_often():
 
 
 @pytest.mark.parametrize(("replicas", "count"), [(1, 9), (4, 12)])
-def test_tiles_that_measure_cover_each_pixel_once(replicas, count):
+def test_evaluation_tiles_cover_each_pixel_once(replicas, count):
     dataset = numbered([(40, 50), (9, 60)])
     how = Preprocessing((36, 36), **RAW)
     tiles = data.segmentation_eval_batches(dataset, how, 4, output=(20, 20), replicas=replicas)

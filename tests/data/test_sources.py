@@ -106,12 +106,12 @@ def test_a_tfds_set_opens_from_disk(tfds_dir, monkeypatch):
         assert label == other["label"]
 
 
-def test_tfds_splits_that_are_not_there_are_told(tfds_dir):
-    told = refused("mnist", "validation", data_dir=tfds_dir)
-    assert "no split 'validation'; it has train, test" in told
+def test_tfds_splits_that_are_not_there_are_errors(tfds_dir):
+    message = refused("mnist", "validation", data_dir=tfds_dir)
+    assert "no split 'validation'; it has train, test" in message
 
 
-def test_a_set_that_is_not_prepared_is_told_at_once_without_a_network(tmp_path, monkeypatch):
+def test_a_set_that_is_not_prepared_is_an_error_at_once_without_a_network(tmp_path, monkeypatch):
     import socket
 
     def unreachable(*_):
@@ -120,16 +120,16 @@ def test_a_set_that_is_not_prepared_is_told_at_once_without_a_network(tmp_path, 
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
-    told = refused("cifar10", data_dir=tmp_path)
-    assert str(tmp_path) in told
+    message = refused("cifar10", data_dir=tmp_path)
+    assert str(tmp_path) in message
     for word in ("'cifar10' is not prepared", "TFDS_DATA_DIR", "npz:PATH", "folder:PATH"):
-        assert word in told
+        assert word in message
     with pytest.raises(DataError, match=r"'cifar10' is not prepared in .*TFDS_DATA_DIR"):
         data.describe("cifar10", data_dir=tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("fashion_mnistt", "did you mean fashion_mnist"),
         ("digit", "did you mean digits"),
@@ -142,8 +142,8 @@ def test_a_set_that_is_not_prepared_is_told_at_once_without_a_network(tmp_path, 
         ("npz:/no/such/file.npz", "there is no /no/such/file.npz"),
     ],
 )
-def test_unknown_sources_say_what_there_is(name, told, tmp_path):
-    with pytest.raises(DataError, match=told) as caught:
+def test_errors_of_unknown_sources_list_the_known_ones(name, message, tmp_path):
+    with pytest.raises(DataError, match=message) as caught:
         data.load(name, data_dir=tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -241,7 +241,7 @@ def test_a_truncated_file_is_named(pets, suffix, keep):
     assert str(bad) in refused(f"folder:{pets}")
 
 
-def test_a_damaged_png_is_named_before_training_meets_it(pets):
+def test_a_damaged_png_is_named_before_training(pets):
     noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     bad = pets / "dog" / "bad.png"
     Image.fromarray(noise).save(bad)
@@ -295,7 +295,7 @@ def jpeg_archive(path, files, labels, **more):
     return f"npz:{path}"
 
 
-def test_cifar_from_jpeg_is_what_pillow_decodes(cifar_npz):
+def test_cifar_from_jpeg_equals_pillow(cifar_npz):
     source = data.describe(f"npz:{cifar_npz}")
     assert source.splits == {"train": 50000, "test": 10000}
     assert source.image_shape == (32, 32, 3)
@@ -309,20 +309,20 @@ def test_cifar_from_jpeg_is_what_pillow_decodes(cifar_npz):
         np.testing.assert_array_equal(image, np.asarray(theirs))
 
 
-def test_jpeg_archives_that_are_wrong_are_told(tmp_path):
+def test_jpeg_archives_that_are_wrong_are_errors(tmp_path):
     files = [jpeg(10 * i) for i in range(5)]
     good = jpeg_archive(tmp_path / "good.npz", files, [0, 1, 2, 0, 1], class_names=list("abc"))
     images, labels = arrays(data.load(good, "train[1:4]"))
     assert labels.tolist() == [1, 2, 0]
     assert [int(image.mean()) for image in images] == [10, 20, 30]
 
-    told = refused(
+    message = refused(
         jpeg_archive(tmp_path / "a.npz", files, [0, 1, 3, 0, 1], class_names=list("abc"))
     )
-    assert "label 3 of image 2 in split 'train'" in told
-    assert "there are 3 classes" in told
-    told = refused(jpeg_archive(tmp_path / "b.npz", files, [0, 1, -1, 0, 1]))
-    assert "label -1 of image 2" in told
+    assert "label 3 of image 2 in split 'train'" in message
+    assert "there are 3 classes" in message
+    message = refused(jpeg_archive(tmp_path / "b.npz", files, [0, 1, -1, 0, 1]))
+    assert "label -1 of image 2" in message
     assert "one whole number for each of 5" in refused(
         jpeg_archive(tmp_path / "c.npz", files, [0, 1, 2])
     )
@@ -374,7 +374,7 @@ def _array(index, value):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({"x_train": _array(3, np.nan)}, "image 3 of array 'x_train' .* not finite"),
         ({"x_train": _array(4, np.inf)}, "image 4 of array 'x_train' .* not finite"),
@@ -409,14 +409,14 @@ def _array(index, value):
         ({"images": np.zeros(3)}, "holds images; an image archive holds x_train"),
     ],
 )
-def test_arrays_that_are_wrong_are_told(tmp_path, content, told):
+def test_arrays_that_are_wrong_are_errors(tmp_path, content, message):
     np.savez(tmp_path / "set.npz", **content)
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         data.load(f"npz:{tmp_path / 'set.npz'}")
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_are_no_archives_are_told(tmp_path):
+def test_files_that_are_no_archives_are_errors(tmp_path):
     path = tmp_path / "set.npz"
     path.write_bytes(b"not an archive")
     assert "cannot be read as a NumPy archive" in refused(f"npz:{path}")

@@ -26,7 +26,7 @@ def prepared(tfds_dir):
 
 @settings(deadline=None, max_examples=150)
 @given(parts=st.lists(_part, min_size=1, max_size=3))
-def test_slices_mean_what_tensorflow_datasets_means(prepared, parts):
+def test_slices_equal_those_of_tensorflow_datasets(prepared, parts):
     expression = "+".join(parts)
     try:
         sizes = [prepared[part].num_examples for part in parts]
@@ -61,7 +61,7 @@ def test_slices(expression, expected):
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "message"),
     [
         ("validation", "has no split 'validation'; it has train, test"),
         ("train[:0]", "selects no image"),
@@ -75,7 +75,7 @@ def test_slices(expression, expected):
         ("train+", "cannot be read"),
     ],
 )
-def test_wrong_expressions_are_told_in_one_line(expression, told):
-    with pytest.raises(DataError, match=told) as caught:
+def test_wrong_expressions_are_named_in_one_line(expression, message):
+    with pytest.raises(DataError, match=message) as caught:
         splits.parse(expression, SIZES, "set")
     assert "\n" not in str(caught.value)

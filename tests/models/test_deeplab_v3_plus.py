@@ -17,7 +17,7 @@ CASES = [
             ({"classes": 0}, "classes"),
             ({"classes": 1}, "'sigmoid'"),
             ({"input_shape": (3, 64, 64)}, "(64, 64, 3)"),
-            ({"backbone": "UNet"}, "backbone must be one of AlexNet"),
+            ({"backbone": "UNet"}, "one of AlexNet"),
             ({"backbone": "CIFARResNet"}, "strides 4 and 32; CIFARResNet has 1, 2, 4"),
             ({"backbone": "AlexNet", "input_shape": (227, 227, 3)}, "27 at stride"),
             ({"backbone_arguments": {"depth": 3}}, "'depth'"),
@@ -159,19 +159,16 @@ def test_backbones_of_the_package_and_of_kerascv():
     assert forward(model, x).shape == (1, 64, 64, 2)
 
 
-def test_a_backbone_that_is_a_model_has_its_own_arguments():
-    with unallocated():
-        backbone = models.ResNet18(include_top=False, input_shape=(64, 64, 3))
-        assert models.DeepLabV3Plus(backbone=backbone).get_layer("stem_conv") is (
-            backbone.get_layer("stem_conv")
-        )
-        for argument, given in {
-            "input_shape": (64, 64, 3),
-            "backbone_weights": backbone,
-            "backbone_arguments": {},
-        }.items():
-            with pytest.raises(ArgumentError, match=f"{argument} is for a backbone that is built"):
-                models.DeepLabV3Plus(backbone=backbone, **{argument: given})
+def test_a_backbone_that_is_a_model_is_copied_with_its_weights():
+    backbone = models.ResNet18(include_top=False, input_shape=(64, 64, 3))
+    model = models.DeepLabV3Plus(backbone=backbone, input_shape=(40, 64, 3), classes=2)
+    assert model.output_shape == (None, 40, 64, 2)
+    assert models.DeepLabV3Plus(backbone=backbone).input_shape == (None, 64, 64, 3)
+    np.testing.assert_array_equal(
+        model.get_layer("stem_conv").kernel, backbone.get_layer("stem_conv").kernel
+    )
+    with pytest.raises(ArgumentError, match="which has its own"):
+        models.DeepLabV3Plus(backbone=backbone, backbone_arguments={})
 
 
 def test_weights_of_a_classifier_and_of_other_classes():

@@ -209,7 +209,7 @@ class TestMeasuring:
             api.evaluate(game_run("lapgan").directory)
         with pytest.raises(ArgumentError, match="pairs:PATH"):
             api.evaluate(game_run("cyclegan").directory)
-        with pytest.raises(ArgumentError, match="measured with its generator"):
+        with pytest.raises(ArgumentError, match="which has no evaluate"):
             api.evaluate(game_run("gan").model / "training/discriminator", source="digits")
 
     def test_judge_repeats_the_figures_of_the_run(self, game_run, classifier_of_digits, tmp_path):
@@ -271,7 +271,7 @@ class TestMeasuring:
             many(str(run), metrics=["fid"])
         with pytest.raises(ArgumentError, match="nowhere"):
             many("nowhere", metrics=["fid"])
-        with pytest.raises(ArgumentError, match="generates no images"):
+        with pytest.raises(ArgumentError, match="this is for generators"):
             api.evaluate_generator(classifier_of_digits, str(classifier_of_digits))
 
     def test_diagnosis(self, game_run, classifier_of_digits, tmp_path):
@@ -303,7 +303,7 @@ class TestUsing:
         for label in ("11", "-1", "three", 10):
             with pytest.raises(ArgumentError, match=f"no class {label!r}"):
                 draw(tmp_path / "b.png", labels=[label])
-        with pytest.raises(ArgumentError, match="leave labels out"):
+        with pytest.raises(ArgumentError, match="leave them out"):
             api.generate(game_run("gan").directory, 4, labels=[3], out=tmp_path / "b.png")
         assert not (tmp_path / "b.png").exists()
 
@@ -393,7 +393,7 @@ class TestMistakes:
                 "has unpaired",
             ),
             ("gan", ["data.train=train[:3]", "recipe.batch_size=3"], ConfigError, "at least 4"),
-            ("gan", ["generator.name=CGANGenerator"], ConfigError, "is conditional-image-"),
+            ("gan", ["generator.name=CGANGenerator"], ConfigError, "is for conditional-image-"),
             (
                 "gan",
                 [

@@ -230,7 +230,7 @@ class TestUsing:
                 use(tmp_path / "plain")
 
     def test_wrong_kinds(self, gan_run, classifier_run, tmp_path):
-        with pytest.raises(ArgumentError, match="does not classify"):
+        with pytest.raises(ArgumentError, match="which has no predict"):
             api.predict(gan_run.directory, [])
         with pytest.raises(ArgumentError, match="generates no images"):
             api.generate(classifier_run.directory, out=tmp_path / "x.png")

@@ -16,21 +16,19 @@ class Augmentation:
     A subclass is callable, `(images, seed) -> images`. It gives the same change for the same seed.
 
     Attributes:
-        name: The name in configs and messages.
         on_pixels: Whether it changes pixels in [0, 255], before they are normalised.
 
     Raises:
         ArgumentError: If a number is out of range.
     """
 
-    name: ClassVar[str]
     on_pixels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            check = field.metadata.get("check")
-            if check is not None:
-                value = check(f"{self.name}: {field.name}", getattr(self, field.name))
+            if "check" in field.metadata:
+                name = f"{type(self).__name__}: {field.name}"
+                value = field.metadata["check"](name, getattr(self, field.name))
                 object.__setattr__(self, field.name, value)
 
 
@@ -61,13 +59,7 @@ def real(default: float, most: float = math.inf, least: float | None = None) -> 
 
 @dataclasses.dataclass(frozen=True)
 class Named:
-    """An augmentation by its name in configs.
-
-    Attributes:
-        build: From its numbers to the augmentation.
-        example: How it is written.
-        numbers: The type of each number.
-    """
+    """An augmentation by its name in configs: its class, an example, the types of its numbers."""
 
     build: Callable[..., Any]
     example: str
@@ -91,16 +83,9 @@ class Named:
 def look_up(
     names: Sequence[Any], table: Mapping[str, Named], ready: Callable[[Any], bool], title: str
 ) -> tuple[Any, ...]:
-    """Look augmentations up by name.
+    """Look names such as `"randaugment:2,9"` up in a table, with `title` for messages.
 
-    Args:
-        names: Names such as `"flip"` or, with numbers, `"randaugment:2,9"`; or augmentations.
-        table: The augmentations by name.
-        ready: Whether one of `names` is an augmentation, which is taken as it is.
-        title: `"augmentation"`, for messages.
-
-    Raises:
-        ArgumentError: If a name is unknown or its numbers are wrong.
+    Those of which `ready` is true are augmentations already, and taken as they are.
     """
     if isinstance(names, str):
         raise ArgumentError(f"augment must be a list of names, got {names!r}; write [{names!r}]")

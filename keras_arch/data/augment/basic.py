@@ -9,7 +9,7 @@ repeat it.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.augment.base import Augmentation, Named, look_up, whole
@@ -30,16 +30,11 @@ class RandomCrop(Augmentation):
     Args:
         padding: Pixels added on each side.
 
-    Raises:
-        ArgumentError: If `padding` is not a positive whole number.
-
     Example:
         >>> import tensorflow as tf
         >>> RandomCrop(4)(tf.ones([2, 32, 32, 3]), seed=[0, 1]).shape
         TensorShape([2, 32, 32, 3])
     """
-
-    name: ClassVar[str] = "crop"
 
     padding: int = whole(4)
 
@@ -66,16 +61,11 @@ class RandomJitter(Augmentation):
     Args:
         pixels: Pixels by which height and width are enlarged and then cropped.
 
-    Raises:
-        ArgumentError: If `pixels` is not a positive whole number.
-
     Example:
         >>> import tensorflow as tf
         >>> RandomJitter(30)(tf.ones([2, 286, 286, 3]), seed=[0, 1]).shape
         TensorShape([2, 256, 256, 3])
     """
-
-    name: ClassVar[str] = "jitter"
 
     pixels: int = whole(30)
 

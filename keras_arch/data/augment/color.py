@@ -34,16 +34,12 @@ class RandomLighting(Augmentation):
     Args:
         sigma: Standard deviation of the draws. The paper has 0.1.
 
-    Raises:
-        ArgumentError: If `sigma` is not positive.
-
     Example:
         >>> import tensorflow as tf
         >>> RandomLighting(0.1)(tf.zeros([2, 8, 8, 3]), seed=[0, 1]).shape
         TensorShape([2, 8, 8, 3])
     """
 
-    name: ClassVar[str] = "lighting"
     on_pixels: ClassVar[bool] = True
 
     sigma: float = real(0.1)
@@ -73,16 +69,12 @@ class ColorJitter(Augmentation):
     Args:
         strength: Factors are drawn evenly from 1 - strength to 1 + strength, in (0, 1].
 
-    Raises:
-        ArgumentError: If `strength` is out of range.
-
     Example:
         >>> import tensorflow as tf
         >>> ColorJitter(0.5)(tf.zeros([2, 8, 8, 3]), seed=[0, 1]).shape
         TensorShape([2, 8, 8, 3])
     """
 
-    name: ClassVar[str] = "color_jitter"
     on_pixels: ClassVar[bool] = True
 
     strength: float = real(0.5, most=1)

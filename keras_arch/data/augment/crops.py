@@ -7,7 +7,7 @@ place in the epoch alone, as those of a batch do.
 
 import dataclasses
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.augment.base import Augmentation, real, whole
@@ -72,17 +72,12 @@ class RandomScaleCrop(WindowCrop):
         shortest: The least length of the shorter side in pixels; not less than the network's size.
         longest: The greatest; whole numbers between them are equally likely.
 
-    Raises:
-        ArgumentError: If they are not whole numbers, the second not less than the first.
-
     Example:
         >>> import tensorflow as tf
         >>> crop = RandomScaleCrop(256, 480)
         >>> crop(tf.zeros([300, 400, 3], tf.uint8), Preprocessing((224, 224)), seed=[0, 1]).shape
         TensorShape([224, 224, 3])
     """
-
-    name: ClassVar[str] = "scale_crop"
 
     shortest: int = whole(256)
     longest: int = whole(480)
@@ -131,17 +126,12 @@ class RandomResizedCrop(WindowCrop):
         most: The greatest.
         aspect: The greatest aspect, from 1; its inverse is the least.
 
-    Raises:
-        ArgumentError: If a number is out of range.
-
     Example:
         >>> import tensorflow as tf
         >>> crop = RandomResizedCrop()
         >>> crop(tf.zeros([300, 400, 3], tf.uint8), Preprocessing((224, 224)), seed=[0, 1]).shape
         TensorShape([224, 224, 3])
     """
-
-    name: ClassVar[str] = "resized_crop"
 
     least: float = real(0.08, most=1)
     most: float = real(1.0, most=1)

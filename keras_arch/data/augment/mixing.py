@@ -7,7 +7,7 @@ not repeat a batch; `CutMix` there also draws the parameter of its beta distribu
 """
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.augment.base import Augmentation, real
@@ -25,17 +25,12 @@ class MixUp(Augmentation):
     Args:
         alpha: Parameter of the beta distribution. The paper has 0.2 for ImageNet and 1 for CIFAR.
 
-    Raises:
-        ArgumentError: If `alpha` is not positive.
-
     Example:
         >>> import tensorflow as tf
         >>> images, labels = MixUp(1.0)(tf.ones([4, 8, 8, 3]), tf.eye(4), seed=[0, 1])
         >>> images.shape, [round(float(total), 4) for total in tf.reduce_sum(labels, axis=1)]
         (TensorShape([4, 8, 8, 3]), [1.0, 1.0, 1.0, 1.0])
     """
-
-    name: ClassVar[str] = "mixup"
 
     alpha: float = real(0.2, most=1e6)
 
@@ -58,17 +53,12 @@ class CutMix(Augmentation):
     Args:
         alpha: Parameter of the beta distribution. The paper has 1.
 
-    Raises:
-        ArgumentError: If `alpha` is not positive.
-
     Example:
         >>> import tensorflow as tf
         >>> images, labels = CutMix()(tf.ones([4, 8, 8, 3]), tf.eye(4), seed=[0, 1])
         >>> images.shape, [round(float(total), 4) for total in tf.reduce_sum(labels, axis=1)]
         (TensorShape([4, 8, 8, 3]), [1.0, 1.0, 1.0, 1.0])
     """
-
-    name: ClassVar[str] = "cutmix"
 
     alpha: float = real(1.0, most=1e6)
 

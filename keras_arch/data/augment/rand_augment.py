@@ -57,16 +57,12 @@ class RandAugment(Augmentation):
         count: Operations on each image, N in the paper.
         strength: M in the paper, 0 to 10. The paper has (2, 9) for ResNet-50 on ImageNet.
 
-    Raises:
-        ArgumentError: If a number is out of range.
-
     Example:
         >>> import tensorflow as tf
         >>> RandAugment(2, 9)(tf.zeros([4, 32, 32, 3], tf.uint8), seed=[0, 1]).shape
         TensorShape([4, 32, 32, 3])
     """
 
-    name: ClassVar[str] = "randaugment"
     on_pixels: ClassVar[bool] = True
 
     count: int = whole(2)
@@ -157,8 +153,8 @@ def _solarize(images: Any, part: Any) -> Any:
 def _posterize(images: Any, part: Any) -> Any:
     """Keep 8 to 4 bits."""
     lost = tf.cast(tf.round(4.0 * tf.abs(part)), tf.int32)[:, None, None, None]
-    kept = tf.bitwise.left_shift(tf.bitwise.right_shift(tf.cast(images, tf.int32), lost), lost)
-    return tf.cast(kept, tf.float32)
+    bits = tf.bitwise.left_shift(tf.bitwise.right_shift(tf.cast(images, tf.int32), lost), lost)
+    return tf.cast(bits, tf.float32)
 
 
 def _color(images: Any, part: Any) -> Any:

@@ -34,26 +34,14 @@ class Stages:
 
     @classmethod
     def of(cls, names: Any) -> "Stages":
-        """Sort augmentations into stages.
-
-        Args:
-            names: As for `keras_arch.data.augmentations`.
-
-        Raises:
-            ArgumentError: If one is unknown, or must be the first and is not.
-        """
+        """Sort augmentations into stages; `names` as for `keras_arch.data.augmentations`."""
         changes = augmentations(names)
         first = changes[0] if changes else None
         for change in changes[1:]:
-            if isinstance(change, RandomJitter):
-                raise ArgumentError(
-                    "augment must begin with jitter, which cuts images before all else"
-                )
-            if isinstance(change, WindowCrop):
-                raise ArgumentError(
-                    "augment must begin with scale_crop or resized_crop, which cut whole images "
-                    "before all else"
-                )
+            if isinstance(change, RandomJitter | WindowCrop):
+                jitter = isinstance(change, RandomJitter)
+                names = "jitter" if jitter else "scale_crop or resized_crop"
+                raise ArgumentError(f"augment must begin with {names}: crops come before all else")
         mixing = tuple(n for n, change in enumerate(changes) if isinstance(change, MixUp | CutMix))
         rest = [
             n
@@ -77,9 +65,6 @@ class Stages:
             preprocessings: Those of the images of an example.
             unpaired: Whether two images are of two domains, which are changed independently.
             cache: Whether images are in memory.
-
-        Raises:
-            ArgumentError: If they do not fit.
         """
         if self.crop is not None:
             if cache:

@@ -11,7 +11,7 @@ state, so that a resumed run could not repeat a step.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.augment.base import Augmentation, Named, look_up, real
@@ -29,13 +29,7 @@ class Elastic(Augmentation):
 
     Args:
         sigma: Standard deviation of the displacements, in pixels.
-
-    Example:
-        >>> Elastic(10).displacement(32, 48, seed=[0, 1]).shape
-        TensorShape([2, 32, 48])
     """
-
-    name: ClassVar[str] = "elastic"
 
     sigma: float = real(10.0)
 
@@ -61,13 +55,7 @@ class Rotation(_Affine):
 
     Args:
         degrees: The largest angle.
-
-    Example:
-        >>> Rotation(180).matrix(seed=[0, 1]).shape
-        TensorShape([2, 3])
     """
-
-    name: ClassVar[str] = "rotate"
 
     degrees: float = real(180.0)
 
@@ -85,13 +73,7 @@ class Shift(_Affine):
 
     Args:
         pixels: The largest shift.
-
-    Example:
-        >>> Shift(20).matrix(seed=[0, 1]).shape
-        TensorShape([2, 3])
     """
-
-    name: ClassVar[str] = "shift"
 
     pixels: float = real(20.0)
 
@@ -107,13 +89,7 @@ class Zoom(_Affine):
 
     Args:
         share: Limit of the factor, above 1.
-
-    Example:
-        >>> Zoom(0.2).matrix(seed=[0, 1]).shape
-        TensorShape([2, 3])
     """
-
-    name: ClassVar[str] = "zoom"
 
     share: float = real(0.2)
 
@@ -130,10 +106,6 @@ class Mirror(_Affine):
 
     Args:
         axis: 1 from left to right, 0 from top to bottom.
-
-    Example:
-        >>> Mirror(1).matrix(seed=[0, 1]).shape
-        TensorShape([2, 3])
     """
 
     axis: int = 1
@@ -159,8 +131,6 @@ class Grey(Augmentation):
         >>> Grey(0.1).shade(tf.fill([2, 2, 1], 100.0), seed=[0, 1]).shape
         TensorShape([2, 2, 1])
     """
-
-    name: ClassVar[str] = "grey"
 
     share: float = real(0.1)
 

@@ -29,7 +29,7 @@ class Source:
 
     Attributes:
         name: The source as the user wrote it; `load` sets it.
-        kind: What the examples are: `"images"` (alone or with labels), `"pairs"` of images,
+        kind: Kind of the examples: `"images"` (alone or with labels), `"pairs"` of images,
             `"unpaired"` images of two domains, images with `"masks"`, or a word of your own such as
             `"regression"`.
         splits: Number of examples in each split; of unpaired images, in the larger domain.
@@ -77,8 +77,8 @@ class Source:
 
         Returns:
             A `tf.data.Dataset`, or an array or a tuple of arrays with one row an example. An
-            example is `image` or `(image, target)`: `uint8` `(height, width, channels)`, and what
-            the kind of the source asks for (see `keras_arch.data.load`).
+            example is `image` or `(image, target)`: `uint8` `(height, width, channels)`, and a
+            target of the kind of the source (see `keras_arch.data.load`).
         """
         raise NotImplementedError(f"{type(self).__name__} must implement examples")
 
@@ -106,8 +106,8 @@ class Source:
 def register_source(scheme: str) -> Any:
     """Register a data source, so that `"scheme:..."` opens it in `load`, configs and commands.
 
-    Other packages name the class in the entry-point group `keras_arch.sources`, where it is found
-    without an import.
+    `Source` has an example. Other packages name the class in the entry-point group
+    `keras_arch.sources`, where it is found without an import.
 
     Args:
         scheme: The word before the colon: lower-case letters, digits and underscores.
@@ -117,20 +117,6 @@ def register_source(scheme: str) -> Any:
 
     Raises:
         ArgumentError: If the scheme is taken or no such word, or the class is no `Source`.
-
-    Example:
-        >>> from keras_arch import data
-        >>> @data.register_source("black")
-        ... class Black(data.Source):
-        ...     splits = {"train": 3}
-        ...     image_shape = (8, 8, 1)
-        ...
-        ...     def examples(self, split, start, stop):
-        ...         import numpy as np
-        ...
-        ...         return np.zeros((stop - start, 8, 8, 1), np.uint8)
-        >>> len(data.load("black", "train[1:]"))
-        2
     """
     if not isinstance(scheme, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", scheme):
         raise ArgumentError(
@@ -159,8 +145,12 @@ def unknown_source(name: str) -> DataError:
     )
 
 
-def existing_path(path: str | os.PathLike[str]) -> Path:
+def existing_path(path: str | os.PathLike[str], folder_of: str | None = None) -> Path:
     """The path of files to read, with `~` expanded.
+
+    Args:
+        path: A file or folder.
+        folder_of: The content of a folder, for messages, where it must be one.
 
     Raises:
         DataError: If there is no such file or folder.
@@ -168,16 +158,6 @@ def existing_path(path: str | os.PathLike[str]) -> Path:
     expanded = Path(path).expanduser()
     if not expanded.exists():
         raise DataError(f"there is no {expanded.absolute()}")
+    if folder_of and not expanded.is_dir():
+        raise DataError(f"{expanded} is not a folder; give one with {folder_of}")
     return expanded
-
-
-def existing_folder(path: str | os.PathLike[str], content: str) -> Path:
-    """As `existing_path`, for a folder; `content` says in messages which one to give.
-
-    Raises:
-        DataError: If there is no such folder, or it is a file.
-    """
-    folder = existing_path(path)
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give one with {content}")
-    return folder

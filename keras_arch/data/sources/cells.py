@@ -70,7 +70,7 @@ def draw_cells(
     inside = instances > 0
     light = 70 + 70 * inside * (1 - 0.5 * np.minimum(nearest, 1) ** 2) - 25 * gap
     light = ndimage.gaussian_filter(light, 0.7)
-    # Slow shading, grain, and what is out of focus.
+    # Shading of low frequency, and grain.
     light = light + ndimage.gaussian_filter(rng.normal(0, 300, size), 20) + rng.normal(0, 7, size)
     return np.clip(np.rint(light), 0, 255).astype(np.uint8)[..., None], instances
 

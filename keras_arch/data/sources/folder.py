@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_arch.data import image_files
-from keras_arch.data.sources.base import Source, existing_folder
+from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.errors import DataError
 
 
@@ -19,13 +19,10 @@ class Folder(Source):
 
     Args:
         path: A folder of class folders or of images, or of folders train, test and val of these.
-
-    Raises:
-        DataError: If the folder is missing, empty or has another structure.
     """
 
     def __init__(self, path: str | Path) -> None:
-        path = existing_folder(path, "a sub-folder for each class")
+        path = existing_path(path, "a sub-folder for each class")
         folders = image_files.split_folders(path)
         if not folders or len(folders) < len(image_files.subfolders(path)):
             folders = {"train": path}

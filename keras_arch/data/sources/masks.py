@@ -13,7 +13,7 @@ from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import image_files
 from keras_arch.data.border_weights import IGNORE
 from keras_arch.data.sources import pairs
-from keras_arch.data.sources.base import Source, existing_folder
+from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.data.sources.tfds import TFDSSource
 from keras_arch.errors import DataError
 
@@ -56,9 +56,6 @@ def open_masks(
 def class_table(text: str) -> tuple[dict[str, int], bool]:
     """The values of `background:#000000,car:#ff00aa` by class, and whether they are colours.
 
-    Raises:
-        DataError: If the text cannot be read.
-
     Example:
         >>> class_table("background:0,cell:255")
         ({'background': 0, 'cell': 255}, False)
@@ -96,9 +93,6 @@ class Masks(Source):
         images: As for `open_masks`.
         masks: As for `open_masks`.
         classes: As for `open_masks`.
-
-    Raises:
-        DataError: If a file is missing or wrong.
     """
 
     kind = "masks"
@@ -110,7 +104,7 @@ class Masks(Source):
         if any(Path(name).name != name or name in (".", "..") for name in folders):
             raise DataError(f"images and masks are names of folders, got {images!r} and {masks!r}")
         table, self._coloured = class_table(classes)
-        path = existing_folder(path, "folders of images and masks")
+        path = existing_path(path, "folders of images and masks")
         splits = image_files.split_folders(path)
         if any((path / name).is_dir() for name in folders) or not splits:
             splits = {"train": path}
@@ -184,11 +178,7 @@ class Masks(Source):
 
 
 class TFDSMasks(Source):
-    """A segmentation set of TensorFlow Datasets: its images and masks.
-
-    Raises:
-        DataError: If the set has no masks.
-    """
+    """A segmentation set of TensorFlow Datasets: its images and masks."""
 
     kind = "masks"
 

@@ -1,6 +1,8 @@
 """Data source `npz:PATH`: NumPy archives of arrays, or of JPEG bytes with offsets."""
 
+import contextlib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,7 @@ JPEG_KEYS = "train_jpeg, train_offsets, train_labels, test_jpeg, test_offsets, t
 
 
 def open_archive(path: str | Path) -> "JPEGArchive | ArrayArchive":
-    """Open an archive of either layout.
-
-    Args:
-        path: The `.npz` file.
-
-    Returns:
-        The `Source`.
-
-    Raises:
-        DataError: If the file is no archive, or holds neither layout.
-    """
+    """Open a `.npz` file of either layout."""
     path = existing_path(path)
     archive = Archive(path)
     if any(f"{split}_jpeg" in archive.keys for split in ("train", "test")):
@@ -39,7 +31,7 @@ def open_archive(path: str | Path) -> "JPEGArchive | ArrayArchive":
 
 
 class Archive:
-    """The arrays of one file, each read when it is asked for and never unpickled."""
+    """The arrays of one file, each read on access and never unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,29 +45,29 @@ class Archive:
     def __getitem__(self, key: str) -> np.ndarray:
         if key not in self.keys:
             raise DataError(f"{self.path} has no array {key!r}; it has {', '.join(self.keys)}")
-        try:
-            with np.load(self.path, allow_pickle=False) as file:
-                return file[key]
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"array {key!r} of {self.path} cannot be read: {_line(error)}"
-            ) from None
+        with self._errors(key), np.load(self.path, allow_pickle=False) as file:
+            return file[key]
 
     def shape(self, key: str) -> tuple[int, ...]:
         """An array's shape from its header, without reading the array."""
+        header = np.lib.format
+        with (
+            self._errors(key),
+            zipfile.ZipFile(self.path) as file,
+            file.open(f"{key}.npy") as array,
+        ):
+            first = header.read_magic(array) == (1, 0)
+            read = header.read_array_header_1_0 if first else header.read_array_header_2_0
+            return read(array)[0]
+
+    @contextlib.contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        """Turn errors of reading into a message of one line."""
         try:
-            with zipfile.ZipFile(self.path) as file, file.open(f"{key}.npy") as array:
-                version = np.lib.format.read_magic(array)
-                read = (
-                    np.lib.format.read_array_header_1_0
-                    if version == (1, 0)
-                    else np.lib.format.read_array_header_2_0
-                )
-                return read(array)[0]
+            yield
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"array {key!r} of {self.path} cannot be read: {_line(error)}"
-            ) from None
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"array {key!r} of {self.path} cannot be read: {reason}") from None
 
     def labels(self, key: str, count: int) -> np.ndarray:
         """A vector of `count` non-negative whole numbers."""
@@ -161,7 +153,7 @@ class JPEGArchive(_ArchiveSource):
         shape = self.image_shape
 
         def decode(file: Any, *label: Any) -> Any:
-            # The accurate transform gives the pixels that other libraries give.
+            # The accurate transform gives the same pixels as other libraries.
             image = tf.io.decode_jpeg(file, channels=shape[-1], dct_method="INTEGER_ACCURATE")
             # An image of another size stops the reading here, with both sizes in the message.
             image = tf.ensure_shape(image, shape)
@@ -247,7 +239,7 @@ def as_pixels(images: np.ndarray, name: str) -> np.ndarray:
     Args:
         images: `(n, height, width)` or `(n, height, width, channels)`: `uint8`, or other numbers
             in [0, 255], or floats in [0, 1] (none of them above 1).
-        name: What to call the array in messages.
+        name: Name of the array in messages.
 
     Returns:
         `uint8` pixels of the same shape.
@@ -276,8 +268,3 @@ def as_pixels(images: np.ndarray, name: str) -> np.ndarray:
         )
     unit = np.issubdtype(images.dtype, np.floating) and high.max() <= 1
     return np.rint(images * 255 if unit else images).astype(np.uint8)
-
-
-def _line(error: BaseException) -> str:
-    """An error's first line."""
-    return str(error).partition("\n")[0]

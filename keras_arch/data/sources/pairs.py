@@ -6,7 +6,7 @@ from typing import Any
 from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import image_files
 from keras_arch.data.image_files import Shape
-from keras_arch.data.sources.base import Source, existing_folder
+from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.errors import DataError
 
 _LAYOUT = "images side by side in one file, or two folders named A and B"
@@ -20,16 +20,13 @@ class Pairs(Source):
     Args:
         path: A folder of pairs, or of folders train, test and val of these.
         direction: `"AtoB"` where A is the network's input and B its target, or `"BtoA"`.
-
-    Raises:
-        DataError: If the folder is missing or has another structure.
     """
 
     kind = "pairs"
 
     def __init__(self, path: str | Path, *, direction: str = "AtoB") -> None:
         swap = swaps(direction)
-        path = existing_folder(path, _LAYOUT)
+        path = existing_path(path, _LAYOUT)
         found = image_files.split_folders(path)
         strange = [each for each in image_files.subfolders(path) if each.name not in found]
         strange += image_files.images(path)
@@ -72,11 +69,7 @@ class Pairs(Source):
 
 
 def swaps(direction: str) -> bool:
-    """Whether a direction makes B the input and A the target.
-
-    Raises:
-        DataError: If it is neither `"AtoB"` nor `"BtoA"`.
-    """
+    """Whether a direction, `"AtoB"` or `"BtoA"`, makes B the input and A the target."""
     if direction not in ("AtoB", "BtoA"):
         raise DataError(
             f"the direction of a data source is direction=AtoB or direction=BtoA, got "
@@ -106,11 +99,7 @@ def _pairs(folder: Path) -> list[tuple[Path, ...]]:
 
 
 def matched(one: Path, other: Path) -> list[tuple[Path, Path]]:
-    """Pairs of images of equal names in two folders.
-
-    Raises:
-        DataError: If an image has no counterpart.
-    """
+    """Pairs of images of equal names in two folders; each must have a counterpart."""
     first, second = _by_name(one), _by_name(other)
     for here, there, where in ((first, second, other), (second, first, one)):
         alone = [file for name, file in here.items() if name not in there]

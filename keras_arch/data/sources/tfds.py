@@ -30,9 +30,6 @@ class TFDSSource(Source):
         name: The set's name, optionally with a configuration and a version.
         data_dir: Folder of the prepared sets.
         download: Whether to download a set that is not prepared.
-
-    Raises:
-        DataError: If there is no such set, it has no 8-bit images, or is not prepared.
     """
 
     def __init__(
@@ -85,7 +82,7 @@ class TFDSSource(Source):
 
 
 def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
-    """The builder of a set, or an error of one line that says what is wrong with its name."""
+    """The builder of a set; errors of its name are `DataError`s of one line."""
     if not _NAME.fullmatch(name):
         raise unknown_source(name)
     import tensorflow_datasets as tfds

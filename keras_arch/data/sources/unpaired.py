@@ -11,7 +11,7 @@ from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import counting, image_files
 from keras_arch.data.image_files import Shape
 from keras_arch.data.loading import open_source
-from keras_arch.data.sources.base import Source, existing_folder
+from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.data.sources.pairs import swaps
 from keras_arch.errors import DataError
 from keras_arch.registry import SOURCES
@@ -119,15 +119,12 @@ def open_unpaired(
         direction: `"AtoB"` where images of A are translated to B, or `"BtoA"`.
         data_dir: As for `keras_arch.data.load`.
         download: As for `keras_arch.data.describe`.
-
-    Raises:
-        DataError: If a folder or split is missing or empty.
     """
     swap = swaps(direction)
     scheme, colon, _ = str(path).partition(":")
     if colon and scheme in SOURCES:
         return _from_source(open_source(path, data_dir, download=download), swap)
-    path = existing_folder(path, "folders trainA and trainB")
+    path = existing_path(path, "folders trainA and trainB")
     inner = {folder.name: folder for folder in image_files.subfolders(path)}
     splits = [split for split in image_files.SPLITS if {split + "A", split + "B"} & set(inner)]
     if not splits:
