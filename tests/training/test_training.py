@@ -232,7 +232,7 @@ class TestUsing:
     def test_wrong_kinds(self, gan_run, classifier_run, tmp_path):
         with pytest.raises(ArgumentError, match="which has no predict"):
             api.predict(gan_run.directory, [])
-        with pytest.raises(ArgumentError, match="generates no images"):
+        with pytest.raises(ArgumentError, match="has no generate"):
             api.generate(classifier_run.directory, out=tmp_path / "x.png")
         (tmp_path / "broken.png").write_bytes(b"no image")
         with pytest.raises(DataError, match=r"broken\.png"):
