@@ -10,6 +10,7 @@ from keras_arch.errors import ArgumentError
 from keras_arch.models.surgery import bilinear_kernel
 from keras_arch.preprocessing import Preprocessing
 from tests.models.tester import Case, ModelTester, forward, modules_of, unallocated
+from tests.rounding import ROUNDING
 
 
 def draw_scores(model):
@@ -305,4 +306,6 @@ def test_open_sizes_give_what_fixed_sizes_do(arguments, tmp_path):
         fixed.set_weights(open_size.get_weights())
         wanted = forward(fixed, x)
         assert wanted.shape == (1, height, width, 2)
-        np.testing.assert_allclose(forward(open_size, x), wanted, rtol=1e-4, atol=1e-5)
+        # Loaded, batch norm is Keras' own: another order of adding.
+        scale = max(1.0, float(np.abs(wanted).max()))
+        np.testing.assert_allclose(forward(open_size, x) / scale, wanted / scale, atol=ROUNDING)

@@ -7,6 +7,7 @@ import pytest
 from keras_arch import models
 from keras_arch.errors import ArgumentError
 from tests.models.tester import unallocated
+from tests.rounding import ROUNDING
 
 # Strides of the stages, from the papers' tables.
 STRIDES = {
@@ -75,7 +76,9 @@ def test_a_saved_backbone_has_the_same_levels(backbone, tmp_path):
     x = np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype("float32")
     before, after = (models.features(m, ["P1", "P4"])(x) for m in (backbone, again))
     for level in ("P1", "P4"):
-        np.testing.assert_array_equal(before[level], after[level])
+        # Loaded, batch norm is Keras' own: another order of adding.
+        scale = float(np.abs(before[level]).max())
+        np.testing.assert_allclose(after[level] / scale, before[level] / scale, atol=ROUNDING)
     assert models.keras_cv_backbone(again).pyramid_level_inputs == STRIDES["ResNet18"]
 
 

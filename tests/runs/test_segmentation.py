@@ -13,6 +13,7 @@ from keras_arch import cli, config, data, hub, metrics, runs, tiling
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.runs import segmenting
+from tests.rounding import ROUNDING
 
 TINY = [
     "model.arguments.depth=1",
@@ -157,7 +158,7 @@ def test_tiles_give_what_the_whole_image_gives(cells_run):
     network.set_weights(opened.model.get_weights())
     inputs = (image / 255.0 - 0.4) / 0.2
     padded = np.pad(inputs, [(8, 8), (8, 8), (0, 0)], mode="reflect")[None]
-    np.testing.assert_allclose(tiled, np.asarray(network(padded))[0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(tiled, np.asarray(network(padded))[0], atol=ROUNDING)
 
 
 def test_export_serves_pixels_and_files(cells_run, tmp_path):
