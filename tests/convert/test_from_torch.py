@@ -10,6 +10,7 @@ from keras_arch import convert, registry
 from keras_arch.errors import ArgumentError, ConvertError
 from tests.convert import reference
 from tests.models import golden
+from tests.rounding import ROUNDING
 
 GOLDENS = {
     "dcgan_netG": ("DCGANGenerator", {}),
@@ -111,7 +112,8 @@ def assert_equal_to(expected, model, x, split=None):
     inputs = np.moveaxis(x, 1, -1).astype("float32")
     ours = model(inputs if split is None else [inputs[..., :split], inputs[..., split:]])
     assert np.std(expected) > 0.05
-    np.testing.assert_allclose(channels_first(ours), expected, rtol=0, atol=2e-5)
+    # Instance norm divides what rounding leaves by the deviation of small maps, layer after layer.
+    np.testing.assert_allclose(channels_first(ours), expected, rtol=0, atol=5 * ROUNDING)
 
 
 def batch(channels, height, width):

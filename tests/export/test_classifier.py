@@ -15,6 +15,7 @@ from keras_arch import export
 from keras_arch.data.image_files import pixels_of
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import RESIZE_METHODS, Preprocessing
+from tests.rounding import ROUNDING
 
 from .conftest import LABELS, PER_PIXEL, encode, saved_model_cli, stir
 
@@ -61,7 +62,7 @@ def test_saved_model_cli_shows_and_runs_it(exported_classifier, classifier, phot
     )
     expected = in_python(classifier, PER_PIXEL, images)
     assert np.ptp(expected, axis=0).max() > 0.01  # The images are told apart.
-    np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), expected, atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), expected, atol=ROUNDING)
     labels = np.load(tmp_path / "label.npy", allow_pickle=True)  # Written a moment ago.
     assert decoded(labels) == [LABELS[best] for best in expected.argmax(-1)]
 
@@ -75,7 +76,7 @@ def test_saved_model_cli_runs_encoded_images(exported_classifier, classifier, ph
         cwd=tmp_path,
     )
     expected = in_python(classifier, PER_PIXEL, photos)
-    np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), expected, atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), expected, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -149,7 +150,7 @@ def test_any_mixture_of_encoded_images(exported_classifier, classifier, drawn):
     signature = _loaded(exported_classifier)["serving_bytes"]
     out = signature(image_bytes=tf.constant(files))
     expected = in_python(classifier, PER_PIXEL, images)
-    np.testing.assert_allclose(out["probabilities"], expected, atol=1e-5)
+    np.testing.assert_allclose(out["probabilities"], expected, atol=ROUNDING)
 
 
 @functools.cache
@@ -179,7 +180,7 @@ def test_logits_become_probabilities(classifier, exported_classifier, photos, tm
     np.testing.assert_allclose(
         _loaded(path)["serving_default"](**batch)["probabilities"],
         _loaded(exported_classifier)["serving_default"](**batch)["probabilities"],
-        atol=1e-6,
+        atol=ROUNDING,
     )
 
 
@@ -211,8 +212,8 @@ def test_dropout_and_batch_statistics_are_off(tmp_path, photos):
     alone = _loaded(path)["serving_default"](image=batch)["probabilities"]
     among = tf.concat([batch, 255 - batch, batch * 0], axis=0)
     together = _loaded(path)["serving_default"](image=among)["probabilities"]
-    np.testing.assert_allclose(alone[0], together[0], atol=1e-6)
-    np.testing.assert_allclose(alone, in_python(model, PER_PIXEL, photos[2:3]), atol=1e-5)
+    np.testing.assert_allclose(alone[0], together[0], atol=ROUNDING)
+    np.testing.assert_allclose(alone, in_python(model, PER_PIXEL, photos[2:3]), atol=ROUNDING)
 
 
 GOOD = {"name": "m", "preprocessing": PER_PIXEL, "labels": LABELS}

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_arch import export, models, trainers
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
+from tests.rounding import ROUNDING
 
 from .conftest import CONDITIONAL, stir
 
@@ -50,7 +51,7 @@ def test_latents_and_labels_give_the_same_images(loaded, conditional):
     expected = conditional.predict([latents, labels], verbose=0)
     others = conditional.predict([latents, (labels + 1) % 3], verbose=0)
     assert np.abs(expected - others).min(axis=0).max() > 0.01  # Classes are told apart.
-    np.testing.assert_allclose(out["image_float"], expected, atol=1e-6)
+    np.testing.assert_allclose(out["image_float"], expected, atol=ROUNDING)
     np.testing.assert_array_equal(out["image"], UNIT.to_pixels(out["image_float"]))
 
 
@@ -65,7 +66,7 @@ def test_seeds_and_labels_give_the_images_of_the_trainer(distribution, condition
             seed=tf.constant(seed, tf.int64), label=tf.constant(labels)
         )
         expected = trainers.sample(conditional, 4, seed, distribution, labels=labels)
-        np.testing.assert_allclose(out["image_float"], expected, atol=1e-6)
+        np.testing.assert_allclose(out["image_float"], expected, atol=ROUNDING)
     none = loaded.signatures["generate"](seed=tf.constant(1, tf.int64), label=tf.zeros(0, tf.int32))
     assert none["image"].shape == (0, 8, 8, 1)
 
@@ -105,7 +106,7 @@ def test_the_pyramid_is_drawn_from_one_seed(tmp_path):
     out = loaded.signatures["generate"](seed=tf.constant(4, tf.int64), label=tf.constant(labels))
     expected = trainers.sample(generator, 2, 4, "uniform", labels=labels)
     assert expected.std() > 0.05
-    np.testing.assert_allclose(out["image_float"], expected, atol=1e-6)
+    np.testing.assert_allclose(out["image_float"], expected, atol=ROUNDING)
 
 
 def wide_labels():

@@ -16,6 +16,7 @@ from keras_arch import export, trainers
 from keras_arch.errors import ArgumentError, StorageError
 from keras_arch.export import versions, warmup
 from keras_arch.preprocessing import Preprocessing
+from tests.rounding import ROUNDING
 
 from .conftest import PER_PIXEL, TANH, run
 
@@ -149,11 +150,11 @@ np.save("conditional.npy", out["image_float"].numpy())
     here = tf.saved_model.load(exported_classifier).signatures["serving_default"]
     out = here(image=tf.constant(image))
     there = np.load(tmp_path / "probabilities.npy")
-    np.testing.assert_allclose(there, out["probabilities"], atol=1e-6)
+    np.testing.assert_allclose(there, out["probabilities"], atol=ROUNDING)
     assert (tmp_path / "labels").read_bytes().split(b"\n") == list(out["label"].numpy())
     assert np.load(tmp_path / "image.npy").shape == (2, 16, 16, 1)
     expected = trainers.sample(conditional, 2, 3, "uniform01", labels=[2, 0])
-    np.testing.assert_allclose(np.load(tmp_path / "conditional.npy"), expected, atol=1e-6)
+    np.testing.assert_allclose(np.load(tmp_path / "conditional.npy"), expected, atol=ROUNDING)
 
 
 def tiny():

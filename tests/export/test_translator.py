@@ -14,6 +14,7 @@ from PIL import Image
 from keras_arch import export, models, trainers
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
+from tests.rounding import ROUNDING
 
 from .conftest import TRANSLATED, encode, run, stir
 
@@ -112,10 +113,10 @@ def test_the_served_picture_is_the_one_from_python(norm, dropout, served, pictur
     expected = in_python(model, pictures)
     assert expected.std() > 0.05
     with np.load(served / f"{norm}-{dropout}.npz") as out:
-        np.testing.assert_allclose(out["first_image_float"], expected, atol=1e-6)
+        np.testing.assert_allclose(out["first_image_float"], expected, atol=ROUNDING)
         np.testing.assert_array_equal(out["first_image_float"], out["again"])
-        np.testing.assert_allclose(out["alone"], expected[1:], atol=1e-6)
-        np.testing.assert_allclose(out["bytewise"], expected, atol=1e-6)
+        np.testing.assert_allclose(out["alone"], expected[1:], atol=ROUNDING)
+        np.testing.assert_allclose(out["bytewise"], expected, atol=ROUNDING)
         # Where a value lies between two pixels, its last bit says which.
         scaled = (expected + 1) * 127.5
         between = np.abs(scaled - np.floor(scaled) - 0.5) < 1e-3
@@ -183,7 +184,7 @@ def test_other_channels_come_out_by_the_target_s_preprocessing(tmp_path):
     photo = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
     out = loaded.signatures["serving_bytes"](image_bytes=[encode(photo[0])])
     expected = model.predict(preprocessing(photo), verbose=0)
-    np.testing.assert_allclose(out["image_float"], expected, atol=1e-6)
+    np.testing.assert_allclose(out["image_float"], expected, atol=ROUNDING)
     np.testing.assert_array_equal(out["image"], target.to_pixels(out["image_float"]))
     png = np.asarray(Image.open(io.BytesIO(out["image_png_bytes"].numpy()[0])))
     np.testing.assert_array_equal(png, out["image"][0, ..., 0])
@@ -195,7 +196,7 @@ def test_without_what_a_batch_changes_images_go_together(exported_translator, tr
     out = loaded.signatures["serving_default"](image=tf.cast(photos, tf.float32))
     expected = trainers.translate(translator, TRANSLATED(photos))
     assert expected.std() > 0.05
-    np.testing.assert_allclose(out["image_float"], expected, atol=1e-6)
+    np.testing.assert_allclose(out["image_float"], expected, atol=ROUNDING)
     operations = {
         node.op for node in loaded.signatures["serving_default"].graph.as_graph_def().node
     }

@@ -66,7 +66,7 @@ import numpy as np
 data = np.load("data.npz")
 for name in ("classifier", "generator"):
     model = keras.saving.load_model(f"hf://alice/{name}")
-    np.testing.assert_allclose(model(data[f"{name}_in"]), data[f"{name}_out"], atol=1e-6)
+    np.testing.assert_allclose(model(data[f"{name}_in"]), data[f"{name}_out"], atol=1e-5)
     assert not model.compiled
 try:
     import keras_arch

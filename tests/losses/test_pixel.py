@@ -111,7 +111,7 @@ def test_replicas_learn_the_mean_of_the_global_batch(two_replicas, name, whole):
 
     loss, kernel = trained(distribute.strategy("none").scope())
     loss_of_two, kernel_of_two = trained(two_replicas.scope())
-    same = np.allclose(kernel, kernel_of_two, atol=1e-6) and abs(loss - loss_of_two) < 1e-6
+    same = np.allclose(kernel, kernel_of_two, atol=1e-5) and abs(loss - loss_of_two) < 1e-5
     # Of images of equal size, only losses over pixels tell the two means apart.
     assert same == (whole or name == "dice")
 

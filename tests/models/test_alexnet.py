@@ -4,6 +4,7 @@ import pytest
 
 from keras_arch import models
 from tests.models.tester import Case, ModelTester, forward, unallocated
+from tests.rounding import ROUNDING
 
 SMALL = {"input_shape": (67, 67, 3), "classes": 7, "units": 16}
 CASES = [
@@ -127,7 +128,7 @@ def test_open_size_without_top():
             include_top=False, input_shape=(80, 101, 3), variant=variant, weights=model
         )
         x = np.random.default_rng(0).normal(size=(1, 80, 101, 3)).astype("float32")
-        np.testing.assert_allclose(forward(model, x), forward(fixed, x), atol=1e-6)
+        np.testing.assert_allclose(forward(model, x), forward(fixed, x), atol=ROUNDING)
 
 
 @pytest.mark.parametrize("variant", ["paper", "torchvision"])

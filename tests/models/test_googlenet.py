@@ -5,6 +5,7 @@ import pytest
 from keras_arch import models
 from keras_arch.errors import ArgumentError
 from tests.models.tester import Case, ModelTester, forward, unallocated
+from tests.rounding import ROUNDING
 
 SMALL = {"input_shape": (32, 32, 3), "classes": 7}
 CASES = [
@@ -94,7 +95,7 @@ def test_auxiliary_heads_train_with_weight_a_third_and_are_left_out_after():
         assert not np.array_equal(layer.get_weights()[0], kernel)
     alone = models.GoogLeNet(**arguments, weights=model)
     np.testing.assert_allclose(
-        forward(alone, x), forward_heads(model, x)["probabilities"], atol=1e-6
+        forward(alone, x), forward_heads(model, x)["probabilities"], atol=ROUNDING
     )
 
 
@@ -141,4 +142,4 @@ def test_open_size_gives_what_a_fixed_one_does():
             "GoogLeNet", **(case.arguments | {"input_shape": (None, None, 3)}), weights=fixed
         )
         x = case.input(fixed)
-        np.testing.assert_allclose(forward(open_, x), forward(fixed, x), atol=1e-6)
+        np.testing.assert_allclose(forward(open_, x), forward(fixed, x), atol=ROUNDING)

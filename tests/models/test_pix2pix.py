@@ -5,6 +5,11 @@ import pytest
 from keras_arch import models
 from keras_arch.errors import ArgumentError
 from tests.models.tester import Case, ModelTester
+from tests.rounding import ROUNDING
+
+# Statistics of a picture's small maps divide what rounding leaves by their deviation, layer after
+# layer. Other statistics are off by 1e-3 and more.
+NORMALISED = 5 * ROUNDING
 
 WRONG = (
     ({"variant": "unet_64"}, "'unet_256', 'unet_128' or 'encoder_decoder'"),
@@ -112,7 +117,7 @@ def test_encoder_decoder_is_the_unet_without_its_skips():
         layer.set_weights(values)
     x = images(1, 256)
     assert np.std(plain(x)) > 0.01
-    np.testing.assert_allclose(unet(x), plain(x), atol=1e-5)
+    np.testing.assert_allclose(unet(x), plain(x), atol=ROUNDING)
 
 
 def test_batch_statistics_are_those_of_the_batch_and_stay_so_in_stock_keras(tmp_path):
@@ -124,12 +129,12 @@ def test_batch_statistics_are_those_of_the_batch_and_stay_so_in_stock_keras(tmp_
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0
     expected = np.asarray(moving(x, training=True))
-    np.testing.assert_allclose(model(x), expected, atol=1e-5)
+    np.testing.assert_allclose(model(x), expected, atol=NORMALISED)
     assert np.abs(np.asarray(moving(x)) - expected).max() > 0.05
     model.save(tmp_path / "generator.keras")
     loaded = keras.saving.load_model(tmp_path / "generator.keras")
     # `predict` passes `training=False`, which would overrule a layer's `training=True`.
-    np.testing.assert_allclose(loaded.predict(x, verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), expected, atol=NORMALISED)
 
 
 def test_instance_norm_is_batch_norm_at_a_batch_of_one():
@@ -137,7 +142,7 @@ def test_instance_norm_is_batch_norm_at_a_batch_of_one():
     batch = gathered(build(inference_dropout=False))
     instance = models.with_inference(batch, "instance")
     one, other = images(1), images(1, seed=5)
-    np.testing.assert_allclose(instance(one), frozen(batch, one), atol=1e-5)
+    np.testing.assert_allclose(instance(one), frozen(batch, one), atol=NORMALISED)
     inner = keras.Model(batch.input, batch.get_layer("down7_conv").output)
     assert np.abs(frozen(inner, one) - frozen(inner, other)).max() > 1e-3
     # Of two images together the statistics differ.
@@ -145,7 +150,7 @@ def test_instance_norm_is_batch_norm_at_a_batch_of_one():
     assert np.abs(np.asarray(instance(both)) - frozen(batch, both)).max() > 1e-3
     assert models.trainable_parameters(instance) == models.trainable_parameters(batch)
     again = models.with_inference(instance, "batch")
-    np.testing.assert_array_equal(frozen(again, one), frozen(batch, one))
+    np.testing.assert_allclose(frozen(again, one), frozen(batch, one), atol=NORMALISED)
 
 
 def test_nothing_moves_in_a_stateless_scope():

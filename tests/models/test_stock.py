@@ -25,6 +25,7 @@ from tests.models import (
     test_vgg,
 )
 from tests.models.tester import forward, modules_of, unallocated
+from tests.rounding import ROUNDING
 
 CASES = [
     *test_alexnet.CASES,
@@ -75,7 +76,7 @@ def test_every_architecture(tmp_path):
     assert done.returncode == 0, done.stderr
     for number, output in expected.items():
         stock = np.load(tmp_path / f"{number}.out.npy")
-        np.testing.assert_allclose(stock, output, atol=1e-6, err_msg=str(CASES[number]))
+        np.testing.assert_allclose(stock, output, atol=ROUNDING, err_msg=str(CASES[number]))
 
 
 @pytest.mark.parametrize("name", SIBLINGS)

@@ -11,6 +11,7 @@ from PIL import Image
 from keras_arch import api, config, data, hub, models
 from keras_arch.data.augment.crops import RandomResizedCrop, RandomScaleCrop
 from keras_arch.tasks import auxiliary_heads
+from tests.rounding import ROUNDING
 
 # Images in the training split of ILSVRC 2012.
 IMAGES = 1_281_167
@@ -154,21 +155,16 @@ def test_the_heads_are_one_tensor_with_the_classifier_first():
     images = np.random.default_rng(0).normal(size=(2, 79, 79, 3)).astype(np.float32)
     apart, together = network.predict(images, verbose=0), joined.predict(images, verbose=0)
     for number, name in enumerate(["logits", "auxiliary1_logits", "auxiliary2_logits"]):
-        np.testing.assert_array_equal(together[:, number], apart[name])
+        np.testing.assert_allclose(together[:, number], apart[name], atol=ROUNDING)
     np.testing.assert_allclose(
-        auxiliary_heads.main_head(joined).predict(images, verbose=0),
-        apart["logits"],
-        rtol=1e-5,
-        atol=1e-6,
+        auxiliary_heads.main_head(joined).predict(images, verbose=0), apart["logits"], atol=ROUNDING
     )
     builder = config.Builder(
         name="GoogLeNet", arguments={"input_shape": [79, 79, 3], "classes": 3, "auxiliary": True}
     )
     final = auxiliary_heads.export_copy(builder, joined)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(apart["logits"]))
-    np.testing.assert_allclose(
-        final.predict(images, verbose=0), probabilities, rtol=1e-4, atol=1e-6
-    )
+    np.testing.assert_allclose(final.predict(images, verbose=0), probabilities, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("shares", [False, True])

@@ -14,6 +14,7 @@ from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks import segmentation_predictions
 from keras_arch.training import factories
+from tests.rounding import ROUNDING
 
 TINY = [
     "model.arguments.depth=1",
@@ -98,9 +99,7 @@ def test_predict_writes_masks_and_overlays(cells_run, a_cell_image, tmp_path):
 
 
 def test_predict_refuses_what_has_no_meaning(cells_run, a_cell_image, tmp_path):
-    with pytest.raises(
-        ArgumentError, match=r"no option of .*, image-classification has it"
-    ):
+    with pytest.raises(ArgumentError, match=r"no option of .*, image-classification has it"):
         api.predict(cells_run.model, [a_cell_image], explain=True)
     with pytest.raises(ArgumentError, match="one by one"):
         api.predict(cells_run.model, [a_cell_image, a_cell_image], out=tmp_path)
@@ -162,7 +161,7 @@ def test_tiles_give_what_the_whole_image_gives(cells_run):
     network.set_weights(opened.model.get_weights())
     inputs = (image / 255.0 - 0.4) / 0.2
     padded = np.pad(inputs, [(8, 8), (8, 8), (0, 0)], mode="reflect")[None]
-    np.testing.assert_allclose(tiled, np.asarray(network(padded))[0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(tiled, np.asarray(network(padded))[0], atol=ROUNDING)
 
 
 def test_export_serves_pixels_and_files(cells_run, tmp_path):

@@ -16,6 +16,7 @@ from keras_arch.preprocessing import Preprocessing
 from keras_arch.tiling import tile_size
 from keras_arch.tiling.networks import network_of
 from tests.models.tester import forward
+from tests.rounding import ROUNDING
 
 
 def unet(padding="valid", size=None, channels=1, **arguments):
@@ -62,7 +63,7 @@ def test_unpadded_tiles_are_the_whole(unpadded, height, width, batch_size):
     expected = whole(unpadded, image)[:height, :width]
     for tile in TILES:
         found = tiling.predict(unpadded, image, tile=tile, batch_size=batch_size, progress=False)
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(found, expected, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("limit", [48, 960])
@@ -70,7 +71,7 @@ def test_unpadded_tiles_that_the_image_chose(unpadded, limit, monkeypatch):
     monkeypatch.setattr(tile_size, "LARGEST", limit)
     image = noise(33, 41, 1)
     found = tiling.predict(unpadded, image, progress=False)
-    np.testing.assert_allclose(found, whole(unpadded, image)[:33, :41], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found, whole(unpadded, image)[:33, :41], atol=ROUNDING)
 
 
 @pytest.mark.parametrize("tile", [204, 236, 380])
@@ -79,7 +80,7 @@ def test_four_stages_as_published(tile):
     image = noise(150, 210, 1)
     expected = whole(model, image, 4)[:150, :210]
     found = tiling.predict(model, image, tile=tile, progress=False)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found, expected, atol=ROUNDING)
 
 
 def test_interpolating_unpadded_network():
@@ -87,7 +88,7 @@ def test_interpolating_unpadded_network():
     image = noise(60, 90, 1)
     expected = whole(model, image, up="bilinear")[:60, :90]
     found = tiling.predict(model, image, tile=64, progress=False)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found, expected, atol=ROUNDING)
 
 
 def test_tiles_a_pooling_apart_are_not_the_whole(unpadded):
@@ -176,7 +177,7 @@ def test_tiles_that_the_image_chose_are_blended(padded, monkeypatch):
 def test_one_tile_is_the_network_itself(padded):
     image = noise(40, 48, 1)
     found = tiling.predict(padded, image, progress=False)
-    np.testing.assert_allclose(found, forward(padded, image[None])[0], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found, forward(padded, image[None])[0], atol=ROUNDING)
 
 
 class Parts:
@@ -211,7 +212,7 @@ def test_images_are_read_and_written_in_parts(tmp_path, padding, tile, written):
     out.flush()
     again = np.memmap(tmp_path / "out", "float32", "r", shape=out.shape)
     expected = tiling.predict(model, pixels / 255.0, tile=tile, progress=False)
-    np.testing.assert_allclose(again, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(again, expected, atol=ROUNDING)
 
 
 def test_a_hundred_megapixels_in_constant_memory(tmp_path):
@@ -244,7 +245,7 @@ def test_a_saved_model(tmp_path, size):
     options = {"progress": False, "multiple": 4} | ({} if size else {"tile": 48})
     for served in (loaded, loaded.signatures["serving_default"]):
         found = tiling.predict(served, image, batch_size=2, **options)
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found, expected, atol=ROUNDING)
 
 
 def test_functions_and_dictionaries(padded):
@@ -257,7 +258,7 @@ def test_functions_and_dictionaries(padded):
         return {"label": np.zeros(len(tiles)), "probabilities": scores, "logits": 2 * scores}
 
     found = tiling.predict(function, image, tile=16, progress=False)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found, expected, atol=ROUNDING)
 
 
 def test_classes():
@@ -313,7 +314,7 @@ def test_interpolating_networks_take_one_size_after_another():
     for size in ((40, 48), (48, 40), (40, 48)):
         image = noise(*size, 1)
         found = tiling.predict(model, image, progress=False)
-        np.testing.assert_allclose(found, forward(model, image[None])[0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found, forward(model, image[None])[0], atol=ROUNDING)
 
 
 def test_a_network_inside_another_one(padded):

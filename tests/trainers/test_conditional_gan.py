@@ -5,6 +5,7 @@ from keras import layers
 
 from keras_arch import models, trainers
 from keras_arch.errors import ArgumentError
+from tests.rounding import ROUNDING
 from tests.trainers import games
 
 SHAPE = (games.SIZE, games.SIZE, 1)
@@ -114,7 +115,7 @@ class TestGenerate:
             trainers.sample(generator, 2, labels=[0])
         made = trainers.sample(generator, 2, seed=0, labels=[0, 1])
         again = trainers.sample(generator, 2, seed=0, labels=[0, 1], batch_size=1)
-        np.testing.assert_allclose(made, again, atol=1e-6)
+        np.testing.assert_allclose(made, again, atol=ROUNDING)
 
 
 class TestErrors:

@@ -6,6 +6,7 @@ from keras import layers
 
 from keras_arch import losses, models, trainers
 from keras_arch.errors import ArgumentError, DataError
+from tests.rounding import ROUNDING
 
 LATENT = 8
 # What differs between them: how often and when whose gradients are taken. The other losses are
@@ -30,7 +31,8 @@ def networks(**arguments):
 
 
 def adam():
-    return keras.optimizers.Adam(2e-4, beta_1=0.5)
+    # A large epsilon: a gradient of rounding errors only is not to become a step of its sign.
+    return keras.optimizers.Adam(2e-4, beta_1=0.5, epsilon=1e-3)
 
 
 @keras.saving.register_keras_serializable("test_gan")
@@ -92,7 +94,7 @@ class TestReplicas:
 
         start, one, one_history = train(tf.distribute.get_strategy())
         _, two, two_history = train(two_replicas, start)
-        assert_equal(one, two, atol=1e-5)
+        assert_equal(one, two, atol=ROUNDING)
         # And it did move by far more than that.
         assert max(np.abs(a - b).max() for a, b in zip(start, one, strict=False)) > 1e-3
         assert set(one_history) == {"d_loss", "g_loss", "d_real", "d_fake"}
@@ -150,7 +152,7 @@ class TestReplicas:
 
         one_history, one = train(tf.distribute.get_strategy())
         two_history, two = train(two_replicas)
-        assert_equal(one, two, atol=1e-6)
+        assert_equal(one, two, atol=ROUNDING)
         for name, values in one_history.items():
             np.testing.assert_allclose(values, two_history[name], rtol=1e-5)
 
@@ -282,7 +284,7 @@ class TestStep:
         many.set_weights(one.get_weights())
         for trainer in (one, many):
             trainer.fit(batches(8), verbose=0, shuffle=False)
-        assert_equal(state(one), state(many), atol=1e-6)
+        assert_equal(state(one), state(many), atol=ROUNDING)
 
     def test_eager_and_graph_agree(self):
         graph, eager = gan(), gan(run_eagerly=True)
@@ -371,7 +373,7 @@ class TestKerasModel:
         assert (loaded.adversarial_loss.name, loaded.n_critic) == ("hinge", 2)
         for each in (trainer, loaded):
             each.fit(batches(3, with_noise=True), verbose=0, shuffle=False)
-        assert_equal(state(trainer), state(loaded), atol=1e-6)
+        assert_equal(state(trainer), state(loaded), atol=ROUNDING)
 
     def test_a_custom_loss_is_saved(self, tmp_path):
         loss = losses.AdversarialLoss(
@@ -419,7 +421,7 @@ class TestKerasModel:
         plain.set_weights(trainer.get_weights())
         trainer.fit(data, verbose=0, shuffle=False)
         plain.fit(data.map(lambda image, label: image), verbose=0, shuffle=False)
-        assert_equal(weights(trainer), weights(plain), atol=1e-6)
+        assert_equal(weights(trainer), weights(plain), atol=ROUNDING)
 
     @pytest.mark.parametrize("latent", ["normal", "uniform"])
     def test_generate_repeats_with_the_seed_and_is_independent_of_batches(self, latent):
@@ -429,13 +431,13 @@ class TestKerasModel:
         assert images.dtype == np.float32
         assert np.abs(images).max() <= 1
         np.testing.assert_array_equal(images, trainer.generate(5, seed=7))
-        np.testing.assert_allclose(images, trainer.generate(5, seed=7, batch_size=2), atol=1e-6)
+        np.testing.assert_allclose(images, trainer.generate(5, seed=7, batch_size=2), atol=ROUNDING)
         assert not np.array_equal(trainer.generate(5), trainer.generate(5))
         stateless = {
             "normal": tf.random.stateless_normal([5, LATENT], [7, 0]),
             "uniform": tf.random.stateless_uniform([5, LATENT], [7, 0], -1, 1),
         }
-        np.testing.assert_allclose(trainer.generator(stateless[latent]), images, atol=1e-6)
+        np.testing.assert_allclose(trainer.generator(stateless[latent]), images, atol=ROUNDING)
 
 
 class TestErrors:

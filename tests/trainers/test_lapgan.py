@@ -6,6 +6,7 @@ from keras import layers
 
 from keras_arch import models, trainers
 from keras_arch.errors import ArgumentError
+from tests.rounding import ROUNDING
 from tests.trainers import games
 
 LOW, HIGH = games.LOW, games.HIGH
@@ -43,13 +44,13 @@ class TestPyramid:
         levels = trainer.pyramid(numbers(2, HIGH, HIGH, 1))
         enlarge = trainer.generator.get_layer(f"coarse{HIGH}")
         np.testing.assert_allclose(
-            levels[f"coarse{HIGH}"], enlarge(levels[f"real{LOW}"]), atol=1e-6
+            levels[f"coarse{HIGH}"], enlarge(levels[f"real{LOW}"]), atol=ROUNDING
         )
 
     def test_plain_images_have_no_residual(self):
         levels = games.lapgan().pyramid(np.full((1, HIGH, HIGH, 1), 0.3, "float32"))
-        np.testing.assert_allclose(levels[f"real{HIGH}"], 0, atol=1e-6)
-        np.testing.assert_allclose(levels[f"real{LOW}"], 0.3, atol=1e-6)
+        np.testing.assert_allclose(levels[f"real{HIGH}"], 0, atol=ROUNDING)
+        np.testing.assert_allclose(levels[f"real{LOW}"], 0.3, atol=ROUNDING)
 
 
 class TestGame:
@@ -69,14 +70,14 @@ class TestGame:
         lowest = trainer.generator.get_layer(f"level{LOW}")
         upper = trainer.generator.get_layer(f"level{HIGH}")
         expected = lowest([latent[:, : games.LATENT], label])
-        np.testing.assert_allclose(made[f"fake{LOW}"], expected, atol=1e-6)
+        np.testing.assert_allclose(made[f"fake{LOW}"], expected, atol=ROUNDING)
         plane = tf.reshape(latent[:, games.LATENT :], (2, HIGH, HIGH, 1))
         expected = upper([plane, made[f"coarse{HIGH}"], label])
-        np.testing.assert_allclose(made[f"fake{HIGH}"], expected, atol=1e-6)
+        np.testing.assert_allclose(made[f"fake{HIGH}"], expected, atol=ROUNDING)
         # And put together they are the whole generator's image.
         enlarged = tf.image.resize(made[f"fake{LOW}"], (HIGH, HIGH))
         whole = np.clip(enlarged + upper([plane, enlarged, label]), -1, 1)
-        np.testing.assert_allclose(trainer.generator([latent, label]), whole, atol=1e-6)
+        np.testing.assert_allclose(trainer.generator([latent, label]), whole, atol=ROUNDING)
 
     @pytest.mark.parametrize("player", ["d4", "g4", "d10", "g10"])
     def test_no_player_moves_another(self, player):
@@ -201,7 +202,7 @@ class TestGenerate:
         assert images.shape == (5, HIGH, HIGH, 1)
         assert np.abs(images).max() <= 1
         again = trainer.generate(5, seed=7, batch_size=2, labels=[0, 1, 2, 0, 1])
-        np.testing.assert_allclose(images, again, atol=1e-6)
+        np.testing.assert_allclose(images, again, atol=ROUNDING)
         others = trainer.generate(5, seed=7, labels=[1, 1, 2, 0, 1])
         assert (
             np.abs(images - others).max(axis=(1, 2, 3)).astype(bool).tolist()
