@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch import layers as shared
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tiling.choosing import OVERLAP, tile_for
 from keras_arch.tiling.networks import Network, Size, network_of
@@ -88,7 +87,7 @@ def predict(
         >>> predict(model, np.zeros((100, 70)), what="classes", progress=False).shape
         (100, 70)
     """
-    batch_size = shared.positive_int("batch_size", batch_size)
+    batch_size = whole_number("batch_size", batch_size)
     if what not in WHAT:
         raise ArgumentError(f"what must be {' or '.join(map(repr, WHAT))}, got {what!r}")
     network = network_of(model)
@@ -261,9 +260,8 @@ def _preparation(preprocessing: Any, channels: int) -> Callable[[np.ndarray], np
 
 
 def _multiple(network: Network, multiple: int | None, tile: Size, output: Size) -> int:
-    if multiple is None:
-        multiple = network.multiple
-    multiple = shared.positive_int("multiple", multiple)
+    """Distance of tiles in pixels: the user's, else the network's stride."""
+    multiple = whole_number("multiple", network.multiple if multiple is None else multiple)
     if min(output) < multiple:
         least = max(
             side + multiple * -(-(multiple - inner) // multiple)
