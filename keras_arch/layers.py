@@ -1,21 +1,19 @@
-"""Layers and argument checks that several families of networks share; all layers are stock Keras.
+"""Layers that several families of networks share, all of them stock Keras.
 
 Epsilon and momentum of batch norm are the references' (1e-5 and 0.9), not Keras' (1e-3 and 0.99).
 """
 
 import contextlib
 import math
-import operator
 import sys
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import keras
 from keras import layers, ops
 
 from keras_arch._tensorflow.fused_batch_norm import fuse
 from keras_arch._tensorflow.fused_batch_norm import fuse_batch_norm as fuse_batch_norm
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, whole_number
 
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.9
@@ -165,7 +163,7 @@ def local_response_norm(
         >>> local_response_norm(keras.Input((55, 55, 96)), "norm1").shape
         (None, 55, 55, 96)
     """
-    size = positive_int("size", size)
+    size = whole_number("size", size)
     channels = x.shape[-1]
     squares = ops.square(x if output_dtype() is None else ops.cast(x, "float32"))
     before = (size - 1) // 2
@@ -283,7 +281,7 @@ def maxout(
         >>> maxout(keras.Input((784,)), units=240, pieces=5, name="hidden").shape
         (None, 240)
     """
-    units, pieces = positive_ints(units=units, pieces=pieces)
+    units, pieces = whole_number("units", units), whole_number("pieces", pieces)
     x = layers.Dense(
         pieces * units,
         kernel_initializer=kernel_initializer,
@@ -315,142 +313,10 @@ def label_input(classes: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         >>> label.name, one_hot.shape
         ('label', (None, 10))
     """
-    classes = positive_int("classes", classes)
+    classes = whole_number("classes", classes)
     label = keras.Input((), dtype="int32", name="label")
     encode = layers.CategoryEncoding(classes, output_mode="one_hot", name="label_one_hot")
     return label, encode(label)
-
-
-def positive_int(name: str, number: Any) -> int:
-    """An argument of a builder as a plain `int` of at least 1.
-
-    Args:
-        name: Name of the argument, for the message.
-        number: Of any integer type, such as `np.int64`.
-
-    Returns:
-        The number as an `int`, which a saved config can hold.
-
-    Raises:
-        ArgumentError: If it is below 1, a float or a bool.
-
-    Example:
-        >>> import numpy as np
-        >>> positive_int("classes", np.int64(10))
-        10
-    """
-    try:
-        whole = None if isinstance(number, bool) else operator.index(number)
-    except TypeError:
-        whole = None
-    if whole is None or whole < 1:
-        raise ArgumentError(f"{name} must be a positive whole number, got {number!r}")
-    return whole
-
-
-def positive_ints(**numbers: Any) -> tuple[int, ...]:
-    """Several arguments as by `positive_int`, in order.
-
-    Raises:
-        ArgumentError: At the first that is no positive whole number.
-
-    Example:
-        >>> positive_ints(latent_size=100, classes=10)
-        (100, 10)
-    """
-    return tuple(positive_int(name, number) for name, number in numbers.items())
-
-
-def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
-    """Refuse an argument that is none of its choices.
-
-    Raises:
-        ArgumentError: With the choices.
-
-    Example:
-        >>> check_choice("norm", "batch", ("batch", None))
-    """
-    # `True` is no 1 here.
-    if not any(choice == value and type(choice) is type(value) for choice in choices):
-        *first, last = (repr(choice) for choice in choices)
-        listed = f"{', '.join(first)} or {last}" if first else last
-        raise ArgumentError(f"{name} must be {listed}, got {value!r}")
-
-
-def check_rate(name: str, rate: Any) -> None:
-    """Refuse a dropout rate that is not from 0 to below 1.
-
-    Raises:
-        ArgumentError: If it is none.
-
-    Example:
-        >>> check_rate("dropout", 0.5)
-    """
-    number = isinstance(rate, int | float) and not isinstance(rate, bool)
-    if not number or not 0 <= rate < 1:
-        raise ArgumentError(f"{name} must be a rate in [0, 1), got {rate!r}")
-
-
-def check_image_shape(
-    shape: Any,
-    name: str = "image_shape",
-    *,
-    minimum: int = 1,
-    multiple: int = 1,
-    open_sides: bool = False,
-) -> tuple[Any, Any, int]:
-    """The shape of an image as `(height, width, channels)` of plain `int`s.
-
-    Args:
-        shape: The shape.
-        name: Name of the argument, for the message.
-        minimum: Smallest height and width in pixels.
-        multiple: Number of pixels that divides height and width.
-        open_sides: Whether height and width may be `None`.
-
-    Returns:
-        The shape as a tuple.
-
-    Raises:
-        ArgumentError: If it is no such shape.
-
-    Example:
-        >>> check_image_shape([28, 28, 1])
-        (28, 28, 1)
-    """
-    try:
-        height, width, channels = shape
-        sides = [
-            None if side is None and open_sides else positive_int(name, side)
-            for side in (height, width)
-        ]
-        channels = positive_int(name, channels)
-    except (TypeError, ValueError):
-        sides, channels = [0, 0], 0
-    if not channels or any(side is not None and side < minimum for side in sides):
-        least = f" of at least {minimum}x{minimum} pixels" if minimum > 1 else " in whole pixels"
-        raise ArgumentError(
-            f"{name} must be (height, width, channels){least}, got {shape!r}{_channels_last(shape)}"
-        )
-    for side, size in zip(("height", "width"), sides, strict=True):
-        if size is not None and size % multiple:
-            below = size - size % multiple
-            near = f"{below} or {below + multiple}" if below >= minimum else f"{below + multiple}"
-            raise ArgumentError(
-                f"the {side} of {name} must be a multiple of {multiple} pixels, got {size}; the "
-                f"next is {near}"
-            )
-    return *sides, channels
-
-
-def _channels_last(shape: Any) -> str:
-    """The hint for a shape whose channels come first."""
-    if not isinstance(shape, tuple | list) or len(shape) != 3:
-        return ""
-    first, *rest = shape
-    if first in (1, 3, 4) and all(isinstance(side, int) and side > first for side in rest):
-        return f"; channels come last: ({rest[0]}, {rest[1]}, {first})"
-    return ""
 
 
 def output_dtype() -> str | None:

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_arch import layers as shared
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.models.common.checks import check_image_shape
 
 
 def _maxout(features, units, pieces):
@@ -67,7 +68,7 @@ def test_label_outside_the_classes_is_all_zeros():
 @pytest.mark.parametrize("shape", [(8, 8), "888", 8, (8, 8, 0), (8, 8, 1.0), None])
 def test_image_shapes_that_are_refused(shape):
     with pytest.raises(ArgumentError, match="image_shape must be"):
-        shared.check_image_shape(shape)
+        check_image_shape(shape)
 
 
 @given(
@@ -143,8 +144,8 @@ def test_ceil_max_pool_counts_what_is_inside(side, window, fixed):
 
 @pytest.mark.parametrize("number", [np.int64(3), np.uint8(3), np.array(3), 3])
 def test_whole_numbers_of_any_type_are_plain_after(number):
-    assert type(shared.positive_int("units", number)) is int
-    shape = shared.check_image_shape((number, number, number))
+    assert type(whole_number("units", number)) is int
+    shape = check_image_shape((number, number, number))
     assert shape == (3, 3, 3)
     assert all(type(side) is int for side in shape)
 
@@ -152,9 +153,9 @@ def test_whole_numbers_of_any_type_are_plain_after(number):
 @pytest.mark.parametrize("number", [3.0, np.float32(3), True, np.True_, "3", None, 0, -1])
 def test_numbers_that_are_not_positive_and_whole_are_refused(number):
     with pytest.raises(ArgumentError, match="units must be a positive whole number, got"):
-        shared.positive_int("units", number)
+        whole_number("units", number)
     with pytest.raises(ArgumentError, match="input_shape must be"):
-        shared.check_image_shape((8, number, 1), "input_shape")
+        check_image_shape((8, number, 1), "input_shape")
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ import math
 import keras
 from keras import layers, ops
 
-from keras_arch.layers import ceil_max_pool, check_choice, local_response_norm, positive_int
+from keras_arch.errors import whole_number
+from keras_arch.layers import ceil_max_pool, local_response_norm
 from keras_arch.models.common.arguments import document
+from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
@@ -112,7 +114,7 @@ def AlexNet(
     chosen = VARIANTS[variant]
     torchvision = variant == "torchvision"
     head = Head(include_top, pooling, classes, classifier_activation)
-    units = positive_int("units", units)
+    units = whole_number("units", units)
     input_shape = check_input_shape(
         input_shape,
         default=(chosen.size, chosen.size, 3),

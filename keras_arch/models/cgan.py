@@ -14,15 +14,9 @@ import math
 import keras
 from keras import layers
 
-from keras_arch.layers import (
-    check_image_shape,
-    check_rate,
-    label_input,
-    maxout,
-    output_dtype,
-    positive_ints,
-)
+from keras_arch.layers import label_input, maxout, output_dtype
 from keras_arch.models.common.arguments import document
+from keras_arch.models.common.checks import check_image_shape, check_rate, positive_ints
 from keras_arch.models.gan import DISCRIMINATOR_RANGE, GENERATOR_RANGE
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights

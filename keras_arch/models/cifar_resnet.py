@@ -6,9 +6,10 @@ K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition.
 import keras
 from keras import layers
 
-from keras_arch.errors import ArgumentError
-from keras_arch.layers import check_choice, he_normal, positive_int, recursion_limit
+from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.layers import he_normal, recursion_limit
 from keras_arch.models.common.arguments import document
+from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
 from keras_arch.models.common.residual import convolution, residual_block
 from keras_arch.registry import register
@@ -107,7 +108,7 @@ def CIFARResNet(
 def _check_depth(depth):
     """The depth as an `int`, if it is 6n+2."""
     try:
-        whole = positive_int("depth", depth)
+        whole = whole_number("depth", depth)
     except ArgumentError:
         whole = 0
     if whole >= 8 and whole % 6 == 2:

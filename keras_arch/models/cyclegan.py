@@ -9,14 +9,9 @@ norm: two halvings, residual blocks at a quarter of the size, two doublings. Its
 import keras
 from keras import layers, ops
 
-from keras_arch.layers import (
-    check_image_shape,
-    instance_norm,
-    output_dtype,
-    positive_ints,
-    reflect_pad,
-)
+from keras_arch.layers import instance_norm, output_dtype, reflect_pad
 from keras_arch.models.common.arguments import document
+from keras_arch.models.common.checks import check_image_shape, positive_ints
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 

@@ -19,17 +19,10 @@ import math
 import keras
 from keras import layers
 
-from keras_arch.errors import ArgumentError
-from keras_arch.layers import (
-    batch_norm,
-    check_choice,
-    check_image_shape,
-    label_input,
-    normalize,
-    output_dtype,
-    positive_int,
-)
+from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.layers import batch_norm, label_input, normalize, output_dtype
 from keras_arch.models.common.arguments import document
+from keras_arch.models.common.checks import check_choice, check_image_shape
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -100,7 +93,7 @@ def DCGANGenerator(
     """
     _, channels, widths = _checked("image_shape", image_shape, variant, filters)
     widths = widths[::-1]
-    latent_size = positive_int("latent_size", latent_size)
+    latent_size = whole_number("latent_size", latent_size)
 
     latent = keras.Input((latent_size,), name="latent")
     inputs = x = latent
@@ -224,7 +217,7 @@ def _checked(argument, shape, variant, filters):
             f"got {shape!r}"
         )
     check_choice("variant", variant, FILTERS)
-    filters = positive_int("filters", FILTERS[variant] if filters is None else filters)
+    filters = whole_number("filters", FILTERS[variant] if filters is None else filters)
     if filters > MAX_FILTERS:
         raise ArgumentError(f"filters must be 1 to {MAX_FILTERS}, got {filters!r}")
     halvings = int(math.log2(height // SMALLEST_MAP))

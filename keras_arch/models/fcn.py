@@ -13,17 +13,11 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_arch.errors import ArgumentError
-from keras_arch.layers import (
-    ceil_max_pool,
-    check_choice,
-    he_normal,
-    output_dtype,
-    positive_int,
-    recursion_limit,
-)
+from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.layers import ceil_max_pool, he_normal, output_dtype, recursion_limit
 from keras_arch.models.common import pixelwise
 from keras_arch.models.common.arguments import document, variant_of
+from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import check_input_shape, probabilities
 from keras_arch.models.common.weights import bilinear_kernel, start_from
 from keras_arch.models.vgg import CONFIGURATIONS
@@ -124,7 +118,7 @@ def FCN(
                 f"backbone_arguments={backbone_arguments!r} are not for {backbone}, which is built "
                 "as published"
             )
-        units = 4096 if units is None else positive_int("units", units)
+        units = 4096 if units is None else whole_number("units", units)
         image, coarse, finer = _vgg(input_shape, CONFIGURATIONS[VGGS[backbone]], units)
         offsets, padding = OFFSETS[stride], "valid"
     else:

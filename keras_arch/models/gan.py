@@ -15,14 +15,9 @@ import math
 import keras
 from keras import layers
 
-from keras_arch.layers import (
-    check_choice,
-    check_image_shape,
-    maxout,
-    output_dtype,
-    positive_ints,
-)
+from keras_arch.layers import maxout, output_dtype
 from keras_arch.models.common.arguments import document
+from keras_arch.models.common.checks import check_choice, check_image_shape, positive_ints
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 

@@ -8,8 +8,9 @@ import keras
 from keras import layers
 
 from keras_arch.errors import ArgumentError
-from keras_arch.layers import batch_norm, ceil_max_pool, check_choice, local_response_norm
+from keras_arch.layers import batch_norm, ceil_max_pool, local_response_norm
 from keras_arch.models.common.arguments import document
+from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights

@@ -14,15 +14,10 @@ discriminator); the code's default for the convolutions is 128 filters, 64 is en
 import keras
 from keras import layers, ops
 
-from keras_arch.errors import ArgumentError
-from keras_arch.layers import (
-    check_image_shape,
-    label_input,
-    output_dtype,
-    positive_int,
-    positive_ints,
-)
+from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.layers import label_input, output_dtype
 from keras_arch.models.common.arguments import document
+from keras_arch.models.common.checks import check_image_shape, positive_ints
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -215,7 +210,7 @@ def _checked(coarser_sizes, image_shape):
     """The sizes of all levels and the channels, if the sizes can be levels of a pyramid."""
     last, channels = _square("image_shape", image_shape)
     try:
-        sizes = tuple(positive_int("coarser_sizes", size) for size in coarser_sizes)
+        sizes = tuple(whole_number("coarser_sizes", size) for size in coarser_sizes)
     except (ArgumentError, TypeError):
         sizes = ()
     levels = (*sizes, last)

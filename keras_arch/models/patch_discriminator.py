@@ -10,15 +10,10 @@ CycleGAN (Zhu et al. 2017) has the same network with instance norm on one image.
 import keras
 from keras import layers
 
-from keras_arch.errors import ArgumentError
-from keras_arch.layers import (
-    check_choice,
-    check_image_shape,
-    normalize,
-    output_dtype,
-    positive_int,
-)
+from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.layers import normalize, output_dtype
 from keras_arch.models.common.arguments import document
+from keras_arch.models.common.checks import check_choice, check_image_shape
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -90,11 +85,11 @@ def PatchDiscriminator(
     """
     receptive_field, input_shape = _check(receptive_field, input_shape)
     check_choice("norm", norm, NORMS)
-    filters = positive_int("filters", filters)
+    filters = whole_number("filters", filters)
     image = keras.Input(input_shape, name="image")
     inputs, x = image, image
     if target_channels is not None:
-        target_channels = positive_int("target_channels", target_channels)
+        target_channels = whole_number("target_channels", target_channels)
         target = keras.Input((*input_shape[:2], target_channels), name="target")
         inputs = [image, target]
         x = layers.Concatenate(name="pair")(inputs)
@@ -163,7 +158,7 @@ def receptive_field(model: keras.Model) -> int:
 
 def _check(receptive_field, input_shape):
     """The receptive field and the shape, if a patch fits in the image."""
-    receptive_field = positive_int("receptive_field", receptive_field)
+    receptive_field = whole_number("receptive_field", receptive_field)
     check_choice("receptive_field", receptive_field, STRIDED_LAYERS)
     height, width, channels = check_image_shape(input_shape, "input_shape")
     least = _least_size(receptive_field)

@@ -14,16 +14,10 @@ generator uses is therefore an argument, and part of the model.
 import keras
 from keras import layers, ops
 
-from keras_arch.errors import ArgumentError
-from keras_arch.layers import (
-    batch_norm,
-    check_choice,
-    check_image_shape,
-    instance_norm,
-    output_dtype,
-    positive_int,
-)
+from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.layers import batch_norm, instance_norm, output_dtype
 from keras_arch.models.common.arguments import document
+from keras_arch.models.common.checks import check_choice, check_image_shape
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -107,8 +101,8 @@ def Pix2PixGenerator(
     halvings, skips = VARIANTS[variant]
     image_shape = _check_shape(image_shape, halvings)
     output_channels = image_shape[-1] if output_channels is None else output_channels
-    output_channels = positive_int("output_channels", output_channels)
-    filters = positive_int("filters", filters)
+    output_channels = whole_number("output_channels", output_channels)
+    filters = whole_number("filters", filters)
     check_choice("inference_norm", inference_norm, INFERENCE_NORMS)
     check_choice("inference_dropout", inference_dropout, (True, False))
     widths = [filters * min(2**i, MAX_MULTIPLE) for i in range(halvings)]

@@ -7,8 +7,9 @@ import keras
 from keras import layers
 
 from keras_arch.errors import ArgumentError
-from keras_arch.layers import check_choice, he_normal, recursion_limit
+from keras_arch.layers import he_normal, recursion_limit
 from keras_arch.models.common.arguments import document, variant_of
+from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
 from keras_arch.models.common.residual import convolution, residual_block
 from keras_arch.registry import register

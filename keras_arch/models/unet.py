@@ -16,19 +16,11 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_arch.errors import ArgumentError
-from keras_arch.layers import (
-    batch_norm,
-    check_choice,
-    check_rate,
-    he_normal,
-    output_dtype,
-    positive_int,
-    positive_ints,
-    recursion_limit,
-)
+from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.layers import batch_norm, he_normal, output_dtype, recursion_limit
 from keras_arch.models.common import pixelwise
 from keras_arch.models.common.arguments import document
+from keras_arch.models.common.checks import check_choice, check_rate, positive_ints
 from keras_arch.models.common.heads import check_input_shape, probabilities
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
@@ -132,9 +124,9 @@ def UNet(
     check_choice("norm", norm, ("batch", None))
     check_rate("dropout", dropout)
     classes = pixelwise.check_classes(classes, classifier_activation)
-    depth = None if depth is None else positive_int("depth", depth)
+    depth = None if depth is None else whole_number("depth", depth)
     filters = (64 if backbone is None else 16) if filters is None else filters
-    filters = positive_int("filters", filters)
+    filters = whole_number("filters", filters)
     side = _usual_side(padding, depth or 4, up)
     # More than the channels of an image that come first by mistake.
     minimum = 5 if padding == "valid" else min(5, 2 ** (depth or 4))

@@ -6,8 +6,10 @@ K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Imag
 import keras
 from keras import layers
 
-from keras_arch.layers import batch_norm, check_choice, local_response_norm, positive_int
+from keras_arch.errors import whole_number
+from keras_arch.layers import batch_norm, local_response_norm
 from keras_arch.models.common.arguments import document, variant_of
+from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
@@ -86,7 +88,7 @@ def VGG(
     check_choice(f"variant of VGG{depth}", variant, VARIANTS[depth])
     check_choice("norm", norm, ("batch", None))
     head = Head(include_top, pooling, classes, classifier_activation)
-    units = positive_int("units", units)
+    units = whole_number("units", units)
     input_shape = check_input_shape(
         input_shape, default=(224, 224, 3), minimum=LEAST_SIZE, dynamic=not include_top
     )

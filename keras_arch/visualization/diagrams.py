@@ -115,9 +115,9 @@ def boxes(model: Any) -> list[Box]:
     Example:
         >>> from keras_arch import models
         >>> from keras_arch.visualization import diagrams
-        >>> first, second, *_ = diagrams.boxes(models.DCGANDiscriminator(input_shape=(16, 16, 3)))
+        >>> first, second, *_ = diagrams.boxes(models.DCGANDiscriminator("pytorch"))
         >>> first.title, first.shape
-        ('image', (16, 16, 3))
+        ('image', (64, 64, 3))
         >>> second.title, second.extras
         ('conv 4x4, 64, stride 2', ['leaky relu'])
     """

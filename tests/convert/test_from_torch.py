@@ -302,7 +302,7 @@ def test_from_a_safetensors_file(tmp_path):
     text = json.dumps(header).encode()
     path = tmp_path / "latest_net_D.safetensors"
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
-    arguments = {"image_shape": (16, 16, 3)}
+    arguments = {"input_shape": (16, 16, 3)}
     for a, b in zip(
         convert.from_torch("PatchDiscriminator", path, **arguments).get_weights(),
         convert.from_torch("PatchDiscriminator", state, **arguments).get_weights(),

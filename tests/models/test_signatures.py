@@ -93,7 +93,7 @@ SMALL = {
         "latent_size": 2,
         "filters": 2,
     },
-    "DeepLabV3Plus": {"input_shape": (32, 32, 1), "classes": 3},
+    "DeepLabV3Plus": {"input_shape": (32, 32, 3), "classes": 3},
     "FCN16s": {"input_shape": (8, 8, 3), "classes": 3, "units": 2},
     "FCN32s": {"input_shape": (8, 8, 3), "classes": 3, "units": 2},
     "FCN8s": {"input_shape": (8, 8, 3), "classes": 3, "units": 2},

@@ -6,8 +6,9 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from keras_arch.errors import ArgumentError
-from keras_arch.layers import check_choice, check_image_shape, output_dtype, positive_int
+from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.layers import output_dtype
+from keras_arch.models.common.checks import check_choice, check_image_shape
 
 # The layer, and the key of a dictionary of outputs, of a classifier's own logits.
 MAIN = "logits"
@@ -92,7 +93,7 @@ class Head:
             raise ArgumentError(
                 f"pooling={self.pooling!r} is for include_top=False: the top has its own pooling"
             )
-        object.__setattr__(self, "classes", positive_int("classes", self.classes))
+        object.__setattr__(self, "classes", whole_number("classes", self.classes))
         check_activation(self.activation)
 
     def pool(self, x: Any) -> Any:

@@ -8,8 +8,8 @@ from keras import layers, ops
 
 from keras_arch import registry
 from keras_arch._tensorflow.fused_batch_norm import fuse
-from keras_arch.errors import ArgumentError
-from keras_arch.layers import positive_int, recursion_limit
+from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.layers import recursion_limit
 from keras_arch.models.common.features import features, levels
 from keras_arch.models.common.heads import check_activation
 from keras_arch.weights import Weights
@@ -49,7 +49,7 @@ def check_classes(classes: Any, activation: str | None) -> int:
         >>> check_classes(1, "sigmoid")
         1
     """
-    classes = positive_int("classes", classes)
+    classes = whole_number("classes", classes)
     if check_activation(activation) is keras.activations.softmax and classes == 1:
         raise ArgumentError(
             "a softmax over one class is 1 everywhere; give classes=2, or "
