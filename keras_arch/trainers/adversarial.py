@@ -291,11 +291,6 @@ class AdversarialTrainer(keras.Model):
             )
         return tensors
 
-    def unpack_labels(self, tensors: Tensors, classes: int) -> Tensors:
-        """A batch with its labels as `int32`, each checked to be one of the classes."""
-        labels = ops.cast(tensors["label"], "int32")
-        return tensors | {"label": self.engine.check_labels(labels, classes)}
-
     def _named(self, data: Any) -> Tensors:
         if data is None:
             return {}
