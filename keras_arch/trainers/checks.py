@@ -1,4 +1,4 @@
-"""Checks of what trainers are given: shapes and ranges of the data, shapes of the networks."""
+"""Checks of the arguments of trainers: shapes and ranges of the data, shapes of the networks."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -78,7 +78,7 @@ class ImagePool:
         before = ops.logical_and(rivals, order[None, :] < order[:, None])
         held = ops.take(ops.convert_to_tensor(self.images), slot, axis=0)
         earlier = _latest(before, order, images, held)
-        # Images that share a slot all write what it holds in the end: their order is the same.
+        # Images that share a slot all write its final image, so their order does not matter.
         final = _latest(rivals, order, images, held)
         self.images.assign(
             ops.scatter_update(ops.convert_to_tensor(self.images), slot[:, None], final)

@@ -100,7 +100,7 @@ def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
     """The gradient of the sum of `function(at)` in `at`, itself differentiable."""
 
     def total(at: Any) -> tuple[Any, Any]:
-        # In a scope of its own: what changes in here belongs to the inner derivative's trace, and
+        # In a scope of its own: changes in here belong to the inner derivative's trace, and
         # leaves it as a result.
         with keras.StatelessScope() as inner:
             if inner.original_scope is not None:

@@ -44,7 +44,7 @@ def scope(trainer: Any) -> Any:
 
 
 def wrap_step(trainer: Any, build: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
-    """A train or test function that creates the running means which a step turns out to need."""
+    """A train or test function that adds running means for undeclared values of a step."""
     function = build()
 
     def step(iterator: Any) -> Any:
