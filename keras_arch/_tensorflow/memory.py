@@ -28,7 +28,7 @@ def keep_freed_memory() -> bool:
     `GLIBC_TUNABLES` with `glibc.malloc`), or where the C library is not glibc.
 
     Returns:
-        Whether freed memory is now kept.
+        Whether the setting is in force.
 
     Example:
         >>> keep_freed_memory() in (True, False)

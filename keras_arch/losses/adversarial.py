@@ -12,19 +12,11 @@ import keras
 from keras import ops
 
 from keras_arch.errors import ArgumentError
+from keras_arch.losses.precision import full_precision
 
 PENALTY_POINTS = ("real", "fake", "between")
 
 _registered = keras.saving.register_keras_serializable("keras_arch")
-
-
-@_registered
-def _float32(values: Any) -> Any:
-    """Values in full precision: half precision as float32, doubles as they are."""
-    values = ops.convert_to_tensor(values)
-    if keras.backend.standardize_dtype(values.dtype) in ("float16", "bfloat16"):
-        return ops.cast(values, "float32")
-    return values
 
 
 @_registered
@@ -97,7 +89,7 @@ class AdversarialLoss:
     generator: Callable[[Any], Any]
     penalty: GradientPenalty | str | None = None
     penalty_weight: float | None = None
-    score: Callable[[Any], Any] = _float32
+    score: Callable[[Any], Any] = full_precision
     name: str = "custom"
     paper: str = ""
 
@@ -250,7 +242,7 @@ def per_example(values: Any) -> Any:
         >>> per_example(np.ones((4, 30, 30, 1), "float32")).shape
         TensorShape([4])
     """
-    values = _float32(values)
+    values = full_precision(values)
     return ops.mean(ops.reshape(values, (ops.shape(values)[0], -1)), axis=1)
 
 
@@ -293,7 +285,7 @@ def r1_penalty(gradient: Any) -> Any:
 
 
 def _squared_norm(gradient: Any) -> Any:
-    gradient = _float32(gradient)
+    gradient = full_precision(gradient)
     return ops.sum(ops.reshape(ops.square(gradient), (ops.shape(gradient)[0], -1)), axis=1)
 
 
@@ -303,90 +295,70 @@ PENALTIES: dict[str, GradientPenalty] = {
 }
 
 
-@_registered
-def _sigmoid(logits: Any) -> Any:
-    return ops.sigmoid(_float32(logits))
-
-
-@_registered
-def _cross_entropy(real: Any, fake: Any) -> Any:
-    return _softplus(-real) + _softplus(fake)
-
-
-@_registered
-def _non_saturating(fake: Any) -> Any:
-    return _softplus(-fake)
-
-
-@_registered
-def _saturating(fake: Any) -> Any:
-    return -_softplus(fake)
-
-
-@_registered
-def _least_squares(real: Any, fake: Any) -> Any:
-    return _least_squares_of_one(real) + 0.5 * per_example(ops.square(_float32(fake)))
-
-
-@_registered
-def _least_squares_of_one(fake: Any) -> Any:
-    return 0.5 * per_example(ops.square(_float32(fake) - 1.0))
-
-
-@_registered
-def _hinge(real: Any, fake: Any) -> Any:
-    hinges = (ops.relu(1.0 - _float32(real)), ops.relu(1.0 + _float32(fake)))
-    return per_example(hinges[0]) + per_example(hinges[1])
-
-
-@_registered
-def _critic(real: Any, fake: Any) -> Any:
-    return per_example(fake) - per_example(real)
-
-
-@_registered
-def _negative(fake: Any) -> Any:
-    return per_example(-_float32(fake))
-
-
 def _softplus(logits: Any) -> Any:
-    return per_example(ops.softplus(_float32(logits)))
+    return per_example(ops.softplus(full_precision(logits)))
 
 
-_GOODFELLOW = {"discriminator": _cross_entropy, "score": _sigmoid}
+def _squared_error(logits: Any, target: float) -> Any:
+    return 0.5 * per_example(ops.square(full_precision(logits) - target))
+
+
+def _relu(values: Any) -> Any:
+    return per_example(ops.relu(values))
+
+
+_LOGISTIC = {
+    "discriminator": lambda real, fake: _softplus(-real) + _softplus(fake),
+    "score": lambda logits: ops.sigmoid(full_precision(logits)),
+}
 ADVERSARIAL: dict[str, AdversarialLoss] = {
     loss.name: loss
     for loss in (
         AdversarialLoss(
             name="non_saturating",
-            generator=_non_saturating,
+            generator=lambda fake: _softplus(-fake),
             paper="Goodfellow et al. 2014, section 3",
-            **_GOODFELLOW,
+            **_LOGISTIC,
         ),
         AdversarialLoss(
             name="minimax",
-            generator=_saturating,
+            generator=lambda fake: -_softplus(fake),
             paper="Goodfellow et al. 2014, equation 1",
-            **_GOODFELLOW,
+            **_LOGISTIC,
         ),
         AdversarialLoss(
             name="lsgan",
-            discriminator=_least_squares,
-            generator=_least_squares_of_one,
+            discriminator=lambda real, fake: _squared_error(real, 1.0) + _squared_error(fake, 0.0),
+            generator=lambda fake: _squared_error(fake, 1.0),
             paper="Mao et al. 2016, equation 9",
         ),
         AdversarialLoss(
             name="hinge",
-            discriminator=_hinge,
-            generator=_negative,
+            discriminator=lambda real, fake: (
+                _relu(1.0 - full_precision(real)) + _relu(1.0 + full_precision(fake))
+            ),
+            generator=lambda fake: per_example(-full_precision(fake)),
             paper="Lim and Ye 2017; Miyato et al. 2018, equations 16 and 17",
         ),
         AdversarialLoss(
             name="wgan-gp",
-            discriminator=_critic,
-            generator=_negative,
+            discriminator=lambda real, fake: per_example(fake) - per_example(real),
+            generator=lambda fake: per_example(-full_precision(fake)),
             penalty="gp",
             paper="Gulrajani et al. 2017, algorithm 1",
         ),
     )
 }
+
+
+def _register(loss: AdversarialLoss) -> None:
+    """Give a loss's functions names, by which custom losses that use them are saved."""
+    for part in ("discriminator", "generator", "score"):
+        function = getattr(loss, part)
+        if function.__name__ == "<lambda>":
+            function.__name__ = f"{loss.name}_{part}"
+            _registered(function)
+
+
+for _loss in ADVERSARIAL.values():
+    _register(_loss)

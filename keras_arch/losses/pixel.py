@@ -1,7 +1,7 @@
-"""Losses of segmentation: Keras losses over pixels, which leave ignored pixels out.
+"""Losses of segmentation: Keras losses over pixels, without ignored pixels.
 
-Masks hold a class a pixel, and 255 where nothing is known: the border of objects in PASCAL VOC,
-what lies outside of a padded image. Such pixels count nowhere.
+Masks hold a class a pixel, and 255 where the class is not known: the border of objects in PASCAL
+VOC, pixels outside of a padded image. Such pixels count nowhere.
 """
 
 import abc
@@ -12,17 +12,18 @@ import keras
 from keras import ops
 
 from keras_arch.errors import ArgumentError
+from keras_arch.losses.precision import full_precision
 
 IGNORE = 255
 
 
 class PixelLoss(keras.losses.Loss, abc.ABC):
-    """What the losses over pixels have in common.
+    """Base class of the losses over pixels.
 
     Args:
         from_logits: Whether the network gives logits, as is exact, or probabilities.
         ignore: The value in masks that counts nowhere.
-        name: Of the loss.
+        name: Name of the loss.
         total: From a number to its sum over all replicas, such as
             `keras_arch.distribute.sum_over_replicas`. Means are then over the pixels of the global
             batch, however the ignored ones are spread; without it they are means of the means of
@@ -53,7 +54,7 @@ class PixelLoss(keras.losses.Loss, abc.ABC):
         Returns:
             A number.
         """
-        y_pred = _float32(y_pred)
+        y_pred = full_precision(y_pred)
         y_true = _classes_of(y_true, y_pred)
         counted = ops.not_equal(y_true, self.ignore)
         truth = ops.where(counted, y_true, 0)
@@ -92,7 +93,7 @@ class PixelLoss(keras.losses.Loss, abc.ABC):
 
 
 class _Share(keras.losses.Loss):
-    """A number divided by the number of replicas, as Keras does with its means."""
+    """Loss that divides a number by the number of replicas, as Keras does with its means."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The number itself; the reduction divides it."""
@@ -111,13 +112,11 @@ class PixelCrossEntropy(PixelLoss):
     their weights are.
 
     Args:
-        from_logits: Whether the network gives logits.
-        ignore: The value in masks that counts nowhere.
         normalize: Whether to take the mean; else the sum over all pixels of the batch, as the
             authors of FCN trained with a learning rate of 1e-10 (`normalize: false` in their
             Caffe files).
-        name: Of the loss.
-        total: As for `PixelLoss`.
+        name: Name of the loss.
+        **options: `from_logits`, `ignore` and `total`, as for `PixelLoss`.
 
     Example:
         >>> import numpy as np
@@ -129,13 +128,11 @@ class PixelCrossEntropy(PixelLoss):
 
     def __init__(
         self,
-        from_logits: bool = True,
-        ignore: int = IGNORE,
         normalize: bool = True,
         name: str = "pixel_cross_entropy",
-        total: Callable[[Any], Any] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(from_logits, ignore, name, total)
+        super().__init__(name=name, **options)
         self.normalize = normalize
 
     def reduced(self, truth: Any, predicted: Any, counted: Any, weight: Any) -> Any:
@@ -159,11 +156,9 @@ class PixelFocal(PixelLoss):
 
     Args:
         alpha: The factor on all classes, or one a class.
-        gamma: How little easy pixels count; 0 leaves cross-entropy.
-        from_logits: Whether the network gives logits.
-        ignore: The value in masks that counts nowhere.
-        name: Of the loss.
-        total: As for `PixelLoss`.
+        gamma: Exponent that lowers the weight of easy pixels; 0 gives cross-entropy.
+        name: Name of the loss.
+        **options: `from_logits`, `ignore` and `total`, as for `PixelLoss`.
 
     Example:
         >>> import numpy as np
@@ -176,12 +171,10 @@ class PixelFocal(PixelLoss):
         self,
         alpha: float | list[float] = 0.25,
         gamma: float = 2.0,
-        from_logits: bool = True,
-        ignore: int = IGNORE,
         name: str = "pixel_focal",
-        total: Callable[[Any], Any] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(from_logits, ignore, name, total)
+        super().__init__(name=name, **options)
         if not gamma >= 0:
             raise ArgumentError(f"gamma of the focal loss must be at least 0, got {gamma!r}")
         self.alpha, self.gamma = alpha, gamma
@@ -203,14 +196,14 @@ class PixelFocal(PixelLoss):
 
 
 class _Overlap(PixelLoss):
-    """A loss of the overlap of each class: the mean over the classes in an image, then images."""
+    """Base class of losses of overlap: their mean over the classes in an image, then images."""
 
     @abc.abstractmethod
     def overlap(self, truth: Any, predicted: Any) -> Any:
         """`(batch, classes)` of one-hot truth and probabilities."""
 
     def reduced(self, truth: Any, predicted: Any, counted: Any, weight: Any) -> Any:
-        """The mean over images; a class that an image has not got is left out of its mean."""
+        """The mean over images; each image's mean is over the classes that it has."""
         # Pixels with neither truth nor probability are in no sum of an overlap.
         counted = counted[..., None]
         truth = ops.cast(ops.one_hot(truth, predicted.shape[-1]), predicted.dtype) * counted
@@ -233,10 +226,8 @@ class PixelDice(_Overlap):
     """Soft Dice loss (Milletari et al. 2016): `keras.losses.dice` of each class and image.
 
     Args:
-        from_logits: Whether the network gives logits.
-        ignore: The value in masks that counts nowhere.
-        name: Of the loss.
-        total: As for `PixelLoss`.
+        name: Name of the loss.
+        **options: `from_logits`, `ignore` and `total`, as for `PixelLoss`.
 
     Example:
         >>> import numpy as np
@@ -247,12 +238,10 @@ class PixelDice(_Overlap):
 
     def __init__(
         self,
-        from_logits: bool = True,
-        ignore: int = IGNORE,
         name: str = "pixel_dice",
-        total: Callable[[Any], Any] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(from_logits, ignore, name, total)
+        super().__init__(name=name, **options)
 
     def overlap(self, truth: Any, predicted: Any) -> Any:
         """One minus Dice's coefficient."""
@@ -266,10 +255,8 @@ class PixelTversky(_Overlap):
     Args:
         alpha: Weight of false positives.
         beta: Weight of false negatives; both 0.5 are Dice.
-        from_logits: Whether the network gives logits.
-        ignore: The value in masks that counts nowhere.
-        name: Of the loss.
-        total: As for `PixelLoss`.
+        name: Name of the loss.
+        **options: `from_logits`, `ignore` and `total`, as for `PixelLoss`.
 
     Example:
         >>> import numpy as np
@@ -283,12 +270,10 @@ class PixelTversky(_Overlap):
         self,
         alpha: float = 0.5,
         beta: float = 0.5,
-        from_logits: bool = True,
-        ignore: int = IGNORE,
         name: str = "pixel_tversky",
-        total: Callable[[Any], Any] | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(from_logits, ignore, name, total)
+        super().__init__(name=name, **options)
         for key, value in (("alpha", alpha), ("beta", beta)):
             if not value >= 0:
                 raise ArgumentError(f"{key} of the Tversky loss must be at least 0, got {value!r}")
@@ -296,8 +281,8 @@ class PixelTversky(_Overlap):
 
     def overlap(self, truth: Any, predicted: Any) -> Any:
         """One minus Tversky's index."""
-        # What Keras 3.15 multiplies by alpha are the false negatives, against the paper and its
-        # own documentation.
+        # Keras 3.15 multiplies the false negatives by alpha, against the paper and its own
+        # documentation.
         return keras.losses.tversky(truth, predicted, alpha=self.beta, beta=self.alpha, axis=(1, 2))
 
     def get_config(self) -> dict[str, Any]:
@@ -333,14 +318,6 @@ def pixel_loss(name: str, **arguments: Any) -> PixelLoss:
     if name not in PIXEL_LOSSES:
         raise ArgumentError(f"loss must be one of {', '.join(PIXEL_LOSSES)}, got {name!r}")
     return PIXEL_LOSSES[name](**arguments)
-
-
-def _float32(values: Any) -> Any:
-    """Losses are computed in full precision; doubles stay doubles."""
-    values = ops.convert_to_tensor(values)
-    if keras.backend.standardize_dtype(values.dtype) in ("float16", "bfloat16"):
-        return ops.cast(values, "float32")
-    return values
 
 
 def _classes_of(y_true: Any, y_pred: Any) -> Any:

@@ -1,7 +1,8 @@
-"""Optimizers whose learning rate differs from layer to layer, on every Keras backend."""
+"""Optimizers with a factor on the learning rate for each layer, on every Keras backend."""
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import keras
@@ -10,12 +11,12 @@ from keras import ops
 from keras_arch.errors import ArgumentError
 from keras_arch.optimizers.schedules import ScheduledSGD
 
-# What Keras calls the variables of norms and biases.
+# Names of the variables of norms and biases in Keras.
 _NOT_KERNELS = r"(^|/)(bias|gamma|beta)(:\d+)?$"
 
 
 class _Layerwise:
-    """Multiplies the learning rate of each variable by its layer's factor.
+    """Mixin that multiplies the learning rate of each variable by its layer's factor.
 
     The steps are multiplied, not the gradients: Adam and its kin would divide a factor of the
     gradient out again. Decoupled weight decay is multiplied too, as it is a part of the step.
@@ -23,7 +24,7 @@ class _Layerwise:
 
     def __init__(self, *arguments: Any, factors: Mapping[str, float], **more: Any) -> None:
         for name, factor in factors.items():
-            if not isinstance(factor, int | float) or not 0 <= factor < math.inf:
+            if not isinstance(factor, Real) or not 0 <= factor < math.inf:
                 raise ArgumentError(
                     f"the factor of a learning rate must be a number from 0, layer {name!r} has "
                     f"{factor!r}"
@@ -33,14 +34,14 @@ class _Layerwise:
         self._factor_of: list[float] = []
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Make the optimizer's variables, and look up the factor of each of the model's."""
+        """Build the optimizer's variables, and look up the factor of each model variable."""
         if not self.built:
-            # In a step there are only the backend's own variables, which know no layer.
+            # In a step there are only the backend's own variables, without their layers' names.
             self._factor_of = [self._factor(variable.path) for variable in variables]
         super().build(variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Move one variable; see `keras.optimizers.Optimizer.update_step`."""
+        """Update one variable; see `keras.optimizers.Optimizer.update_step`."""
         factor = self._factor_of[self._get_variable_index(variable)]
         rate = ops.multiply(learning_rate, factor)
         if self.weight_decay and self._use_weight_decay(variable):
@@ -82,7 +83,7 @@ class LayerwiseRMSprop(_Layerwise, keras.optimizers.RMSprop):
     """`keras.optimizers.RMSprop` with a factor on the rate of some layers; see `layerwise`."""
 
 
-# The first one that fits: AdamW is an Adam.
+# The first match counts: AdamW is an Adam.
 _KINDS = {
     keras.optimizers.AdamW: LayerwiseAdamW,
     keras.optimizers.Adam: LayerwiseAdam,
@@ -94,15 +95,15 @@ _KINDS = {
 def layerwise(
     optimizer: keras.optimizers.Optimizer, factors: Mapping[str, float]
 ) -> keras.optimizers.Optimizer:
-    """The same optimizer, with its learning rate multiplied by a factor for some layers.
+    """An optimizer with a factor on the learning rate of some layers.
 
-    What the layers learn is as if each had an optimizer of its own with that learning rate, where
-    clipping by a global norm and moving averages still see all of them. The factors are part of
-    the optimizer's config; its variables are those of the optimizer that was given.
+    Each layer trains as with an optimizer of its own at that learning rate, but clipping by a
+    global norm and moving averages are over all layers. The factors are part of the optimizer's
+    config; its variables are those of the given optimizer.
 
     Args:
         optimizer: SGD, Adam, AdamW or RMSprop, not yet built.
-        factors: By name of a layer, 0 or more; 0 keeps a layer as it is. Other layers have 1.
+        factors: By name of a layer, 0 or more; 0 freezes a layer. Other layers have 1.
 
     Returns:
         A new optimizer.
@@ -118,23 +119,25 @@ def layerwise(
         >>> model.optimizer.factors
         {'low': 0.1}
     """
-    kind = next((new for old, new in _KINDS.items() if isinstance(optimizer, old)), None)
+    kind = next(
+        (kind for keras_kind, kind in _KINDS.items() if isinstance(optimizer, keras_kind)), None
+    )
     if kind is None or isinstance(optimizer, _Layerwise):
         raise ArgumentError(
             f"layerwise takes SGD, Adam, AdamW or RMSprop of Keras, got {type(optimizer).__name__}"
         )
     if optimizer.built:
         raise ArgumentError("layerwise takes an optimizer that has not been used yet")
-    made = kind.from_config(optimizer.get_config() | {"factors": dict(factors)})
-    # What weight decay leaves out is no part of a Keras optimizer's config.
+    new = kind.from_config(optimizer.get_config() | {"factors": dict(factors)})
+    # Variables without weight decay are no part of a Keras optimizer's config.
     for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
         if hasattr(optimizer, name):
-            setattr(made, name, getattr(optimizer, name))
-    return made
+            setattr(new, name, getattr(optimizer, name))
+    return new
 
 
 def decay_kernels_only(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """Leave norms and biases out of an optimizer's decoupled weight decay.
+    """Exclude norms and biases from an optimizer's decoupled weight decay.
 
     Args:
         optimizer: Not yet built.

@@ -6,19 +6,28 @@ nothing else: a run that is resumed with its optimizer's `iterations` goes on ex
 """
 
 import math
+from numbers import Real
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, whole_number
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 
+class _PaperSchedule(Schedule):
+    """Base class of the schedules here, whose attributes are their arguments."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for `keras.saving`."""
+        return dict(vars(self))
+
+
 @keras.saving.register_keras_serializable("keras_arch")
-class FlooredDecay(Schedule):
-    """Divides by a constant factor at every update, down to a floor.
+class FlooredDecay(_PaperSchedule):
+    """Exponential decay at every update, down to a floor.
 
     The learning rate of Goodfellow et al. (2014): 0.1, divided by 1.000004 an update, at least
     1e-6, as in their code. Mirza and Osindero (2014, section 4.1) divide by 1.00004.
@@ -58,14 +67,10 @@ class FlooredDecay(Schedule):
         decayed = self.initial * ops.exp(_float(step) * -math.log(self.factor))
         return ops.maximum(decayed, self.floor)
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments, for `keras.saving`."""
-        return {"initial": self.initial, "factor": self.factor, "floor": self.floor}
-
 
 @keras.saving.register_keras_serializable("keras_arch")
-class ConstantThenLinear(Schedule):
-    """Constant for a while, then along a straight line to 0.
+class ConstantThenLinear(_PaperSchedule):
+    """Constant value, then linear decay to 0.
 
     The learning rate of CycleGAN (Zhu et al. 2017, section 4): 100 epochs constant and 100 to 0;
     also that of the authors' PyTorch code of Pix2Pix. They change it once an epoch, this one at
@@ -87,29 +92,19 @@ class ConstantThenLinear(Schedule):
 
     def __init__(self, initial: float, constant_steps: int, decay_steps: int) -> None:
         _finite("ConstantThenLinear", initial=initial)
-        _count("ConstantThenLinear", 0, constant_steps=constant_steps)
-        _count("ConstantThenLinear", 1, decay_steps=decay_steps)
         self.initial = initial
-        self.constant_steps = constant_steps
-        self.decay_steps = decay_steps
+        self.constant_steps = whole_number("ConstantThenLinear's constant_steps", constant_steps, 0)
+        self.decay_steps = whole_number("ConstantThenLinear's decay_steps", decay_steps)
 
     def __call__(self, step: Any) -> Any:
         """The value at a step."""
         left = self.constant_steps + self.decay_steps - _float(step)
         return self.initial * ops.clip(left / self.decay_steps, 0.0, 1.0)
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments, for `keras.saving`."""
-        return {
-            "initial": self.initial,
-            "constant_steps": self.constant_steps,
-            "decay_steps": self.decay_steps,
-        }
-
 
 @keras.saving.register_keras_serializable("keras_arch")
-class LinearRamp(Schedule):
-    """Along a straight line from one value to another, where it stays.
+class LinearRamp(_PaperSchedule):
+    """Linear change from one value to another, constant afterwards.
 
     The momentum of Goodfellow et al. (2014): from 0.5 to 0.7 over 250 epochs, as in their code,
     which moves it once an epoch; this one moves it at every update.
@@ -130,10 +125,9 @@ class LinearRamp(Schedule):
 
     def __init__(self, start: float, end: float, steps: int) -> None:
         _finite("LinearRamp", start=start, end=end)
-        _count("LinearRamp", 1, steps=steps)
         self.start = start
         self.end = end
-        self.steps = steps
+        self.steps = whole_number("LinearRamp's steps", steps)
 
     def __call__(self, step: Any) -> Any:
         """The value at a step."""
@@ -141,24 +135,20 @@ class LinearRamp(Schedule):
         # As a mixture, which is exact at both ends.
         return self.start * (1.0 - part) + self.end * part
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments, for `keras.saving`."""
-        return {"start": self.start, "end": self.end, "steps": self.steps}
-
 
 @keras.saving.register_keras_serializable("keras_arch")
 class ScheduledSGD(keras.optimizers.SGD):
     """Gradient descent whose momentum may be a schedule.
 
     The rule is that of `keras.optimizers.SGD`, and of the optimizer that Goodfellow et al. (2014)
-    trained with: `velocity = momentum * velocity - learning_rate * gradient`, and then the
-    variable moves by the velocity. Both schedules are evaluated inside the step at the number of
-    updates so far, `iterations`, which is all the state that they have.
+    used: `velocity = momentum * velocity - learning_rate * gradient`, which is added to the
+    variable. Both schedules are evaluated inside the step at the number of updates so far,
+    `iterations`; they have no other state.
 
     Args:
         learning_rate: A number or a schedule.
         momentum: A number in [0, 1], or a schedule such as `LinearRamp`.
-        nesterov: Whether to look ahead along the velocity (Nesterov's momentum).
+        nesterov: Whether to use Nesterov's momentum.
         **kwargs: As for `keras.optimizers.SGD`: `weight_decay`, `clipnorm`, `use_ema`, `name`, ...
 
     Raises:
@@ -181,7 +171,7 @@ class ScheduledSGD(keras.optimizers.SGD):
         **kwargs: Any,
     ) -> None:
         scheduled = isinstance(momentum, Schedule)
-        if not scheduled and (not isinstance(momentum, int | float) or not 0 <= momentum <= 1):
+        if not scheduled and (not isinstance(momentum, Real) or not 0 <= momentum <= 1):
             raise ArgumentError(
                 f"momentum must be a number between 0 and 1 or a schedule, got {momentum!r}"
             )
@@ -191,7 +181,7 @@ class ScheduledSGD(keras.optimizers.SGD):
             self.momentum = momentum
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Move one variable; see `keras.optimizers.Optimizer.update_step`."""
+        """Update one variable; see `keras.optimizers.Optimizer.update_step`."""
         if not isinstance(self.momentum, Schedule):
             super().update_step(gradient, variable, learning_rate)
             return
@@ -228,13 +218,5 @@ def _float(step: Any) -> Any:
 
 def _finite(owner: str, **values: Any) -> None:
     for name, value in values.items():
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        if not isinstance(value, Real) or not math.isfinite(value):
             raise ArgumentError(f"{owner}'s {name} must be a finite number, got {value!r}")
-
-
-def _count(owner: str, least: int, **values: Any) -> None:
-    for name, value in values.items():
-        if not isinstance(value, int) or value < least:
-            raise ArgumentError(
-                f"{owner}'s {name} must be a whole number of at least {least}, got {value!r}"
-            )

@@ -61,7 +61,7 @@ class AdversarialTrainer(keras.Model):
         self.player_optimizers: dict[str, keras.optimizers.Optimizer] = {}
         self.adversarial_loss = losses.adversarial("non_saturating")
         self.update = "alternating"
-        # In holders of their own: Keras would take what they hold for parts of the model.
+        # In namespaces: Keras would take metrics and networks in attributes for parts of the model.
         self._means = types.SimpleNamespace(trackers=[])
         self._averaged = types.SimpleNamespace(copies={})
         self.built = True
@@ -282,7 +282,7 @@ class AdversarialTrainer(keras.Model):
                 check_range(name, first[name], network)
 
     def unpack(self, data: Any) -> Tensors:
-        """A batch as a dictionary: the first of `BATCH_KEYS`, and whatever else came with it."""
+        """A batch as a dictionary: the first of `BATCH_KEYS`, and all else that it has."""
         tensors = self._named(data)
         if self.BATCH_KEYS[0] not in tensors:
             raise DataError(
@@ -290,11 +290,6 @@ class AdversarialTrainer(keras.Model):
                 f"{sorted(tensors)}"
             )
         return tensors
-
-    def unpack_labels(self, tensors: Tensors, classes: int) -> Tensors:
-        """A batch with its labels as `int32`, each checked to be one of the classes."""
-        labels = ops.cast(tensors["label"], "int32")
-        return tensors | {"label": self.engine.check_labels(labels, classes)}
 
     def _named(self, data: Any) -> Tensors:
         if data is None:
@@ -318,7 +313,7 @@ class AdversarialTrainer(keras.Model):
         }
 
     def micro_batch(self, tensors: Tensors, index: int, count: int) -> Tensors:
-        """Every `count`-th example from `index` on: the same parts whatever the replicas are."""
+        """Every `count`-th example from `index` on: the same parts on any number of replicas."""
         if count == 1:
             return tensors
         size = tensors[self.BATCH_KEYS[0]].shape[0]
@@ -336,7 +331,7 @@ class AdversarialTrainer(keras.Model):
         """The arguments of `compile`, for `keras.saving`.
 
         Returns:
-            Those that change what is trained; `None`, with a line in the log, where the loss
+            The arguments that affect training; `None`, with a line in the log, where the loss
             cannot be saved: a loaded trainer then has its weights and must be compiled anew.
         """
         try:

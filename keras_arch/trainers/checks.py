@@ -1,4 +1,4 @@
-"""Checks of what trainers are given: shapes and ranges of the data, shapes of the networks."""
+"""Checks of the arguments of trainers: shapes and ranges of the data, shapes of the networks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,12 +25,7 @@ def output_range(network: keras.Model) -> tuple[float, float] | None:
 
 
 def check_range(name: str, images: Any, network: keras.Model) -> None:
-    """Refuse images that a network of this last activation cannot generate.
-
-    Args:
-        name: The part of the batch, for the message.
-        images: Some of the images.
-        network: The network that is to generate images like them.
+    """Refuse images (the part `name` of a batch) that a network's last activation cannot give.
 
     Raises:
         DataError: If they reach outside the range, or plainly fill only half of it.
@@ -53,11 +48,6 @@ def check_range(name: str, images: Any, network: keras.Model) -> None:
 
 def check_shapes(trainer: str, specs: dict[str, Any], expected: Mapping[str, Shape]) -> None:
     """Refuse data that lacks a part of a batch or has it in another shape.
-
-    Args:
-        trainer: The trainer's name, for the message.
-        specs: What is known of the data, by the part's name: arrays, tensors or `tf.TensorSpec`s.
-        expected: The shape of one example of each part.
 
     Raises:
         DataError: At the first part that does not fit.
@@ -83,15 +73,10 @@ def check_shapes(trainer: str, specs: dict[str, Any], expected: Mapping[str, Sha
 
 
 def check_input_shapes(title: str, network: keras.Model, expected: list[Shape]) -> None:
-    """Refuse a network whose inputs have other shapes.
-
-    Args:
-        title: Beginning of the message, for example `"discriminator"`.
-        network: The network.
-        expected: The shape of one example of each input.
+    """Refuse a network whose inputs have other shapes; `title` begins the message.
 
     Raises:
-        ArgumentError: Naming both.
+        ArgumentError: With both shapes.
     """
     taken = [example_shape(tensor) for tensor in network.inputs]
     if taken != expected:

@@ -62,7 +62,9 @@ def compiled_optimizer(trainer: Any, given: Any) -> keras.optimizers.Optimizer:
         try:
             optimizer = keras.optimizers.get(given)
         except ValueError as error:
-            raise ArgumentError(f"no optimizer can be made of {given!r}") from error
+            raise ArgumentError(
+                f"optimizer must be an optimizer or the name of one, got {given!r}"
+            ) from error
         half = keras.config.dtype_policy().name == "mixed_float16"
         if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)

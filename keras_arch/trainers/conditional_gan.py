@@ -3,10 +3,9 @@
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_arch.errors import ArgumentError, whole_number
-from keras_arch.trainers.gan import GAN, sample
+from keras_arch.trainers.gan import GAN
 from keras_arch.trainers.players import Tensors
 
 
@@ -37,6 +36,7 @@ class ConditionalGAN(GAN):
         ...     latent="uniform01",
         ... )
         >>> gan.compile("sgd", "sgd")
+        >>> import numpy as np
         >>> images, labels = np.zeros((8, 8, 8, 1), "float32"), np.arange(8)
         >>> history = gan.fit(images, labels, batch_size=4, verbose=0)
         >>> gan.generate(2, seed=0, labels=[3, 7]).shape
@@ -56,39 +56,6 @@ class ConditionalGAN(GAN):
         super().__init__(generator, discriminator, latent, seed, name)
         self.classes = checked
 
-    def generate(
-        self,
-        count: int,
-        seed: int | None = None,
-        batch_size: int = 128,
-        labels: Any = None,
-    ) -> np.ndarray:
-        """Generate images of given classes.
-
-        Args:
-            count: Number of images.
-            seed: As for `GAN.generate`.
-            batch_size: Images in one forward.
-            labels: One whole number an image. Default 0, 1, ... and again from 0.
-
-        Returns:
-            As `GAN.generate`.
-
-        Raises:
-            ArgumentError: If `count` is not positive or a label is outside the classes.
-        """
-        labels = class_labels(count, self.classes, labels)
-        generator = self.ema_network(self.generator)
-        return sample(generator, count, seed, self.latent, batch_size, labels)
-
-    def input_spec(self) -> dict[str, tuple[int | None, ...]]:
-        """Images of the discriminator's shape, each with its label."""
-        return super().input_spec() | {"label": ()}
-
-    def unpack(self, data: Any) -> Tensors:
-        """A batch as a dictionary, its labels checked."""
-        return self.unpack_labels(super().unpack(data), self.classes)
-
     def get_config(self) -> dict[str, Any]:
         """The networks, the classes and the latent, for `keras.saving`."""
         return super().get_config() | {"classes": self.classes}
@@ -104,35 +71,3 @@ class ConditionalGAN(GAN):
                     f"ConditionalGAN needs networks that take {wanted}, labels of shape (batch,); "
                     f"{network.name} takes {shapes}"
                 )
-
-
-def class_labels(count: int, classes: int, labels: Any = None) -> np.ndarray:
-    """Labels of images to generate: the given ones, checked, or 0, 1, ... and again from 0.
-
-    Args:
-        count: Number of images.
-        classes: Number of classes.
-        labels: Whole numbers, or `None`.
-
-    Returns:
-        `int32` of shape `(count,)`.
-
-    Raises:
-        ArgumentError: If a label is outside the classes or their number is not `count`.
-
-    Example:
-        >>> class_labels(5, 3).tolist()
-        [0, 1, 2, 0, 1]
-    """
-    count, classes = whole_number("count", count), whole_number("classes", classes)
-    if labels is None:
-        return np.arange(count, dtype=np.int32) % classes
-    given = np.asarray(labels)
-    if given.shape != (count,) or not np.issubdtype(given.dtype, np.integer):
-        raise ArgumentError(
-            f"labels must be {count} whole numbers, one an image, got {str(labels)[:60]}"
-        )
-    outside = given[(given < 0) | (given >= classes)]
-    if outside.size:
-        raise ArgumentError(f"labels must be 0 to {classes - 1}, got {outside[0]}")
-    return given.astype(np.int32)

@@ -223,7 +223,7 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
         return total, values
 
     def _discriminators_loss(self, tensors: Tensors, training: bool) -> tuple[Any, Values]:
-        shown = self._pooled(tensors) if training and self.pool_size else tensors
+        pooled = self._pooled(tensors) if training and self.pool_size else tensors
         total, scores = 0.0, {}
         for discriminator, kind in (
             (self.discriminator, "other"),
@@ -232,7 +232,7 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
             loss, scores[kind] = self.discriminator_loss(
                 functools.partial(discriminator, training=training),
                 tensors[kind],
-                shown[f"fake_{kind}"],
+                pooled[f"fake_{kind}"],
                 tensors,
                 mix=f"{kind}_mix",
                 factor=self._loss_factor(),

@@ -1,13 +1,13 @@
-"""Augmentation that gradients pass through, for training a GAN on few images.
+"""Differentiable augmentation (DiffAugment) for training a GAN on few images.
 
-Zhao et al.: Differentiable Augmentation for Data-Efficient GAN Training (2020). What the
-discriminator sees, real and generated, is augmented at random, in its own update and in the
-generator's, which therefore learns through the augmentation. The ranges are those of the authors'
-code.
+Source: Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training". All images
+that the discriminator gets, real and generated, are augmented at random, in its own update and in
+the generator's, whose gradient passes through the augmentation. The ranges are those of the
+authors' code.
 
-The random numbers come from outside, U(0, 1) for each example, so that whoever trains keeps the
-one source of randomness of a run. Images and their conditions take the same numbers where they
-must move together.
+The random numbers are arguments, U(0, 1) for each example, so that the trainer's seed is the only
+source of randomness. Images and their conditions get the same numbers where they must move
+together.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ _COLOR = ("brightness", "saturation", "contrast")
 
 
 def steps(policy: str) -> tuple[str, ...]:
-    """The names in a policy, checked.
+    """The steps of a policy, checked.
 
     - `color`: brightness + U(-1/2, 1/2); saturation (the distance from each pixel's mean over the
       channels) x U(0, 2); contrast (the distance from the image's mean) x U(1/2, 3/2).
@@ -51,7 +51,7 @@ def steps(policy: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in policy.split(","))
     if unknown := [name for name in names if name not in _STEPS]:
         raise ArgumentError(
-            f"a policy of augmentation is made of {', '.join(_STEPS)}, joined by commas; "
+            f"a policy of augmentation has the steps {', '.join(_STEPS)}, joined by commas; "
             f"{policy!r} has {unknown[0]!r}"
         )
     if len(set(names)) < len(names):
@@ -60,7 +60,7 @@ def steps(policy: str) -> tuple[str, ...]:
 
 
 def noise(policy: str, image_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """The random numbers that a policy needs.
+    """Shapes of the random numbers of a policy.
 
     Args:
         policy: As for `steps`.
@@ -115,7 +115,7 @@ def apply(policy: str, images: Any, numbers: Mapping[str, Any]) -> Any:
             f"policy {policy!r} needs numbers for {', '.join(wanted)}; {missing[0]!r} is missing"
         )
     if keras.backend.standardize_dtype(given) in ("float16", "bfloat16"):
-        # Means over a picture are not half precision's business.
+        # Means over an image need full precision.
         images = ops.cast(images, "float32")
     for step in steps(policy):
         images = _STEPS[step](images, {name: numbers[name] for name in _NUMBERS[step]})

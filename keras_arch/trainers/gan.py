@@ -3,7 +3,6 @@
 from typing import Any, Unpack
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_arch.errors import ArgumentError, whole_number
@@ -11,12 +10,12 @@ from keras_arch.trainers import diff_augment as augmentation
 from keras_arch.trainers.adversarial import GeneratorDiscriminatorTrainer
 from keras_arch.trainers.checks import example_shape
 from keras_arch.trainers.compiling import serialized
-from keras_arch.trainers.inference import forward
+from keras_arch.trainers.latent_sampling import LatentSampling
 from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
 
 
 @keras.saving.register_keras_serializable("keras_arch")
-class GAN(GeneratorDiscriminatorTrainer):
+class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
     """Trainer of a generator against a discriminator.
 
     Source: Goodfellow et al. 2014, "Generative Adversarial Nets", algorithm 1.
@@ -39,7 +38,7 @@ class GAN(GeneratorDiscriminatorTrainer):
         ...     models.DCGANDiscriminator(image_size=16, channels=1, filters=4),
         ... )
         >>> gan.compile()
-        >>> images = np.zeros((8, 16, 16, 1), "float32")
+        >>> images = keras.ops.zeros((8, 16, 16, 1))
         >>> history = gan.fit(images, batch_size=4, verbose=0)
         >>> sorted(history.history)
         ['d_fake', 'd_loss', 'd_real', 'g_loss']
@@ -105,27 +104,6 @@ class GAN(GeneratorDiscriminatorTrainer):
         self.diff_augment = diff_augment
         super().compile(g_optimizer, d_optimizer, loss, **options)
 
-    def call(self, latent: Any, training: bool = False) -> Any:
-        """Images from latents: the generator's forward."""
-        return self.generator(latent, training=training)
-
-    def generate(self, count: int, seed: int | None = None, batch_size: int = 128) -> np.ndarray:
-        """Generate images.
-
-        Args:
-            count: Number of images.
-            seed: The same seed gives the same images; `None` gives new ones.
-            batch_size: Images in one forward.
-
-        Returns:
-            A `float32` array `(count, height, width, channels)` in the generator's range,
-            [-1, 1] for a tanh. `Preprocessing.to_pixels` turns it into pixels.
-
-        Raises:
-            ArgumentError: If `count` is not positive.
-        """
-        return sample(self.ema_network(self.generator), count, seed, self.latent, batch_size)
-
     # The game.
 
     def players(self) -> tuple[Player, ...]:
@@ -154,12 +132,9 @@ class GAN(GeneratorDiscriminatorTrainer):
         return {"fake": self.generator(latent, training=training)}
 
     def input_spec(self) -> dict[str, tuple[int | None, ...]]:
-        """Images of the discriminator's shape."""
-        return {"image": example_shape(self.discriminator.inputs[0])}
-
-    def output_networks(self) -> dict[str, keras.Model]:
-        """The generator, whose images are like the data's."""
-        return {"image": self.generator}
+        """Images of the discriminator's shape, with labels where there are classes."""
+        labels = {} if self.classes is None else {"label": ()}
+        return {"image": example_shape(self.discriminator.inputs[0])} | labels
 
     def _with_condition(self, tensor: Any, tensors: Tensors) -> Any:
         """The inputs of a network; the conditional game adds the label."""
@@ -209,59 +184,3 @@ class GAN(GeneratorDiscriminatorTrainer):
         config = super().get_compile_config()
         own = {"n_critic": self.n_critic, "diff_augment": self.diff_augment}
         return config and config | own
-
-
-def sample(
-    generator: keras.Model,
-    count: int,
-    seed: int | None = None,
-    latent: str = "normal",
-    batch_size: int = 128,
-    labels: Any = None,
-) -> np.ndarray:
-    """Generate images with a generator alone, as `GAN.generate` does.
-
-    Args:
-        generator: From a latent `(batch, latent_size)`, or a latent and a label, to images.
-        count: Number of images.
-        seed: The same seed gives the same images; `None` gives new ones.
-        latent: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1), `"uniform01"` for U(0, 1).
-        batch_size: Images in one forward.
-        labels: For a conditional generator, one whole number an image.
-
-    Returns:
-        A `float32` array `(count, height, width, channels)` in the generator's range.
-
-    Raises:
-        ArgumentError: If `count` is not positive, `latent` is none of these, or labels are
-            missing or too many.
-
-    Example:
-        >>> from keras_arch import models, trainers
-        >>> generator = models.DCGANGenerator(image_size=16, channels=1, filters=4)
-        >>> trainers.sample(generator, 2, seed=0).shape
-        (2, 16, 16, 1)
-    """
-    count, batch_size = whole_number("count", count), whole_number("batch_size", batch_size)
-    noise = Noise(example_shape(generator.inputs[0]), latent)
-    conditional = len(generator.inputs) == 2
-    if conditional != (labels is not None):
-        raise ArgumentError(
-            f"{generator.name} takes a label for each image; give labels"
-            if conditional
-            else f"{generator.name} takes no labels"
-        )
-    inputs = [ops.convert_to_numpy(noise.draw(count, keras.random.SeedGenerator(seed)))]
-    if conditional:
-        inputs.append(np.asarray(labels).astype("int32"))
-        if inputs[1].shape != (count,):
-            raise ArgumentError(
-                f"labels must be {count} whole numbers, one an image, got an array of shape "
-                f"{inputs[1].shape}"
-            )
-    # Not `predict`, which would start a data pipeline and compile for every call.
-    batches = []
-    for first in range(0, count, batch_size):
-        batch = [values[first : first + batch_size] for values in inputs]
-        batches.append(forward(generator, batch if conditional else batch[0]))
-    return np.concatenate(batches)

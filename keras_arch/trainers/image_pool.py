@@ -1,4 +1,4 @@
-"""The pool of earlier generated images that CycleGAN's discriminators are shown."""
+"""Pool of earlier generated images for CycleGAN's discriminators."""
 
 from typing import Any
 
@@ -7,20 +7,19 @@ from keras import ops
 
 
 class ImagePool:
-    """Shows a discriminator a mixture of new and of earlier generated images.
+    """Pool that gives a discriminator a mixture of new and of earlier generated images.
 
     Source: Shrivastava et al. 2017, "Learning from Simulated and Unsupervised Images through
-    Adversarial Training", section 2.3, as in CycleGAN's code (Zhu et al. 2017, section 4): one
-    image after the other, a pool that is not full keeps the image and gives it back; a full one
-    gives back, with probability one half, a random one that it keeps, in whose place it puts the
-    new one, and else the new one.
+    Adversarial Training", section 2.3, as in CycleGAN's code (Zhu et al. 2017, section 4). Images
+    come one after the other. A pool that is not full stores the image and returns it. A full one
+    returns, with probability one half, a random stored image, which the new one replaces; else it
+    returns the new one.
 
-    A batch is taken at once, with the result of one image after the other, so that nothing here
-    depends on its size.
+    A batch is processed at once, with the result of one image after the other, whatever its size.
 
     Args:
-        owner: The model whose state the pool is: it is saved with it.
-        size: How many images it holds; 0 gives every image back as it came.
+        owner: The model that the pool is a part of; its state is saved with the model's.
+        size: Number of images; 0 returns every image as it is.
         image_shape: Shape of one image.
         name: Prefix of its variables.
 
@@ -40,7 +39,7 @@ class ImagePool:
         self.size = size
         if not size:
             return
-        # Every replica computes the same pool, so that any one of them will do.
+        # Every replica computes the same pool, so the first one's is taken.
         state = {"initializer": "zeros", "trainable": False, "aggregation": "only_first_replica"}
         self.images = owner.add_weight(
             shape=(size, *image_shape), dtype="float32", name=f"{name}_images", **state
@@ -48,12 +47,12 @@ class ImagePool:
         self.count = owner.add_weight(shape=(), dtype="int32", name=f"{name}_count", **state)
 
     def query(self, images: Any, numbers: Any) -> Any:
-        """What the discriminator is shown in place of new images.
+        """The images for the discriminator in place of new ones.
 
         Args:
             images: The new images, `(batch, height, width, channels)`.
-            numbers: Two random numbers from U(0, 1) an image: whether to give back an earlier
-                one (over one half), and which.
+            numbers: Two random numbers from U(0, 1) an image: whether to return an earlier one
+                (over one half), and which.
 
         Returns:
             As many images.
@@ -73,13 +72,13 @@ class ImagePool:
         swaps = ops.logical_and(ops.logical_not(filling), numbers[:, 0] > 0.5)
         written = ops.logical_or(filling, swaps)
 
-        # For each image, the last one of the batch that was put in its slot: before it, and in
-        # all. Those that find none take what the pool held at the start.
+        # For each image, the last one of the batch that was stored in its slot: before it, and in
+        # the whole batch. Where there is none, the pool's image at the start.
         rivals = ops.logical_and(slot[:, None] == slot[None, :], written[None, :])
         before = ops.logical_and(rivals, order[None, :] < order[:, None])
         held = ops.take(ops.convert_to_tensor(self.images), slot, axis=0)
         earlier = _latest(before, order, images, held)
-        # Images that share a slot all write what it holds in the end: their order is the same.
+        # Images that share a slot all write its final image, so their order does not matter.
         final = _latest(rivals, order, images, held)
         self.images.assign(
             ops.scatter_update(ops.convert_to_tensor(self.images), slot[:, None], final)

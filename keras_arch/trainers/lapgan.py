@@ -14,8 +14,7 @@ from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.trainers.adversarial import AdversarialTrainer
 from keras_arch.trainers.checks import check_input_shapes, check_positive
 from keras_arch.trainers.compiling import serialized
-from keras_arch.trainers.conditional_gan import class_labels
-from keras_arch.trainers.gan import sample
+from keras_arch.trainers.latent_sampling import LatentSampling
 from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
 
 # Updates an epoch of the authors' code: 45,000 images, 64 of them in each batch of 128.
@@ -23,7 +22,7 @@ UPDATES_PER_EPOCH = 704
 
 
 @keras.saving.register_keras_serializable("keras_arch")
-class LAPGAN(AdversarialTrainer):
+class LAPGAN(LatentSampling, AdversarialTrainer):
     """Trainer of a generator and a discriminator for each level of a Laplacian pyramid.
 
     Source: Denton et al. 2015, "Deep Generative Image Models using a Laplacian Pyramid of
@@ -110,37 +109,6 @@ class LAPGAN(AdversarialTrainer):
         self.d_weight = float(d_weight)
         super().compile(authors_optimizer if optimizer is None else optimizer, loss, **options)
 
-    def call(self, latent: Any, training: bool = False) -> Any:
-        """Images from latents, or latents and labels: the generator's forward, all levels."""
-        return self.generator(latent, training=training)
-
-    def generate(
-        self,
-        count: int,
-        seed: int | None = None,
-        batch_size: int = 128,
-        labels: Any = None,
-    ) -> np.ndarray:
-        """Generate images, from the lowest level up.
-
-        Args:
-            count: Number of images.
-            seed: As for `GAN.generate`.
-            batch_size: Images in one forward.
-            labels: With classes, one whole number an image; default 0, 1, ... and again from 0.
-
-        Returns:
-            As `GAN.generate`.
-
-        Raises:
-            ArgumentError: If `count` is not positive, a label is outside the classes, or labels
-                are given to networks without classes.
-        """
-        if self.classes is not None:
-            labels = class_labels(count, self.classes, labels)
-        generator = self.ema_network(self.generator)
-        return sample(generator, count, seed, self.latent, batch_size, labels)
-
     def pyramid(self, images: Any) -> Tensors:
         """The Laplacian pyramid of images.
 
@@ -200,15 +168,6 @@ class LAPGAN(AdversarialTrainer):
         """Images of the generator's shape, each with its label where there are classes."""
         labels = {} if self.classes is None else {"label": ()}
         return {"image": tuple(self.generator.output_shape[1:])} | labels
-
-    def output_networks(self) -> dict[str, keras.Model]:
-        """The generator, whose images are like the data's."""
-        return {"image": self.generator}
-
-    def unpack(self, data: Any) -> Tensors:
-        """A batch as a dictionary, its labels checked."""
-        tensors = super().unpack(data)
-        return tensors if self.classes is None else self.unpack_labels(tensors, self.classes)
 
     def _inputs(self, size: int, first: Any, tensors: Tensors) -> Any:
         """The inputs of a level's network: its first one, the image below and the label."""

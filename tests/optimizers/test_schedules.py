@@ -71,7 +71,7 @@ class TestConstantThenLinear:
         ("arguments", "message"),
         [
             ((1.0, -1, 1), "constant_steps.*at least 0, got -1"),
-            ((1.0, 1, 0), "decay_steps.*at least 1, got 0"),
+            ((1.0, 1, 0), "decay_steps.*positive whole number, got 0"),
             ((1.0, 1, 1.5), "decay_steps.*whole number.*got 1.5"),
             (("fast", 1, 1), "initial.*got 'fast'"),
         ],
@@ -95,7 +95,7 @@ class TestLinearRamp:
         assert at(ramp, 3) == at(ramp, 4) == np.float32(0.7)
 
     def test_bad_steps(self):
-        with pytest.raises(ArgumentError, match=r"steps.*at least 1, got 0"):
+        with pytest.raises(ArgumentError, match=r"steps.*positive whole number, got 0"):
             LinearRamp(0.0, 1.0, 0)
 
 

@@ -1,12 +1,52 @@
-"""Parts of a training step that are the same on all Keras backends."""
+"""Parts of a training step that several Keras backends share."""
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_arch.errors import DataError
 
 Values = dict[str, list[Any]]
+
+
+def build_optimizers(trainer: Any) -> None:
+    """Build every optimizer's variables in the scope of the networks."""
+    optimizers = trainer.optimizers
+    with trainer.engine.scope(trainer):
+        for player in trainer.players():
+            if not optimizers[player.name].built:
+                optimizers[player.name].build(player.variables)
+
+
+# Of backends whose step sees the whole batch: JAX shards it by layout, PyTorch has one replica.
+
+SeedGenerator = keras.random.SeedGenerator
+
+
+def scope(trainer: Any) -> Any:
+    """The scope of the trainer's variables: none."""
+    return contextlib.nullcontext()
+
+
+def global_batch(size: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Size of the global batch, and a function that takes a replica's part of it: all."""
+    return size, lambda tensor: tensor
+
+
+def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], Any]]:
+    """The tensors of all replicas, and a function that takes a replica's part of them: all."""
+    return tensors, lambda joined: joined
+
+
+def translate_errors() -> Any:
+    """A context that translates a compiled step's errors: nothing, they come from Python."""
+    return contextlib.nullcontext()
+
+
+# Of all backends.
 
 
 class MissingMeans(Exception):

@@ -6,7 +6,6 @@ the game on it as a pure function, and differentiates that. The shared forward r
 pullback brings every player's gradient in its outputs back to the player's weights.
 """
 
-import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from jax import numpy as jnp
 from keras import ops
 
+from keras_arch.trainers.engines import common
 from keras_arch.trainers.engines.common import (
     MissingMeans,
     Values,
@@ -27,7 +27,8 @@ from keras_arch.trainers.engines.common import (
     update_means,
 )
 
-SeedGenerator = keras.random.SeedGenerator
+SeedGenerator, scope, global_batch = common.SeedGenerator, common.scope, common.global_batch
+exchange, translate_errors = common.exchange, common.translate_errors
 
 
 class Optimizers:
@@ -53,16 +54,9 @@ def compiles_faster(trainer: Any) -> bool:
     return True
 
 
-def scope(trainer: Any) -> Any:
-    """The scope that the trainer's variables belong to: none, JAX shards by layout."""
-    return contextlib.nullcontext()
-
-
 def build_optimizers(trainer: Any) -> None:
     """Build every optimizer's variables, and give Keras all of them as one optimizer's."""
-    for player in trainer.players():
-        if not trainer.optimizers[player.name].built:
-            trainer.optimizers[player.name].build(player.variables)
+    common.build_optimizers(trainer)
     trainer.optimizer = Optimizers(tuple(trainer.optimizers.values()))
 
 
@@ -102,16 +96,11 @@ def wrap_step(trainer: Any, build: Callable[[], Callable[..., Any]]) -> Callable
     return step
 
 
-def global_batch(size: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Size of the global batch and this replica's part of it: a step sees the whole batch."""
-    return size, lambda tensor: tensor
-
-
 def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
     """The gradient of the sum of `function(at)` in `at`, itself differentiable."""
 
     def total(at: Any) -> tuple[Any, Any]:
-        # In a scope of its own: what changes in here belongs to the inner derivative's trace, and
+        # In a scope of its own: changes in here belong to the inner derivative's trace, and
         # leaves it as a result.
         with keras.StatelessScope() as inner:
             if inner.original_scope is not None:
@@ -126,11 +115,6 @@ def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
     return gradient
 
 
-def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], Any]]:
-    """The tensors as they are: a step sees the whole batch, on however many devices it lies."""
-    return tensors, lambda joined: joined
-
-
 def check_labels(labels: Any, classes: int) -> Any:
     """The labels, checked where they are numbers; the compiled step is given checked ones."""
     if isinstance(labels, jax.core.Tracer):
@@ -140,11 +124,6 @@ def check_labels(labels: Any, classes: int) -> Any:
     if outside.size:
         raise label_error(classes, outside[0])
     return labels
-
-
-def translate_errors() -> Any:
-    """Nothing to translate: errors come from Python."""
-    return contextlib.nullcontext()
 
 
 def train_step(trainer: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:

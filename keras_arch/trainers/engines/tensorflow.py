@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from keras_arch._tensorflow import one_pass_adam
+from keras_arch.trainers.engines import common
 from keras_arch.trainers.engines.common import (
     MissingMeans,
     Values,
@@ -24,6 +25,7 @@ from keras_arch.trainers.engines.common import (
     missing_means,
 )
 
+build_optimizers = common.build_optimizers
 _LABELS = "labels must be below"
 
 
@@ -41,16 +43,8 @@ def scope(trainer: Any) -> Any:
     return trainer.distribute_strategy.scope()
 
 
-def build_optimizers(trainer: Any) -> None:
-    """Build every optimizer's variables in the scope of the networks."""
-    with scope(trainer):
-        for player in trainer.players():
-            if not trainer.optimizers[player.name].built:
-                trainer.optimizers[player.name].build(player.variables)
-
-
 def wrap_step(trainer: Any, build: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
-    """A train or test function that creates the running means which a step turns out to need."""
+    """A train or test function that adds running means for undeclared values of a step."""
     function = build()
 
     def step(iterator: Any) -> Any:

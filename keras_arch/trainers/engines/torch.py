@@ -1,6 +1,5 @@
 """Training step of a game on PyTorch: eager, by autograd."""
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ import keras
 import torch
 from keras import ops
 
+from keras_arch.trainers.engines import common
 from keras_arch.trainers.engines.common import (
     Values,
     collect,
@@ -17,7 +17,9 @@ from keras_arch.trainers.engines.common import (
     update_means,
 )
 
-SeedGenerator = keras.random.SeedGenerator
+SeedGenerator, scope, global_batch = common.SeedGenerator, common.scope, common.global_batch
+exchange, translate_errors = common.exchange, common.translate_errors
+build_optimizers = common.build_optimizers
 
 
 def compiles_faster(trainer: Any) -> bool:
@@ -25,26 +27,9 @@ def compiles_faster(trainer: Any) -> bool:
     return False
 
 
-def scope(trainer: Any) -> Any:
-    """The scope that the trainer's variables belong to: none, they are on Keras' device."""
-    return contextlib.nullcontext()
-
-
-def build_optimizers(trainer: Any) -> None:
-    """Build every optimizer's variables."""
-    for player in trainer.players():
-        if not trainer.optimizers[player.name].built:
-            trainer.optimizers[player.name].build(player.variables)
-
-
 def wrap_step(trainer: Any, build: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
     """The step itself: an eager step can refuse its batch."""
     return build()
-
-
-def global_batch(size: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Size of the global batch and this replica's part of it: the batch, there is one replica."""
-    return size, lambda tensor: tensor
 
 
 def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
@@ -58,22 +43,12 @@ def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
     return gradient
 
 
-def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], Any]]:
-    """The tensors as they are: there is one replica."""
-    return tensors, lambda joined: joined
-
-
 def check_labels(labels: Any, classes: int) -> Any:
     """The labels, checked."""
     outside = labels[(labels < 0) | (labels >= classes)]
     if outside.numel():
         raise label_error(classes, int(outside[0]))
     return labels
-
-
-def translate_errors() -> Any:
-    """Nothing to translate: errors come from Python."""
-    return contextlib.nullcontext()
 
 
 def train_step(trainer: Any, data: Any) -> dict[str, Any]:

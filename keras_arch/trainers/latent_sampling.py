@@ -1,0 +1,148 @@
+"""Images from latents: sampling of generators, alone and in their trainers."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.trainers.checks import example_shape
+from keras_arch.trainers.inference import forward
+from keras_arch.trainers.players import Noise, Tensors
+
+
+class LatentSampling:
+    """Mixin of trainers with a generator of images from latents, and from labels with `classes`."""
+
+    generator: keras.Model
+    latent: str
+    classes: int | None = None
+
+    def call(self, latent: Any, training: bool = False) -> Any:
+        """Images from latents, or latents and labels: the generator's forward."""
+        return self.generator(latent, training=training)
+
+    def generate(
+        self, count: int, seed: int | None = None, batch_size: int = 128, labels: Any = None
+    ) -> np.ndarray:
+        """Generate images.
+
+        Args:
+            count: Number of images.
+            seed: The same seed gives the same images; `None` gives new ones.
+            batch_size: Images in one forward.
+            labels: With classes, one whole number an image. Default 0, 1, ... and again from 0.
+
+        Returns:
+            A `float32` array `(count, height, width, channels)` in the generator's range,
+            [-1, 1] for a tanh. `Preprocessing.to_pixels` turns it into pixels.
+
+        Raises:
+            ArgumentError: If `count` is not positive, a label is outside the classes, or labels
+                are given to a generator without classes.
+        """
+        if self.classes is not None:
+            labels = class_labels(count, self.classes, labels)
+        generator = self.ema_network(self.generator)
+        return sample(generator, count, seed, self.latent, batch_size, labels)
+
+    def output_networks(self) -> dict[str, keras.Model]:
+        """The generator, whose images are like the data's."""
+        return {"image": self.generator}
+
+    def unpack(self, data: Any) -> Tensors:
+        """A batch as a dictionary; with classes its labels as `int32`, checked."""
+        tensors = super().unpack(data)
+        if self.classes is None:
+            return tensors
+        labels = ops.cast(tensors["label"], "int32")
+        return tensors | {"label": self.engine.check_labels(labels, self.classes)}
+
+
+def sample(
+    generator: keras.Model,
+    count: int,
+    seed: int | None = None,
+    latent: str = "normal",
+    batch_size: int = 128,
+    labels: Any = None,
+) -> np.ndarray:
+    """Generate images with a generator alone, as `GAN.generate` does.
+
+    Args:
+        generator: From a latent `(batch, latent_size)`, or a latent and a label, to images.
+        count: Number of images.
+        seed: The same seed gives the same images; `None` gives new ones.
+        latent: `"normal"` for N(0, 1), `"uniform"` for U(-1, 1), `"uniform01"` for U(0, 1).
+        batch_size: Images in one forward.
+        labels: For a conditional generator, one whole number an image.
+
+    Returns:
+        A `float32` array `(count, height, width, channels)` in the generator's range.
+
+    Raises:
+        ArgumentError: If `count` is not positive, `latent` is none of these, or labels are
+            missing or too many.
+
+    Example:
+        >>> from keras_arch import models, trainers
+        >>> generator = models.DCGANGenerator(image_size=16, channels=1, filters=4)
+        >>> trainers.sample(generator, 2, seed=0).shape
+        (2, 16, 16, 1)
+    """
+    count, batch_size = whole_number("count", count), whole_number("batch_size", batch_size)
+    noise = Noise(example_shape(generator.inputs[0]), latent)
+    conditional = len(generator.inputs) == 2
+    if conditional != (labels is not None):
+        raise ArgumentError(
+            f"{generator.name} takes a label for each image; give labels"
+            if conditional
+            else f"{generator.name} takes no labels"
+        )
+    inputs = [ops.convert_to_numpy(noise.draw(count, keras.random.SeedGenerator(seed)))]
+    if conditional:
+        inputs.append(np.asarray(labels).astype("int32"))
+        if inputs[1].shape != (count,):
+            raise ArgumentError(
+                f"labels must be {count} whole numbers, one an image, got an array of shape "
+                f"{inputs[1].shape}"
+            )
+    # Not `predict`, which would start a data pipeline and compile for every call.
+    batches = []
+    for first in range(0, count, batch_size):
+        batch = [values[first : first + batch_size] for values in inputs]
+        batches.append(forward(generator, batch if conditional else batch[0]))
+    return np.concatenate(batches)
+
+
+def class_labels(count: int, classes: int, labels: Any = None) -> np.ndarray:
+    """Labels of images to generate: the given ones, checked, or 0, 1, ... and again from 0.
+
+    Args:
+        count: Number of images.
+        classes: Number of classes.
+        labels: Whole numbers, or `None`.
+
+    Returns:
+        `int32` of shape `(count,)`.
+
+    Raises:
+        ArgumentError: If a label is outside the classes or their number is not `count`.
+
+    Example:
+        >>> class_labels(5, 3).tolist()
+        [0, 1, 2, 0, 1]
+    """
+    count, classes = whole_number("count", count), whole_number("classes", classes)
+    if labels is None:
+        return np.arange(count, dtype=np.int32) % classes
+    given = np.asarray(labels)
+    if given.shape != (count,) or not np.issubdtype(given.dtype, np.integer):
+        raise ArgumentError(
+            f"labels must be {count} whole numbers, one an image, got {str(labels)[:60]}"
+        )
+    outside = given[(given < 0) | (given >= classes)]
+    if outside.size:
+        raise ArgumentError(f"labels must be 0 to {classes - 1}, got {outside[0]}")
+    return given.astype(np.int32)
