@@ -113,6 +113,11 @@ class Registry(Generic[T]):
     def __contains__(self, name: object) -> bool:
         return name in self._objects or name in self._builtins or name in self._entry_points()
 
+    def package(self, name: str) -> str | None:
+        """The package whose entry point has a name; `None` for built-in and decorated objects."""
+        point = None if name in self._builtins else self._entry_points().get(name)
+        return point.dist.name if point is not None and point.dist else None
+
     def unknown(self, name: str) -> KerasArchError:
         """The error for a name that is not registered."""
         names = self.names()
@@ -283,7 +288,8 @@ def register(
         name = builder.__name__
         if task not in TASKS:
             raise ArgumentError(
-                f"task of {name} must be one of {', '.join(TASKS.names())}, got {task!r}"
+                f"task of {name} must be one of {', '.join(TASKS.names())}, got {task!r}; a task "
+                "of your own is registered first"
             )
         taken = ARCHITECTURES._objects.get(name)
         if taken is not None and _path_of(taken.builder) != _path_of(builder):
@@ -332,9 +338,9 @@ def open_model(reference: Any) -> tuple[Any, str | None, dict[str, Any]]:
     return _opener(reference)
 
 
-def entries() -> tuple[Entry, ...]:
-    """All registered architectures by name, those of installed packages included."""
-    return tuple(entry for _, entry in ARCHITECTURES.items())
+def entries(task: str | None = None) -> tuple[Entry, ...]:
+    """The registered architectures by name, of one task or all; those of installed packages too."""
+    return tuple(entry for _, entry in ARCHITECTURES.items() if task in (None, entry.task))
 
 
 def entry(name: str) -> Entry:

@@ -30,6 +30,8 @@ def quiet_loading() -> Iterator[None]:
             finally:
                 sys.stderr.flush()
                 os.dup2(terminal, 2)
+                if "tensorflow" not in sys.modules:
+                    del os.environ["TF_CPP_MIN_LOG_LEVEL"]
                 printed.seek(0)
                 for line in printed:
                     if not re.match(rb"[IWE]\d{4} |WARNING: All log messages before absl", line):

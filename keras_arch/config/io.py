@@ -18,6 +18,7 @@ from keras_arch import presets, registry
 from keras_arch.config.base import TaskConfig
 from keras_arch.config.errors import explain
 from keras_arch.errors import ArgumentError, ConfigError
+from keras_arch.hub.layout import RECORD
 
 
 def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> TaskConfig:
@@ -74,7 +75,10 @@ def parse(
             repr(name) for name, one in registry.TASKS.items() if one.Config is not None
         )
         got = f"got {task!r}" if "task" in content else "it is missing"
-        raise ConfigError(f"{where}: task must be one of {wanted}; {got}")
+        hint = "install the package that has it, or name its module under imports"
+        raise ConfigError(
+            f"{where}: task must be one of {wanted}; {got}" + f"; {hint}" * ("task" in content)
+        )
     try:
         return schema.model_validate(content)
     except pydantic.ValidationError as error:
@@ -138,6 +142,13 @@ def _read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
         raise ConfigError(f"{name} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{name} must hold a mapping of keys to values")
+    # What lies in the directory of a model may have come from a repository.
+    folders = path.resolve().parents if content.get("imports") else ()
+    if any((folder / RECORD).exists() for folder in folders):
+        raise ConfigError(
+            f"{name}: imports are not read from the directory of a model; copy the config to "
+            "another folder, and import only what you know"
+        )
     return content, name
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_arch import registry
 from keras_arch._version import __version__
 from keras_arch.errors import ArgumentError, HubError, IntegrityError
 from keras_arch.files import atomic_directory, sha256
@@ -59,13 +60,15 @@ class Record:
 
     def to_json(self) -> str:
         """Text of `keras_arch.json`."""
+        # Of a task of another package: what a reader has to install.
+        package = registry.TASKS.package(self.card.task)
         content = {
             "schema_version": SCHEMA,
             "written_by": f"keras_arch {__version__}",
             "card": self.card.to_dict(),
             "sha256": self.sha256,
             "readme_sha256": {"generated": self.readme, "published": self.remote_readme},
-        }
+        } | ({"package": package} if package else {})
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -108,13 +111,24 @@ class Record:
             digests = [*hashes.values(), readmes["generated"], readmes["published"] or "0" * 64]
             if not all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests):
                 raise damaged
-            return cls(
-                Card.from_dict(fields["card"]), hashes, readmes["generated"], readmes["published"]
-            )
+            card = fields["card"]
+            if card["task"] not in registry.TASKS:
+                raise HubError(_unknown_task(where, card["task"], fields.get("package")))
+            return cls(Card.from_dict(card), hashes, readmes["generated"], readmes["published"])
         except ArgumentError as error:
             raise IntegrityError(f"keras_arch.json of {where}: {error}") from None
         except (KeyError, TypeError):
             raise damaged from None
+
+
+def _unknown_task(where: str, task: Any, package: Any) -> str:
+    """Error message for a model of a task that no installed package has."""
+    # The name comes with the model: it is shown only if it can be one.
+    named = isinstance(package, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", package)
+    return (
+        f"{where} is a model of the task {task!r}, which keras_arch does not have; install the "
+        f"package that has it{f', {package}' if named else ''}"
+    )
 
 
 def save(

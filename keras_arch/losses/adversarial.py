@@ -132,8 +132,8 @@ class AdversarialLoss:
         known = self.name.partition("+")[0] in ADVERSARIAL
         if known and self == adversarial(self.name, self.penalty_weight):
             return weight
-        functions = _config(self, "discriminator", "generator", "score")
-        return functions | {"penalty": _config(self, "penalty")["penalty"]} | weight
+        functions = _config(self, "discriminator", "generator", "score", "penalty")
+        return functions | weight | {"paper": self.paper}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "AdversarialLoss":

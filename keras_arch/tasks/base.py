@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from keras_arch import data, files, registry
+from keras_arch._lazy import lazy_modules
 from keras_arch.config.base import TaskConfig
 from keras_arch.errors import ArgumentError
 from keras_arch.hub import readme
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     import keras
 
     from keras_arch import export, hub
+    from keras_arch.training import factories
     from keras_arch.training.run_directory import RunDirectory
+else:
+    (factories,) = lazy_modules("keras_arch.training.factories")
 
 _T = TypeVar("_T", bound="type[Task]")
 
@@ -84,9 +88,9 @@ class Task:
     """Base class of tasks.
 
     Sub-classes are registered with `register_task`. To be trained they give `Config`, `check`,
-    `build`, `measure`, `export_copy` and `card`; for saved models those class methods that make
-    sense (`evaluate`, `predict`, `generate`, `translate`, `signatures`). The others refuse with
-    the tasks that can.
+    `build` and `measure`, and `export_copy` and `card` where the config has more than one `model`;
+    for saved models those class methods that make sense (`evaluate`, `predict`, `generate`,
+    `translate`, `signatures`). The others refuse with the tasks that can.
 
     Args:
         config: The checked config.
@@ -181,12 +185,17 @@ class Task:
         raise NotImplementedError
 
     def export_copy(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
-        """The network to save, and networks with cards for `training/` by name."""
-        raise NotImplementedError
+        """The network to save, and networks with cards for `training/` by name.
+
+        Default: the `model` of the config, and none.
+        """
+        return factories.export_copy(self.config.model, model), {}
 
     def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
-        """The card of the network to save."""
-        raise NotImplementedError
+        """The card of the network to save. Default: that of the `model` of the config."""
+        return factories.make_card(
+            self.config, self.config.model, task=self.model_task, metrics=metrics
+        )
 
     def pictures(self, directory: RunDirectory) -> list[Path]:
         """Pictures of a finished run; the first one goes on the card."""
@@ -337,6 +346,33 @@ def source_of(card: hub.Card, settings: Mapping[str, Any], source: str | None = 
     if source is None:
         raise ArgumentError(f"{card.name} does not say what it was trained on; give a data source")
     return source
+
+
+def evaluation_data(
+    card: hub.Card,
+    settings: Mapping[str, Any],
+    source: str | None = None,
+    split: str | None = None,
+    data_dir: str | None = None,
+    default: str = "test",
+) -> tuple[data.Source, Any]:
+    """The data source to evaluate on, and the examples of a split of it.
+
+    Args:
+        card: Of the model.
+        settings: Those of its training data.
+        source: As for `Task.evaluate`, as are `split` and `data_dir`.
+        split: Default: the split that `settings` have under the name `default`.
+        data_dir: Default: that of `settings`.
+        default: `"test"`, or `"train"`.
+
+    Raises:
+        ArgumentError: If no source is given and that of the training is unknown.
+        DataError: If the data is missing.
+    """
+    data_dir = data_dir or settings.get("data_dir")
+    described = data.describe(source_of(card, settings, source), data_dir=data_dir, download=True)
+    return described, described.load(split or settings.get(default, default))
 
 
 def class_number(label: int | str, labels: Sequence[str], name: str) -> int:

@@ -16,7 +16,7 @@ from keras_arch.config.optimizers import WeightDecayOn
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_input
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks.base import Prediction, Task, register_task, source_of, write_metrics
+from keras_arch.tasks.base import Prediction, Task, evaluation_data, register_task, write_metrics
 
 if TYPE_CHECKING:
     import keras
@@ -169,15 +169,7 @@ class Classification(Task):
         if auxiliary_heads.has_stacked_heads(network):
             loss = auxiliary_heads.AuxiliaryHeadsLoss(loss, recipe.auxiliary_weight)
             metric = auxiliary_heads.main_head_accuracy(bool(self.one_hot_classes))
-        network.compile(
-            optimizer=optimizer,
-            loss=loss,
-            metrics=[metric],
-            jit_compile=factories.jit_compile(recipe, network),
-            steps_per_execution=recipe.steps_per_execution,
-        )
-        # Keras does so at the first batch; a resumed run restores the variables before it.
-        network.optimizer.build(network.trainable_variables)
+        factories.compile_network(network, recipe, loss, [metric], optimizer)
 
     def make_metric_variables(self, network: keras.Model) -> None:
         """Create the variables of the metrics."""
@@ -234,13 +226,12 @@ class Classification(Task):
 
     def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
         """The card of the classifier."""
-        return hub.Card(
-            name=self.config.name,
-            arguments=auxiliary_heads.without_auxiliary(self.config.model).arguments,
+        return factories.make_card(
+            self.config,
+            auxiliary_heads.without_auxiliary(self.config.model),
             task=self.model_task,
             labels=list(self.source.classes),
             metrics=metrics,
-            **factories.card_fields(self.config, self.config.model),
         )
 
     def pictures(self, directory: RunDirectory) -> list[Path]:
@@ -275,14 +266,13 @@ class Classification(Task):
     ) -> dict[str, float]:
         """Accuracy, error and loss; writes the report into `out`."""
         card = loaded.card
-        source = source_of(card, settings, source)
-        data_dir = data_dir or settings.get("data_dir")
-        images = data.load(source, split or settings.get("test", "test"), data_dir=data_dir)
-        classes = data.describe(source, data_dir=data_dir).classes
+        described, images = evaluation_data(card, settings, source, split, data_dir)
+        classes = described.classes
         outputs = loaded.model.output_shape[-1]
         if classes is None or len(classes) != outputs:
             raise DataError(
-                f"{source} has {len(classes) if classes else 'no'} classes, the model {outputs}"
+                f"{described.name} has {len(classes) if classes else 'no'} classes, the model "
+                f"{outputs}"
             )
         batches = data.eval_batches(images, card.preprocessing, factories.EVALUATION_BATCH)
         report = classification_report.measure(loaded.model, batches, from_logits=False)

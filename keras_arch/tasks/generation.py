@@ -13,7 +13,13 @@ from keras_arch._lazy import lazy_modules
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_output
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks.base import Task, class_number, register_task, source_of, write_metrics
+from keras_arch.tasks.base import (
+    Task,
+    class_number,
+    evaluation_data,
+    register_task,
+    write_metrics,
+)
 from keras_arch.tasks.generation_config import GenerationConfig, LAPGANConfig
 
 if TYPE_CHECKING:
@@ -61,6 +67,8 @@ class Generation(Task):
     needs = ("latent",)
     # Tasks of the architectures that can be the generator.
     architectures: ClassVar[tuple[str, ...]] = ("unconditional-image-generation",)
+    # Adversarial losses by their name in a recipe, besides those of `losses.adversarial`.
+    adversarial_losses: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, config: Any, preprocessing: Preprocessing, replicas: int = 1) -> None:
         super().__init__(config, preprocessing, replicas)
@@ -113,7 +121,12 @@ class Generation(Task):
         """The compiled trainer."""
         recipe = self.config.recipe
         generator = factories.build_network(self.config.generator, self.replicas)
-        trainer = self.build_trainer(generator)
+        trainer = self.make_trainer(
+            generator,
+            factories.build_network(self.config.discriminator, self.replicas),
+            self.classes,
+            **self._trainer_arguments(),
+        )
         trainer.compile(
             **self._compile_arguments(),
             g_optimizer=factories.make_optimizer(recipe.g_optimizer),
@@ -124,19 +137,25 @@ class Generation(Task):
         )
         return trainer
 
-    def build_trainer(self, generator: keras.Model) -> keras.Model:
-        """The trainer before it is compiled."""
-        return trainers.GAN(generator, self._discriminator(), **self._trainer_arguments())
-
-    def _discriminator(self) -> keras.Model:
-        return factories.build_network(self.config.discriminator, self.replicas)
+    @classmethod
+    def make_trainer(
+        cls,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        classes: int | None,
+        **arguments: Any,
+    ) -> keras.Model:
+        """The trainer of a new or saved generator and its discriminator, before `compile`."""
+        return trainers.GAN(generator, discriminator, **arguments)
 
     def _trainer_arguments(self) -> dict[str, Any]:
         return {"latent": self.config.recipe.latent, "seed": self.config.recipe.seed}
 
     def _compile_arguments(self) -> dict[str, Any]:
-        names = ("loss", "jit_compile", "steps_per_execution")
-        return {name: getattr(self.config.recipe, name) for name in names}
+        recipe = self.config.recipe
+        names = ("jit_compile", "steps_per_execution")
+        loss = self.adversarial_losses.get(recipe.loss, recipe.loss)
+        return {"loss": loss} | {name: getattr(recipe, name) for name in names}
 
     def callbacks(self, directory: RunDirectory) -> list[keras.callbacks.Callback]:
         """A grid from the same latents; with an evaluation, the best model."""
@@ -184,11 +203,11 @@ class Generation(Task):
         training = {
             name: (
                 factories.export_copy(builder, trained),
-                hub.Card(
+                factories.make_card(
+                    self.config,
+                    builder,
                     name=f"{self.config.name} {name}",
-                    arguments=builder.arguments,
                     task="discriminator",
-                    **factories.card_fields(self.config, builder),
                 ),
             )
             for name, (builder, trained) in self.trained_discriminators(model).items()
@@ -203,19 +222,19 @@ class Generation(Task):
 
     def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
         """The card of the generator."""
-        common = factories.card_fields(self.config, self.config.generator)
+        description = self.config.description
         if self.evaluator is not None:
-            description = f"Metrics were computed with {self.evaluator.real.description}."
-            common["description"] += f"\n\n{description}"
+            computed = f"Metrics were computed with {self.evaluator.real.description}."
+            description += f"\n\n{computed}"
         size = network.inputs[0].shape[-1]
-        return hub.Card(
-            name=self.config.name,
-            arguments=self.config.generator.arguments,
+        return factories.make_card(
+            self.config,
+            self.config.generator,
             task=self.model_task if self.classes is None else "conditional-image-generation",
             labels=self.labels,
             latent={"size": size, "distribution": self.config.recipe.latent},
             metrics=metrics,
-            **common,
+            description=description,
         )
 
     def pictures(self, directory: RunDirectory) -> list[Path]:
@@ -254,24 +273,16 @@ class Generation(Task):
                 f"{card.name} was saved without its discriminator; compare its images with real "
                 "ones: keras-arch evaluate-generator, or look at them: keras-arch generate"
             )
-        images = data.load(
-            source_of(card, settings, source),
-            split or settings.get("train", "train"),
-            data_dir=data_dir or settings.get("data_dir"),
-        )
+        _, images = evaluation_data(card, settings, source, split, data_dir, default="train")
         batches = data.eval_batches(images, card.preprocessing, factories.EVALUATION_BATCH)
-        trainer = cls.saved_trainer(loaded, hub.load(folder))
-        trainer.compile(loss=card.recipe.get("recipe", {}).get("loss", "non_saturating"))
+        classes, latent = len(card.labels or ()) or None, card.latent["distribution"]
+        trainer = cls.make_trainer(loaded.model, hub.load(folder), classes, latent=latent)
+        loss = card.recipe.get("recipe", {}).get("loss", "non_saturating")
+        trainer.compile(loss=cls.adversarial_losses.get(loss, loss))
         losses = trainer.evaluate(batches, return_dict=True, verbose=0)
         found = {name: float(value) for name, value in losses.items()}
         write_metrics(found, out)
         return found
-
-    @classmethod
-    def saved_trainer(cls, loaded: hub.LoadedModel, discriminator: keras.Model) -> keras.Model:
-        """The trainer of a saved generator and its discriminator."""
-        latent = loaded.card.latent["distribution"]
-        return trainers.GAN(loaded.model, discriminator, latent=latent)
 
     @classmethod
     def generate(
@@ -342,21 +353,18 @@ class ConditionalGeneration(Generation):
             )
         self.labels = list(source.classes)
 
-    def build_trainer(self, generator: keras.Model) -> keras.Model:
-        """The trainer before it is compiled."""
-        return trainers.ConditionalGAN(
-            generator, self._discriminator(), self.classes, **self._trainer_arguments()
-        )
+    @classmethod
+    def make_trainer(
+        cls,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        classes: int | None,
+        **arguments: Any,
+    ) -> keras.Model:
+        """The trainer of a new or saved generator and its discriminator, before `compile`."""
+        return trainers.ConditionalGAN(generator, discriminator, classes, **arguments)
 
     # Saved models.
-
-    @classmethod
-    def saved_trainer(cls, loaded: hub.LoadedModel, discriminator: keras.Model) -> keras.Model:
-        """The trainer of a saved generator and its discriminator."""
-        card = loaded.card
-        return trainers.ConditionalGAN(
-            loaded.model, discriminator, len(card.labels), latent=card.latent["distribution"]
-        )
 
     @classmethod
     def generate(

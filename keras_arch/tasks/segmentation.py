@@ -10,7 +10,14 @@ from keras_arch import data, hub
 from keras_arch._lazy import lazy_modules
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks.base import Prediction, Task, register_task, source_of, write_metrics
+from keras_arch.tasks.base import (
+    Prediction,
+    Task,
+    evaluation_data,
+    register_task,
+    source_of,
+    write_metrics,
+)
 from keras_arch.tasks.classification import best_of_validation
 from keras_arch.tasks.segmentation_config import SegmentationConfig, SegmentationData
 
@@ -137,14 +144,9 @@ class Segmentation(Task):
         arguments = {} if recipe.normalize else {"normalize": False}
         classes = network.output_shape[-1]
         loss = losses.pixel_loss(recipe.loss, total=distribute.sum_over_replicas, **arguments)
-        network.compile(
-            optimizer=factories.make_optimizer(recipe.optimizer),
-            loss=loss,
-            metrics=[metrics.PixelAccuracy(classes), metrics.MeanIU(classes)],
-            jit_compile=factories.jit_compile(recipe, network),
-            steps_per_execution=recipe.steps_per_execution,
+        factories.compile_network(
+            network, recipe, loss, [metrics.PixelAccuracy(classes), metrics.MeanIU(classes)]
         )
-        network.optimizer.build(network.trainable_variables)
         factories.make_metric_variables(
             network,
             np.zeros((self.replicas, *self.preprocessing.input_shape), np.float32),
@@ -225,14 +227,13 @@ class Segmentation(Task):
 
     def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
         """The card of the network."""
-        return hub.Card(
-            name=self.config.name,
-            arguments=self.config.model.arguments,
+        return factories.make_card(
+            self.config,
+            self.config.model,
             task=self.model_task,
             labels=list(self.source.classes),
             colors=self._colors(),
             metrics=metrics,
-            **factories.card_fields(self.config, self.config.model),
         )
 
     def pictures(self, directory: RunDirectory) -> list[Path]:
@@ -293,14 +294,12 @@ class Segmentation(Task):
         """Metrics of pixels and boundaries of whole images; writes the report into `out`."""
         card = loaded.card
         source = _with_classes(source_of(card, settings, source), settings)
-        data_dir = data_dir or settings.get("data_dir")
-        described = data.describe(source, data_dir=data_dir)
+        described, dataset = evaluation_data(card, settings, source, split, data_dir)
         if described.kind != "masks" or len(described.classes) != len(card.labels):
             found = "no masks"
             if described.kind == "masks":
                 found = f"masks of {len(described.classes)} classes"
             raise DataError(f"{source} has {found}, the model has {len(card.labels)} classes")
-        dataset = data.load(source, split or settings.get("test", "test"), data_dir=data_dir)
         usual = ("boundary_f_score", *card.metrics)
         report = segmentation_report.measure(
             loaded.model,

@@ -16,7 +16,7 @@ from keras_arch.data.image_files import read_image
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_output
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks.base import Task, register_task, source_of, write_metrics
+from keras_arch.tasks.base import Task, evaluation_data, register_task, write_metrics
 from keras_arch.tasks.generation_config import AdversarialConfig, UnpenalizedLoss
 
 if TYPE_CHECKING:
@@ -176,11 +176,8 @@ class Translation(Task):
         training = {
             name: (
                 factories.export_copy(builder, trained),
-                hub.Card(
-                    name=f"{self.config.name} {name}",
-                    arguments=builder.arguments,
-                    task=task,
-                    **factories.card_fields(self.config, builder),
+                factories.make_card(
+                    self.config, builder, name=f"{self.config.name} {name}", task=task
                 ),
             )
             for name, (builder, trained, task) in self.trained_networks(model).items()
@@ -190,12 +187,8 @@ class Translation(Task):
 
     def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
         """The card of the generator."""
-        return hub.Card(
-            name=self.config.name,
-            arguments=self.config.generator.arguments,
-            task=self.model_task,
-            metrics=metrics,
-            **factories.card_fields(self.config, self.config.generator),
+        return factories.make_card(
+            self.config, self.config.generator, task=self.model_task, metrics=metrics
         )
 
     def pictures(self, directory: RunDirectory) -> list[Path]:
@@ -245,12 +238,10 @@ class Translation(Task):
     ) -> dict[str, float]:
         """The mean L1 error on pairs, in [-1, 1]."""
         card = loaded.card
-        source = source_of(card, settings, source)
-        data_dir = data_dir or settings.get("data_dir")
-        images = data.load(source, split or settings.get("test", "test"), data_dir=data_dir)
-        if data.describe(source, data_dir=data_dir).kind != "pairs":
+        described, images = evaluation_data(card, settings, source, split, data_dir)
+        if described.kind != "pairs":
             raise ArgumentError(
-                f"a translator is evaluated on pairs:PATH, {source} is no such data"
+                f"a translator is evaluated on pairs:PATH, {described.name} is no such data"
             )
         batches = data.eval_batches(images, card.preprocessing, factories.EVALUATION_BATCH)
         total = count = 0

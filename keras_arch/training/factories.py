@@ -1,12 +1,13 @@
 """Factories: optimizers, networks and card fields from the sections of a config."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_arch import config, models, optimizers, registry, trainers
+from keras_arch import config, hub, models, optimizers, registry, trainers
 from keras_arch.errors import ConfigError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.trainers.engines.tensorflow import compiles_faster
@@ -103,6 +104,33 @@ def jit_compile(recipe: config.Recipe, model: keras.Model) -> bool:
     return compiles_faster(model) if recipe.jit_compile == "auto" else recipe.jit_compile
 
 
+def compile_network(
+    network: keras.Model,
+    recipe: Any,
+    loss: Any,
+    metrics: Sequence[Any] = (),
+    optimizer: keras.optimizers.Optimizer | None = None,
+) -> None:
+    """Compile a network as a recipe says, and create all variables of its optimizer.
+
+    Args:
+        network: Trained by plain `model.fit`.
+        recipe: A `config.Recipe`, with an `optimizer` where none is given.
+        loss: As in `keras.Model.compile`.
+        metrics: As in `keras.Model.compile`.
+        optimizer: Default: that of the recipe.
+    """
+    network.compile(
+        optimizer=optimizer or make_optimizer(recipe.optimizer),
+        loss=loss,
+        metrics=list(metrics),
+        jit_compile=jit_compile(recipe, network),
+        steps_per_execution=recipe.steps_per_execution,
+    )
+    # Keras does so at the first batch; a resumed run restores the variables before it.
+    network.optimizer.build(network.trainable_variables)
+
+
 def make_metric_variables(model: keras.Model, inputs: np.ndarray, targets: np.ndarray) -> None:
     """Create the variables of a model's metrics.
 
@@ -183,8 +211,14 @@ def argument(builder: config.Builder, name: str) -> Any:
     return builder.arguments.get(name, known[name].default if name in known else None)
 
 
-def card_fields(checked: config.TaskConfig, builder: config.Builder) -> dict[str, Any]:
-    """The fields that the cards of all tasks have; of local paths only the last part."""
+def make_card(checked: config.TaskConfig, builder: config.Builder, **fields: Any) -> hub.Card:
+    """The card of a network of a config; of local paths only the last part.
+
+    Args:
+        checked: The config.
+        builder: Of the network.
+        **fields: Fields of the card, `task` among them; they come before those of the config.
+    """
     entry = registry.entry(builder.name)
     scheme, colon, path = checked.data.source.partition(":")
     source = f"{scheme}:{Path(path).name}" if colon else scheme
@@ -195,8 +229,10 @@ def card_fields(checked: config.TaskConfig, builder: config.Builder) -> dict[str
         if not network.startswith("hf://"):
             evaluation = evaluation | {"network": Path(network).name}
         recipe["generator_evaluation"] = evaluation
-    return {
+    common = {
+        "name": checked.name,
         "architecture": builder.name,
+        "arguments": builder.arguments,
         "preprocessing": checked.preprocessing.build(),
         "description": checked.description,
         "license": checked.license,
@@ -205,3 +241,4 @@ def card_fields(checked: config.TaskConfig, builder: config.Builder) -> dict[str
         "paper": f"{entry.paper}, {entry.url}",
         "repository": checked.repository,
     }
+    return hub.Card(**(common | fields))

@@ -28,6 +28,8 @@ def model_uri(ref: str | Path) -> str | Path:
     if "://" in str(ref):
         return str(ref)
     run = RunDirectory(ref)
+    if _is_model(run.path):
+        return run.path
     if not run.path.exists() and str(ref) in presets.names():
         run = RunDirectory(Path("runs") / str(ref))
         if not run.model.exists():
@@ -47,11 +49,14 @@ def run_config(ref: str | Path) -> config.TaskConfig | None:
     if "://" in str(ref):
         return None
     for run in (RunDirectory(ref), RunDirectory(Path("runs") / str(ref))):
-        # A model directory may come from a repository, whose files name no modules to import.
-        downloaded = any((run.path / name).exists() for name in ("keras_arch.json", "config.json"))
-        if run.config.exists() and run.model.exists() and not downloaded:
+        if run.config.exists() and run.model.exists() and not _is_model(run.path):
             return config.load(run.config)
     return None
+
+
+def _is_model(path: Path) -> bool:
+    """Whether a folder is a model directory: its files may come from a repository."""
+    return any((path / name).exists() for name in ("keras_arch.json", "config.json"))
 
 
 def load_model(

@@ -94,7 +94,7 @@ def backbones() -> tuple[str, ...]:
         >>> "ResNet18" in backbones()
         True
     """
-    return tuple(entry.name for entry in registry.entries() if entry.task == "image-classification")
+    return tuple(entry.name for entry in registry.entries("image-classification"))
 
 
 def name_of(backbone: Any) -> str:
