@@ -1,4 +1,4 @@
-"""Networks for tiled prediction: a Keras model, a signature of a SavedModel, or any function."""
+"""Networks for tiled prediction: Keras models, signatures of SavedModels, and functions."""
 
 import functools
 import weakref
@@ -13,10 +13,10 @@ from keras_arch._tensorflow.lazy import tf
 from keras_arch.errors import ArgumentError
 from keras_arch.models.common.features import coarsest_stride
 
-# The output to take of a network with several: the first of these that it has.
+# Names of the output that is used of a network with several, the first one that it has.
 _NAMES = ("probabilities", "logits")
-# Tiles of networks of unknown stride begin at multiples of this number of pixels. It is the
-# coarsest stride of nearly all networks, and a multiple of that of others.
+# Tiles of networks of unknown stride start at multiples of this number of pixels: the coarsest
+# stride of nearly all networks, or a multiple of it.
 _USUAL_MULTIPLE = 32
 
 # The last traced shape of tiles, by model; for models that interpolate.
@@ -26,12 +26,12 @@ Size = tuple[int, int]
 
 
 class Network:
-    """A function of a batch of tiles, with the sizes that it takes.
+    """Network as a function of a batch of tiles, with the sizes that it accepts.
 
     Attributes:
-        name: Its name in messages.
-        size: Height and width of its tiles, `None` where they are open.
-        channels: Of its tiles, `None` where they are not known.
+        name: Name in messages.
+        size: Height and width of the tiles, `None` where they are open.
+        channels: Channels of the tiles, `None` if unknown.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class Network:
         return self._map_of(self._call(tiles))
 
     def output_of(self, tile: Size, channels: int) -> tuple[int, int, int]:
-        """Height, width and classes of the output for a tile; here from a call."""
+        """Height, width and classes of the output for a tile, found by a call."""
         if tile not in self._tried:
             self._tried[tile] = self(np.zeros((1, *tile, channels), np.float32)).shape[1:]
         return self._tried[tile]
 
     def fits(self, tile: Size) -> bool | None:
-        """Whether the network takes a tile; `None` where only a call would show it."""
+        """Whether the network accepts a tile; `None` if only a call would show it."""
         return None
 
     @property
     def multiple(self) -> int:
-        """Distance of tiles in pixels at which pooling falls on the same pixels in all."""
+        """Multiple of pixels at which tiles start, so that pooling windows coincide."""
         return _USUAL_MULTIPLE
 
     def _map_of(self, outputs: Any) -> np.ndarray:
@@ -84,7 +84,7 @@ class Network:
 
 
 class KerasNetwork(Network):
-    """A functional model, whose graph shows which sizes it takes."""
+    """Network of a functional Keras model; its graph gives the accepted sizes."""
 
     def __init__(self, model: keras.Model) -> None:
         inputs, outputs = model.inputs, model.outputs
@@ -103,11 +103,11 @@ class KerasNetwork(Network):
         self._graph = _graph_of(model)
 
     def output_of(self, tile: Size, channels: int) -> tuple[int, int, int]:
-        """From the shapes in the graph."""
+        """Height, width and classes of the output for a tile, from the graph."""
         return tuple(self._walk(tile).shape[1:])
 
     def fits(self, tile: Size) -> bool:
-        """Whether the graph can be built for a tile, and its output is no larger than the tile."""
+        """Whether the graph can be built for a tile, with an output that is not larger."""
         try:
             output = self._walk(tile).shape[1:3]
         except ValueError:
@@ -116,7 +116,7 @@ class KerasNetwork(Network):
 
     @functools.cached_property
     def multiple(self) -> int:
-        """The coarsest stride."""
+        """The coarsest stride of the model."""
         return coarsest_stride(self._model)
 
     def _walk(self, tile: Size) -> Any:
@@ -128,7 +128,7 @@ class KerasNetwork(Network):
 
 
 def network_of(model: Any) -> Network:
-    """A `Network` from the model that `predict` takes.
+    """Wrap a model, a SavedModel or a function as a `Network`.
 
     Args:
         model: A Keras model, a loaded SavedModel or one of its signatures, or a function.
@@ -162,7 +162,7 @@ def network_of(model: Any) -> Network:
 
 
 def _of_signature(function: Any) -> Network:
-    """A signature of a SavedModel: a dictionary in, a dictionary out."""
+    """Network of a signature of a SavedModel, from a dictionary to a dictionary."""
     _, given = function.structured_input_signature
     specs = {name: spec for name, spec in given.items() if len(spec.shape or ()) == 4}
     if len(given) != 1 or not specs:
@@ -200,12 +200,12 @@ def _predict_exactly(model: keras.Model, tiles: np.ndarray) -> Any:
 
 
 def _graph_of(model: keras.Model) -> Any:
-    """The object with a functional model's operations; a `Sequential` has one inside."""
+    """The graph of a functional model or of a `Sequential` one."""
     return getattr(model, "_functional", None) or model
 
 
 def _outputs(graph: Any, inputs: list[Any]) -> Any:
-    """The outputs of a graph, as tensors without values."""
+    """The outputs of a graph as tensors without values."""
     return graph._run_through_graph(
         keras.tree.pack_sequence_as(graph._inputs_struct, inputs),
         operation_fn=lambda operation: functools.partial(_spec, operation),
@@ -213,9 +213,9 @@ def _outputs(graph: Any, inputs: list[Any]) -> Any:
 
 
 def _spec(operation: Any, *arguments: Any, **keywords: Any) -> Any:
-    """The output of an operation, as a tensor without values.
+    """The output of an operation as a tensor without values.
 
-    Keras checks the sizes of maps that are merged only when a model is built.
+    Keras checks the sizes of merged maps only when a model is built, so they are checked here.
     """
     graph = _graph_of(operation) if isinstance(operation, keras.Model) else None
     if hasattr(graph, "_run_through_graph"):

@@ -1,4 +1,4 @@
-"""Size of the tiles: the user's, the network's, or the best one for the image."""
+"""Choice of the tile size: the user's, the network's, or the best one for the image."""
 
 import numbers
 
@@ -7,17 +7,17 @@ from keras_arch.preprocessing import height_and_width
 from keras_arch.tiling.networks import Network, Size
 from keras_arch.tiling.windows import overlapping, side_by_side
 
-# The largest tile where user and network leave it open. Larger ones overlap less and need more
-# memory.
+# Largest tile where neither the user nor the network gives one. Larger tiles overlap less and need
+# more memory.
 LARGEST = 960
-# Part of a padded network's tile that lies on its neighbour, as in MONAI.
+# Overlap of a padded network's tiles as a fraction of their side, as in MONAI.
 OVERLAP = 0.25
 
 
 def tile_for(
     network: Network, tile: int | Size | None, size: Size, channels: int, overlap: float | None
 ) -> Size:
-    """Height and width of the tiles.
+    """Choose height and width of the tiles.
 
     Args:
         network: The network.
@@ -64,7 +64,7 @@ def tile_for(
 
 
 def _default(network: Network, size: Size, channels: int, overlap: float) -> Size:
-    """The default tile: as few of them as of the largest, and no larger than needed for that."""
+    """The default tile: the smallest one that needs no more tiles than the largest."""
     if None not in network.size:
         return tuple(network.size)
     usual = _near(network, network.size, LARGEST)
@@ -97,7 +97,7 @@ def _default(network: Network, size: Size, channels: int, overlap: float) -> Siz
 
 
 def _near(network: Network, sides: list[int | None], limit: int) -> Size | None:
-    """The largest tile up to a limit that the network takes, square where both sides are open."""
+    """The largest tile up to a limit that the network accepts, square where both sides are open."""
     if network.fits((limit, limit)) is None:
         return None
     for side in range(limit, 0, -1):
@@ -108,7 +108,7 @@ def _near(network: Network, sides: list[int | None], limit: int) -> Size | None:
 
 
 def _unfit(network: Network, tile: Size) -> str:
-    """The error for a tile that the network does not take, with the next smaller and larger one."""
+    """Message for a tile that the network does not accept, with the next smaller and larger one."""
     found = []
     for direction in (-1, 1):
         for away in range(1, 2 * network.multiple + 1):

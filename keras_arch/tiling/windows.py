@@ -1,4 +1,4 @@
-"""Positions of tiles, their pixels, and the weights of pixels where tiles overlap."""
+"""Positions of tiles, their pixels, and the Gaussian weights of overlapping tiles."""
 
 import dataclasses
 import itertools
@@ -16,11 +16,11 @@ LEAST_WEIGHT = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Upper left corners of the tiles' outputs in the image, a grid.
+    """Grid of the upper left corners of the tiles' outputs in the image.
 
     Attributes:
-        rows: In order.
-        columns: In order.
+        rows: Rows, in ascending order.
+        columns: Columns, in ascending order.
     """
 
     rows: tuple[int, ...]
@@ -34,7 +34,7 @@ class Places:
 
 
 def side_by_side(size: Size, output: Size, multiple: int) -> Places:
-    """Positions of outputs that cover an image side by side, at multiples of some pixels.
+    """Positions of outputs side by side, at multiples of a number of pixels.
 
     Args:
         size: Of the image.
@@ -55,15 +55,15 @@ def _steps(size: int, output: int, multiple: int) -> tuple[int, ...]:
 
 
 def overlapping(size: Size, tile: Size, overlap: float) -> Places:
-    """Positions of tiles that overlap by a part of their side; the last ones end with the image.
+    """Positions of overlapping tiles; the last ones end at the image's border.
 
-    Source: `sliding_window_inference` of MONAI. An image that is smaller than a tile lies in its
-    middle.
+    Source: `sliding_window_inference` of MONAI. An image that is smaller than a tile is centred in
+    it.
 
     Args:
         size: Of the image.
-        tile: Of the tiles.
-        overlap: In [0, 1).
+        tile: Size of the tiles.
+        overlap: Overlap as a fraction of the tile's side, in [0, 1).
 
     Example:
         >>> overlapping((20, 5), (8, 8), 0.25)
@@ -81,7 +81,7 @@ def _shifts(size: int, tile: int, overlap: float) -> tuple[int, ...]:
 
 
 def importance(tile: Size) -> np.ndarray:
-    """Weights of the pixels of a tile where tiles overlap: a Gaussian, 1 in the middle.
+    """Gaussian weights of the pixels of an overlapping tile, 1 in the middle.
 
     Source: MONAI's `compute_importance_map` in the mode `"gaussian"`.
 
@@ -100,19 +100,19 @@ def importance(tile: Size) -> np.ndarray:
         away = np.arange(side) - (side - 1) / 2
         lines.append(np.exp(-(away**2) / (2 * (SIGMA * side) ** 2)))
     weights = np.outer(*lines)
-    # As in MONAI: the least of them where that is more, which it is for the smallest tiles only.
+    # As in MONAI: at least LEAST_WEIGHT. The minimum of the weights is larger for tiny tiles only.
     return np.maximum(weights, max(weights.min(), LEAST_WEIGHT)).astype(np.float32)
 
 
 def cut(image: Any, top: int, left: int, tile: Size) -> np.ndarray:
-    """A tile of an image, mirrored beyond its border (repeatedly where the tile is larger).
+    """Cut a tile out of an image, mirrored beyond its border (repeatedly for large tiles).
 
     Source: Ronneberger et al. 2015, figure 2. The pixels at the border are not repeated.
 
     Args:
         image: `(height, width, channels)`; only the part inside the tile is read.
-        top: Row of the tile's first pixel, which may be outside.
-        left: Column of it.
+        top: First row of the tile, which may be outside the image.
+        left: First column of the tile, likewise.
         tile: Height and width.
 
     Example:

@@ -1,4 +1,4 @@
-"""Single blocks of residual nets: against closed forms, and against nets cut by hand."""
+"""Single blocks of residual nets, compared with closed forms and with partial networks."""
 
 import json
 
@@ -16,7 +16,7 @@ from keras_arch.preprocessing import Preprocessing
 
 @pytest.fixture(scope="module")
 def net():
-    """A ResNet-14 whose norms are not those of a new net, so that every block does something."""
+    """A ResNet-14 with random norms, so that every block changes its input."""
     keras.utils.set_random_seed(1)
     model = models.CIFARResNet(depth=14, input_shape=(16, 16, 3))
     rng = np.random.default_rng(1)
@@ -37,7 +37,7 @@ def batches_of(images, labels, size=4):
 
 
 def part(model, first, last, x):
-    """What the layers after `first` up to `last` make of `first`'s output."""
+    """Output of the layer `last` for `x` as the output of the layer `first`."""
     first, last = (model.get_layer(name).output for name in (first, last))
     return keras.Model(first, last).predict(x, verbose=0)
 
@@ -60,20 +60,20 @@ def test_every_block_is_found_in_its_order():
     ("shortcut", "kinds"),
     [("A", ["identity", "padded", "padded"]), ("B", ["identity", "projection", "projection"])],
 )
-def test_shortcuts_are_told_apart(shortcut, kinds):
+def test_the_kinds_of_shortcuts_are_found(shortcut, kinds):
     model = models.CIFARResNet(depth=8, shortcut=shortcut)
     names = residual_blocks.block_names(model)
     assert [residual_blocks._shortcut_kind(model, name) for name in names] == kinds
 
 
-def test_a_net_without_a_block_is_the_net_cut_by_hand(net, images):
+def test_a_net_without_a_block_equals_its_other_layers(net, images):
     whole = net.predict(images, verbose=0)
     before = part(net, "image", "stage1_block1", images)
     # stage1 is the second and last block of its stage: its identity is the map before it.
     with residual_blocks.without(net, "stage1_block2"):
-        lesioned = net.predict(images, verbose=0)
-    np.testing.assert_array_equal(lesioned, part(net, "stage1", "probabilities", before))
-    assert np.abs(lesioned - whole).max() > 1e-3
+        shortened = net.predict(images, verbose=0)
+    np.testing.assert_array_equal(shortened, part(net, "stage1", "probabilities", before))
+    assert np.abs(shortened - whole).max() > 1e-3
     # And it is put back.
     np.testing.assert_array_equal(net.predict(images, verbose=0), whole)
 
@@ -82,11 +82,11 @@ def test_where_the_width_changes_the_subsampled_and_padded_map_stays(net, images
     before = part(net, "image", "stage1", images)
     padded = np.pad(before[:, ::2, ::2], ((0, 0), (0, 0), (0, 0), (8, 8)))
     with residual_blocks.without(net, "stage2_block1"):
-        lesioned = net.predict(images, verbose=0)
-    np.testing.assert_array_equal(lesioned, part(net, "stage2_block1", "probabilities", padded))
+        shortened = net.predict(images, verbose=0)
+    np.testing.assert_array_equal(shortened, part(net, "stage2_block1", "probabilities", padded))
 
 
-def test_a_block_that_adds_nothing_can_go(net, images):
+def test_a_block_that_adds_zero_has_no_effect(net, images):
     labels = net.predict(images, verbose=0).argmax(1)
     name = "stage3_block2"
     norm = net.get_layer(f"{name}_2_norm")
@@ -136,11 +136,11 @@ def test_changes_and_cosines_are_those_of_the_closed_form(images):
 def test_accuracy_counts_every_image_of_every_batch(net, images):
     labels = net.predict(images, verbose=0).argmax(1)
     with residual_blocks.without(net, "stage1_block1"):
-        lesioned = net.predict(images, verbose=0).argmax(1)
+        shortened = net.predict(images, verbose=0).argmax(1)
     labels[-1] = (labels[-1] + 1) % 10  # one wrong, in the partial last batch
     accuracy, found = residual_blocks.measure(net, batches_of(images, labels))
     assert accuracy == pytest.approx(5 / 6)
-    assert found[0].accuracy == pytest.approx((lesioned == labels).mean())
+    assert found[0].accuracy == pytest.approx((shortened == labels).mean())
 
 
 def test_a_mistake_inside_leaves_the_model_whole(net, images):
@@ -154,7 +154,7 @@ def test_a_mistake_inside_leaves_the_model_whole(net, images):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A model directory of a ResNet-8 for digits, which nobody trained."""
+    """A model directory of an untrained ResNet-8 for digits."""
     folder = tmp_path_factory.mktemp("saved") / "resnet8"
     arguments = {"depth": 8, "input_shape": [8, 8, 1], "classes": 10}
     card = hub.Card(
@@ -170,7 +170,7 @@ def saved(tmp_path_factory):
     return folder
 
 
-def test_from_a_saved_model_to_a_picture_and_a_table(saved, tmp_path):
+def test_a_saved_model_gives_a_picture_and_a_table(saved, tmp_path):
     done = experiments.blocks(saved, out=tmp_path)
     table = json.loads(done.table.read_text())
     assert table["images"] == 40
@@ -198,7 +198,7 @@ def test_the_command_prints_a_line_for_each_block(saved, tmp_path, capfd):
     assert capfd.readouterr().err.startswith("error: ")
 
 
-def test_what_cannot_be_measured_is_refused(saved, tmp_path):
+def test_errors(saved, tmp_path):
     with pytest.raises(ArgumentError, match=r"plain8 has no residual blocks"):
         residual_blocks.block_names(models.CIFARResNet(depth=8, residual=False))
     with pytest.raises(ArgumentError, match="limit must be a positive whole number, got 0"):
