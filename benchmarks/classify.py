@@ -1,9 +1,9 @@
-"""Time ResNet-50's training step and inference against `keras.applications` and PyTorch.
+"""Benchmark of ResNet-50: training step and inference, with `keras.applications` and PyTorch.
 
     python benchmarks/classify.py --torch-python /path/to/venv-with-torch/bin/python
 
 All variants are the network of the paper (stride in the first 1x1 convolution of a block) at 224
-pixels in float32 with the same number of threads. They take turns, each in a process of its own
+pixels in float32 with the same number of threads. They take turns, each in its own process
 (`turns.py`). A training step is a forward, softmax cross-entropy, its gradient and an update with
 momentum; inference is a forward to probabilities. `keras.applications` has a bias in each of its
 53 convolutions besides batch norm, 26,560 parameters more; all others train the same networks,
@@ -24,7 +24,7 @@ LEARNING_RATE, MOMENTUM = 0.1, 0.9
 
 
 def keras_step(variant: str, mode: str, options: argparse.Namespace) -> Built:
-    """Our network or that of `keras.applications`, as `fit` and `predict` run it."""
+    """Step of our network or of that of `keras.applications`, as in `fit` and `predict`."""
     import keras
     import tensorflow as tf
 
@@ -41,7 +41,7 @@ def keras_step(variant: str, mode: str, options: argparse.Namespace) -> Built:
     )
     images = tf.random.uniform((options.batch, SIZE, SIZE, 3), -1.0, 1.0)
     labels = tf.random.uniform((options.batch,), 0, CLASSES, tf.int64)
-    # One batch again and again: the pipeline's cost is not timed here.
+    # The same batch in every step: the data pipeline is not timed here.
     batches = iter(tf.data.Dataset.from_tensors((images, labels)).cache().repeat())
     if mode == "training":
         model.make_train_function()
@@ -60,7 +60,7 @@ def keras_step(variant: str, mode: str, options: argparse.Namespace) -> Built:
 def torch_step(
     mode: str, options: argparse.Namespace, *, compiled: bool, channels_last: bool
 ) -> Built:
-    """The same network in PyTorch, which is imported in the processes that use it."""
+    """Step of the same network in PyTorch, which only its own processes import."""
     import torch
     import torch_networks
     from torch import nn
@@ -99,7 +99,7 @@ VARIANTS = {
 
 
 def check_parameters(running: list[Worker]) -> None:
-    """Stop if the variants are not the same network."""
+    """Check that all variants have the same network."""
     for worker in running:
         wanted = PARAMETERS + BIASES * (worker.variant == APPLICATIONS)
         if worker.parameters != (wanted,):
@@ -107,7 +107,7 @@ def check_parameters(running: list[Worker]) -> None:
 
 
 def measure(mode: str, options: argparse.Namespace) -> None:
-    """Let the variants take turns, and report."""
+    """Time the variants in turns, and print the results."""
     flags = ["--modes", mode, "--batch", str(options.batch), "--threads", str(options.threads)]
     compete(
         f"ResNet-50 {mode}, {SIZE}x{SIZE}x3, batch {options.batch}",
@@ -122,14 +122,14 @@ def measure(mode: str, options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Parse arguments; be the parent, or one of its workers."""
+    """Run the parent process or, with `--worker`, one of its workers."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--modes", nargs="+", choices=("training", "inference"), default=("training", "inference")
     )
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=20, help="timed steps of each variant")
-    parser.add_argument("--rounds", type=int, default=5, help="turns that the steps are split into")
+    parser.add_argument("--rounds", type=int, default=5, help="number of turns of each variant")
     parser.add_argument("--warmup", type=int, default=3, help="steps before the first turn")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--variants", nargs="+", choices=[*VARIANTS], default=[*VARIANTS])

@@ -1,12 +1,12 @@
-"""Train FCN-32s, -16s and -8s under one budget on facades, and lay their test pictures together.
+"""Comparison of FCN-32s, -16s and -8s under one budget on facades.
 
     python benchmarks/fcn_strides.py --facades PATH --out strides
 
-PATH holds the facades of pix2pix, `train/` and `test/` with a photo and its drawn labels side by
-side in each file. The labels' colours become five classes. All three networks stand on a ResNet-18
-with random weights and learn at once, with the same data, seed and number of updates, by Adam in
-the `fcn8s-pets` config. For each: the paper's figures, and the F-score of boundaries within so many
-pixels, which rises as the stride falls. Runs are kept and resumed.
+PATH is the folder of pix2pix's facades, with `train/` and `test/`; each file has a photo and its
+labels side by side. The labels' colours become five classes. All three networks have a ResNet-18
+backbone with random weights and are trained at once, with the same data, seed and number of
+updates, with the recipe of `fcn8s-pets`. Printed for each: the paper's metrics, and the boundary
+F-score within a number of pixels, which rises with a smaller stride. Runs are saved and resumed.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 NETWORKS = {"FCN32s": "FCN-32s", "FCN16s": "FCN-16s", "FCN8s": "FCN-8s"}
-# The labels' colours by what is drawn in them, as few enough to be learned from 400 pictures.
+# Colours of the labels by class: five classes, few enough for 400 pictures.
 CLASSES = {
     "surroundings": ["#0000de"],
     "wall": ["#0030ff", "#20ffe0", "#70ff90", "#ffa000", "#ff5000", "#ff0000"],
@@ -28,7 +28,7 @@ COLORS = ["#404040", "#d8c8a0", "#3878d8", "#48a860", "#c04848"]
 
 
 def write_masks(facades: Path, out: Path) -> Path:
-    """Photos and masks of classes by number, from files with both side by side."""
+    """Write photos and masks of class numbers, from files with both side by side."""
     from PIL import Image
 
     known = [(n, colour) for n, colours in enumerate(CLASSES.values()) for colour in colours]
@@ -40,7 +40,7 @@ def write_masks(facades: Path, out: Path) -> Path:
         for file in sorted((facades / split).glob("*.jpg")):
             pixels = np.asarray(Image.open(file).convert("RGB"))
             half = pixels.shape[1] // 2
-            # The files are JPEG: colours are near those that were drawn.
+            # The files are JPEG, so colours are only close to those of the labels.
             away = np.square(pixels[:, half:, None].astype(int) - palette).sum(axis=-1)
             mask = numbers[away.argmin(axis=-1)]
             Image.fromarray(pixels[:, :half]).save(out / split / "images" / f"{file.stem}.png")
@@ -49,7 +49,7 @@ def write_masks(facades: Path, out: Path) -> Path:
 
 
 def train(network: str, source: Path, options: argparse.Namespace) -> dict[str, float]:
-    """One network's figures, trained now or before."""
+    """Metrics of one network, which is trained if it is not finished yet."""
     from keras_arch import api
 
     directory = options.out / network
@@ -82,7 +82,7 @@ def train(network: str, source: Path, options: argparse.Namespace) -> dict[str, 
 
 
 def picture(source: Path, options: argparse.Namespace) -> Path:
-    """Photo, the three nets' classes and the truth, for the first test pictures."""
+    """Picture of the photo, the three predictions and the ground truth of the first test files."""
     from keras_arch import data, hub, visualization
     from keras_arch.tasks import segmentation_report
 
@@ -114,7 +114,7 @@ def picture(source: Path, options: argparse.Namespace) -> Path:
 
 
 def main() -> None:
-    """Parse arguments, train, report."""
+    """Train all networks, and print their metrics."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--facades", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("strides"))

@@ -1,11 +1,11 @@
-"""Time one GAN training step: `keras_arch` against PyTorch and a two-forward TensorFlow step.
+"""Benchmark of a GAN training step: `keras_arch`, PyTorch, and TensorFlow with two forwards.
 
     python benchmarks/gan_step.py --torch-python /path/to/venv-with-torch/bin/python --game all
 
 Games: DCGAN at 64 pixels, pix2pix at 256 and CycleGAN at 128. Every variant of a game trains the
 same networks (equal parameter counts, checked before anything is timed) with the same losses and
 optimizers (Adam 2e-4, beta1 0.5) on the same shapes in float32, with the same number of threads.
-They take turns, each in a process of its own (`turns.py`).
+They take turns, each in its own process (`turns.py`).
 """
 
 import argparse
@@ -22,14 +22,14 @@ from turns import OURS, Built, Worker, commands, compete, serve
 
 
 def torch_step(settings: Settings, **options: bool) -> Built:
-    """The same networks and step in PyTorch, which is imported in the processes that use it."""
+    """The same networks and step in PyTorch, which only its own processes import."""
     import torch_steps
 
     return torch_steps.build(settings, torch_steps.Options(**options))
 
 
 def _variants(tunings: dict[str, dict[str, bool]]) -> dict[str, Callable[[Settings], Built]]:
-    """Ours, and PyTorch in both layouts, eager and compiled, with each of these tunings."""
+    """Variants: ours, and PyTorch in both layouts, eager and compiled, with each set of options."""
     found: dict[str, Callable[[Settings], Built]] = {OURS: keras_steps.keras_arch_step}
     for tuning, options in tunings.items():
         for compiled in (False, True):
@@ -57,7 +57,7 @@ ALL_VARIANTS = list(dict.fromkeys(name for variants in VARIANTS.values() for nam
 
 
 def check_parameters(running: list[Worker], settings: Settings) -> None:
-    """Stop if the variants do not train the same networks."""
+    """Check that all variants train the same networks."""
     counts = {worker.variant: worker.parameters for worker in running}
     if len(set(counts.values())) > 1:
         raise SystemExit(f"the variants train different networks: {counts}")
@@ -69,7 +69,7 @@ def check_parameters(running: list[Worker], settings: Settings) -> None:
 
 
 def measure(settings: Settings, arguments: argparse.Namespace) -> None:
-    """Let the variants of one game take turns, and report."""
+    """Time the variants of one game in turns, and print the results."""
     flags = []
     for field in dataclasses.fields(settings):
         flags += [f"--{field.name.replace('_', '-')}", str(getattr(settings, field.name))]
@@ -86,7 +86,7 @@ def measure(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Parse arguments; be the parent, or one of its workers."""
+    """Run the parent process or, with `--worker`, one of its workers."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--game", choices=[*GAMES, "all"], default="dcgan")
     parser.add_argument("--image-size", type=int, help="default 64, 256 and 128 by game")
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--steps", type=int, help="timed steps of each variant; default 30, 15 for cyclegan"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="turns that the steps are split into")
+    parser.add_argument("--rounds", type=int, default=5, help="number of turns of each variant")
     parser.add_argument("--warmup", type=int, default=4, help="steps before the first turn")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--variants", nargs="+", choices=ALL_VARIANTS, default=ALL_VARIANTS)

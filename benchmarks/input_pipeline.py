@@ -1,12 +1,12 @@
-"""Time the training pipeline of shipped configs against the training steps that they feed.
+"""Benchmark of the input pipelines of shipped configs, compared with their training steps.
 
     python benchmarks/input_pipeline.py --data-dir ~/tensorflow_datasets
     python benchmarks/input_pipeline.py --data-dir DIR --npz cifar10.npz resnet20-cifar10
 
-Both are measured alone: the pipeline by drawing batches without using them, the step by training on
-one batch in memory. They take turns, so that other load of the machine affects both alike, and the
-median of the turns is taken. A pipeline that delivers three times as many images as its model
-consumes does not slow the training down. Exits with 1 when one delivers fewer.
+Both are timed separately: the pipeline by reading batches without using them, the step by training
+on one batch in memory. They take turns, so that other load of the machine affects both, and the
+median of the turns is used. A pipeline that delivers three times as many images as its model
+consumes does not slow down the training. The exit code is 1 if one delivers fewer.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def _measure(name: str, options: argparse.Namespace) -> float:
     batches, model, batch_size = _prepare(name, options)
     step = _steps(model, next(iter(batches)))
     draw = iter(batches)
-    # The first steps trace, compile and let the pipeline find its number of threads.
+    # The first steps trace and compile, and the pipeline tunes its number of threads.
     _rate(draw, options.seconds, ready=8)
     _rate(step, options.seconds)
     turns = [
@@ -63,7 +63,7 @@ def _measure(name: str, options: argparse.Namespace) -> float:
 
 
 def _prepare(name: str, options: argparse.Namespace) -> tuple[Any, Any, int]:
-    """The batches and the compiled model of a config, as in a training run."""
+    """Batches and compiled model of a config, as in a training run."""
     from keras_arch import config, data
     from keras_arch.tasks import known
 
@@ -87,7 +87,7 @@ def _prepare(name: str, options: argparse.Namespace) -> tuple[Any, Any, int]:
 
 
 def _steps(model: Any, batch: Any) -> Iterator[None]:
-    """Training steps on one batch, each finished before the next begins."""
+    """Training steps on one batch, each finished before the next one starts."""
     import keras
     import tensorflow as tf
 
@@ -101,7 +101,7 @@ def _steps(model: Any, batch: Any) -> Iterator[None]:
 
 
 def _rate(work: Iterator[Any], seconds: float, ready: int = 1) -> float:
-    """Items that an iterator yields in a second; the first `ready` ones are not counted."""
+    """Items per second of an iterator; the first `ready` ones are not counted."""
     for _ in range(ready):
         next(work)
     count, start = 0, time.perf_counter()

@@ -1,11 +1,11 @@
-"""The steps of `gan_step.py` in Keras: that of `keras_arch`, and one as tutorials have it."""
+"""Keras steps of `gan_step.py`: that of `keras_arch`, and a step as in common tutorials."""
 
 from steps import BETA_1, LATENT_SIZE, LEARNING_RATE, RESIDUAL_BLOCKS, Settings
 from turns import Built
 
 
 def keras_arch_step(settings: Settings) -> Built:
-    """The trainer of the game as `fit` runs it."""
+    """Step of the game's trainer as in `fit`."""
     trainer, images = {"dcgan": _dcgan, "pix2pix": _pix2pix, "cyclegan": _cyclegan}[settings.game](
         settings
     )
@@ -15,16 +15,16 @@ def keras_arch_step(settings: Settings) -> Built:
 
     def step() -> None:
         logs = trainer.train_function(batches)
-        float(logs["d_loss"])  # Until the figures are there the step is not over.
+        float(logs["d_loss"])  # The step is finished when its logs are available.
 
     networks = [network for player in trainer.players() for network in player.networks]
-    # The generators first, whichever player moves first.
+    # The generators first, whatever the order of updates.
     networks.sort(key=lambda network: "discriminator" in network.name)
     return step, _counts(networks)
 
 
 def two_forwards_step(settings: Settings) -> Built:
-    """DCGAN's step as tutorials write it: each player's update generates a batch of its own."""
+    """DCGAN step as in common tutorials: each update generates its own batch."""
     import tensorflow as tf
 
     trainer, images = _dcgan(settings)
@@ -124,7 +124,7 @@ def _counts(networks):
 
 
 def _same_batch(settings, images):
-    """One batch of noise in [-1, 1], again and again: the pipeline's cost is not timed here."""
+    """The same batch of noise in [-1, 1] in every step: the data pipeline is not timed here."""
     import tensorflow as tf
 
     shape = (settings.batch, settings.image_size, settings.image_size, 3)

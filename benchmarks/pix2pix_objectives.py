@@ -1,12 +1,12 @@
-"""Train pix2pix's five objectives under one budget and lay their test pictures side by side.
+"""Comparison of pix2pix's five objectives under one budget.
 
     python benchmarks/pix2pix_objectives.py --source "pairs:PATH?direction=BtoA" --out objectives
 
 The rows of table 1 of Isola et al. 2017: L1, GAN, cGAN, L1+GAN and L1+cGAN, all with the same
 networks, data, seed and number of updates, in the `pix2pix-facades` config at 128 pixels for a CPU
-(`--size 256` for a GPU). For each: the L1 error on the test pairs, in [-1, 1], and the mean
-gradient magnitude of its pictures, beside that of the real photos: a blurred picture has a small
-one. Runs are kept and resumed, so that it can be stopped at any time and started again.
+(`--size 256` for a GPU). Printed for each: the L1 error on the test pairs, in [-1, 1], and the mean
+gradient magnitude of its pictures and of the photos, which is small for blurred pictures. Runs are
+saved and resumed, so the benchmark can be interrupted.
 """
 
 import argparse
@@ -21,7 +21,7 @@ TITLES = {"l1": "L1", "gan": "GAN", "cgan": "cGAN", "l1+gan": "L1 + GAN", "l1+cg
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What all five have in common."""
+    """Settings of all five objectives."""
 
     source: str
     size: int
@@ -29,7 +29,7 @@ class Settings:
     filters: int
 
     def overrides(self, objective: str) -> list[str]:
-        """The `--set` lines of one objective."""
+        """Overrides of the config for one objective."""
         small = self.size == 128
         shape = [self.size, self.size, 3]
         return [
@@ -47,7 +47,7 @@ class Settings:
 
 
 def train(objective: str, settings: Settings, out: Path) -> dict[str, float]:
-    """One objective's figures, trained now or before."""
+    """Metrics of one objective, which is trained if it is not finished yet."""
     from keras_arch import api
 
     directory = out / objective.replace("+", "_")
@@ -64,7 +64,7 @@ def train(objective: str, settings: Settings, out: Path) -> dict[str, float]:
 
 
 def picture(settings: Settings, out: Path, count: int) -> Path:
-    """Input, the five outputs and the target, for the first test pairs."""
+    """Picture of the input, the five outputs and the target of the first test pairs."""
     from keras_arch import data, hub, trainers, visualization
 
     columns = {}
@@ -81,7 +81,7 @@ def picture(settings: Settings, out: Path, count: int) -> Path:
 
 
 def main() -> None:
-    """Parse arguments, train, report."""
+    """Train all objectives, and print their metrics."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--source", required=True, help="pairs:PATH, as in the config")
     parser.add_argument("--out", type=Path, default=Path("objectives"))

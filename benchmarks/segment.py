@@ -1,17 +1,17 @@
-"""Time the U-Net's training step and tiled inference against PyTorch, and its memory.
+"""Benchmark of U-Net: training step and tiled inference with PyTorch and MONAI, and memory.
 
     python benchmarks/segment.py --torch-python /path/to/venv-with-torch-and-monai/bin/python
     python benchmarks/segment.py --modes memory
 
-Training is a step on one 572-pixel tile of the network as published: a forward, softmax
-cross-entropy with a weight a pixel, its gradient, an update with momentum. Inference is that of a
-whole image by overlapping 512-pixel tiles, blended with Gaussian weights: `keras_arch.tiling` and
-MONAI's `sliding_window_inference`, which takes networks that give as many pixels as they get, so
-both run the padded U-Net, one tile at a time. With `chosen-tiles` ours has an open size, and
-`tiling` chooses the tiles by the image, where MONAI is given 512 pixels. The variants take turns,
-each in a process of its own (`turns.py`). Memory is the published network's on one large grey
-image, whose tiles lie side by side: the largest resident size, and the time against that of as many
-forwards alone. The weight map is U-Net's of 100 cells in 512 pixels a side.
+`training`: a step of the paper's network on one tile of 572 pixels (forward, softmax cross-entropy
+with a weight for each pixel, gradient, update with momentum). `inference`: a whole image in
+overlapping tiles of 512 pixels, blended with Gaussian weights, by `keras_arch.tiling` and by
+MONAI's `sliding_window_inference`. MONAI needs networks whose output is as large as their input, so
+both run the padded U-Net, one tile at a time. `chosen-tiles`: our network has an open size, and
+`tiling` chooses the tiles by the image; MONAI has tiles of 512 pixels. Variants take turns, each
+in its own process (`turns.py`). `memory`: the paper's network on one large grey image with tiles
+side by side; the largest resident size, and the time relative to the forwards alone. `weight-map`:
+the border weights of 100 cells in 512x512 pixels.
 """
 
 import argparse
@@ -32,7 +32,7 @@ LEARNING_RATE, MOMENTUM = 0.001, 0.99
 
 
 def keras_step(mode: str, options: argparse.Namespace) -> Built:
-    """Our network as `fit` trains it and `tiling.predict` runs it."""
+    """Step of our network as in `fit`, or its inference by `tiling.predict`."""
     import numpy as np
     import tensorflow as tf
 
@@ -51,7 +51,7 @@ def keras_step(mode: str, options: argparse.Namespace) -> Built:
         image = tf.random.uniform((1, TILE, TILE, 1), -1.0, 1.0)
         mask = tf.random.uniform((1, OUTPUT, OUTPUT), 0, 2, tf.int32)
         weights = tf.random.uniform((1, OUTPUT, OUTPUT), 0.0, 10.0)
-        # One tile again and again: the pipeline's cost is not timed here.
+        # The same tile in every step: the data pipeline is not timed here.
         batches = iter(tf.data.Dataset.from_tensors((image, mask, weights)).cache().repeat())
         model.make_train_function()
 
@@ -71,7 +71,7 @@ def keras_step(mode: str, options: argparse.Namespace) -> Built:
 def torch_step(
     mode: str, options: argparse.Namespace, *, compiled: bool, channels_last: bool
 ) -> Built:
-    """The same in PyTorch, which is imported in the processes that use it."""
+    """The same in PyTorch, which only its own processes import."""
     import torch
     import torch_networks
     from torch import nn
@@ -116,14 +116,14 @@ VARIANTS = {OURS: keras_step} | torch_variants(torch_step)
 
 
 def check_parameters(running: list[Worker]) -> None:
-    """Stop if the variants are not the same network."""
+    """Check that all variants have the same network."""
     for worker in running:
         if worker.parameters != (PARAMETERS,):
             raise SystemExit(f"{worker.variant} has {worker.parameters}, not {PARAMETERS}")
 
 
 def measure(mode: str, options: argparse.Namespace) -> None:
-    """Let the variants take turns, and report."""
+    """Time the variants in turns, and print the results."""
     flags = ["--modes", mode, "--image", str(options.image), "--threads", str(options.threads)]
     what = {
         "training": f"one {TILE}x{TILE} tile, unpadded",
@@ -142,7 +142,7 @@ def measure(mode: str, options: argparse.Namespace) -> None:
 
 
 def measure_memory(options: argparse.Namespace) -> None:
-    """One large image in a memmap, its tiles predicted into another, against bare forwards."""
+    """Time and memory of tiled prediction between memmaps, compared with the forwards alone."""
     import numpy as np
 
     from keras_arch import models, tiling
@@ -185,7 +185,7 @@ def measure_memory(options: argparse.Namespace) -> None:
 
 
 def measure_weight_map() -> None:
-    """The border weights of a hundred drawn cells."""
+    """Time of the border weights of a hundred drawn cells."""
     from keras_arch import data
 
     side = 512
@@ -201,14 +201,14 @@ def measure_weight_map() -> None:
 
 
 def main() -> None:
-    """Parse arguments; be the parent, or one of its workers."""
+    """Run the parent process or, with `--worker`, one of its workers."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
     parser.add_argument("--image", type=int, default=896, help="side of inference's image")
     parser.add_argument("--large", type=int, default=4096, help="side of memory's image")
     parser.add_argument("--tile", type=int, default=TILE, help="side of memory's tiles")
     parser.add_argument("--steps", type=int, default=12, help="timed steps of each variant")
-    parser.add_argument("--rounds", type=int, default=4, help="turns that the steps are split into")
+    parser.add_argument("--rounds", type=int, default=4, help="number of turns of each variant")
     parser.add_argument("--warmup", type=int, default=1, help="steps before the first turn")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--variants", nargs="+", choices=[*VARIANTS], default=[*VARIANTS])

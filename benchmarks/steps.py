@@ -1,11 +1,11 @@
-"""What every implementation of a training step has in common in `gan_step.py`."""
+"""Constants and settings of all implementations of the steps of `gan_step.py`."""
 
 import dataclasses
 
 LATENT_SIZE = 100
 LEARNING_RATE, BETA_1, BETA_2 = 2e-4, 0.5, 0.999
 L1_WEIGHT, CYCLE_WEIGHT, IDENTITY_WEIGHT = 100.0, 10.0, 0.5
-# Both translating games halve the discriminator's loss.
+# Pix2pix and CycleGAN halve the discriminator's loss.
 D_WEIGHT = 0.5
 POOL_SIZE = 50
 RESIDUAL_BLOCKS = 6
@@ -13,7 +13,7 @@ RESIDUAL_BLOCKS = 6
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What all variants of one run have in common."""
+    """Settings of all variants of one run."""
 
     game: str
     image_size: int
@@ -24,12 +24,12 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Game:
-    """A game as it is timed unless the command line says otherwise."""
+    """Default settings of a game."""
 
     image_size: int
     batch: int
     steps: int
-    # At that image size.
+    # Of each network at that image size.
     parameters: tuple[int, ...]
 
 

@@ -1,4 +1,4 @@
-"""The networks of the benchmarks in PyTorch, written from the papers' descriptions."""
+"""PyTorch networks of the benchmarks, written from the papers' descriptions."""
 
 import itertools
 
@@ -10,16 +10,16 @@ FILTERS = 64
 
 
 class UNet(nn.Module):
-    """Pix2pix's U-Net: eight halvings, eight doublings, maps of one size joined."""
+    """Pix2pix's U-Net: eight halvings, eight doublings, maps of the same size concatenated."""
 
     def __init__(self) -> None:
         super().__init__()
         widths = [FILTERS * min(2**level, 8) for level in range(8)]
         down, up = [nn.Sequential(_halve(3, widths[0], bias=False))], []
         for level, (before, after) in enumerate(itertools.pairwise(widths), start=2):
-            # In place: the joined map goes through a ReLU, which finds the same in either.
+            # In place: the ReLU of the concatenated map gives the same result either way.
             stage = [nn.LeakyReLU(0.2, inplace=True), _halve(before, after, bias=False)]
-            # The innermost map is one pixel, of which a norm would leave nothing.
+            # The innermost map has one pixel, which a norm would set to a constant.
             stage += [nn.BatchNorm2d(after)] * (level < 8)
             down.append(nn.Sequential(*stage))
         before = widths[-1]
@@ -32,7 +32,7 @@ class UNet(nn.Module):
         self.output = nn.Sequential(nn.ReLU(inplace=True), _double(before, 3), nn.Tanh())
 
     def forward(self, image: Tensor) -> Tensor:
-        """From an image in [-1, 1] to another."""
+        """Translate images in [-1, 1]."""
         x, maps = image, []
         for stage in self.down:
             x = stage(x)
@@ -43,7 +43,7 @@ class UNet(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions on a mirrored map, added to what came in."""
+    """Residual block of two convolutions with mirrored borders."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -99,12 +99,12 @@ def resnet50(classes: int) -> nn.Module:
 
 
 def unet(padding: int) -> nn.Module:
-    """The U-Net from one channel to two classes: 0 pixels of padding as published, or 1."""
+    """U-Net from one channel to two classes: 0 pixels of padding as in the paper, or 1."""
     return SegmentationUNet(padding)
 
 
 class SegmentationUNet(nn.Module):
-    """Four halvings, four doublings, maps of one stride joined: the middle of them unpadded."""
+    """U-Net: four halvings, four doublings, maps of the same stride cropped and concatenated."""
 
     def __init__(self, padding: int) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class SegmentationUNet(nn.Module):
             return layers
 
         down = [double(before, after) for before, after in itertools.pairwise([1, *widths])]
-        # As the authors' network has it.
+        # As in the authors' network.
         for stage in down[-2:]:
             stage.append(nn.Dropout(0.5))
         self.down = nn.ModuleList(nn.Sequential(*stage) for stage in down)
@@ -141,7 +141,7 @@ class SegmentationUNet(nn.Module):
 
 
 def dcgan(image_size: int) -> list[nn.Module]:
-    """DCGAN with 4x4 kernels: from 1x1 to 4x4 and doubled up; halved down to 4x4 and to 1x1."""
+    """DCGAN with 4x4 kernels: G from 1x1 over 4x4 up to the image, D from the image down to 1x1."""
     stages = (image_size // 4).bit_length() - 1
     widths = [FILTERS * 2**stage for stage in range(stages)]  # 64, 128, 256, 512
 
@@ -160,18 +160,18 @@ def dcgan(image_size: int) -> list[nn.Module]:
 
 
 def pix2pix() -> list[nn.Module]:
-    """The U-Net, and the discriminator of patches of 70 pixels on pairs of images."""
+    """Pix2pix: the U-Net, and the 70-pixel patch discriminator of pairs of images."""
     return [UNet(), patch_discriminator(6, instance_norm=False)]
 
 
 def cyclegan() -> list[nn.Module]:
-    """Two generators of residual blocks, two discriminators of patches of 70 pixels."""
+    """CycleGAN: two generators of residual blocks, two 70-pixel patch discriminators."""
     generators = [residual_generator() for _ in range(2)]
     return generators + [patch_discriminator(3, instance_norm=True) for _ in range(2)]
 
 
 def residual_generator() -> nn.Module:
-    """Two halvings, residual blocks at a quarter of the size, two doublings."""
+    """CycleGAN's generator: two halvings, residual blocks, two doublings."""
 
     def norm_relu(width: int) -> list[nn.Module]:
         return [nn.InstanceNorm2d(width), nn.ReLU(inplace=True)]
@@ -187,7 +187,7 @@ def residual_generator() -> nn.Module:
 
 
 def patch_discriminator(channels: int, *, instance_norm: bool) -> nn.Module:
-    """Three halvings and two convolutions of stride 1, each 4x4 with one pixel of zeros around."""
+    """Patch discriminator: three halvings, two convolutions of stride 1, kernels of 4x4."""
     widths = [FILTERS * 2**stage for stage in range(4)]
     layers = [_halve(channels, widths[0]), nn.LeakyReLU(0.2, inplace=True)]
     for before, after in itertools.pairwise(widths):
@@ -199,7 +199,7 @@ def patch_discriminator(channels: int, *, instance_norm: bool) -> nn.Module:
 
 
 def initialise(network: nn.Module) -> None:
-    """Kernels from N(0, 0.02), gains from N(1, 0.02)."""
+    """Initialize kernels from N(0, 0.02) and gains from N(1, 0.02)."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)

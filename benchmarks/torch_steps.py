@@ -1,4 +1,4 @@
-"""The steps of `gan_step.py` in PyTorch."""
+"""PyTorch steps of `gan_step.py`."""
 
 import dataclasses
 import itertools
@@ -25,7 +25,7 @@ from turns import Built, Step
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a variant is run.
+    """Options of a PyTorch variant.
 
     Attributes:
         channels_last: Memory layout of maps and kernels.
@@ -41,7 +41,7 @@ class Options:
 
 
 class Setup:
-    """The networks of a game, as a variant runs them, and their optimizers."""
+    """Networks of a game with the options of a variant, and their optimizers."""
 
     def __init__(self, networks: list[nn.Module], settings: Settings, options: Options) -> None:
         self.batch, self.image_size = settings.batch, settings.image_size
@@ -53,8 +53,7 @@ class Setup:
         self.networks = networks
         self.callables: list[Callable[[Tensor], Tensor]] = list(networks)
         if options.compiled:
-            # Inductor of PyTorch 2.13 fails on DCGAN's discriminator with shapes that it took for
-            # dynamic.
+            # Inductor of PyTorch 2.13 fails on DCGAN's discriminator with dynamic shapes.
             self.callables = [torch.compile(network, dynamic=False) for network in networks]
 
     def counts(self) -> tuple[int, ...]:
@@ -74,13 +73,13 @@ class Setup:
 
 
 class Pool:
-    """Earlier generated images, of which every other one is shown in place of a new one."""
+    """Pool of earlier generated images: half of the time one of them replaces a new one."""
 
     def __init__(self) -> None:
         self.images: list[Tensor] = []
 
     def query(self, images: Tensor) -> Tensor:
-        """As many images, new or earlier ones."""
+        """The same number of images, new or earlier ones."""
         shown = []
         for image in images.split(1):
             if len(self.images) < POOL_SIZE:
@@ -106,7 +105,7 @@ def build(settings: Settings, options: Options) -> Built:
 
 
 def dcgan_step(setup: Setup) -> Step:
-    """D on real and on generated images, then G through the updated D."""
+    """Step of DCGAN: D on real and on generated images, then G through the updated D."""
     generator, discriminator = setup.networks
     g, d = setup.callables
     g_optimizer, d_optimizer = setup.adam([generator]), setup.adam([discriminator])
@@ -135,7 +134,7 @@ def dcgan_step(setup: Setup) -> Step:
 
 
 def pix2pix_step(setup: Setup) -> Step:
-    """One translation; D on the real and the translated pair, then G through the updated D."""
+    """Step of pix2pix: D on the real and the translated pair, then G through the updated D."""
     generator, discriminator = setup.networks
     g, d = setup.callables
     g_optimizer, d_optimizer = setup.adam([generator]), setup.adam([discriminator])
@@ -171,7 +170,7 @@ def pix2pix_step(setup: Setup) -> Step:
 
 
 def cyclegan_step(setup: Setup) -> Step:
-    """Both generators on all their terms, then both discriminators on pooled images."""
+    """Step of CycleGAN: both generators, then both discriminators on pooled images."""
     generators, discriminators = setup.networks[:2], setup.networks[2:]
     forth, back, judge, judge_back = setup.callables
     g_optimizer, d_optimizer = setup.adam(generators), setup.adam(discriminators)

@@ -1,7 +1,7 @@
-"""Variants of one computation, timed in turns, each in a process of its own.
+"""Timing of several variants of a computation in turns, each in its own process.
 
-The processes stay alive and take turns, so that what else the machine does falls on all of them
-alike; steps before the first turn are not counted (tracing, compiling, memory pools).
+The processes stay alive and take turns, so that other load of the machine affects all of them.
+Steps before the first turn are not counted (tracing, compiling, memory pools).
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 OURS = "keras_arch"
-# Seconds between turns: thread pools spin for a moment after their last work.
+# Seconds between turns, because thread pools spin for a moment after their last work.
 PAUSE = 0.3
 
 Step = Callable[[], None]
@@ -25,9 +25,9 @@ Built = tuple[Step, tuple[int, ...]]
 
 
 def serve(variant: str, build: Callable[[], Built]) -> None:
-    """Build one variant, then time as many steps as each line of stdin asks for.
+    """Run a worker: build one variant, then time as many steps as each line of stdin requests.
 
-    Answers are lines of JSON on stdout; whatever libraries print goes to stderr.
+    Results are lines of JSON on stdout; output of libraries goes to stderr.
     """
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -46,7 +46,7 @@ def serve(variant: str, build: Callable[[], Built]) -> None:
 
 
 class Worker:
-    """The process of one variant, as the parent sees it."""
+    """Process of one variant, seen from the parent process."""
 
     def __init__(self, variant: str, command: list[str], threads: int) -> None:
         environment = os.environ | {
@@ -64,7 +64,7 @@ class Worker:
         self.times: list[tuple[float, float]] = []
 
     def run(self, steps: int) -> list[tuple[float, float]]:
-        """Let the variant take its turn: seconds by the clock and of processor time, by step."""
+        """Time one turn: wall-clock and processor seconds of each step."""
         time.sleep(PAUSE)
         print(steps, file=self.process.stdin, flush=True)
         return self._read()["times"]
@@ -82,7 +82,7 @@ class Worker:
 
 @contextlib.contextmanager
 def workers(commands: dict[str, list[str]], *, warmup: int, threads: int) -> Iterator[list[Worker]]:
-    """Start one process after the other, each warmed up before the next one starts."""
+    """Start the processes one after the other, each after the warm-up of the one before."""
     started: list[Worker] = []
     try:
         for variant, command in commands.items():
@@ -102,7 +102,7 @@ def workers(commands: dict[str, list[str]], *, warmup: int, threads: int) -> Ite
 
 
 def torch_variants(step: Callable[..., Built]) -> dict[str, Callable[..., Built]]:
-    """PyTorch's four, eager and compiled in both memory layouts, by name.
+    """The four PyTorch variants by name: eager and compiled, in both memory layouts.
 
     Args:
         step: Builds one, told by the keywords `compiled` and `channels_last` which.
@@ -119,7 +119,7 @@ def torch_variants(step: Callable[..., Built]) -> dict[str, Callable[..., Built]
 def commands(
     script: str, variants: Iterable[str], torch_python: str, flags: Iterable[str]
 ) -> dict[str, list[str]]:
-    """What starts the worker of each variant: the script itself, by the interpreter that it needs.
+    """Commands that start the workers: the script itself, with the interpreter of the variant.
 
     Args:
         script: Its `__file__`, which takes `--worker VARIANT`.
@@ -150,7 +150,7 @@ def compete(
     threads: int,
     rivals: str | Iterable[str] = "torch",
 ) -> None:
-    """Let the variants take turns, and report.
+    """Time the variants in turns, and print the results.
 
     Args:
         title: What is timed.
@@ -174,7 +174,7 @@ def compete(
 
 
 def take_turns(running: list[Worker], steps: int, rounds: int) -> None:
-    """So many steps of every variant, split into rounds."""
+    """Times of a number of steps of every variant, split into rounds."""
     for turn in range(rounds):
         share = steps * (turn + 1) // rounds - steps * turn // rounds
         for worker in running:
@@ -182,7 +182,7 @@ def take_turns(running: list[Worker], steps: int, rounds: int) -> None:
 
 
 def report(running: list[Worker], rivals: str | Iterable[str] = "torch") -> None:
-    """Median seconds per step, and how many times as long as ours each variant takes.
+    """Print median seconds of a step, and the ratio to ours.
 
     Processor seconds (all threads) are printed beside the clock's: where they are far from the
     number of threads times as many, something else kept the machine busy and the run is void.

@@ -1,7 +1,7 @@
-"""The whole road in a few minutes: train, publish, load back, export and check two models.
+"""Demo of the package in a few minutes: train, publish, load, export and check two models.
 
-Everything is real but small: the digits inside scikit-learn, a Hub that is a folder, and
-TensorFlow's own loader in a process of its own in the place of TF Serving.
+It uses the digits of scikit-learn, a Hub in a folder, and TensorFlow's loader in another process in
+place of TF Serving.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ COUNT, SEED = 64, 7
 _MARK = "demo.json"
 _TOLERANCE = 1e-5
 
-# What a server does, in a process where this package cannot be imported.
+# Code of a process without this package, which calls an export as a server does.
 _CHECK = """
 import sys
 sys.modules["keras_arch"] = None
@@ -54,25 +54,25 @@ for name in sorted({key.split("/")[0] for key in arrays}):
         else:
             same = np.abs(got - values).max() <= float(sys.argv[3])
         if got.shape != values.shape or not same:
-            sys.exit(f"{name}: the output {key} differs from the model's own")
+            sys.exit(f"{name}: the output {key} differs from the model's")
     print(f"{name}: {', '.join(sorted(expected))} equal")
 """
 
 
 def run(out: str | Path = "demo", *, overrides: Sequence[str] = ()) -> dict[str, float]:
-    """Take a GAN and a classifier of digits the whole way, telling of every step.
+    """Train, publish, load, export and check a GAN and a classifier of digits.
 
     Args:
-        out: Folder for everything that is made. That of an earlier demo is replaced.
-        overrides: Changes to both configs, such as `"recipe.epochs=1"`, for a shorter look.
+        out: Folder of all results. That of an earlier demo is replaced.
+        overrides: Changes to both configs, such as `"recipe.epochs=1"` for a short run.
 
     Returns:
         Seconds by step.
 
     Raises:
         ArgumentError: If the folder holds something else.
-        RunError: If a model that comes back differs from the one that was sent, an export
-            answers differently, or the classifier misses its expected accuracy.
+        RunError: If a loaded model differs from the published one, an export differs from its
+            model, or the classifier misses its expected accuracy.
 
     Example:
         >>> import tempfile
@@ -97,40 +97,40 @@ def run(out: str | Path = "demo", *, overrides: Sequence[str] = ()) -> dict[str,
         seconds[title] = time.perf_counter() - start
 
     names = (GENERATOR, CLASSIFIER)
-    addresses = {name: f"file://{out.resolve()}/hub/keras-arch/{name}" for name in names}
+    uris = {name: f"file://{out.resolve()}/hub/keras-arch/{name}" for name in names}
     finished, served = {}, {}
     for name in names:
         with step(f"Train {name}"):
             finished[name] = api.train(name, out / "runs" / name, overrides=overrides)
     _check_accuracy(finished[CLASSIFIER], console)
-    with step("Publish to a Hub in a folder, and load back"):
-        for name, address in addresses.items():
-            hub.push(finished[name].model, address)
-            _check_equal(finished[name].model, address)
-            console.print(f"{address} gives equal outputs")
+    with step("Publish to a Hub in a folder, and load"):
+        for name, uri in uris.items():
+            hub.push(finished[name].model, uri)
+            _check_equal(finished[name].model, uri)
+            console.print(f"{uri} gives equal outputs")
     with step("Export for TF Serving"):
-        for name, address in addresses.items():
-            served[name] = api.export_model(address, out / "serving")
+        for name, uri in uris.items():
+            served[name] = api.export_model(uri, out / "serving")
             console.print(f"{served[name]}")
-    with step("Ask each export in a process of its own"):
+    with step("Check each export in another process"):
         for name in names:
-            opened = hub.load_with_card(finished[name].model)
-            record = _generator_record if opened.card.latent else _classifier_record
-            for line in _ask(served[name], record(opened)):
+            loaded = hub.load_with_card(finished[name].model)
+            record = _generator_record if loaded.card.latent else _classifier_record
+            for line in _check_export(served[name], record(loaded)):
                 console.print(f"{name} {line}")
     console.print("\nPictures", style="bold")
-    for what, path in _pictures(out, finished).items():
-        console.print(f"{what}: {path}")
+    for title, path in _pictures(out, finished).items():
+        console.print(f"{title}: {path}")
     console.print("\nSeconds", style="bold")
-    for title, taken in seconds.items():
-        console.print(f"{taken:7.1f}  {title}")
-    console.print(f"{sum(seconds.values()):7.1f}  in all")
+    for title, duration in seconds.items():
+        console.print(f"{duration:7.1f}  {title}")
+    console.print(f"{sum(seconds.values()):7.1f}  total")
     files.atomic_write(out / _MARK, json.dumps({"seconds": seconds}, indent=1) + "\n")
     return seconds
 
 
 def _clear(out: Path) -> Path:
-    """An empty folder with the mark of a demo; only a folder with the mark is emptied."""
+    """The output folder, emptied; only a folder of an earlier demo is emptied."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not (out / _MARK).is_file():
             raise ArgumentError(f"{out} is not a demo's folder; choose another --out")
@@ -146,15 +146,15 @@ def _check_accuracy(run: api.Run, console: Any) -> None:
         raise RunError(
             f"{CLASSIFIER} reached {accuracy:.2%} on held-out digits, not {expected:.0%}"
         )
-    console.print(f"{accuracy:.2%} of the held-out digits are named rightly")
+    console.print(f"accuracy on held-out digits: {accuracy:.2%}")
 
 
-def _inputs(opened: "hub.LoadedModel") -> Any:
-    """Something to show the model: test images, or latents."""
-    if opened.card.latent:
-        size = opened.card.latent["size"]
+def _inputs(loaded: "hub.LoadedModel") -> Any:
+    """Inputs of the model: test images, or latents."""
+    if loaded.card.latent:
+        size = loaded.card.latent["size"]
         return np.random.default_rng(SEED).standard_normal((COUNT, size)).astype(np.float32)
-    return opened.card.preprocessing(_test_images())
+    return loaded.card.preprocessing(_test_images())
 
 
 def _test_images() -> np.ndarray:
@@ -162,84 +162,86 @@ def _test_images() -> np.ndarray:
     return np.stack([image for image, _ in images.as_numpy_iterator()])
 
 
-def _outputs(opened: "hub.LoadedModel") -> np.ndarray:
-    return keras.ops.convert_to_numpy(opened.model(_inputs(opened), training=False))
+def _outputs(loaded: "hub.LoadedModel") -> np.ndarray:
+    return keras.ops.convert_to_numpy(loaded.model(_inputs(loaded), training=False))
 
 
-def _check_equal(sent: Path, address: str) -> None:
-    """The model that comes back gives, to the bit, what the one that was sent gives."""
-    if not np.array_equal(
-        _outputs(hub.load_with_card(sent)), _outputs(hub.load_with_card(address))
-    ):
-        raise RunError(f"the model from {address} differs from the one in {sent}")
+def _check_equal(directory: Path, uri: str) -> None:
+    """Check that the published model has the outputs of the local one, bit by bit."""
+    local, published = (_outputs(hub.load_with_card(where)) for where in (directory, uri))
+    if not np.array_equal(local, published):
+        raise RunError(f"the model from {uri} differs from the one in {directory}")
 
 
-def _classifier_record(opened: "hub.LoadedModel") -> dict[str, np.ndarray]:
-    """Requests to both signatures of a classifier, and what its model answers."""
+def _classifier_record(loaded: "hub.LoadedModel") -> dict[str, np.ndarray]:
+    """Requests to both signatures of a classifier, and the outputs of its model."""
     from PIL import Image
 
     images = _test_images()
-    probabilities = _outputs(opened)
-    labels = np.array(opened.card.labels)[probabilities.argmax(-1)]
+    probabilities = _outputs(loaded)
+    labels = np.array(loaded.card.labels)[probabilities.argmax(-1)]
     encoded = []
     for image in images:
         content = io.BytesIO()
         Image.fromarray(image[..., 0]).save(content, format="PNG")
         encoded.append(content.getvalue())
-    answers = {"probabilities": probabilities, "label": labels}
+    outputs = {"probabilities": probabilities, "label": labels}
     record = {
         "serving_default/in/image": images.astype(np.float32),
         "serving_bytes/in/image_bytes": np.array(encoded, dtype="S"),
     }
     for signature in ("serving_default", "serving_bytes"):
-        record |= {f"{signature}/out/{key}": value for key, value in answers.items()}
+        record |= {f"{signature}/out/{key}": value for key, value in outputs.items()}
     return record
 
 
-def _generator_record(opened: "hub.LoadedModel") -> dict[str, np.ndarray]:
-    """Requests to both signatures of a generator, and what its model answers."""
-    drawn = trainers.sample(opened.model, COUNT, SEED, opened.card.latent["distribution"])
+def _generator_record(loaded: "hub.LoadedModel") -> dict[str, np.ndarray]:
+    """Requests to both signatures of a generator, and the outputs of its model."""
+    generated = _generated(loaded)
     record = {
-        "serving_default/in/latent": _inputs(opened),
+        "serving_default/in/latent": _inputs(loaded),
         "generate/in/seed": np.int64(SEED),
         "generate/in/count": np.int32(COUNT),
     }
-    for signature, made in (("serving_default", _outputs(opened)), ("generate", drawn)):
-        record[f"{signature}/out/image_float"] = made
-        record[f"{signature}/out/image"] = opened.card.preprocessing.to_pixels(made)
+    for signature, images in (("serving_default", _outputs(loaded)), ("generate", generated)):
+        record[f"{signature}/out/image_float"] = images
+        record[f"{signature}/out/image"] = loaded.card.preprocessing.to_pixels(images)
     return record
 
 
-def _ask(saved_model: Path, record: dict[str, np.ndarray]) -> list[str]:
-    """Let another process compare an export's answers with ours."""
+def _generated(loaded: "hub.LoadedModel") -> np.ndarray:
+    return trainers.sample(loaded.model, COUNT, SEED, loaded.card.latent["distribution"])
+
+
+def _check_export(saved_model: Path, record: dict[str, np.ndarray]) -> list[str]:
+    """Compare the outputs of an export, in another process, with those of the model."""
     content = io.BytesIO()
     np.savez(content, **record)
     path = files.atomic_write(saved_model.parent / "requests.npz", content.getvalue())
     try:
-        asked = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", _CHECK, str(saved_model), str(path), str(_TOLERANCE)],
             capture_output=True,
             text=True,
         )
     finally:
         path.unlink()
-    if asked.returncode:
-        reason = (asked.stderr.strip().splitlines() or ["it was killed"])[-1]
+    if process.returncode:
+        reason = (process.stderr.strip().splitlines() or ["it was killed"])[-1]
         raise RunError(f"the export {saved_model} failed: {reason}")
-    return asked.stdout.splitlines()
+    return process.stdout.splitlines()
 
 
 def _pictures(out: Path, finished: dict[str, api.Run]) -> dict[str, Path]:
-    """What there is to see, by what it shows."""
+    """The pictures of the demo, by their titles."""
     generator, classifier = (finished[name].directory for name in (GENERATOR, CLASSIFIER))
-    opened = hub.load_with_card(finished[GENERATOR].model)
-    drawn = trainers.sample(opened.model, COUNT, SEED, opened.card.latent["distribution"])
-    sheet = visualization.grid(opened.card.preprocessing.to_pixels(drawn), enlarge=True)
-    digits = visualization.save_png(sheet, out / "digits.png")
+    loaded = hub.load_with_card(finished[GENERATOR].model)
+    pixels = loaded.card.preprocessing.to_pixels(_generated(loaded))
+    digits = visualization.save_png(visualization.grid(pixels, enlarge=True), out / "digits.png")
     return {
-        "digits that the GAN draws": digits,
-        "the same latents through training": generator / "samples",
+        "digits generated by the GAN": digits,
+        "samples during the training": generator / "samples",
         "losses of the GAN": generator / "history.png",
         "curves of the classifier": classifier / "history.png",
-        "what the classifier mistakes for what": classifier / "confusion_matrix.png",
+        "confusion matrix of the classifier": classifier / "confusion_matrix.png",
     }

@@ -1,4 +1,4 @@
-"""`make demo`, shortened in the default tests and whole among the slow ones."""
+"""The demo: short in the default tests, in full in the slow ones."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ SHORT = [
 
 
 def check(out, printed):
-    """Everything that the demo promises is there."""
+    """Check the files and the output of a demo."""
     for name in (demo.GENERATOR, demo.CLASSIFIER):
         assert (out / "serving" / name / "1" / "saved_model.pb").exists()
         assert (out / "hub" / "keras-arch" / name).is_dir()
@@ -33,7 +33,7 @@ def check(out, printed):
 
 
 @pytest.mark.slow
-def test_the_demo_goes_the_whole_road(tmp_path):
+def test_the_demo_trains_publishes_and_exports(tmp_path):
     command = [sys.executable, "-m", "keras_arch.cli", "demo", "--out", str(tmp_path / "demo")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -43,20 +43,20 @@ def test_the_demo_goes_the_whole_road(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_demo_replaces_the_first_and_a_wrong_answer_is_found(tmp_path, capsys):
+def test_a_second_demo_replaces_the_first_and_a_wrong_output_is_found(tmp_path, capsys):
     out = tmp_path / "demo"
     demo.run(out, overrides=SHORT)
     check(out, capsys.readouterr().out)
     seconds = demo.run(out, overrides=SHORT)
     assert json.loads((out / "demo.json").read_text())["seconds"] == seconds
 
-    opened = hub.load_with_card(out / "runs" / demo.CLASSIFIER / "model")
-    record = demo._classifier_record(opened)
+    loaded = hub.load_with_card(out / "runs" / demo.CLASSIFIER / "model")
+    record = demo._classifier_record(loaded)
     export = out / "serving" / demo.CLASSIFIER / "1"
-    assert len(demo._ask(export, record)) == 2
+    assert len(demo._check_export(export, record)) == 2
     record["serving_bytes/out/probabilities"] = record["serving_bytes/out/probabilities"] + 1e-3
     with pytest.raises(RunError, match="serving_bytes: the output probabilities differs"):
-        demo._ask(export, record)
+        demo._check_export(export, record)
 
 
 def test_a_classifier_below_its_expected_accuracy_is_refused(tmp_path):
@@ -66,7 +66,7 @@ def test_a_classifier_below_its_expected_accuracy_is_refused(tmp_path):
         demo._check_accuracy(run, None)
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
+def test_a_folder_with_other_files_is_not_changed(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ArgumentError, match=str(tmp_path)):
         demo.run(tmp_path)

@@ -1,4 +1,4 @@
-"""Experiments of the papers as one call each: what they claim, measured and drawn."""
+"""Experiments of the ResNet papers: degradation of plain networks, and single residual blocks."""
 
 from keras_arch.experiments.depths import Curves, Degradation, degradation
 from keras_arch.experiments.residual_blocks import Block, Blocks, blocks

@@ -1,4 +1,4 @@
-"""Deeper plain nets train worse, deeper residual nets do not (He et al. 2015, section 4.2)."""
+"""Degradation experiment: errors of plain and residual nets by depth (He et al. 2015)."""
 
 import contextlib
 import csv
@@ -11,30 +11,37 @@ from typing import Any
 import numpy as np
 
 from keras_arch import api, config, data, files, models, presets, visualization
-from keras_arch.errors import ArgumentError, ConfigError, DataError, Interrupted, RunError
+from keras_arch.errors import (
+    ArgumentError,
+    ConfigError,
+    DataError,
+    Interrupted,
+    RunError,
+    whole_number,
+)
 from keras_arch.training.run_directory import RunDirectory
 
-# The published recipe, and where in the course of its iterations the learning rate falls.
+# The config with the paper's recipe, and the learning rate from each fraction of its iterations on.
 RECIPE = "resnet20-cifar10"
 PAPER_ITERATIONS = 64_000
 FALLS = {0.0: 0.1, 0.5: 0.01, 0.75: 0.001}
-# From this depth on the first iterations go at a tenth of the rate, until training has begun.
+# From this depth on the first iterations have a tenth of the learning rate (section 4.2).
 WARM_UP_DEPTH, WARM_UP_ITERATIONS, WARM_UP_RATE = 110, 400, 0.01
 _COLOURS = ("tab:orange", "tab:red", "tab:purple", "tab:blue", "tab:green", "tab:brown")
 
 
 @dataclasses.dataclass(frozen=True)
 class Curves:
-    """How one net went.
+    """Training and test errors of one net.
 
     Attributes:
         name: `"plain20"`, `"resnet56"`, ...
         depth: Weighted layers.
         residual: Whether it has shortcuts.
         parameters: Trainable ones.
-        training_error: After each epoch, the share of augmented training images that were read
-            wrongly in the course of it, in training mode: what the paper draws.
-        test_error: After each epoch, the share of test images that are read wrongly.
+        training_error: Error rate on the augmented training images during each epoch, in training
+            mode, as in the paper's figure.
+        test_error: Error rate on the test images after each epoch.
     """
 
     name: str
@@ -47,13 +54,13 @@ class Curves:
 
 @dataclasses.dataclass(frozen=True)
 class Degradation:
-    """The finished experiment.
+    """Results of the degradation experiment.
 
     Attributes:
         directory: The run directories of all nets, and the files below.
         figure: Errors over the epochs, plain nets left and residual nets right.
         table: `degradation.json`: the settings and all curves.
-        nets: In the order of the table, by depth.
+        nets: The curves of each net, by depth.
     """
 
     directory: Path
@@ -76,7 +83,7 @@ def degradation(
     resume: bool = False,
     verbose: int | str = "auto",
 ) -> Degradation:
-    """Train plain and residual nets of several depths alike, and draw their errors side by side.
+    """Train plain and residual nets of several depths with one recipe, and plot their errors.
 
     Source: He et al. 2015, section 4.2 and figure 6. The recipe is the paper's (that of the config
     `resnet20-cifar10`); its learning rate of .1 falls to .01 after half of the budget and to .001
@@ -84,29 +91,29 @@ def degradation(
     layers and more begin with .01 for 400 iterations (at most a tenth of the budget).
 
     Args:
-        budget: Epochs for each net. The paper's is 164, of 50,000 images.
+        budget: Epochs of each net. The paper has 164, of 50,000 images.
         source: A labelled data source, as in `keras_arch.data.load`. Images are brought to 32x32.
         depths: Numbers of weighted layers, 6n+2.
         out: Folder of the experiment; each net becomes an ordinary run in `out/NAME`.
-        limit: Train on so many of the first images. Default: all. Said in the figure.
-        test_limit: Test on so many. Default: all. Said in the figure.
+        limit: Number of training images, the first ones. Default: all. Printed in the figure.
+        test_limit: Number of test images. Default: all. Printed in the figure.
         data_dir: As in `keras_arch.data.load`.
-        overrides: Changes to the config of every net, such as `"recipe.seed=1"`. Said in the
+        overrides: Changes to the config of every net, such as `"recipe.seed=1"`. Printed in the
             figure.
         strategy: As in `keras_arch.distribute.strategy`.
-        resume: Go on with the experiment in `out`: finished nets are left as they are, and the one
-            under way goes on where it was. There may be more depths than before.
+        resume: Continue the experiment in `out`. Finished nets are not trained again; an
+            interrupted one continues. Depths may be added.
         verbose: As in `keras_arch.train`.
 
     Returns:
-        The curves and where everything is: `degradation.png`, `degradation.json`.
+        The curves, and the files `degradation.png` and `degradation.json`.
 
     Raises:
         ArgumentError: If a depth is not 6n+2, or a number is out of range.
         ConfigError: If an override is wrong.
         DataError: If the data is missing or has no labels.
-        RunError: If `out` holds something else, or an experiment that was begun otherwise.
-        Interrupted: If SIGTERM or Ctrl-C came; the state is saved.
+        RunError: If `out` has other files, or an experiment with other settings.
+        Interrupted: After SIGTERM or Ctrl-C; the state is saved.
 
     Example:
         >>> from keras_arch import experiments
@@ -116,20 +123,22 @@ def degradation(
         >>> # experiments.degradation(30, source="npz:cifar10.npz", depths=[20, 56]).figure
     """
     depths = _checked_depths(depths)
-    for name, number in {"budget": budget, "limit": limit, "test_limit": test_limit}.items():
-        if number is not None and (type(number) is not int or number < 1):
-            raise ArgumentError(f"{name} must be a positive whole number, got {number!r}")
+    budget = whole_number("budget", budget)
+    limit, test_limit = (
+        value if value is None else whole_number(name, value)
+        for name, value in (("limit", limit), ("test_limit", test_limit))
+    )
     out = Path(out)
-    # Loading first: what is not there yet is fetched, and then its sizes are known.
+    # Loaded before anything is written: a missing data set is downloaded, and its sizes are known.
     total = int(data.load(source, "train", data_dir=data_dir).cardinality())
     tests = int(data.load(source, "test", data_dir=data_dir).cardinality())
-    kept = {"train": min(limit or total, total), "test": min(test_limit or tests, tests)}
+    used = {"train": min(limit or total, total), "test": min(test_limit or tests, tests)}
     settings = {
         "budget": budget,
         "source": source,
         "depths": list(depths),
-        "training_images": kept["train"],
-        "test_images": kept["test"],
+        "training_images": used["train"],
+        "test_images": used["test"],
         "overrides": list(overrides),
     }
     described = data.describe(source, data_dir=data_dir)
@@ -137,38 +146,38 @@ def degradation(
     content["data"] |= {
         "source": source,
         "data_dir": data_dir,
-        "train": f"train[:{kept['train']}]" if kept["train"] < total else "train",
-        "test": f"test[:{kept['test']}]" if kept["test"] < tests else "test",
+        "train": f"train[:{used['train']}]" if used["train"] < total else "train",
+        "test": f"test[:{used['test']}]" if used["test"] < tests else "test",
     }
     content["preprocessing"]["channels"] = described.image_shape[-1]
     content["recipe"]["epochs"] = budget
     content |= {"expected": {}, "repository": None}
     configs = [
-        _config(content, depth, residual, len(described.classes or ()), kept["train"], overrides)
+        _config(content, depth, residual, len(described.classes or ()), used["train"], overrides)
         for depth in depths
         for residual in (False, True)
     ]
     nets = []
-    with _begun(out, settings, resume=resume):
+    with _experiment_folder(out, settings, resume=resume):
         for checked in configs:
             _train(checked, out / checked.name, strategy=strategy, resume=resume, verbose=verbose)
             nets.append(_curves(checked, out / checked.name))
-    settings["iterations"] = budget * (kept["train"] // configs[0].recipe.batch_size)
+    settings["iterations"] = budget * (used["train"] // configs[0].recipe.batch_size)
     table = {"settings": settings, "nets": [dataclasses.asdict(net) for net in nets]}
     written = files.atomic_write(out / "degradation.json", json.dumps(table, indent=1) + "\n")
-    title, caption = _words(settings, whole=(total, tests))
+    title, caption = _title_and_caption(settings, whole=(total, tests))
     figure = draw(nets, out / "degradation.png", title=title, caption=caption)
     return Degradation(out, figure, written, tuple(nets))
 
 
 def draw(nets: Sequence[Curves], path: str | Path, *, title: str = "", caption: str = "") -> Path:
-    """Draw errors over the epochs in the manner of the paper's figure 6.
+    """Plot errors over the epochs, as in the paper's figure 6.
 
     Args:
-        nets: Plain nets go left, residual ones right; a depth has one colour in both.
+        nets: Plain nets are plotted left, residual ones right; each depth has one colour.
         path: The PNG file.
-        title: Above both panels.
-        caption: Below both.
+        title: Title above both panels.
+        caption: Text below both.
 
     Returns:
         The path.
@@ -190,13 +199,13 @@ def draw(nets: Sequence[Curves], path: str | Path, *, title: str = "", caption: 
                 continue
             after = np.arange(1, len(net.test_error) + 1)
             colour = colours.get(net.depth, "black")
-            named = f"{'ResNet' if residual else 'plain'}-{net.depth}"
-            for errors, what, style in (
+            label = f"{'ResNet' if residual else 'plain'}-{net.depth}"
+            for errors, part, style in (
                 (net.training_error, "training", {"linestyle": "--", "linewidth": 1}),
                 (net.test_error, "test", {"linestyle": "-", "linewidth": 2.2}),
             ):
                 axes.plot(
-                    after, 100 * np.array(errors), color=colour, label=f"{named} {what}", **style
+                    after, 100 * np.array(errors), color=colour, label=f"{label} {part}", **style
                 )
         for fall in list(FALLS)[1:]:
             axes.axvline(fall * epochs, color="grey", linestyle=":", linewidth=0.8)
@@ -215,8 +224,9 @@ def draw(nets: Sequence[Curves], path: str | Path, *, title: str = "", caption: 
 
 
 def _checked_depths(depths: Sequence[int]) -> tuple[int, ...]:
+    depths = [whole_number("depth", depth) for depth in depths]
     for depth in depths:
-        if type(depth) is not int or depth < 8 or (depth - 2) % 6:
+        if depth < 8 or (depth - 2) % 6:
             raise ArgumentError(
                 f"depths must be 6n+2 (20, 32, 44, 56, 110 in the paper), got {depth!r}"
             )
@@ -233,7 +243,7 @@ def _config(
     images: int,
     overrides: Sequence[str],
 ) -> config.TaskConfig:
-    """The config of one net, its learning rate scaled to the number of its iterations."""
+    """The config of one net, with the learning rate scaled to its number of iterations."""
     name = f"{'resnet' if residual else 'plain'}{depth}"
     arguments = {"depth": depth, "residual": residual, "classes": classes}
     content = content | {
@@ -242,7 +252,7 @@ def _config(
         f"{content['recipe']['epochs']} epochs (He et al. 2015, section 4.2).",
         "model": {"name": "CIFARResNet", "arguments": arguments},
     }
-    # Twice: the schedule and the input's shape follow from what overrides may change.
+    # Parsed twice: the schedule and the input shape depend on values that overrides may change.
     checked = config.parse(content, name, overrides)
     shape = [*checked.preprocessing.size, checked.preprocessing.channels]
     arguments["input_shape"] = shape
@@ -257,11 +267,11 @@ def schedule(iterations: int, depth: int) -> dict[str, list[Any]]:
     """The paper's learning rate, scaled to a number of iterations.
 
     Args:
-        iterations: Updates in all.
-        depth: Weighted layers: those of 110 and more are warmed up.
+        iterations: Total number of updates.
+        depth: Weighted layers. Nets of 110 and more start with a warm-up.
 
     Returns:
-        `name`, `boundaries` and `values`, as a config has them.
+        `name`, `boundaries` and `values`, as in a config.
 
     Example:
         >>> schedule(64_000, 56)
@@ -270,11 +280,11 @@ def schedule(iterations: int, depth: int) -> dict[str, list[Any]]:
         {'name': 'piecewise_constant', 'boundaries': [400, 32000, 48000],
          'values': [0.01, 0.1, 0.01, 0.001]}
     """
-    begins = {round(share * iterations): rate for share, rate in FALLS.items()}
+    starts = {round(share * iterations): rate for share, rate in FALLS.items()}
     warm_up = min(WARM_UP_ITERATIONS, iterations // 10)
     if depth >= WARM_UP_DEPTH and warm_up:
-        begins |= {0: WARM_UP_RATE, warm_up: FALLS[0.0]}
-    ordered = sorted(begins.items())
+        starts |= {0: WARM_UP_RATE, warm_up: FALLS[0.0]}
+    ordered = sorted(starts.items())
     return {
         "name": "piecewise_constant",
         "boundaries": [start for start, _ in ordered[1:]],
@@ -283,31 +293,31 @@ def schedule(iterations: int, depth: int) -> dict[str, list[Any]]:
 
 
 @contextlib.contextmanager
-def _begun(out: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[None]:
-    """Take the folder for an experiment, or make sure that it is this one's.
+def _experiment_folder(out: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[None]:
+    """Create the folder of an experiment, or check that it has the same settings.
 
-    It is given back when a mistake shows before any net has begun.
+    A new folder is removed after a user's error, if no net was trained in it yet.
     """
     record = out / "experiment.json"
     new = not record.exists()
     if new:
         if out.exists() and any(out.iterdir()):
-            raise RunError(f"{out} holds files of something else; choose another --out")
+            raise RunError(f"{out} has other files; choose another --out")
         files.atomic_write(record, json.dumps(settings, indent=1) + "\n")
     elif not resume:
         raise RunError(
-            f"{out} holds an experiment already; go on with --resume or choose another --out"
+            f"{out} has an experiment already; continue it with --resume or choose another --out"
         )
     else:
         before = json.loads(record.read_text(encoding="utf-8"))
         if set(before.get("depths", ())) < set(settings["depths"]):
-            # More depths are the one change that an experiment may see: the others stay.
+            # Depths may be added; all other settings must be equal.
             before["depths"] = settings["depths"]
             files.atomic_write(record, json.dumps(before, indent=1) + "\n")
         for key, value in settings.items():
             if before.get(key) != value:
                 raise RunError(
-                    f"the experiment in {out} was begun with {key} {before.get(key)!r}, not "
+                    f"the experiment in {out} was started with {key} {before.get(key)!r}, not "
                     f"{value!r}; resume with the same settings"
                 )
     try:
@@ -319,23 +329,23 @@ def _begun(out: Path, settings: dict[str, Any], *, resume: bool) -> Iterator[Non
         raise
 
 
-def _train(checked: config.TaskConfig, out: Path, *, resume: bool, **how: Any) -> None:
-    """Train one net, or leave it when it is finished."""
+def _train(checked: config.TaskConfig, out: Path, *, resume: bool, **options: Any) -> None:
+    """Train one net that is not finished yet."""
     directory = RunDirectory(out)
     if directory.metrics.exists():
         return
     try:
-        api.train(checked, out, resume=resume and directory.config.exists(), **how)
+        api.train(checked, out, resume=resume and directory.config.exists(), **options)
     except Interrupted as error:
         raise Interrupted(
-            f"{checked.name} was {error} (this net alone; the whole experiment goes on with the "
-            "same command and --resume)",
+            f"{checked.name} was {error} (that is for this net; to continue the experiment, repeat "
+            "the command with --resume)",
             error.signal,
         ) from None
 
 
 def _curves(checked: config.TaskConfig, out: Path) -> Curves:
-    """What a finished run wrote down."""
+    """The curves of a finished run."""
     with open(RunDirectory(out).table, encoding="utf-8", newline="") as table:
         rows = list(csv.DictReader(table))
 
@@ -353,8 +363,8 @@ def _curves(checked: config.TaskConfig, out: Path) -> Curves:
     )
 
 
-def _words(settings: dict[str, Any], whole: tuple[int, int]) -> tuple[str, str]:
-    """The figure's title, with the budget, and the caption, with all that was reduced."""
+def _title_and_caption(settings: dict[str, Any], whole: tuple[int, int]) -> tuple[str, str]:
+    """Title of the figure, with the budget, and its caption, with what was reduced."""
     kind, colon, path = settings["source"].partition(":")
     name = Path(path).name if colon else kind
     images, tests = settings["training_images"], settings["test_images"]
@@ -369,9 +379,9 @@ def _words(settings: dict[str, Any], whole: tuple[int, int]) -> tuple[str, str]:
         "test error after each epoch. Dotted: learning rate divided by 10."
     )
     reduced = [
-        f"{part:,} of {all_of:,} {what} images"
-        for part, all_of, what in zip((images, tests), whole, ("training", "test"), strict=True)
-        if part < all_of
+        f"{part:,} of {total:,} {kind} images"
+        for part, total, kind in zip((images, tests), whole, ("training", "test"), strict=True)
+        if part < total
     ]
     reduced += settings["overrides"]
     if reduced:

@@ -1,4 +1,4 @@
-"""What single residual blocks do: how much they change their input, and what is lost without them.
+"""Experiment on single residual blocks: change of the input, and accuracy without the block.
 
 A. Veit, M. Wilber, S. Belongie: Residual Networks Behave Like Ensembles of Relatively Shallow
 Networks (2016), section 4.1.
@@ -18,7 +18,7 @@ from keras import ops
 
 from keras_arch import data, files, visualization
 from keras_arch import layers as layouts
-from keras_arch.errors import ArgumentError, DataError
+from keras_arch.errors import ArgumentError, DataError, whole_number
 from keras_arch.training.references import load_model, training_data
 
 _BATCH = 256
@@ -27,19 +27,18 @@ _STAGES = ("tab:blue", "tab:green", "tab:orange", "tab:red")
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """What was measured of one residual block, relu(F(x) + shortcut(x)).
+    """Measurements of one residual block, relu(F(x) + shortcut(x)).
 
     Attributes:
         name: Such as `"stage2_block1"`.
         stage: Number of its stage, from 1.
         shortcut: `"identity"`; or, where the width changes, `"padded"` (option A: every second
             pixel, and channels of zeros) or `"projection"` (options B and C).
-        change: `||F(x)|| / ||shortcut(x)||`, the mean over the images. Of an identity the
-            denominator is the block's input; elsewhere the norm is that of what the shortcut makes
-            of it, since x itself has another shape.
-        cosine: Of `shortcut(x)` and `F(x) + shortcut(x)`, the mean over the images: 1 where the
-            block leaves the direction as it is.
-        accuracy: Of the whole net when this block alone is relu(shortcut(x)).
+        change: `||F(x)|| / ||shortcut(x)||`, the mean over the images. Where the shortcut is no
+            identity, x has another shape than F(x), so its output is used.
+        cosine: Of the angle between `shortcut(x)` and `F(x) + shortcut(x)`, the mean over the
+            images: 1 where the block does not change the direction.
+        accuracy: Of the net in which this block is relu(shortcut(x)).
     """
 
     name: str
@@ -52,14 +51,14 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class Blocks:
-    """The finished experiment.
+    """Results of the experiment on residual blocks.
 
     Attributes:
-        figure: A bar for each block: its change, and the accuracy without it.
+        figure: Bars of each block: its change, and the accuracy without it.
         table: `residual_blocks.json`.
         accuracy: Of the whole net.
-        images: Test images that everything was measured on.
-        blocks: In the order of the net.
+        images: Number of test images.
+        blocks: The blocks in the order of the net.
     """
 
     figure: Path
@@ -79,24 +78,26 @@ def blocks(
     out: str | Path = "residual_blocks",
     token: str | None = None,
 ) -> Blocks:
-    """Measure each block of a trained residual net, and draw it.
+    """Measure each block of a trained residual net, and plot the results.
+
+    Source: Veit et al. 2016, section 4.1.
 
     Args:
         ref: A run directory, a model directory, the name of a config, `hf://user/repo[@revision]`
             or `file://...`: a `CIFARResNet` or `ResNet18` to `ResNet152`.
-        source: As in `keras_arch.data.load`. Default: what the net was trained on.
-        split: Default: the test split that it was trained with, else `"test"`.
+        source: As in `keras_arch.data.load`. Default: that of the training.
+        split: Default: the test split of the training, else `"test"`.
         data_dir: As in `keras_arch.data.load`.
-        limit: Measure on so many of the first images. Default: all.
+        limit: Number of images, the first ones. Default: all.
         out: Folder for `residual_blocks.png` and `residual_blocks.json`.
         token: For a private repository.
 
     Returns:
-        Figures of all blocks.
+        The measurements of all blocks.
 
     Raises:
-        ArgumentError: If the net has no residual blocks, or does not say what it was trained on
-            and `source` neither.
+        ArgumentError: If the net has no residual blocks, or its training data is unknown and no
+            `source` is given.
         DataError: If the data is missing or has other classes.
     """
     loaded = load_model(ref, token=token)
@@ -108,12 +109,10 @@ def blocks(
     source = source or settings.get("source")
     data_dir = data_dir or settings.get("data_dir")
     if source is None:
-        raise ArgumentError(f"{ref} does not say what it was trained on; give a data source")
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise ArgumentError(f"limit must be a positive whole number, got {limit!r}")
+        raise ArgumentError(f"the training data of {ref} is unknown; give a data source")
     images = data.load(source, split, data_dir=data_dir)
     if limit is not None:
-        images = images.take(limit)
+        images = images.take(whole_number("limit", limit))
     classes = data.describe(source, data_dir=data_dir).classes
     outputs = loaded.model.output_shape[-1]
     if classes is None or len(classes) != outputs:
@@ -142,12 +141,11 @@ def measure(model: keras.Model, batches: Any) -> tuple[float, list[Block]]:
     """Measure each block of a residual classifier.
 
     Args:
-        model: A `CIFARResNet` or `ResNet18` to `ResNet152`, built here or loaded. It is left as
-            it was.
-        batches: A finite `tf.data.Dataset` of `(images, labels)`, always in one order.
+        model: A `CIFARResNet` or `ResNet18` to `ResNet152`, built or loaded. It is not changed.
+        batches: A finite `tf.data.Dataset` of `(images, labels)` with a fixed order.
 
     Returns:
-        The accuracy of the whole model, and what was measured of its blocks in their order.
+        The accuracy of the whole model, and the measurements of its blocks in their order.
 
     Raises:
         ArgumentError: If the model has no residual blocks.
@@ -165,20 +163,20 @@ def measure(model: keras.Model, batches: Any) -> tuple[float, list[Block]]:
     labels = np.concatenate([np.asarray(batch) for _, batch in batches])
 
     def accuracy() -> float:
-        read = model.predict(batches, verbose=0).argmax(axis=-1)
-        return float((read == labels).mean())
+        predicted = model.predict(batches, verbose=0).argmax(axis=-1)
+        return float((predicted == labels).mean())
 
     sums = _probe(model, names).predict(batches, verbose=0)
     whole, found = accuracy(), []
     for name in names:
         f2, s2, fs = np.asarray(sums[name], np.float64).T
-        # A dead input (all zeros) has no direction; whatever is added to it changes it wholly.
+        # The norm of an input of zeros is 0.
         tiny = np.finfo(np.float32).tiny
         change = np.sqrt(f2 / np.maximum(s2, tiny))
         norms = np.sqrt(s2 * np.maximum(s2 + f2 + 2 * fs, 0))
         cosine = (s2 + fs) / np.maximum(norms, tiny)
         with without(model, name):
-            lesioned = accuracy()
+            without_block = accuracy()
         found.append(
             Block(
                 name=name,
@@ -186,14 +184,14 @@ def measure(model: keras.Model, batches: Any) -> tuple[float, list[Block]]:
                 shortcut=_shortcut_kind(model, name),
                 change=float(change.mean()),
                 cosine=float(np.clip(cosine, -1, 1).mean()),
-                accuracy=lesioned,
+                accuracy=without_block,
             )
         )
     return whole, found
 
 
 def block_names(model: keras.Model) -> list[str]:
-    """The residual blocks of a model, in their order.
+    """Names of the residual blocks of a model, in their order.
 
     Raises:
         ArgumentError: If there is none.
@@ -219,13 +217,13 @@ def block_names(model: keras.Model) -> list[str]:
 
 @contextlib.contextmanager
 def without(model: keras.Model, block: str) -> Iterator[keras.Model]:
-    """The model with one block replaced by its shortcut, as long as the context lasts.
+    """Context manager in which one block of a model is replaced by its shortcut.
 
-    F ends in batch norm, `gain * normalised + offset`. With both at zero F is exactly zero for
-    every input, so that the block is relu(shortcut(x)); no graph is built again.
+    F ends in batch norm, `gamma * normalised + beta`. With both at zero F is exactly zero for every
+    input, so the block is relu(shortcut(x)), without a new graph.
 
     Args:
-        model: The model, which is changed and put back.
+        model: The model. Its weights are restored at the end.
         block: One of `block_names(model)`.
 
     Raises:
@@ -261,14 +259,14 @@ def draw(
     title: str = "",
     chance: float | None = None,
 ) -> Path:
-    """Draw a bar for each block: how much it changes its input, and the accuracy without it.
+    """Plot for each block how much it changes its input, and the accuracy without it.
 
     Args:
         found: The blocks in their order.
         accuracy: Of the whole net, a dashed line.
         path: The PNG file.
-        title: Above the bars.
-        chance: The accuracy of guessing, a dotted line; `None` for none.
+        title: Title above the bars.
+        chance: The accuracy of guessing, a dotted line, or `None`.
 
     Returns:
         The path.
@@ -282,17 +280,17 @@ def draw(
     """
     from matplotlib.patches import Patch
 
-    places = np.arange(len(found))
+    positions = np.arange(len(found))
     colours = [_STAGES[(block.stage - 1) % len(_STAGES)] for block in found]
     hatches = ["" if block.shortcut == "identity" else "///" for block in found]
     figure = visualization.new_figure(width=float(np.clip(0.3 * len(found) + 2, 6, 16)), height=5.6)
     upper, lower = figure.subplots(2, 1, sharex=True)
     style = {"color": colours, "hatch": hatches, "edgecolor": "white", "linewidth": 0}
-    upper.bar(places, [block.change for block in found], **style)
-    # Room for the legend.
+    upper.bar(positions, [block.change for block in found], **style)
+    # Space for the legend.
     upper.set_ylim(0, 1.25 * max(max(block.change for block in found), 1e-3))
     upper.set_ylabel("change of the input\n||F(x)|| / ||x||")
-    lower.bar(places, [100 * block.accuracy for block in found], **style)
+    lower.bar(positions, [100 * block.accuracy for block in found], **style)
     lower.set_ylabel("test accuracy without\nthe block (%)")
     lower.set_ylim(0, min(100, 125 * max(accuracy, *(block.accuracy for block in found), 0.04)))
     levels = {f"whole net {100 * accuracy:.1f} %": (accuracy, "--")}
@@ -310,27 +308,27 @@ def draw(
             fontsize="small",
         )
     short = [re.sub(r"stage(\d+)_block(\d+)", r"\1.\2", block.name) for block in found]
-    lower.set_xticks(places, short, rotation=90 if len(found) > 12 else 0, fontsize="small")
+    lower.set_xticks(positions, short, rotation=90 if len(found) > 12 else 0, fontsize="small")
     lower.set_xlabel("block (stage.number), in order")
     for axes in (upper, lower):
         axes.set_axisbelow(True)
         axes.grid(axis="y", alpha=0.25)
     stages = sorted({block.stage for block in found})
-    named = [
+    handles = [
         Patch(color=_STAGES[(stage - 1) % len(_STAGES)], label=f"stage {stage}") for stage in stages
     ]
     if any(hatches):
         kinds = sorted({block.shortcut for block in found} - {"identity"})
         label = f"shortcut is no identity ({' or '.join(kinds)})"
-        named.append(Patch(facecolor="lightgrey", hatch="///", edgecolor="white", label=label))
-    upper.legend(handles=named, fontsize="small", ncols=len(named), loc="upper center")
+        handles.append(Patch(facecolor="lightgrey", hatch="///", edgecolor="white", label=label))
+    upper.legend(handles=handles, fontsize="small", ncols=len(handles), loc="upper center")
     lower.set_xlim(-0.8, len(found) - 0.2)
     figure.suptitle(title, fontsize="medium", wrap=True)
     return visualization.save_figure(figure, path)
 
 
 def _branches(model: keras.Model, block: str) -> tuple[Any, Any]:
-    """The two maps that a block adds: F(x) and its shortcut."""
+    """The two inputs of a block's addition: F(x) and the shortcut."""
     residual, shortcut = model.get_layer(f"{block}_add").input
     return residual, shortcut
 
@@ -339,13 +337,13 @@ def _shortcut_kind(model: keras.Model, block: str) -> str:
     operation = _branches(model, block)[1]._keras_history.operation
     if isinstance(operation, keras.layers.BatchNormalization):
         return "projection"
-    # What comes out of the block before, or out of the stem.
+    # The output of the block before, or of the stem.
     identity = isinstance(operation, keras.layers.Activation | keras.layers.MaxPooling2D)
     return "identity" if identity and "shortcut" not in operation.name else "padded"
 
 
 def _probe(model: keras.Model, names: Sequence[str]) -> keras.Model:
-    """From images to F.F, S.S and F.S of each block, S being the shortcut."""
+    """Model from images to the inner products F.F, S.S and F.S of each block; S is its shortcut."""
     sums = {}
     for name in names:
         f, s = (ops.cast(branch, "float32") for branch in _branches(model, name))

@@ -1,4 +1,4 @@
-"""Prediction of a whole image, tile by tile, in constant memory."""
+"""Tiled prediction of a whole image in constant memory."""
 
 import contextlib
 import importlib.util
@@ -15,7 +15,7 @@ from keras_arch.tiling.tile_size import OVERLAP, tile_for
 from keras_arch.tiling.windows import Places, cut, importance, overlapping, side_by_side
 
 OUTPUTS = ("probabilities", "classes")
-# The probability from which the class of a network of one class is 1.
+# Least probability of the class 1, for a network with one output channel.
 THRESHOLD = 0.5
 
 
@@ -34,51 +34,49 @@ def predict(
 ) -> Any:
     """Classify every pixel of an image of any size.
 
-    Of an unpadded network (its output is smaller than its tile, as the U-Net's) the outputs lie
-    side by side and each pixel is predicted once, from the image around it; at the border the image
-    is mirrored. The result is that of the whole mirrored image at once, to the rounding of floats.
+    For an unpadded network (its output is smaller than its input, as in U-Net) the outputs lie side
+    by side: each pixel is predicted once, from the image around it. At the border the image is
+    mirrored. The result is equal to that of the whole mirrored image at once, up to float rounding.
     Source: Ronneberger et al. 2015, section 2 and figure 2.
 
-    Of a padded network tiles overlap, and their outputs are averaged with Gaussian weights, which
-    are largest in the middle of a tile (sigma an eighth of its side). An image that is smaller than
-    a tile is mirrored to its size. Source: `sliding_window_inference` of MONAI with
+    For a padded network the tiles overlap, and their outputs are averaged with Gaussian weights,
+    largest in the middle of a tile (sigma is an eighth of its side). An image smaller than a tile
+    is mirrored to the tile's size. Source: `sliding_window_inference` of MONAI with
     `mode="gaussian"`, which pads with zeros instead.
 
-    The image is read and the result written a tile at a time, so that both may be files of any size
-    behind `np.memmap`. Only one batch of tiles and, of padded networks, one row of them are in
-    memory.
+    The image is read and the result is written tile by tile, so both may be an `np.memmap` of any
+    size. Only one batch of tiles is in memory, and for padded networks one row of tiles.
 
     Args:
-        model: A Keras model; a SavedModel that `tf.saved_model.load` loaded, or one of its
-            signatures; or any function from tiles `(batch, height, width, channels)` of float32 to
+        model: A Keras model, a SavedModel (as `tf.saved_model.load` returns it) or one of its
+            signatures, or any function from tiles `(batch, height, width, channels)` of float32 to
             scores `(batch, height, width, classes)`.
         image: `(height, width, channels)`, for one channel also `(height, width)`: an array, a
-            memmap, or anything that is sliced like one. Values are those of the model's input,
-            unless there is a `preprocessing`.
-        tile: Height and width of the tiles in pixels, one number for squares. Default: those of the
-            model; where it leaves them open, as few tiles as of 960 pixels or a little less, and
-            no larger than needed for that.
+            memmap, or an object with the same slicing. Its values are those of the model's input,
+            unless `preprocessing` is given.
+        tile: Height and width of the tiles in pixels, or one number for square tiles. Default:
+            those of the model. Where they are open: the smallest tiles that need as few of them
+            as tiles of 960 pixels.
         batch_size: Tiles in a batch.
-        overlap: Part of a padded network's tile that lies on its neighbour, in [0, 1). Default
-            0.25.
-        multiple: Of an unpadded network: pixels by which tiles may be moved so that its pooling
-            falls on the same pixels, which is its coarsest stride. Default: read from a Keras
-            model, 32 for others.
+        overlap: For a padded network, the overlap of tiles as a fraction of their side, in [0, 1).
+            Default 0.25.
+        multiple: For an unpadded network, the multiple of pixels at which tiles start: its coarsest
+            stride. Default: that of a Keras model, 32 for others.
         output: `"probabilities"` for the output of the model, or `"classes"` for the most probable
             class of every pixel (of one class: 1 where it is at least 0.5).
-        out: Array or memmap for the result: `(height, width, classes)` of floats, for classes
-            `(height, width)` of whole numbers. Default: a new array of float32, for classes of
-            uint8 (uint16 over 256 classes).
+        out: Array or memmap for the result: `(height, width, classes)` of floats, for
+            `output="classes"` `(height, width)` of integers. Default: a new float32 array, for
+            classes uint8 (uint16 for more than 256 classes).
         preprocessing: A function from tiles of pixels to the model's input, or a `Preprocessing`,
-            of which the scale, mean, std and channel order are applied.
-        progress: Whether to show a progress bar on the terminal.
+            whose scale, mean, std and channel order are applied.
+        progress: Whether to show a progress bar in the terminal.
 
     Returns:
         `out`.
 
     Raises:
-        ArgumentError: If the model takes no such tiles (the message names sizes that it takes), the
-            image has other channels than the model or values of 16 bits that are not scaled, or
+        ArgumentError: If the model does not accept such tiles (the message names sizes that fit),
+            the image has other channels than the model or 16-bit values without a scale, or
             `out` has another shape or type.
 
     Example:
@@ -122,7 +120,7 @@ def predict(
 
 
 class _SideBySide:
-    """Writer of outputs that lie side by side."""
+    """Writer of outputs side by side."""
 
     def __init__(self, out: Any) -> None:
         self._out = out
@@ -140,7 +138,7 @@ class _SideBySide:
 
 
 class _Blended:
-    """Writer of the weighted mean of outputs that overlap, row by row."""
+    """Writer of the weighted mean of overlapping outputs, row by row."""
 
     def __init__(self, out: Any, places: Places, tile: Size, classes: int) -> None:
         self._out = out
@@ -161,7 +159,7 @@ class _Blended:
         self._write(len(self._total))
 
     def _write(self, count: int) -> None:
-        """Write the first lines, on which no further tile lies."""
+        """Write the first lines, which no further tile overlaps."""
         if not count:
             return
         height, width = self._out.shape[:2]
@@ -177,14 +175,14 @@ class _Blended:
 
 
 def _as(out: Any, scores: np.ndarray) -> np.ndarray:
-    """Scores as they are written: themselves, or the most probable class."""
+    """Values of the result: the scores, or the most probable class."""
     if len(out.shape) == 3:
         return scores
     return scores.argmax(-1) if scores.shape[-1] > 1 else scores[..., 0] >= THRESHOLD
 
 
 def _checked(image: Any, network: Network, preprocessing: Any) -> Any:
-    """The image with three axes, to be read in parts."""
+    """The image with three axes, checked against the network."""
     if not all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__")):
         image = np.asarray(image)
     if len(image.shape) == 2:
@@ -225,7 +223,7 @@ def _checked(image: Any, network: Network, preprocessing: Any) -> Any:
 
 
 class _Grey:
-    """An image of two axes with a third one, read in parts."""
+    """View of a two-dimensional image with a channel axis."""
 
     def __init__(self, image: Any) -> None:
         self._image = image
@@ -237,7 +235,7 @@ class _Grey:
 
 
 def _preparation(preprocessing: Any, channels: int) -> Callable[[np.ndarray], np.ndarray]:
-    """The function from tiles of pixels to the model's input."""
+    """Function from tiles of pixels to the model's input."""
     if isinstance(preprocessing, Preprocessing):
         if np.ndim(preprocessing.mean) == 3 and np.shape(preprocessing.mean)[:2] != (1, 1):
             raise ArgumentError(
@@ -260,7 +258,7 @@ def _preparation(preprocessing: Any, channels: int) -> Callable[[np.ndarray], np
 
 
 def _multiple(network: Network, multiple: int | None, tile: Size, output: Size) -> int:
-    """Distance of tiles in pixels: the user's, else the network's stride."""
+    """Multiple of pixels at which tiles start: the user's, else the network's stride."""
     multiple = whole_number("multiple", network.multiple if multiple is None else multiple)
     if min(output) < multiple:
         least = max(
@@ -276,7 +274,7 @@ def _multiple(network: Network, multiple: int | None, tile: Size, output: Size) 
 
 
 def _checked_out(size: Size, classes: int, output: str, out: Any) -> Any:
-    """The array for the result: the user's, which must fit, or a new one."""
+    """Array of the result: the user's, which must fit, or a new one."""
     shape = size if output == "classes" else (*size, classes)
     if out is None:
         whole = np.uint8 if classes <= 256 else np.uint16
@@ -304,7 +302,7 @@ def _batches(places: Places, size: int) -> Iterator[list[Size]]:
 
 @contextlib.contextmanager
 def _progress_bar(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar on the terminal; the function adds a number of tiles."""
+    """Progress bar in the terminal, as a function that adds a number of tiles."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""The degradation experiment: its recipe, its figures, and going on after a stop."""
+"""The degradation experiment: its recipe, its curves, and resuming it."""
 
 import csv
 import json
@@ -48,13 +48,13 @@ def test_the_recipe_is_the_papers_scaled_to_the_budget(done):
 
 @pytest.mark.parametrize("iterations", [1, 2, 3, 5, 1000])
 @pytest.mark.parametrize("depth", [20, 110])
-def test_a_schedule_of_any_length_can_be_followed(iterations, depth):
-    rate = config.Schedule(**depths.schedule(iterations, depth))
+def test_a_schedule_of_any_length_is_valid(iterations, depth):
+    rate = config.PiecewiseConstant(**depths.schedule(iterations, depth))
     assert all(boundary <= iterations for boundary in rate.boundaries)
     assert rate.values[-1] == 0.001
 
 
-def test_curves_are_those_of_the_runs(done):
+def test_curves_equal_the_logs_of_the_runs(done):
     table = json.loads(done.table.read_text())
     assert [net["name"] for net in table["nets"]] == ["plain8", "resnet8"]
     for net in table["nets"]:
@@ -71,7 +71,7 @@ def test_curves_are_those_of_the_runs(done):
         assert picture.size == (1000, 500)
 
 
-def test_what_was_reduced_is_said():
+def test_the_caption_names_reductions():
     settings = {
         "budget": 12,
         "source": "npz:/some/where/cifar.npz",
@@ -80,17 +80,17 @@ def test_what_was_reduced_is_said():
         "iterations": 936,
         "overrides": ["recipe.seed=1"],
     }
-    title, caption = depths._words(settings, whole=(50_000, 10_000))
+    title, caption = depths._title_and_caption(settings, whole=(50_000, 10_000))
     assert "12 epochs of 10,000 images, 936 iterations (the paper: 64,000)" in title
     assert "cifar.npz" in title
     assert "/some" not in title
     for reduced in ("10,000 of 50,000 training", "2,000 of 10,000 test", "recipe.seed=1"):
         assert reduced in caption
     whole = settings | {"training_images": 50_000, "test_images": 10_000, "overrides": []}
-    assert "Reduced" not in depths._words(whole, whole=(50_000, 10_000))[1]
+    assert "Reduced" not in depths._title_and_caption(whole, whole=(50_000, 10_000))[1]
 
 
-def test_it_goes_on_where_it_was_and_leaves_finished_nets(done, tmp_path):
+def test_resume_continues_and_does_not_repeat_finished_nets(done, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(done.directory, broken)
     # As if it had been killed in the second epoch of the second net.
@@ -114,22 +114,22 @@ def test_it_goes_on_where_it_was_and_leaves_finished_nets(done, tmp_path):
 def test_depths_can_be_added(done, tmp_path, monkeypatch):
     grown = tmp_path / "grown"
     shutil.copytree(done.directory, grown)
-    asked = []
+    started = []
 
-    def stopped(checked, out, **how):
-        asked.append(checked.name)
+    def stopped(checked, out, **options):
+        started.append(checked.name)
         raise Interrupted("stopped by SIGTERM", 15)
 
     monkeypatch.setattr(api, "train", stopped)
     with pytest.raises(Interrupted):
         experiments.degradation(2, out=grown, resume=True, **(SMALL | {"depths": [14, 8]}))
-    # The two of depth 8 are finished; the first of depth 14 is begun.
-    assert asked == ["plain14"]
+    # The two of depth 8 are finished; the first of depth 14 is started.
+    assert started == ["plain14"]
     assert json.loads((grown / "experiment.json").read_text())["depths"] == [8, 14]
 
 
-def test_a_stop_says_how_to_go_on(tmp_path, monkeypatch):
-    def stopped(checked, out, **how):
+def test_an_interruption_names_resume(tmp_path, monkeypatch):
+    def stopped(checked, out, **options):
         raise Interrupted("stopped by SIGTERM after epoch 1, step 2", 15)
 
     monkeypatch.setattr(api, "train", stopped)
@@ -138,7 +138,7 @@ def test_a_stop_says_how_to_go_on(tmp_path, monkeypatch):
     assert caught.value.signal == 15
 
 
-def test_the_command_prints_what_a_finished_experiment_found(done, capfd):
+def test_the_command_prints_the_results(done, capfd):
     command = ["experiment", "degradation", "--budget", "2", "--data", "digits", "--depths", "8"]
     command += ["--limit", "128", "--test-limit", "40", "--out", str(done.directory), "--resume"]
     for override in SMALL["overrides"]:
@@ -153,7 +153,7 @@ def test_the_command_prints_what_a_finished_experiment_found(done, capfd):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--budget", "1", "--depths", "20,x"], "--depths takes numbers such as 20,56, got '20,x'"),
         (["--budget", "1", "--depths", "20,21"], "depths must be 6n+2"),
@@ -161,17 +161,17 @@ def test_the_command_prints_what_a_finished_experiment_found(done, capfd):
         ([], "--budget"),
     ],
 )
-def test_the_command_tells_mistakes_in_one_line(options, told, capfd, tmp_path, monkeypatch):
+def test_errors_of_the_command_have_one_line(options, message, capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["experiment", "degradation", *options]) == 2
     error = capfd.readouterr().err
     assert error.startswith("error: ")
-    assert told in error
+    assert message in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_mistakes(done, tmp_path):
+def test_errors(done, tmp_path):
     def start(budget=1, **changes):
         return experiments.degradation(budget, **(SMALL | {"out": tmp_path / "new"} | changes))
 
@@ -187,15 +187,15 @@ def test_mistakes(done, tmp_path):
     np.savez(np_file, x_train=np.zeros((4, 8, 8), np.uint8), x_test=np.zeros((4, 8, 8), np.uint8))
     with pytest.raises(DataError, match="no labels"):
         start(source=f"npz:{np_file}")
-    # Nothing was begun by any of these.
+    # None of these wrote anything.
     assert not (tmp_path / "new").exists()
-    with pytest.raises(RunError, match="holds an experiment already; go on with --resume"):
+    with pytest.raises(RunError, match="has an experiment already; continue it with --resume"):
         start(out=done.directory)
-    with pytest.raises(RunError, match="was begun with budget 2, not 1"):
+    with pytest.raises(RunError, match="was started with budget 2, not 1"):
         start(out=done.directory, resume=True)
-    with pytest.raises(RunError, match=r"was begun with depths \[8\], not \[14\]"):
+    with pytest.raises(RunError, match=r"was started with depths \[8\], not \[14\]"):
         start(2, out=done.directory, resume=True, depths=[14])
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/chapter.txt").write_text("mine")
-    with pytest.raises(RunError, match="files of something else"):
+    with pytest.raises(RunError, match="has other files"):
         start(out=tmp_path / "thesis")

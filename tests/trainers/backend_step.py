@@ -17,7 +17,7 @@ from keras import layers
 
 from keras_arch import layers as shared
 from keras_arch import losses, models, trainers
-from keras_arch.callbacks import state
+from keras_arch.callbacks import checkpoint_files as state
 from keras_arch.errors import ArgumentError, DataError
 from tests.trainers import games
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 from keras_arch import models, trainers
-from keras_arch.callbacks import state
+from keras_arch.callbacks import checkpoint_files as state
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.trainers.image_pool import ImagePool
 from tests.trainers import games

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 from keras_arch import losses, trainers
-from keras_arch.callbacks import state
+from keras_arch.callbacks import checkpoint_files as state
 from keras_arch.errors import DataError
 from tests.trainers import games
 
