@@ -58,15 +58,18 @@ def from_torch(
     batches, and tensors that PyTorch does not use in `eval()`: GoogLeNet's auxiliary heads (unless
     `auxiliary=True` asks for them), and the running statistics of norms without gain and bias.
 
-    Args: name: A registered architecture, one of `convertible()`. state_dict: Tensors by name, as
-    NumPy arrays; or the path of a `.safetensors` file, or of one that `torch.save` wrote (`.pth`,
-    `.pt`, `.bin`), which is read without unpickling anything but tensors. **arguments: Arguments of
-    the builder, before what the state dict says: for example `image_shape` (of discriminators
-    `input_shape`), which it cannot know, or `include_top=False`. Without a head in the state there
-    is none in the network. ResNets are built with `variant="v1.5"`, as all PyTorch sources have
-    them. `Pix2PixGenerator` is built with `inference_norm="moving"` and without dropout at
-    inference unless asked otherwise, which is PyTorch's `eval()`. A `PatchDiscriminator` that sees
-    more than three channels is taken for one with a target of three.
+    Args:
+        name: A registered architecture, one of `convertible()`.
+        state_dict: Tensors by name, as NumPy arrays; or the path of a `.safetensors` file, or of
+            one that `torch.save` wrote (`.pth`, `.pt`, `.bin`), which is read without unpickling
+            anything but tensors.
+        **arguments: Arguments of the builder, before what the state dict says: for example
+            `image_shape` (of discriminators `input_shape`), which it cannot know, or
+            `include_top=False`. Without a head in the state there is none in the network. ResNets
+            are built with `variant="v1.5"`, as all PyTorch sources have them. `Pix2PixGenerator`
+            is built with `inference_norm="moving"` and without dropout at inference unless asked
+            otherwise, which is PyTorch's `eval()`. A `PatchDiscriminator` that sees more than
+            three channels is taken for one with a target of three.
 
     Returns:
         The built `keras.Model` with the weights in. Its images are prepared as in the source:
