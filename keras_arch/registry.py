@@ -192,7 +192,7 @@ TASKS: Registry[Any] = Registry(
         "image-segmentation": "keras_arch.tasks.segmentation:Segmentation",
         "unconditional-image-generation": "keras_arch.tasks.generation:Generation",
         "conditional-image-generation": "keras_arch.tasks.generation:ConditionalGeneration",
-        "laplacian-pyramid-generation": "keras_arch.tasks.generation:LaplacianPyramidGeneration",
+        "laplacian-pyramid-generation": "keras_arch.tasks.laplacian_pyramid:LaplacianPyramid",
         "image-to-image": "keras_arch.tasks.translation:Translation",
         "paired-image-translation": "keras_arch.tasks.translation:PairedTranslation",
         "unpaired-image-translation": "keras_arch.tasks.translation:UnpairedTranslation",

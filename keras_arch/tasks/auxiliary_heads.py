@@ -1,49 +1,15 @@
 """Classifiers with auxiliary heads: trained with all of them, saved without.
 
-GoogLeNet's builder returns a dictionary of outputs. For training they are stacked into one tensor
-`(batch, heads, classes)`, the classifier's own logits first, so that labels, metrics and their
-names are those of every other classifier.
+`models.stack_heads` puts the heads of GoogLeNet into one tensor `(batch, heads, classes)`, the
+classifier's own logits first, so that labels and metrics are those of every other classifier.
 """
 
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_arch import config, weights
 from keras_arch.training import factories
-
-MAIN = "logits"
-
-
-def stack_heads(network: keras.Model) -> keras.Model:
-    """The network with all heads in one output; a network with one head is returned as it is.
-
-    Example:
-        >>> from keras_arch import models
-        >>> network = models.GoogLeNet(
-        ...     input_shape=(79, 79, 3), classes=5, auxiliary=True, classifier_activation=None
-        ... )
-        >>> stack_heads(network).output_shape
-        (None, 3, 5)
-    """
-    if not isinstance(network.output, dict):
-        return network
-    names = sorted(network.output, key=lambda name: (name != MAIN, name))
-    stacked = ops.stack([network.output[name] for name in names], axis=1)
-    return keras.Model(network.input, stacked, name=network.name)
-
-
-def has_stacked_heads(network: keras.Model) -> bool:
-    """Whether a network is one that `stack_heads` made of several heads."""
-    return len(network.output_shape) == 3
-
-
-def main_head(network: keras.Model) -> keras.Model:
-    """The classifier alone, with the weights of a network that `stack_heads` returned."""
-    if not has_stacked_heads(network):
-        return network
-    return keras.Model(network.input, network.get_layer(MAIN).output, name=network.name)
 
 
 def without_auxiliary(builder: config.Builder) -> config.Builder:
@@ -61,7 +27,7 @@ def without_auxiliary(builder: config.Builder) -> config.Builder:
 
 def export_copy(builder: config.Builder, network: keras.Model) -> keras.Model:
     """A copy of a trained classifier to save: as `factories.export_copy`, one head only."""
-    if not has_stacked_heads(network):
+    if len(network.output_shape) != 3:
         return factories.export_copy(builder, network)
     copy = factories.build_in_float32(without_auxiliary(builder))
     return weights.transfer(copy, network, "the trained network")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from keras_arch import callbacks, export, losses
+    from keras_arch import callbacks, export, losses, models
     from keras_arch.tasks import (
         auxiliary_heads,
         classification_predictions,
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from keras_arch.training import factories
     from keras_arch.training.run_directory import RunDirectory
 else:
-    keras, np, callbacks, losses, factories = lazy_modules(
+    keras, np, callbacks, losses, models, factories = lazy_modules(
         "keras",
         "numpy",
         "keras_arch.callbacks",
         "keras_arch.losses",
+        "keras_arch.models",
         "keras_arch.training.factories",
     )
     (
@@ -128,7 +129,7 @@ class Classification(Task):
             )
         network = factories.build_network(self.config.model, classifier_activation=None)
         factories.check_shape(self.preprocessing, "the model's input", network.input_shape)
-        classes = auxiliary_heads.stack_heads(network).output_shape[-1]
+        classes = models.stack_heads(network).output_shape[-1]
         if classes != len(self.source.classes):
             raise ConfigError(
                 f"model.arguments.classes is {classes}, {self.source.name} has "
@@ -154,7 +155,7 @@ class Classification(Task):
             self.config.recipe.synchronized,
             classifier_activation=None,
         )
-        return auxiliary_heads.stack_heads(network)
+        return models.stack_heads(network)
 
     def compile(self, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
         """Compile, and create all variables of the optimizer."""
@@ -166,7 +167,7 @@ class Classification(Task):
             )
         # For mixed labels: how often the class with the largest share is predicted.
         metric: Any = "accuracy"
-        if auxiliary_heads.has_stacked_heads(network):
+        if len(network.output_shape) == 3:
             loss = auxiliary_heads.AuxiliaryHeadsLoss(loss, recipe.auxiliary_weight)
             metric = auxiliary_heads.main_head_accuracy(bool(self.one_hot_classes))
         factories.compile_network(network, recipe, loss, [metric], optimizer)
@@ -215,7 +216,7 @@ class Classification(Task):
             best.load(network)
         self._final = auxiliary_heads.export_copy(self.config.model, network)
         report = classification_report.measure(
-            auxiliary_heads.main_head(network), self._test_batches(), from_logits=True
+            models.main_head(network), self._test_batches(), from_logits=True
         )
         report.write(self._test_batches(), self.preprocessing, self.source.classes, directory.path)
         return report.metrics | ({"best_epoch": float(best.epoch)} if best else {})

@@ -151,13 +151,13 @@ def test_the_heads_are_one_tensor_with_the_classifier_first():
     network = models.GoogLeNet(
         input_shape=(79, 79, 3), classes=3, auxiliary=True, classifier_activation=None
     )
-    joined = auxiliary_heads.stack_heads(network)
+    joined = models.stack_heads(network)
     images = np.random.default_rng(0).normal(size=(2, 79, 79, 3)).astype(np.float32)
     apart, together = network.predict(images, verbose=0), joined.predict(images, verbose=0)
     for number, name in enumerate(["logits", "auxiliary1_logits", "auxiliary2_logits"]):
         np.testing.assert_allclose(together[:, number], apart[name], atol=ROUNDING)
     np.testing.assert_allclose(
-        auxiliary_heads.main_head(joined).predict(images, verbose=0), apart["logits"], atol=ROUNDING
+        models.main_head(joined).predict(images, verbose=0), apart["logits"], atol=ROUNDING
     )
     builder = config.Builder(
         name="GoogLeNet", arguments={"input_shape": [79, 79, 3], "classes": 3, "auxiliary": True}
