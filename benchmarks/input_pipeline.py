@@ -64,8 +64,7 @@ def _measure(name: str, options: argparse.Namespace) -> float:
 
 def _prepare(name: str, options: argparse.Namespace) -> tuple[Any, Any, int]:
     """Batches and compiled model of a config, as in a training run."""
-    from keras_arch import config, data
-    from keras_arch.tasks import known
+    from keras_arch import config, data, registry
 
     overrides = list(options.set)
     if options.data_dir:
@@ -73,17 +72,17 @@ def _prepare(name: str, options: argparse.Namespace) -> tuple[Any, Any, int]:
     if options.npz and config.load(name).data.source == "cifar10":
         overrides.append(f"data.source=npz:{options.npz}")
     checked = config.load(name, overrides)
-    images = data.load(checked.data.address, checked.data.train, data_dir=checked.data.data_dir)
+    images = data.load(checked.data.uri, checked.data.train, data_dir=checked.data.data_dir)
     settings = checked.preprocessing
     if isinstance(settings.mean, str):
         mean = data.mean_image(images, settings.build(mean=0.0), settings.mean == "per_pixel")
         preprocessing = settings.build(mean=mean.tolist())
     else:
         preprocessing = settings.build()
-    job = known.job_for(checked, preprocessing)
-    job.check()
-    batches = job.batches(images, 0, 0)
-    return batches.dataset, job.build(1), job.images_per_step
+    task = registry.TASKS.get(checked.task)(checked, preprocessing)
+    task.check()
+    batches = task.train_batches(images, 0, 0)
+    return batches.dataset, task.build(), task.examples_per_step
 
 
 def _steps(model: Any, batch: Any) -> Iterator[None]:
