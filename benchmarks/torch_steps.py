@@ -141,13 +141,13 @@ def pix2pix_step(setup: Setup) -> Step:
     cross_entropy, l1 = nn.BCEWithLogitsLoss(), nn.L1Loss()
     image, target = setup.images(), setup.images()
 
-    def judged(images: Tensor) -> Tensor:
+    def logits_of(images: Tensor) -> Tensor:
         return d(torch.cat([image, images], 1))
 
     def step() -> None:
         fake = g(image)
         d_optimizer.zero_grad(set_to_none=True)
-        on_real, on_fake = judged(target), judged(fake.detach())
+        on_real, on_fake = logits_of(target), logits_of(fake.detach())
         d_loss = D_WEIGHT * (
             cross_entropy(on_real, torch.ones_like(on_real))
             + cross_entropy(on_fake, torch.zeros_like(on_fake))
@@ -158,7 +158,7 @@ def pix2pix_step(setup: Setup) -> Step:
         if setup.options.freeze:
             discriminator.requires_grad_(False)
         g_optimizer.zero_grad(set_to_none=True)
-        on_fake = judged(fake)
+        on_fake = logits_of(fake)
         g_loss = cross_entropy(on_fake, torch.ones_like(on_fake)) + L1_WEIGHT * l1(fake, target)
         g_loss.backward()
         g_optimizer.step()
@@ -172,7 +172,7 @@ def pix2pix_step(setup: Setup) -> Step:
 def cyclegan_step(setup: Setup) -> Step:
     """Step of CycleGAN: both generators, then both discriminators on pooled images."""
     generators, discriminators = setup.networks[:2], setup.networks[2:]
-    forth, back, judge, judge_back = setup.callables
+    forth, back, d_forth, d_back = setup.callables
     g_optimizer, d_optimizer = setup.adam(generators), setup.adam(discriminators)
     squares, l1 = nn.MSELoss(), nn.L1Loss()
     image, other = setup.images(), setup.images()
@@ -188,7 +188,7 @@ def cyclegan_step(setup: Setup) -> Step:
             for discriminator in discriminators:
                 discriminator.requires_grad_(False)
         g_optimizer.zero_grad(set_to_none=True)
-        g_loss = distance(judge(fake_other), 1.0) + distance(judge_back(fake_image), 1.0)
+        g_loss = distance(d_forth(fake_other), 1.0) + distance(d_back(fake_image), 1.0)
         g_loss = g_loss + CYCLE_WEIGHT * (l1(cycled_image, image) + l1(cycled_other, other))
         same = l1(back(image), image) + l1(forth(other), other)
         g_loss = g_loss + CYCLE_WEIGHT * IDENTITY_WEIGHT * same
@@ -201,8 +201,8 @@ def cyclegan_step(setup: Setup) -> Step:
         d_optimizer.zero_grad(set_to_none=True)
         d_losses = []
         for d, real, fake, pool in (
-            (judge, other, fake_other, other_pool),
-            (judge_back, image, fake_image, image_pool),
+            (d_forth, other, fake_other, other_pool),
+            (d_back, image, fake_image, image_pool),
         ):
             shown = pool.query(fake.detach())
             d_loss = D_WEIGHT * (distance(d(real), 1.0) + distance(d(shown), 0.0))

@@ -105,7 +105,7 @@ def torch_variants(step: Callable[..., Built]) -> dict[str, Callable[..., Built]
     """The four PyTorch variants by name: eager and compiled, in both memory layouts.
 
     Args:
-        step: Builds one, told by the keywords `compiled` and `channels_last` which.
+        step: Builds a variant from the keywords `compiled` and `channels_last`.
     """
     return {
         f"torch-{'compile' if compiled else 'eager'}{'-channels-last' * channels_last}": (
@@ -122,10 +122,10 @@ def commands(
     """Commands that start the workers: the script itself, with the interpreter of the variant.
 
     Args:
-        script: Its `__file__`, which takes `--worker VARIANT`.
-        variants: Their names; those that begin with torch run under `torch_python`.
-        torch_python: An interpreter that has torch.
-        flags: What all of them are told.
+        script: `__file__` of the benchmark, which takes `--worker VARIANT`.
+        variants: Names of the variants; those that begin with torch run under `torch_python`.
+        torch_python: A Python interpreter with PyTorch.
+        flags: Command-line flags of all workers.
     """
     return {
         name: [
@@ -184,8 +184,8 @@ def take_turns(running: list[Worker], steps: int, rounds: int) -> None:
 def report(running: list[Worker], rivals: str | Iterable[str] = "torch") -> None:
     """Print median seconds of a step, and the ratio to ours.
 
-    Processor seconds (all threads) are printed beside the clock's: where they are far from the
-    number of threads times as many, something else kept the machine busy and the run is void.
+    Processor seconds (of all threads) are printed as well. If they are far from the wall-clock time
+    times the number of threads, the machine was under other load and the run is not valid.
     The last line compares with the fastest variant whose name begins with one of `rivals`.
     """
     seconds = {w.variant: statistics.median(clock for clock, _ in w.times) for w in running}

@@ -10,15 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch import api, config, data, files, models, presets, visualization
-from keras_arch.errors import (
-    ArgumentError,
-    ConfigError,
-    DataError,
-    Interrupted,
-    RunError,
-    whole_number,
-)
+from keras_arch import api, config, data, errors, files, models, presets, visualization
+from keras_arch.errors import ArgumentError, Interrupted, RunError
 from keras_arch.training.run_directory import RunDirectory
 
 # The config with the paper's recipe, and the learning rate from each fraction of its iterations on.
@@ -123,9 +116,9 @@ def degradation(
         >>> # experiments.degradation(30, source="npz:cifar10.npz", depths=[20, 56]).figure
     """
     depths = _checked_depths(depths)
-    budget = whole_number("budget", budget)
+    budget = errors.whole_number("budget", budget)
     limit, test_limit = (
-        value if value is None else whole_number(name, value)
+        value if value is None else errors.whole_number(name, value)
         for name, value in (("limit", limit), ("test_limit", test_limit))
     )
     out = Path(out)
@@ -194,18 +187,16 @@ def draw(nets: Sequence[Curves], path: str | Path, *, title: str = "", caption: 
     colours = dict(zip(sorted({net.depth for net in nets}), _COLOURS, strict=False))
     epochs = max(len(net.test_error) for net in nets)
     for axes, residual in zip(panels, (False, True), strict=True):
-        for net in nets:
-            if net.residual != residual:
-                continue
+        for net in (net for net in nets if net.residual == residual):
             after = np.arange(1, len(net.test_error) + 1)
             colour = colours.get(net.depth, "black")
             label = f"{'ResNet' if residual else 'plain'}-{net.depth}"
-            for errors, part, style in (
+            for values, part, style in (
                 (net.training_error, "training", {"linestyle": "--", "linewidth": 1}),
                 (net.test_error, "test", {"linestyle": "-", "linewidth": 2.2}),
             ):
                 axes.plot(
-                    after, 100 * np.array(errors), color=colour, label=f"{label} {part}", **style
+                    after, 100 * np.array(values), color=colour, label=f"{label} {part}", **style
                 )
         for fall in list(FALLS)[1:]:
             axes.axvline(fall * epochs, color="grey", linestyle=":", linewidth=0.8)
@@ -215,7 +206,7 @@ def draw(nets: Sequence[Curves], path: str | Path, *, title: str = "", caption: 
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.yaxis.set_tick_params(labelleft=True)
         axes.grid(alpha=0.25)
-        if axes.lines and any(net.residual == residual for net in nets):
+        if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="small", framealpha=0.9)
     panels[0].set_ylabel("error (%)")
     figure.suptitle(title, fontsize="medium", wrap=True)
@@ -224,7 +215,7 @@ def draw(nets: Sequence[Curves], path: str | Path, *, title: str = "", caption: 
 
 
 def _checked_depths(depths: Sequence[int]) -> tuple[int, ...]:
-    depths = [whole_number("depth", depth) for depth in depths]
+    depths = [errors.whole_number("depth", depth) for depth in depths]
     for depth in depths:
         if depth < 8 or (depth - 2) % 6:
             raise ArgumentError(
@@ -322,7 +313,7 @@ def _experiment_folder(out: Path, settings: dict[str, Any], *, resume: bool) -> 
                 )
     try:
         yield
-    except (ArgumentError, ConfigError, DataError):
+    except (ArgumentError, errors.ConfigError, errors.DataError):
         if new and [path.name for path in out.iterdir()] == [record.name]:
             record.unlink()
             out.rmdir()
@@ -349,7 +340,7 @@ def _curves(checked: config.TaskConfig, out: Path) -> Curves:
     with open(RunDirectory(out).table, encoding="utf-8", newline="") as table:
         rows = list(csv.DictReader(table))
 
-    def errors(column: str) -> tuple[float, ...]:
+    def error_rates(column: str) -> tuple[float, ...]:
         return tuple(round(1 - float(row[column]), 6) for row in rows)
 
     arguments = checked.model.arguments
@@ -358,8 +349,8 @@ def _curves(checked: config.TaskConfig, out: Path) -> Curves:
         depth=arguments["depth"],
         residual=arguments["residual"],
         parameters=models.trainable_parameters(models.create(checked.model.name, **arguments)),
-        training_error=errors("accuracy"),
-        test_error=errors("val_accuracy"),
+        training_error=error_rates("accuracy"),
+        test_error=error_rates("val_accuracy"),
     )
 
 

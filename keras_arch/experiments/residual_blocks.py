@@ -19,6 +19,7 @@ from keras import ops
 from keras_arch import data, files, visualization
 from keras_arch import layers as layouts
 from keras_arch.errors import ArgumentError, DataError, whole_number
+from keras_arch.tasks.base import source_of
 from keras_arch.training.references import load_model, training_data
 
 _BATCH = 256
@@ -104,12 +105,10 @@ def blocks(
     card = loaded.card
     block_names(loaded.model)
     settings = training_data(ref, card)
-    # Another source has splits of its own.
+    # Another source has its own splits.
     split = split or (None if source else settings.get("test")) or "test"
-    source = source or settings.get("source")
+    source = source_of(card, settings, source)
     data_dir = data_dir or settings.get("data_dir")
-    if source is None:
-        raise ArgumentError(f"the training data of {ref} is unknown; give a data source")
     images = data.load(source, split, data_dir=data_dir)
     if limit is not None:
         images = images.take(whole_number("limit", limit))
@@ -313,9 +312,9 @@ def draw(
     for axes in (upper, lower):
         axes.set_axisbelow(True)
         axes.grid(axis="y", alpha=0.25)
-    stages = sorted({block.stage for block in found})
     handles = [
-        Patch(color=_STAGES[(stage - 1) % len(_STAGES)], label=f"stage {stage}") for stage in stages
+        Patch(color=_STAGES[(stage - 1) % len(_STAGES)], label=f"stage {stage}")
+        for stage in sorted({block.stage for block in found})
     ]
     if any(hatches):
         kinds = sorted({block.shortcut for block in found} - {"identity"})

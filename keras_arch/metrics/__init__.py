@@ -11,18 +11,18 @@ Keras metrics in `model.fit`), of boundaries (`boundary_f_score`), and those of 
 """
 
 from keras_arch.metrics.boundaries import boundary_f_score, boundary_of
-from keras_arch.metrics.distances import (
-    FeatureStatistics,
-    KernelDistance,
-    frechet_distance,
-    kernel_distance,
-)
 from keras_arch.metrics.evaluation import (
     GENERATIVE_METRICS,
     LOWER_IS_BETTER,
     Evaluation,
     GenerativeMetrics,
     evaluate,
+)
+from keras_arch.metrics.fid_kid import (
+    FeatureStatistics,
+    KernelDistance,
+    frechet_distance,
+    kernel_distance,
 )
 from keras_arch.metrics.isbi2012 import (
     pixel_error,

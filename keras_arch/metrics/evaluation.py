@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_arch.errors import ArgumentError
-from keras_arch.metrics.distances import FeatureStatistics, frechet_distance, kernel_distance
+from keras_arch.metrics.fid_kid import FeatureStatistics, frechet_distance, kernel_distance
 from keras_arch.metrics.networks import FeatureNetwork
 from keras_arch.metrics.scores import density_coverage, inception_score, precision_recall
 
