@@ -161,8 +161,9 @@ def test_checking_a_config_loads_no_network_library():
 def test_public_submodules_and_functions_are_attributes():
     public = {path.stem for path in PACKAGE.glob("[!_]*.py")}
     public |= {path.parent.name for path in PACKAGE.glob("[!_]*/__init__.py")}
-    functions = set(keras_arch.__all__) - public - {"__version__"}
-    assert set(keras_arch.__all__) == public | functions | {"__version__"}
+    own = {"__version__", "register_custom_objects"}
+    functions = set(keras_arch.__all__) - public - own
+    assert set(keras_arch.__all__) == public | functions | own
     assert dir(keras_arch) == sorted(keras_arch.__all__)
     for name in public:
         assert getattr(keras_arch, name).__name__ == f"keras_arch.{name}"
@@ -174,6 +175,6 @@ def test_public_submodules_and_functions_are_attributes():
 
 def test_static_tools_see_the_same_names():
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
-    (block,) = (n for n in tree.body if isinstance(n, ast.If))
+    block = next(n for n in tree.body if isinstance(n, ast.If))
     seen = {alias.name for node in block.body for alias in node.names}
-    assert seen | {"__version__", "registry"} == set(keras_arch.__all__)
+    assert seen | {"__version__", "registry", "register_custom_objects"} == set(keras_arch.__all__)

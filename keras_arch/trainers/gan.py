@@ -34,8 +34,8 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
     Example:
         >>> from keras_arch import models, trainers
         >>> gan = trainers.GAN(
-        ...     models.DCGANGenerator(image_size=16, channels=1, filters=4),
-        ...     models.DCGANDiscriminator(image_size=16, channels=1, filters=4),
+        ...     models.DCGANGenerator(image_shape=(16, 16, 1), filters=4),
+        ...     models.DCGANDiscriminator(input_shape=(16, 16, 1), filters=4),
         ... )
         >>> gan.compile()
         >>> images = keras.ops.zeros((8, 16, 16, 1))

@@ -87,7 +87,7 @@ def sample(
 
     Example:
         >>> from keras_arch import models, trainers
-        >>> generator = models.DCGANGenerator(image_size=16, channels=1, filters=4)
+        >>> generator = models.DCGANGenerator(image_shape=(16, 16, 1), filters=4)
         >>> trainers.sample(generator, 2, seed=0).shape
         (2, 16, 16, 1)
     """

@@ -120,6 +120,8 @@ def _settings(recipe: config.Recipe) -> Iterator[None]:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+        # KerasCV's layers draw from it, and TensorFlow makes none by itself in this mode.
+        tf.random.set_global_generator(tf.random.Generator.from_seed(recipe.seed))
     try:
         yield
     finally:

@@ -32,7 +32,13 @@ def test_features_of_a_model_without_stages():
 
 
 def test_register_refuses_a_second_builder_of_one_name():
-    with pytest.raises(ArgumentError, match="registered already"):
+    def CIFARResNet():
+        """Another builder."""
+
+    assert "CIFARResNet" in models.list_models()
+    with pytest.raises(
+        ArgumentError, match=r"registered already: keras_arch\.models\.cifar_resnet"
+    ):
         registry.register(
             task="discriminator", paper="", url="", default_input=(1,), parameters={}
-        )(models.CIFARResNet)
+        )(CIFARResNet)

@@ -13,7 +13,7 @@ from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks import finetuning
 from keras_arch.tasks import finetuning_config as transfer
-from tests.training.test_resume import StopAtEnd, StopBefore, goes_on_exactly
+from tests.tasks.test_resume import StopAtEnd, StopBefore, goes_on_exactly
 
 # 60 images, 42 of which teach: two steps of 21 an epoch.
 KINDS, EACH = ("dark", "light", "a red thing"), 20
