@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_arch import data
 from keras_arch.data import image_files
-from keras_arch.data.sources.base import existing_folder
+from keras_arch.data.sources.base import existing_path
 from keras_arch.errors import DataError
 
 
@@ -22,7 +22,7 @@ class Angles(data.Source):
     kind = "angles"
 
     def __init__(self, path):
-        folder = existing_folder(path, "a CSV file for each split")
+        folder = existing_path(path, "a CSV file for each split")
         self._rows = {table.stem: _read(table) for table in sorted(folder.glob("*.csv"))}
         self.splits = {split: len(files) for split, (files, _) in self._rows.items()}
         self.image_shape = image_files.shape_of(
