@@ -16,7 +16,7 @@ from keras_arch.convert.mapping import (
     known,
     length,
     none_of,
-    unless_top,
+    square_image,
 )
 from keras_arch.errors import ConvertError
 from keras_arch.models.vgg import CONFIGURATIONS
@@ -42,11 +42,10 @@ def _vgg_arguments(
             f"the state dict has {len(convolutions)} convolutions, VGG{depth} has {depth - 3}; "
             + (f"convert it as VGG{other}" if other else "no VGG here has as many")
         )
-    channels = length(shapes, "features.0.weight", 1)
     has_head = head in shapes
     return known(
         norm="batch" if "features.1.running_mean" in shapes else None,
-        input_shape=(224, 224, channels) if channels else None,
+        input_shape=square_image(shapes, "features.0.weight", 224),
         units=shapes.get(hidden, (None,))[0] if has_head else None,
         classes=length(shapes, head, 0, rank=2),
         include_top=None if has_head else False,
@@ -89,7 +88,7 @@ def _vgg_families(depth: int) -> tuple[WeightMapping, ...]:
             functools.partial(_vgg_arguments, depth, "classifier.0.weight", "classifier.6.weight"),
             functools.partial(_vgg_prefixes, depth, torchvision),
             layouts=_first_dense,
-            optional=lambda arguments: unless_top(arguments, r"classifier\."),
+            head=r"classifier\.",
         ),
         WeightMapping(
             "timm",
@@ -98,25 +97,22 @@ def _vgg_families(depth: int) -> tuple[WeightMapping, ...]:
             layouts=lambda model: (
                 _first_dense(model, convolution=True) | {"fc7": POINTWISE, "logits": LINEAR}
             ),
-            optional=lambda arguments: unless_top(arguments, r"(pre_logits|head)\."),
+            head=r"(pre_logits|head)\.",
             recognizes=lambda shapes: any(name.startswith("pre_logits.") for name in shapes),
         ),
     )
-
-
-_ALEXNET_HEAD = ("classifier.1", "classifier.4", "classifier.6")
 
 
 def _torchvision_arguments(
     architecture: str, stem: str, head: str, shapes: Shapes, given: Arguments
 ) -> Arguments:
     """Arguments by the weights of the first convolution and of the classifier."""
-    channels = length(shapes, stem, 1)
-    if channels is None:
+    image = square_image(shapes, stem, 224)
+    if image is None:
         raise none_of(architecture, "torchvision", stem, shapes)
     return known(
         variant="torchvision",
-        input_shape=(224, 224, channels),
+        input_shape=image,
         classes=length(shapes, head, 0, rank=2),
         include_top=None if head in shapes else False,
     )
@@ -131,7 +127,7 @@ def _alexnet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
 def _alexnet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     numbers = (0, 3, 6, 8, 10)
     prefixes = {f"conv{i}": f"features.{number}" for i, number in enumerate(numbers, start=1)}
-    return prefixes | dict(zip(("fc6", "fc7", "logits"), _ALEXNET_HEAD, strict=True))
+    return prefixes | {"fc6": "classifier.1", "fc7": "classifier.4", "logits": "classifier.6"}
 
 
 # GoogLeNet.
@@ -144,14 +140,13 @@ _BRANCHES = {
     "5x5": "branch3.1",
     "pool_proj": "branch4.1",
 }
-_GOOGLENET_DENSE = {"auxiliary{}_fc": "aux{}.fc1", "auxiliary{}_logits": "aux{}.fc2"}
 
 
 def _googlenet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     prefixes = {"logits": "fc"}
     for number in (1, 2):
-        for layer, module in _GOOGLENET_DENSE.items():
-            prefixes[layer.format(number)] = module.format(number)
+        prefixes[f"auxiliary{number}_fc"] = f"aux{number}.fc1"
+        prefixes[f"auxiliary{number}_logits"] = f"aux{number}.fc2"
     modules = {"conv1": "conv1", "conv2_reduce": "conv2", "conv2": "conv3"}
     for layer in model.layers:
         name, _, kind = layer.name.rpartition("_")
@@ -177,14 +172,6 @@ def _googlenet_layouts(model: keras.Model) -> dict[str, Layout]:
     return layouts
 
 
-def _googlenet_optional(arguments: Arguments) -> str | None:
-    """Pattern with the auxiliary heads, which PyTorch does not use in `eval()`."""
-    heads = [] if arguments.get("auxiliary") else [r"aux[12]\."]
-    if arguments.get("include_top") is False:
-        heads.append(r"fc\.")
-    return "|".join(heads) or None
-
-
 MAPPINGS: dict[str, tuple[WeightMapping, ...]] = {
     "AlexNet": (
         WeightMapping(
@@ -192,7 +179,7 @@ MAPPINGS: dict[str, tuple[WeightMapping, ...]] = {
             _alexnet_arguments,
             _alexnet_prefixes,
             layouts=_first_dense,
-            optional=lambda arguments: unless_top(arguments, r"classifier\."),
+            head=r"classifier\.",
         ),
     ),
     "GoogLeNet": (
@@ -203,7 +190,8 @@ MAPPINGS: dict[str, tuple[WeightMapping, ...]] = {
             ),
             _googlenet_prefixes,
             layouts=_googlenet_layouts,
-            optional=_googlenet_optional,
+            head=r"fc\.",
+            optional=lambda arguments: None if arguments.get("auxiliary") else r"aux[12]\.",
         ),
     ),
 }

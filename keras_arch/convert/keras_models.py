@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_arch import models
+from keras_arch.convert.mapping import refuse_misfits
 from keras_arch.convert.resnets import block_layers, depth_of
 from keras_arch.errors import ArgumentError, ConvertError
 from keras_arch.models.vgg import CONFIGURATIONS
@@ -57,10 +58,9 @@ def from_keras_applications(model: keras.Model, **arguments: Any) -> keras.Model
             f"{', '.join(_APPLICATIONS)} are converted"
         )
     if "conv2_block1_1_conv" in names:
-        counts = tuple(
-            len({n for n in names if re.fullmatch(rf"conv{stage}_block\d+_out", n)})
-            for stage in range(2, 6)
-        )
+        ends = [re.fullmatch(r"conv(\d)_block\d+_out", name) for name in names]
+        stages = [int(end[1]) for end in ends if end]
+        counts = tuple(stages.count(stage) for stage in range(2, 6))
         architecture = f"ResNet{depth_of(counts, bottleneck=True)}"
     else:
         convolutions = [n for n in names if re.fullmatch(r"block\d_conv\d", n)]
@@ -121,9 +121,8 @@ def from_keras_hub(model: keras.Model, **arguments: Any) -> keras.Model:
     _check_channels_last(backbone)
     facts = backbone.get_config()
     _check_hub_kind(backbone.name, facts)
-    bottleneck = facts["block_type"] == "bottleneck_block"
     counts = tuple(facts["stackwise_num_blocks"])
-    depth = depth_of(counts, bottleneck=bottleneck)
+    depth = depth_of(counts, bottleneck=facts["block_type"] == "bottleneck_block")
     if depth is None:
         raise ConvertError(
             f"{backbone.name} has {counts} blocks of the kind {facts['block_type']}; there is no "
@@ -182,11 +181,8 @@ def _head_of(model: keras.Model, head: str) -> dict[str, Any]:
             "classes": last.units,
             "classifier_activation": keras.activations.serialize(last.activation),
         }
-    kinds = {
-        keras.layers.GlobalAveragePooling2D: "avg",
-        keras.layers.GlobalMaxPooling2D: "max",
-    }
-    return {"include_top": False, "pooling": kinds.get(type(last))}
+    kinds = {"GlobalAveragePooling2D": "avg", "GlobalMaxPooling2D": "max"}
+    return {"include_top": False, "pooling": kinds.get(type(last).__name__)}
 
 
 def _vgg_sources(architecture: str) -> dict[str, tuple[str, ...]]:
@@ -203,11 +199,8 @@ def _resnet_sources(
 ) -> dict[str, tuple[str, ...]]:
     """Layers of the other library for each of ours: a convolution, or it and its norm.
 
-    Args:
-        ours: Our network.
-        name: Their name, with places for stage, block and part; a shortcut is part 0.
-        stages: Their number of a stage less ours.
-        blocks: Their number of a block less ours.
+    `name` is theirs, with places for stage, block and part; a shortcut is part 0. Their numbers of
+    stages and blocks are ours plus `stages` and `blocks`.
     """
     sources = {"stem_conv": ("conv1_conv",), "stem_norm": ("conv1_conv", "conv1_bn")}
     for layer, (stage, block, part, kind) in block_layers(ours).items():
@@ -252,11 +245,7 @@ def _copy(
         if [value.shape for value in values[target]] != shapes:
             found = ", ".join(str(value.shape) for value in values[target])
             problems["misshaped"].append(f"{names[-1]} {found} for {', '.join(map(str, shapes))}")
-    if any(problems.values()):
-        listed = "; ".join(
-            f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names
-        )
-        raise ConvertError(f"{name} of {library} does not fit {ours.name}; {listed}")
+    refuse_misfits(f"{name} of {library} does not fit {ours.name}", problems)
     for target, arrays in values.items():
         own[target].set_weights(arrays)
     return ours

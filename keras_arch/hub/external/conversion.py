@@ -5,7 +5,6 @@ the cache of the Hub's client, by repository and commit.
 """
 
 import contextlib
-import hashlib
 import logging
 import os
 import re
@@ -13,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_arch.errors import HubError, IntegrityError, KerasArchError
+from keras_arch.errors import HubError, KerasArchError
 from keras_arch.files import sha256
 from keras_arch.hub import layout, remote
 from keras_arch.hub.card import Card
@@ -44,27 +43,20 @@ def convert_cached(source: Source, model: ExternalModel) -> Path:
         UnsafeContentError: If they are a pickle of more than tensors.
         StorageError: If the converted model cannot be written.
     """
-    if isinstance(source, remote.Snapshot):
-        key = Path(source.repository.id.replace("/", "--")) / f"{source.commit}-{CONVERTER}"
-        if _is_whole(directory := _root() / key, source.where):
-            return directory
-        weights = _weights(source)
-    else:
-        weights = _weights(source)
-        # A folder has no commit; its key is its content.
-        content = f"{model!r}{sha256(weights)}".encode()
-        key = Path("folders") / f"{hashlib.sha256(content).hexdigest()[:40]}-{CONVERTER}"
-        if _is_whole(directory := _root() / key, source.where):
-            return directory
-    _check_download(weights, source)
-    _convert(weights, directory, source.where, model, model.card(source.name, source.where))
-    return directory
-
-
-def _root() -> Path:
     from huggingface_hub import constants
 
-    return Path(constants.HF_HUB_CACHE).parent / "keras_arch" / "converted"
+    if isinstance(source, remote.Snapshot):
+        key = f"{source.repository.id.replace('/', '--')}/{source.commit}"
+    else:
+        # A folder has no commit; its key is its content.
+        key = f"folders/{layout.text_sha256(f'{model!r}{sha256(_weights(source))}')[:40]}"
+    root = Path(constants.HF_HUB_CACHE).parent / "keras_arch" / "converted"
+    directory = root / f"{key}-{CONVERTER}"
+    if not _is_whole(directory, source.where):
+        weights = _weights(source)
+        _check_download(weights, source)
+        _convert(weights, directory, source.where, model, model.card(source.name, source.where))
+    return directory
 
 
 def _is_whole(directory: Path, where: str) -> bool:
@@ -74,11 +66,11 @@ def _is_whole(directory: Path, where: str) -> bool:
     try:
         record = Record.parse((directory / RECORD).read_bytes(), str(directory))
         layout.verify(directory, record, record.needed, str(directory), "it was a copy")
+        return True
     except (HubError, OSError) as error:
         _log.warning("the cached conversion of %s is replaced: %s", where, error)
         shutil.rmtree(directory, ignore_errors=True)
         return False
-    return True
 
 
 def _weights(source: Source) -> Path:
@@ -87,9 +79,9 @@ def _weights(source: Source) -> Path:
         file = source.fetch(name)
         if file is not None:
             return file
-    if source.offline:
-        raise HubError(not_cached(source, WEIGHTS[0]))
-    raise HubError(f"{source.where} has no weights that are read: no {' and no '.join(WEIGHTS)}")
+    raise not_cached(source, WEIGHTS[0]) or HubError(
+        f"{source.where} has no weights that are read: no {' and no '.join(WEIGHTS)}"
+    )
 
 
 def _check_download(weights: Path, source: Source) -> None:
@@ -98,14 +90,8 @@ def _check_download(weights: Path, source: Source) -> None:
     The client keeps a file of the Hub's large storage under its SHA-256.
     """
     expected = os.path.basename(os.path.realpath(weights))
-    if not isinstance(source, remote.Snapshot) or not re.fullmatch(r"[0-9a-f]{64}", expected):
-        return
-    actual = sha256(weights)
-    if actual != expected:
-        raise IntegrityError(
-            f"{weights.name} of {source.where} is truncated or altered: expected sha256 "
-            f"{expected}, actual {actual}; {source.remedy}"
-        )
+    if isinstance(source, remote.Snapshot) and re.fullmatch(r"[0-9a-f]{64}", expected):
+        layout.check_hash(weights, expected, f"{weights.name} of {source.where}", source.remedy)
 
 
 def _convert(weights: Path, directory: Path, where: str, found: ExternalModel, card: Card) -> None:
