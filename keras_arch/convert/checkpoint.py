@@ -24,8 +24,7 @@ from keras_arch.errors import ConvertError, KerasArchError
 
 _ZIP = b"PK\x03\x04"
 # Protocol 2 and the magic number of ten bytes.
-_MAGIC = 0x1950A86A20F9469CFC6C
-_ROW = b"\x80\x02\x8a\x0a" + _MAGIC.to_bytes(10, "little") + b"."
+_ROW = b"\x80\x02\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little") + b"."
 _ROW_PROTOCOL = 1001
 _MOST_PICKLE_BYTES = 100_000_000
 # Keys of the weights in checkpoints of training scripts.
@@ -92,11 +91,7 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Extract the state dict of a checkpoint.
-
-    Args:
-        content: The state dict itself, or a mapping that has it under `"state_dict"`, `"model"` or
-            another usual name.
+    """Extract the state dict of a mapping that has it under a usual name, or is it itself.
 
     Example:
         >>> unwrapped({"epoch": 90, "state_dict": {"fc.bias": 0.0}})

@@ -37,10 +37,10 @@ def _vgg_arguments(
     if not convolutions:
         raise none_of(f"VGG{depth}", "torchvision and timm", "features.0.weight", shapes)
     if len(convolutions) != depth - 3:
-        other = next((d for d in _COLUMNS if d - 3 == len(convolutions)), None)
+        found = len(convolutions) + 3
+        remedy = f"convert it as VGG{found}" if found in _COLUMNS else "no VGG here has as many"
         raise ConvertError(
-            f"the state dict has {len(convolutions)} convolutions, VGG{depth} has {depth - 3}; "
-            + (f"convert it as VGG{other}" if other else "no VGG here has as many")
+            f"the state dict has {found - 3} convolutions, VGG{depth} has {depth - 3}; {remedy}"
         )
     has_head = head in shapes
     return known(
@@ -71,12 +71,14 @@ def _vgg_prefixes(
     return prefixes
 
 
-def _first_dense(model: keras.Model, *, convolution: bool = False) -> dict[str, Layout]:
-    """Layout of `fc6`, whose input is a flattened map."""
-    if "flatten" not in {layer.name for layer in model.layers}:
-        return {}
-    height, width, channels = model.get_layer("flatten").input.shape[1:]
-    return {"fc6": from_map(height, width, channels, convolution=convolution)}
+def _flattened(model: keras.Model, *, convolution: bool = False) -> dict[str, Layout]:
+    """Layouts of the dense layers whose input is a flattened map."""
+    dense = {"flatten": "fc6"} | {f"auxiliary{n}_flatten": f"auxiliary{n}_fc" for n in (1, 2)}
+    return {
+        dense[layer.name]: from_map(*layer.input.shape[1:], convolution=convolution)
+        for layer in model.layers
+        if layer.name in dense
+    }
 
 
 def _vgg_families(depth: int) -> tuple[WeightMapping, ...]:
@@ -87,7 +89,7 @@ def _vgg_families(depth: int) -> tuple[WeightMapping, ...]:
             "torchvision",
             functools.partial(_vgg_arguments, depth, "classifier.0.weight", "classifier.6.weight"),
             functools.partial(_vgg_prefixes, depth, torchvision),
-            layouts=_first_dense,
+            layouts=_flattened,
             head=r"classifier\.",
         ),
         WeightMapping(
@@ -95,7 +97,7 @@ def _vgg_families(depth: int) -> tuple[WeightMapping, ...]:
             functools.partial(_vgg_arguments, depth, "pre_logits.fc1.weight", "head.fc.weight"),
             functools.partial(_vgg_prefixes, depth, timm),
             layouts=lambda model: (
-                _first_dense(model, convolution=True) | {"fc7": POINTWISE, "logits": LINEAR}
+                _flattened(model, convolution=True) | {"fc7": POINTWISE, "logits": LINEAR}
             ),
             head=r"(pre_logits|head)\.",
             recognizes=lambda shapes: any(name.startswith("pre_logits.") for name in shapes),
@@ -162,23 +164,13 @@ def _googlenet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     return prefixes
 
 
-def _googlenet_layouts(model: keras.Model) -> dict[str, Layout]:
-    names = {layer.name for layer in model.layers}
-    layouts = {}
-    for number in (1, 2):
-        if f"auxiliary{number}_flatten" in names:
-            shape = model.get_layer(f"auxiliary{number}_flatten").input.shape[1:]
-            layouts[f"auxiliary{number}_fc"] = from_map(*shape)
-    return layouts
-
-
 MAPPINGS: dict[str, tuple[WeightMapping, ...]] = {
     "AlexNet": (
         WeightMapping(
             "torchvision",
             _alexnet_arguments,
             _alexnet_prefixes,
-            layouts=_first_dense,
+            layouts=_flattened,
             head=r"classifier\.",
         ),
     ),
@@ -189,7 +181,7 @@ MAPPINGS: dict[str, tuple[WeightMapping, ...]] = {
                 _torchvision_arguments, "GoogLeNet", "conv1.conv.weight", "fc.weight"
             ),
             _googlenet_prefixes,
-            layouts=_googlenet_layouts,
+            layouts=_flattened,
             head=r"fc\.",
             optional=lambda arguments: None if arguments.get("auxiliary") else r"aux[12]\.",
         ),

@@ -108,8 +108,12 @@ def _split_channels(channels: int, given: Arguments) -> Arguments:
 
 
 def _patch_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
+    pixel = model.get_layer("stage1_conv").kernel_size == (1, 1)
+    return _discriminator_prefixes("net" if pixel else "model", model)
+
+
+def _discriminator_prefixes(module: str, model: keras.Model) -> dict[str, str]:
     stages = count_layers(model, r"stage\d+_conv")
-    module = "net" if model.get_layer("stage1_conv").kernel_size == (1, 1) else "model"
     ends = {"stage1_conv": f"{module}.0", "logits": f"{module}.{3 * stages - 1}"}
     return ends | sequential_stages(module, stages, -4)
 
@@ -178,12 +182,6 @@ def _dcgan_generator_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, s
     return ends | sequential_stages("main", stages, -3)
 
 
-def _dcgan_discriminator_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
-    stages = count_layers(model, r"stage\d+")
-    ends = {"stage1_conv": "main.0", "logits": f"main.{3 * stages - 1}"}
-    return ends | sequential_stages("main", stages, -4)
-
-
 _JUNYANZ = "pytorch-CycleGAN-and-pix2pix"
 _SINGLE = {
     "CycleGANGenerator": WeightMapping(
@@ -192,7 +190,7 @@ _SINGLE = {
     "DCGANDiscriminator": WeightMapping(
         "the PyTorch examples (dcgan)",
         functools.partial(_dcgan_arguments, generator=False),
-        _dcgan_discriminator_prefixes,
+        lambda model, shapes: _discriminator_prefixes("main", model),
         dense=TO_LOGIT,
     ),
     "DCGANGenerator": WeightMapping(

@@ -12,7 +12,6 @@ from keras import layers
 
 from keras_arch import models, registry
 from keras_arch.convert import checkpoint, safetensors
-from keras_arch.convert.checkpoint import unwrapped
 from keras_arch.convert.mapping import (
     CONVOLUTION,
     VECTOR,
@@ -30,7 +29,7 @@ _NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 # Prefixes that DataParallel and torch.compile put before every name.
 _PREFIXES = ("module.", "_orig_mod.")
 # PyTorch tensors of each layer: their names, their shapes and layouts.
-Wanted = dict[str, list[tuple[str, tuple[int, ...], Layout]]]
+_Tensors = dict[str, list[tuple[str, tuple[int, ...], Layout]]]
 
 
 def convertible() -> tuple[str, ...]:
@@ -95,10 +94,8 @@ def from_torch(
     registry.entry(name)
     if name not in MAPPINGS:
         raise ConvertError(f"{name} has no converter; there is one for {', '.join(MAPPINGS)}")
-    if arguments.get("weights") is not None:
-        raise ConvertError(
-            f"weights come from the state dict; leave weights={arguments['weights']!r} out"
-        )
+    if (weights := arguments.get("weights")) is not None:
+        raise ConvertError(f"weights come from the state dict; leave {weights=} out")
     state = _read(state_dict)
     shapes = {tensor: values.shape for tensor, values in state.items()}
     mapping = mapping_of(name, shapes)
@@ -122,11 +119,9 @@ def _read(state_dict: Mapping[str, Any] | str | os.PathLike) -> dict[str, np.nda
         elif checkpoint.is_checkpoint(path):
             state_dict = checkpoint.read(path)
     if not isinstance(state_dict, Mapping) or not state_dict:
-        raise ConvertError(
-            "state_dict must be arrays by name or the path of a .safetensors or .pth file, got "
-            f"{got}"
-        )
-    state_dict = unwrapped(state_dict)
+        forms = "arrays by name or the path of a .safetensors or .pth file"
+        raise ConvertError(f"state_dict must be {forms}, got {got}")
+    state_dict = checkpoint.unwrapped(state_dict)
     short = _without_prefix(list(map(str, state_dict)))
     state = {}
     for name, tensor in state_dict.items():
@@ -151,7 +146,7 @@ def _without_prefix(names: list[str]) -> dict[str, str]:
         short = {name: value.removeprefix(prefix) for name, value in short.items()}
 
 
-def _wanted(model: keras.Model, mapping: WeightMapping, shapes: Shapes) -> Wanted:
+def _wanted(model: keras.Model, mapping: WeightMapping, shapes: Shapes) -> _Tensors:
     """PyTorch tensors of each layer with weights, in Keras' order."""
     prefixes, layouts = mapping.prefixes(model, shapes), mapping.layouts(model)
     wanted = {}
@@ -174,7 +169,7 @@ def _check(
     name: str,
     mapping: WeightMapping,
     model: keras.Model,
-    wanted: Wanted,
+    wanted: _Tensors,
     shapes: Shapes,
     arguments: Arguments,
 ) -> None:

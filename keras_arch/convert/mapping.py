@@ -57,9 +57,7 @@ TO_LOGIT = Layout(
 def from_map(height: int, width: int, channels: int, *, convolution: bool = False) -> Layout:
     """Layout of a dense layer on a map that PyTorch flattens with the channels first.
 
-    Args:
-        height, width, channels: Shape of the map.
-        convolution: Whether PyTorch writes it as a convolution over the whole map.
+    PyTorch may write it as a `convolution` over the whole map.
 
     Example:
         >>> from_map(7, 7, 512).shape((25088, 4096))
@@ -67,8 +65,7 @@ def from_map(height: int, width: int, channels: int, *, convolution: bool = Fals
     """
 
     def shape(kernel: tuple[int, ...]) -> tuple[int, ...]:
-        units = kernel[1]
-        return (units, channels, height, width) if convolution else (units, kernel[0])
+        return (kernel[1], channels, height, width) if convolution else kernel[::-1]
 
     def values(tensor: np.ndarray) -> np.ndarray:
         maps = tensor.reshape(-1, channels, height, width)
@@ -88,10 +85,10 @@ class WeightMapping:
             with weights.
         dense: Layout of its dense layers.
         layouts: From the built network to the other layouts of its kernels, by layer.
-        head: Pattern of the tensors that may be left over with `include_top=False`.
-        optional: From the network's arguments to a pattern of other tensors that may be left over,
-            as PyTorch does not use them in `eval()`.
+        optional: From the network's arguments to a pattern of tensors that may be left over, as
+            PyTorch does not use them in `eval()`.
         recognizes: Whether a state's names are this source's, if an architecture has several.
+        head: Pattern of the tensors that may also be left over with `include_top=False`.
     """
 
     source: str
@@ -99,9 +96,9 @@ class WeightMapping:
     prefixes: Callable[[keras.Model, Shapes], dict[str, str]]
     dense: Layout = LINEAR
     layouts: Callable[[keras.Model], dict[str, Layout]] = lambda model: {}
-    head: str | None = None
     optional: Callable[[Arguments], str | None] = lambda arguments: None
     recognizes: Callable[[Shapes], bool] = lambda shapes: True
+    head: str | None = None
 
 
 def known(**arguments: Any) -> Arguments:
@@ -160,12 +157,9 @@ def count_layers(model: keras.Model, pattern: str) -> int:
 
 
 def sequential_stages(module: str, stages: int, offset: int) -> dict[str, str]:
-    """Prefixes of stages 2 on in a PyTorch `Sequential` of (convolution, norm, activation).
+    """Prefixes of stages 2 to `stages` in a `Sequential` of (convolution, norm, activation).
 
-    Args:
-        module: Name of the `Sequential`.
-        stages: Number of the last stage.
-        offset: Index of the convolution of stage s less 3 s.
+    `offset` is the index of the convolution of stage s less 3 s.
 
     Example:
         >>> sequential_stages("main", 2, -4)
@@ -193,11 +187,7 @@ def none_of(architecture: str, source: str, tensor: str, shapes: Shapes) -> Conv
 
 
 def refuse_misfits(what: str, problems: dict[str, list[str]]) -> None:
-    """Raise a `ConvertError` that says what does not fit and lists the names of each problem.
-
-    Args:
-        what: What does not fit, for the message.
-        problems: Names by the kind of problem. Without any there is no error.
+    """Raise a `ConvertError` that says what does not fit, with the names by the kind of problem.
 
     Example:
         >>> refuse_misfits("the state dict does not fit VGG16", {"missing": ["a"], "misshaped": []})

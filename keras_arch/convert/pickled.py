@@ -207,11 +207,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load(file: BinaryIO, where: str) -> Any:
-    """Load one pickle from an open file, up to its end.
-
-    Args:
-        file: A seekable file.
-        where: Its name in messages.
+    """Load one pickle from a seekable file, up to its end; `where` names the file in messages.
 
     Returns:
         Mappings, lists, numbers and strings, with a `Tensor` for each tensor.

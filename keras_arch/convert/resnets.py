@@ -46,9 +46,8 @@ def _prefixes(head: str, shortcut: str, model: keras.Model, shapes: Shapes) -> d
 def block_layers(model: keras.Model) -> dict[str, tuple[int, int, str, str]]:
     """Stage, block, part and kind of every convolution and norm of one of our residual networks.
 
-    Returns:
-        By the layer's name: numbers of stage and block from 1, `"shortcut"` or the number of the
-        layer in its block, and `"conv"` or `"norm"`.
+    Stages and blocks are numbered from 1; the part is `"shortcut"` or the number of the layer in
+    its block; the kind is `"conv"` or `"norm"`.
 
     Example:
         >>> from keras_arch import models
@@ -57,8 +56,7 @@ def block_layers(model: keras.Model) -> dict[str, tuple[int, int, str, str]]:
     """
     found = {}
     for layer in model.layers:
-        match = re.fullmatch(r"stage(\d)_block(\d+)_(\d|shortcut)_(conv|norm)", layer.name)
-        if match:
+        if match := re.fullmatch(r"stage(\d)_block(\d+)_(\d|shortcut)_(conv|norm)", layer.name):
             stage, block, part, kind = match.groups()
             found[layer.name] = int(stage), int(block), part, kind
     return found
@@ -113,10 +111,10 @@ def _refuse_variants(depth: int, shapes: Shapes) -> None:
 
 def _check_depth(depth: int, counts: tuple[int, ...], bottleneck: bool) -> None:
     """Refuse a state with other blocks than the network's, and name the network of its blocks."""
-    if counts == BLOCKS[depth] and bottleneck == (depth >= BOTTLENECK_FROM):
+    other = depth_of(counts, bottleneck=bottleneck)
+    if other == depth:
         return
     kind = "bottleneck" if bottleneck else "basic"
-    other = depth_of(counts, bottleneck=bottleneck)
     remedy = f"convert it as ResNet{other}" if other else "no ResNet here has these"
     own = "bottleneck" if depth >= BOTTLENECK_FROM else "basic"
     raise ConvertError(

@@ -33,7 +33,7 @@ def _fcn_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
 
 
 def _unet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
-    first, last = "inc.double_conv.0.weight", "outc.conv.weight"
+    first = "inc.double_conv.0.weight"
     depth = len(numbers_in(shapes, r"down(\d+)\.maxpool_conv\."))
     if depth and "up1.up.weight" not in shapes:
         raise ConvertError(
@@ -41,7 +41,7 @@ def _unet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
             "(bilinear=True), which no layer of Keras does; there is a converter for those with "
             "deconvolutions (bilinear=False)"
         )
-    classes = length(shapes, last, 0)
+    classes = length(shapes, "outc.conv.weight", 0)
     return known(
         padding="same",
         input_shape=square_image(shapes, first, None),

@@ -140,14 +140,11 @@ def save(
 
     Args:
         model: A functional or sequential `keras.Model` of stock layers.
-        directory: Destination; missing parents are created.
+        directory: Destination, which is returned; missing parents are created.
         card: The model's card.
         samples: A PNG with outputs of the model, or `None`.
         training: A folder with files for resuming or fine-tuning, or `None`. It is copied to
             `training/`.
-
-    Returns:
-        The directory.
 
     Raises:
         UnsafeContentError: If the model needs classes that are not part of Keras.
@@ -188,26 +185,23 @@ def save(
         hashes = {name: sha256(filling / name) for name in names}
         text = readme(card, samples=samples is not None)
         published = before.remote_readme if before else None
-        record = Record(card, hashes, text_sha256(text), published)
+        record = Record(card, hashes, text_sha256(text), published).to_json()
+        (filling / RECORD).write_text(record, encoding="utf-8")
         if is_edited(directory, before):
-            _log.warning(
-                "%s was edited and is not replaced; delete it and save again to get a fresh one",
-                directory / README,
+            message = (
+                "%s was edited and is not replaced; delete it and save again to get a fresh one"
             )
+            _log.warning(message, directory / README)
             shutil.copyfile(directory / README, filling / README)
         else:
             (filling / README).write_text(text, encoding="utf-8")
-        (filling / RECORD).write_text(record.to_json(), encoding="utf-8")
     return directory
 
 
 def replace(directory: Path, contents: Mapping[str, Path | bytes], before: Record | None) -> None:
-    """Write a model directory from files, or the contents of files, by name.
+    """Write files, or the contents of files, as a model directory, whole or not at all.
 
-    Args:
-        directory: It is replaced, whole or not at all; a person's own files in it stay.
-        contents: What it then holds.
-        before: Its record, from `before_replacing`.
+    A person's own files in it stay; `before` is its present record, from `before_replacing`.
     """
     with _replaced(directory, before) as filling:
         for name, content in contents.items():
@@ -270,17 +264,10 @@ def text_sha256(text: str | bytes) -> str:
 
 
 def verify(directory: Path, record: Record, names: Iterable[str], where: str, remedy: str) -> None:
-    """Compare some of the files that a record lists with their hashes.
-
-    Args:
-        directory: Where they are.
-        record: The record.
-        names: Which files.
-        where: Name of the model in messages.
-        remedy: Advice for a file that differs.
+    """Compare files of a record with their hashes.
 
     Raises:
-        IntegrityError: Naming the file with its expected and actual SHA-256.
+        IntegrityError: Naming a file of the model `where` that is missing or differs, and a remedy.
     """
     for name in names:
         if not (directory / name).is_file():
@@ -298,7 +285,7 @@ def check_hash(file: Path, expected: str, name: str, remedy: str) -> None:
 
 
 def load_model(directory: Path, where: str) -> "keras.Model":
-    """Open a checked directory with Keras.
+    """Open the checked directory of a model `where` with Keras.
 
     Raises:
         UnsafeContentError: If it needs other classes than Keras' own.

@@ -34,8 +34,7 @@ class LoadedModel:
 
     Attributes:
         model: Not compiled.
-        card: Its card, also of a converted model; `None` for another Keras model that keras_arch
-            did not save.
+        card: Its card; `None` for a Keras model that keras_arch neither saved nor converted.
         directory: Its files; read only, as it may be a cache.
         training: The folder `training/` if it exists and was asked for, else `None`.
     """
@@ -51,8 +50,8 @@ def load(reference: str | os.PathLike[str], *, token: str | None = None) -> "ker
 
     Only the files that are needed are downloaded, their hashes are compared with the record, and
     nothing that comes with a model is ever run: pickled data, Lambda layers and classes that are
-    not Keras' own are refused. A Keras model that keras_arch did not save has no record of
-    hashes; it is loaded with the same refusals and a warning.
+    not Keras' own are refused. A Keras model that keras_arch did not save has no record of hashes;
+    it is loaded with the same refusals and a warning.
 
     Repositories of timm (`hf://timm/resnet50.a1_in1k`: its `resnet` and `vgg`) and of ResNets of
     the transformers library (`hf://microsoft/resnet-50`) are recognized by their `config.json`,
@@ -73,11 +72,10 @@ def load(reference: str | os.PathLike[str], *, token: str | None = None) -> "ker
         ArgumentError: If the reference has no known form.
 
     Example:
-        >>> import tempfile
         >>> from keras_arch import hub
-        >>> from keras_arch.hub.example import save_example
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     hub.load(save_example(folder)).output_shape
+        >>> from keras_arch.hub.example import saved_example
+        >>> with saved_example() as directory:
+        ...     hub.load(directory).output_shape
         (None, 64)
     """
     return load_with_card(reference, token=token).model
@@ -86,25 +84,17 @@ def load(reference: str | os.PathLike[str], *, token: str | None = None) -> "ker
 def load_with_card(
     reference: str | os.PathLike[str], *, training: bool = False, token: str | None = None
 ) -> LoadedModel:
-    """Load a model together with its card.
+    """Load a model, its card and the folder of its files; errors are those of `load`.
 
     Args:
-        reference: As for `load`.
+        reference, token: As for `load`.
         training: Whether to fetch `training/` too, if there is one.
-        token: As for `load`.
-
-    Returns:
-        The model, its card and the folder of its files.
-
-    Raises:
-        HubError, IntegrityError, UnsafeContentError, ArgumentError: As for `load`.
 
     Example:
-        >>> import tempfile
         >>> from keras_arch import hub
-        >>> from keras_arch.hub.example import save_example
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     hub.load_with_card(save_example(folder)).card.preprocessing.size
+        >>> from keras_arch.hub.example import saved_example
+        >>> with saved_example() as directory:
+        ...     hub.load_with_card(directory).card.preprocessing.size
         (8, 8)
     """
     from keras_arch import models
@@ -131,22 +121,16 @@ def read_card(reference: str | os.PathLike[str], *, token: str | None = None) ->
     """Read the card of a model without fetching its weights.
 
     Args:
-        reference: As for `load`.
-        token: As for `load`.
-
-    Returns:
-        The card.
+        reference, token: As for `load`.
 
     Raises:
-        HubError: As for `load`, or if keras_arch did not save the model.
-        IntegrityError, UnsafeContentError, ArgumentError: As for `load`.
+        HubError: If keras_arch did not save the model. Other errors are those of `load`.
 
     Example:
-        >>> import tempfile
         >>> from keras_arch import hub
-        >>> from keras_arch.hub.example import save_example
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     hub.read_card(save_example(folder)).name
+        >>> from keras_arch.hub.example import saved_example
+        >>> with saved_example() as directory:
+        ...     hub.read_card(directory).name
         'flat'
     """
     source = open_source(reference, token)
@@ -172,26 +156,20 @@ def pull(
     get that of the repository).
 
     Args:
-        reference: As for `load`.
-        directory: Destination.
+        reference, token: As for `load`.
+        directory: Destination, which is returned.
         training: Whether to fetch `training/` too, if there is one.
-        token: As for `load`.
-
-    Returns:
-        The directory.
 
     Raises:
-        HubError, IntegrityError, UnsafeContentError: As for `load`.
-        ArgumentError: Also if the directory holds other files than a model's.
-        StorageError: If it cannot be written.
+        ArgumentError: If the directory holds other files than a model's.
+        StorageError: If it cannot be written. Other errors are those of `load`.
 
     Example:
-        >>> import tempfile
         >>> from keras_arch import hub
-        >>> from keras_arch.hub.example import save_example
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     hub.pull(f"file://{save_example(folder)}", f"{folder}/copy").name
-        'copy'
+        >>> from keras_arch.hub.example import saved_example
+        >>> with saved_example() as directory:
+        ...     hub.pull(f"file://{directory}", f"{directory}-copy").name
+        'flat-copy'
     """
     directory = Path(directory).expanduser()
     before = layout.before_replacing(directory)

@@ -60,12 +60,10 @@ def push(
         ArgumentError: If the arguments do not fit together.
 
     Example:
-        >>> import tempfile
         >>> from keras_arch import hub
-        >>> from keras_arch.hub.example import save_example
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     url = hub.push(save_example(folder), f"file://{folder}/me/flat")
-        ...     hub.load(url).output_shape
+        >>> from keras_arch.hub.example import saved_example
+        >>> with saved_example() as directory:
+        ...     hub.load(hub.push(directory, f"file://{directory.parent}/me/flat")).output_shape
         (None, 64)
     """
     target = _target(repo, revision, private)
@@ -92,7 +90,12 @@ def push(
         layout.check_config(directory / "config.json", str(directory))
         if isinstance(target, Folder):
             return _push_to_folder(directory, record, names, target)
-        return _push_to_hub(directory, record, names, target, private, token)
+        snapshot = remote.prepare(target, private, token)
+        files, new, stale = _compose(directory, record, names, target.id, snapshot)
+        message = f"Publish {record.card.name} with keras_arch {__version__}"
+        url = remote.commit(snapshot, files, stale, message)
+        _remember(directory, record, new)
+        return url
 
 
 def _target(repo: str, revision: str | None, private: bool) -> Repository | Folder:
@@ -114,12 +117,8 @@ def _compose(
 ) -> tuple[dict[str, Path | bytes], Record, list[str]]:
     """Collect the files to publish, their new record, and the published files to remove.
 
-    Args:
-        directory: The model directory.
-        record: Its record.
-        names: Those listed files that it holds.
-        repository: The repository's id, which the README then names.
-        target: The published model.
+    `names` are those listed files that the directory holds. The README names the `repository`;
+    `target` is the published model.
     """
     try:
         published = read_record(target)
@@ -132,20 +131,18 @@ def _compose(
     ours = (directory / README).read_bytes() if edited else generated.encode()
     files: dict[str, Path | bytes] = {name: directory / name for name in names}
     # Replaced are a README that was generated, and the one that a person edited further here.
-    replaceable = {
-        published.readme if published else None,
-        record.remote_readme if edited else None,
-    }
+    replaceable = [published.readme] if published else []
+    if edited:
+        replaceable.append(record.remote_readme)
     if theirs is None or sha256(theirs) in replaceable:
         files[README] = ours
         seen = layout.text_sha256(ours)
     else:
         seen = sha256(theirs)
         if theirs.read_bytes() != ours:
+            advice = "delete it there and push again to replace it"
             _log.warning(
-                "the README of %s was edited and is not replaced; delete it there and push again "
-                "to replace it",
-                target.where,
+                "the README of %s was edited and is not replaced; %s", target.where, advice
             )
     # Training files that only the published model has stay listed if they belong to these weights.
     before = published.sha256 if published else {}
@@ -157,22 +154,6 @@ def _compose(
     new = Record(card, hashes, layout.text_sha256(generated), seen)
     files[RECORD] = new.to_json().encode()
     return files, new, [name for name in before if name not in hashes]
-
-
-def _push_to_hub(
-    directory: Path,
-    record: Record,
-    names: list[str],
-    target: Repository,
-    private: bool,
-    token: str | None,
-) -> str:
-    snapshot = remote.prepare(target, private, token)
-    files, new, stale = _compose(directory, record, names, target.id, snapshot)
-    message = f"Publish {record.card.name} with keras_arch {__version__}"
-    url = remote.commit(snapshot, files, stale, message)
-    _remember(directory, record, new)
-    return url
 
 
 def _push_to_folder(directory: Path, record: Record, names: list[str], target: Folder) -> str:
@@ -190,10 +171,9 @@ def _push_to_folder(directory: Path, record: Record, names: list[str], target: F
 
 def _remember(directory: Path, record: Record, new: Record) -> None:
     """Note the published README's hash in the directory, so that it can be edited further here."""
-    if new.remote_readme == record.remote_readme:
-        return
     noted = dataclasses.replace(record, remote_readme=new.remote_readme)
     try:
-        atomic_write(directory / RECORD, noted.to_json())
+        if noted != record:
+            atomic_write(directory / RECORD, noted.to_json())
     except StorageError as error:
         _log.warning("pushed, but not noted in the directory: %s", error)

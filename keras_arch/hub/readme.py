@@ -24,9 +24,6 @@ def readme(card: Card, *, samples: bool = False) -> str:
         repository, else from inside the directory.
 
     Example:
-        >>> from keras_arch.hub import Card
-        >>> from keras_arch.hub.readme import readme
-        >>> from keras_arch.preprocessing import Preprocessing
         >>> card = Card("digits", "CIFARResNet", {"depth": 20}, "image-classification",
         ...             Preprocessing(size=(8, 8), channels=1), repository="user/digits")
         >>> 'load_with_card("hf://user/digits")' in readme(card)
@@ -40,6 +37,10 @@ def readme(card: Card, *, samples: bool = False) -> str:
     datasets = ", ".join(_shown(name) for name in card.datasets)
     metrics = "\n".join(f"| {name} | {value:.6g} |" for name, value in card.metrics.items())
     recipe = yaml.safe_dump(card.recipe, sort_keys=False, allow_unicode=True).strip()
+    note = "" if card.repository else "  # from inside this folder"
+    load = f'loaded = keras_arch.hub.load_with_card("{place}"){note}'
+    example = ["```python", "import keras", "import keras_arch", "", load]
+    example += [*task.readme_example(card), "```"]
     sections = [
         f"---\n{_metadata(card, task.pipeline_tag)}\n---",
         f"# {card.name}",
@@ -49,7 +50,7 @@ def readme(card: Card, *, samples: bool = False) -> str:
         f"`{card.architecture}({arguments})`, saved with keras_arch. "
         "It consists of stock Keras layers and opens in plain Keras too.",
         "## Use",
-        _example(place, task.readme_example(card)),
+        "\n".join(example),
         "Without keras_arch:",
         f'```python\nimport keras\n\nmodel = keras.saving.load_model("{place}")\n```',
         *task.readme_sections(card),
@@ -91,12 +92,6 @@ def _metadata(card: Card, pipeline: str | None) -> str:
         eval_results=results or None,
     )
     return data.to_yaml()
-
-
-def _example(place: str, lines: list[str]) -> str:
-    note = "  # from inside this folder" if place == "." else ""
-    load = f'loaded = keras_arch.hub.load_with_card("{place}"){note}'
-    return "\n".join(["```python", "import keras", "import keras_arch", "", load, *lines, "```"])
 
 
 def describe_input(preprocessing: Preprocessing) -> str:

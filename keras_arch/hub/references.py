@@ -50,14 +50,7 @@ class Folder:
 
 
 def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
-    """Parse a reference to a model.
-
-    Args:
-        reference: A model directory, `"hf://user/repo"`, `"hf://user/repo@revision"`,
-            `"file:///folder/hub/user/repo"`, or the name of a shipped config.
-
-    Returns:
-        The repository or the folder; nothing is opened yet.
+    """Parse a reference to a model, as for `hub.load`; nothing is opened yet.
 
     Raises:
         ArgumentError: If it is none of these; the message suggests a correction.
@@ -74,10 +67,8 @@ def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
     if reference.startswith(("hf://", "file:")):
         return parse_uri(reference)
     if "://" in reference:
-        raise ArgumentError(
-            f"{reference!r} has an unknown scheme; write hf://user/repo, file:///folder or a "
-            "directory"
-        )
+        places = "hf://user/repo, file:///folder or a directory"
+        raise ArgumentError(f"{reference!r} has an unknown scheme; write {places}")
     # A run directory may have the name of its config; it comes first only if it holds a model.
     path = Path(reference).expanduser()
     if reference in presets.names() and not (path / "config.json").is_file():
@@ -90,14 +81,11 @@ def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
 
 
 def parse_uri(uri: str) -> Repository | Folder:
-    """Parse the URI of a repository, as `hub.push` takes it.
+    """Parse the URI of a repository or a folder, whether or not it exists.
 
     Args:
         uri: `"user/repo"`, `"hf://user/repo"`, either with `"@revision"`, or
             `"file:///folder/hub/user/repo"`.
-
-    Returns:
-        The repository or the folder, whether or not it exists.
 
     Raises:
         ArgumentError: If the URI has no such form.
@@ -120,10 +108,8 @@ def parse_uri(uri: str) -> Repository | Folder:
     elif ".." in name or "--" in name or name.endswith(".git"):
         problem = "'..', '--' and a final '.git' are not allowed"
     if problem:
-        raise ArgumentError(
-            f"{uri!r} is not a repository: {problem}; write hf://user/repo or "
-            "hf://user/repo@revision"
-        )
+        forms = "hf://user/repo or hf://user/repo@revision"
+        raise ArgumentError(f"{uri!r} is not a repository: {problem}; write {forms}")
     return Repository(name, check_revision(revision) if at else None)
 
 

@@ -53,9 +53,6 @@ class Snapshot:
     def fetch(self, name: str) -> Path | None:
         """Download a file, or take it from the cache.
 
-        Args:
-            name: Its path in the repository.
-
         Returns:
             Its path on disk; `None` if the commit, or when offline the cache, has no such file.
 
@@ -79,13 +76,7 @@ class Snapshot:
 def resolve(repository: Repository, token: str | None = None) -> Snapshot:
     """Find the commit that a repository is at.
 
-    Args:
-        repository: The repository and the revision.
-        token: As for `Snapshot`.
-
-    Returns:
-        The repository at that commit. When the Hub cannot be reached, the cached copy, with a
-        warning to the log.
+    When the Hub cannot be reached, this is that of the cached copy, with a warning to the log.
 
     Raises:
         HubError: If it is missing, private or unreachable without a cached copy.
@@ -116,13 +107,7 @@ def resolve(repository: Repository, token: str | None = None) -> Snapshot:
 def prepare(repository: Repository, private: bool, token: str | None) -> Snapshot:
     """Create a repository and its branch where missing, and check that they may be written to.
 
-    Args:
-        repository: Where to push; its revision is a branch, `None` for the default one.
-        private: Whether only its owner may see it.
-        token: As for `Snapshot`.
-
-    Returns:
-        The current commit of the branch.
+    The revision of the repository is a branch, `None` for the default one.
 
     Raises:
         HubError: If it cannot be created or written, or is public and `private` is asked for.
@@ -154,16 +139,13 @@ def prepare(repository: Repository, private: bool, token: str | None) -> Snapsho
 def commit(
     snapshot: Snapshot, files: Mapping[str, Path | bytes], stale: list[str], message: str
 ) -> str:
-    """Add files to a repository and remove others, all in one commit.
+    """Add files to a repository and remove others, all in one commit, and return its URL.
 
     Args:
         snapshot: The expected current commit of the branch.
         files: Paths in the repository, each with a local file or its content.
         stale: Paths to remove; missing ones are skipped.
         message: Commit message.
-
-    Returns:
-        URL of the commit.
 
     Raises:
         HubError: If the branch has moved on since, or the Hub refuses.

@@ -105,11 +105,10 @@ def is_code(name: str) -> bool:
 
 
 def check_names(names: Any, where: str) -> None:
-    """Refuse (`UnsafeContentError`) files outside of the folder, or that may hold code or pickles.
+    """Refuse files that a record lists outside of its folder, or that may hold code or pickles.
 
-    Args:
-        names: Paths that a record lists, relative to the model directory.
-        where: Name of the model in messages.
+    Raises:
+        UnsafeContentError: Naming the file.
     """
     for name in names:
         path = PurePosixPath(name) if isinstance(name, str) else None

@@ -53,14 +53,12 @@ def needed_files(source: Source, record: Record | None) -> list[str]:
     """List the files that loading takes; without a record, Keras' three."""
     if record:
         return record.needed
-    if source.fetch(CORE[0]) is None:
-        if source.offline:
-            raise HubError(
-                f"the Hub cannot be reached and there is no cached copy of {source.where}; "
-                f"{remote.CONNECT}"
-            )
-        raise HubError(f"{source.where} holds no Keras model: it has no {CORE[0]}")
-    return list(CORE)
+    if source.fetch(CORE[0]):
+        return list(CORE)
+    if source.offline:
+        what = f"the Hub cannot be reached and there is no cached copy of {source.where}"
+        raise HubError(f"{what}; {remote.CONNECT}")
+    raise HubError(f"{source.where} holds no Keras model: it has no {CORE[0]}")
 
 
 def fetch_all(source: Source, names: list[str]) -> Path:

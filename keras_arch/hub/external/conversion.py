@@ -4,21 +4,22 @@ A converted model is a model directory like any other, with its record of hashes
 the cache of the Hub's client, by repository and commit.
 """
 
-import contextlib
 import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_arch.errors import HubError, KerasArchError
 from keras_arch.files import sha256
 from keras_arch.hub import layout, remote
-from keras_arch.hub.card import Card
 from keras_arch.hub.external.base import ExternalModel
 from keras_arch.hub.layout import RECORD, Record
 from keras_arch.hub.sources import Source, not_cached
+
+if TYPE_CHECKING:
+    import keras
 
 # Raised when conversions give another result, so that cached ones are not used.
 CONVERTER = 1
@@ -29,10 +30,6 @@ _log = logging.getLogger(__name__)
 
 def convert_cached(source: Source, model: ExternalModel) -> Path:
     """Convert a repository of another library, or take its cached conversion.
-
-    Args:
-        source: The repository.
-        model: Its description.
 
     Returns:
         A directory that `layout.load_model` opens.
@@ -53,9 +50,8 @@ def convert_cached(source: Source, model: ExternalModel) -> Path:
     root = Path(constants.HF_HUB_CACHE).parent / "keras_arch" / "converted"
     directory = root / f"{key}-{CONVERTER}"
     if not _is_whole(directory, source.where):
-        weights = _weights(source)
-        _check_download(weights, source)
-        _convert(weights, directory, source.where, model, model.card(source.name, source.where))
+        network = _converted(_weights(source), source, model)
+        layout.save(network, directory, model.card(source.name, source.where))
     return directory
 
 
@@ -76,44 +72,30 @@ def _is_whole(directory: Path, where: str) -> bool:
 def _weights(source: Source) -> Path:
     """Fetch the weights; safetensors comes before pickles, as it can hold no code."""
     for name in WEIGHTS:
-        file = source.fetch(name)
-        if file is not None:
+        if file := source.fetch(name):
             return file
     raise not_cached(source, WEIGHTS[0]) or HubError(
         f"{source.where} has no weights that are read: no {' and no '.join(WEIGHTS)}"
     )
 
 
-def _check_download(weights: Path, source: Source) -> None:
-    """Compare a downloaded file with the hash in its name.
-
-    The client keeps a file of the Hub's large storage under its SHA-256.
-    """
-    expected = os.path.basename(os.path.realpath(weights))
-    if isinstance(source, remote.Snapshot) and re.fullmatch(r"[0-9a-f]{64}", expected):
-        layout.check_hash(weights, expected, f"{weights.name} of {source.where}", source.remedy)
-
-
-def _convert(weights: Path, directory: Path, where: str, found: ExternalModel, card: Card) -> None:
-    from keras_arch import convert
-
-    try:
-        with _full_precision():
-            model = convert.from_torch(found.architecture, weights, **found.arguments)
-    except KerasArchError as error:
-        kind = type(error) if isinstance(error, HubError) else HubError
-        raise kind(f"{weights.name} of {where} cannot be converted: {error}") from None
-    layout.save(model, directory, card)
-
-
-@contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    """Build in float32 under any policy, as the cache serves other processes too."""
+def _converted(weights: Path, source: Source, model: ExternalModel) -> "keras.Model":
     import keras
 
+    from keras_arch import convert
+
+    name = f"{weights.name} of {source.where}"
+    # The client keeps a file of the Hub's large storage under its SHA-256.
+    expected = os.path.basename(os.path.realpath(weights))
+    if isinstance(source, remote.Snapshot) and re.fullmatch(r"[0-9a-f]{64}", expected):
+        layout.check_hash(weights, expected, name, source.remedy)
     before = keras.config.dtype_policy()
+    # Under any policy, as the cache serves other processes too.
     keras.config.set_dtype_policy("float32")
     try:
-        yield
+        return convert.from_torch(model.architecture, weights, **model.arguments)
+    except KerasArchError as error:
+        kind = type(error) if isinstance(error, HubError) else HubError
+        raise kind(f"{name} cannot be converted: {error}") from None
     finally:
         keras.config.set_dtype_policy(before)
