@@ -11,7 +11,8 @@ def names() -> list[str]:
     """Names of the configs, sorted.
 
     Example:
-        >>> "resnet20-cifar10" in names()
+        >>> from keras_arch import presets
+        >>> "resnet20-cifar10" in presets.names()
         True
     """
     return sorted(file.stem for file in _folder().glob("*.yaml"))
@@ -27,7 +28,8 @@ def path(name: str) -> Path:
         ArgumentError: If there is none of that name; the message offers the closest ones.
 
     Example:
-        >>> path("resnet20-cifar10").name
+        >>> from keras_arch import presets
+        >>> presets.path("resnet20-cifar10").name
         'resnet20-cifar10.yaml'
     """
     known = names()
@@ -49,7 +51,8 @@ def read(name: str) -> dict[str, Any]:
         ConfigError: If the file is not a YAML mapping.
 
     Example:
-        >>> read("resnet20-cifar10")["task"]
+        >>> from keras_arch import presets
+        >>> presets.read("resnet20-cifar10")["task"]
         'image-classification'
     """
     import yaml

@@ -111,8 +111,9 @@ class Record:
             card = fields["card"]
             if card["task"] not in registry.TASKS:
                 # The package's name comes with the model: it is shown only if it can be one.
-                package = str(fields.get("package", ""))
-                named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", package)
+                package = fields.get("package")
+                known = isinstance(package, str)
+                named = known and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", package)
                 raise HubError(
                     f"{where} is a model of the task {card['task']!r}, which keras_arch does not "
                     f"have; install the package that has it{f', {package}' if named else ''}"
@@ -188,10 +189,8 @@ def save(
         record = Record(card, hashes, text_sha256(text), published).to_json()
         (filling / RECORD).write_text(record, encoding="utf-8")
         if is_edited(directory, before):
-            message = (
-                "%s was edited and is not replaced; delete it and save again to get a fresh one"
-            )
-            _log.warning(message, directory / README)
+            advice = "delete it and save again to get a fresh one"
+            _log.warning("%s was edited and is not replaced; %s", directory / README, advice)
             shutil.copyfile(directory / README, filling / README)
         else:
             (filling / README).write_text(text, encoding="utf-8")
