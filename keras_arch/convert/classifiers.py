@@ -16,6 +16,7 @@ from keras_arch.convert.mapping import (
     known,
     length,
     none_of,
+    numbers_in,
     square_image,
 )
 from keras_arch.errors import ConvertError
@@ -29,18 +30,15 @@ _COLUMNS = {11: "A", 13: "B", 16: "D", 19: "E"}
 def _vgg_arguments(
     depth: int, hidden: str, head: str, shapes: Shapes, given: Arguments
 ) -> Arguments:
-    convolutions = [
-        name
-        for name, shape in shapes.items()
-        if re.fullmatch(r"features\.\d+\.weight", name) and len(shape) == 4
-    ]
+    numbers = numbers_in(shapes, r"features\.(\d+)\.weight$")
+    convolutions = sum(len(shapes[f"features.{number}.weight"]) == 4 for number in numbers)
     if not convolutions:
         raise none_of(f"VGG{depth}", "torchvision and timm", "features.0.weight", shapes)
-    if len(convolutions) != depth - 3:
-        found = len(convolutions) + 3
-        remedy = f"convert it as VGG{found}" if found in _COLUMNS else "no VGG here has as many"
+    if convolutions != depth - 3:
+        other = convolutions + 3
+        remedy = f"convert it as VGG{other}" if other in _COLUMNS else "no VGG here has as many"
         raise ConvertError(
-            f"the state dict has {found - 3} convolutions, VGG{depth} has {depth - 3}; {remedy}"
+            f"the state dict has {convolutions} convolutions, VGG{depth} has {depth - 3}; {remedy}"
         )
     has_head = head in shapes
     return known(

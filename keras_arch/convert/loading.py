@@ -111,14 +111,15 @@ def from_torch(
 
 def _read(state_dict: Mapping[str, Any] | str | os.PathLike) -> dict[str, np.ndarray]:
     """Read the tensors as float32 arrays, without counts of batches."""
-    got = "nothing" if isinstance(state_dict, Mapping) else type(state_dict).__name__
     if isinstance(state_dict, str | os.PathLike):
-        path, got = Path(state_dict), repr(os.fspath(state_dict))
+        path = Path(state_dict)
         if path.suffix == ".safetensors":
             state_dict = safetensors.read(path)
         elif checkpoint.is_checkpoint(path):
             state_dict = checkpoint.read(path)
     if not isinstance(state_dict, Mapping) or not state_dict:
+        got = "nothing" if isinstance(state_dict, Mapping) else type(state_dict).__name__
+        got = repr(str(state_dict)) if isinstance(state_dict, str | os.PathLike) else got
         forms = "arrays by name or the path of a .safetensors or .pth file"
         raise ConvertError(f"state_dict must be {forms}, got {got}")
     state_dict = checkpoint.unwrapped(state_dict)
