@@ -12,47 +12,39 @@ def names() -> list[str]:
 
     Example:
         >>> from keras_arch import presets
-        >>> isinstance(presets.names(), list)
+        >>> "resnet20-cifar10" in presets.names()
         True
     """
     return sorted(file.stem for file in _folder().glob("*.yaml"))
 
 
 def path(name: str) -> Path:
-    """Path of a config.
+    """Path of the YAML file of a config.
 
     Args:
-        name: One of `names()`, for example `"resnet20-cifar10"`.
-
-    Returns:
-        Path of the YAML file.
+        name: One of `names()`.
 
     Raises:
         ArgumentError: If there is none of that name; the message offers the closest ones.
 
     Example:
         >>> from keras_arch import presets
-        >>> all(presets.path(name).is_file() for name in presets.names())
-        True
+        >>> presets.path("resnet20-cifar10").name
+        'resnet20-cifar10.yaml'
     """
     known = names()
     if name not in known:
-        close = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)
-        raise ArgumentError(
-            f"no config named {name!r}; {'did you mean' if close else 'there are'} "
-            f"{', '.join(close or known) or 'none'}{'?' if close else ''}"
-        )
+        close = ", ".join(difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5))
+        there = f"did you mean {close}?" if close else f"there are {', '.join(known) or 'none'}"
+        raise ArgumentError(f"no config named {name!r}; {there}")
     return _folder() / f"{name}.yaml"
 
 
 def read(name: str) -> dict[str, Any]:
-    """A config as plain Python values.
+    """A config as plain Python values, unchecked (`keras_arch.config.load` checks it).
 
     Args:
         name: One of `names()`.
-
-    Returns:
-        The mapping of the YAML file, unchecked (`keras_arch.config.load` checks it).
 
     Raises:
         ArgumentError: If there is none of that name.
@@ -60,8 +52,8 @@ def read(name: str) -> dict[str, Any]:
 
     Example:
         >>> from keras_arch import presets
-        >>> all(isinstance(presets.read(name), dict) for name in presets.names())
-        True
+        >>> presets.read("resnet20-cifar10")["task"]
+        'image-classification'
     """
     import yaml
 

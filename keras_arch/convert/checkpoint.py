@@ -10,6 +10,7 @@ length is checked against the file's before anything is read.
 import io
 import math
 import os
+import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,15 +20,15 @@ import numpy as np
 
 from keras_arch.convert import pickled
 from keras_arch.convert.pickled import DTYPES, Storage, Tensor
-from keras_arch.convert.states import unwrapped
 from keras_arch.errors import ConvertError, KerasArchError
 
 _ZIP = b"PK\x03\x04"
 # Protocol 2 and the magic number of ten bytes.
-_MAGIC = 0x1950A86A20F9469CFC6C
-_ROW = b"\x80\x02\x8a\x0a" + _MAGIC.to_bytes(10, "little") + b"."
+_ROW = b"\x80\x02\x8a\x0a" + (0x1950A86A20F9469CFC6C).to_bytes(10, "little") + b"."
 _ROW_PROTOCOL = 1001
 _MOST_PICKLE_BYTES = 100_000_000
+# Keys of the weights in checkpoints of training scripts.
+_INSIDE = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
 
 
 def is_checkpoint(path: str | os.PathLike) -> bool:
@@ -64,33 +65,42 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
             holds no state dict.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     read(f"{folder}/absent.pth")
+        >>> read("absent.pth")
         Traceback (most recent call last):
-        keras_arch.errors.ConvertError: '...absent.pth' cannot be read: No such file or directory
+        keras_arch.errors.ConvertError: 'absent.pth' cannot be read: No such file or directory
     """
-    path = Path(path)
+    where = repr(os.fspath(path))
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(len(_ROW))
             file.seek(0)
             if head.startswith(_ZIP):
-                return _read_zip(file, size, repr(str(path)))
+                return _read_zip(file, size, where)
             if head == _ROW:
-                return _read_row(file, size, repr(str(path)))
+                return _read_row(file, size, where)
+            if tarfile.is_tarfile(file):
+                raise ConvertError(
+                    f"{where} is a tar archive of PyTorch 0.1, which is not read; load it in "
+                    "PyTorch and save it again"
+                )
     except OSError as error:
-        raise ConvertError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
-    if _is_tar(path):
-        raise ConvertError(
-            f"{str(path)!r} is a tar archive of PyTorch 0.1, which is not read; load it in PyTorch "
-            "and save it again"
-        )
-    raise ConvertError(
-        f"{str(path)!r} is no file of torch.save"
-        + (": it is empty" if not size else f"; it begins with {head[:8]!r}")
-    )
+        raise ConvertError(f"{where} cannot be read: {error.strerror or error}") from error
+    begin = f"; it begins with {head[:8]!r}" if size else ": it is empty"
+    raise ConvertError(f"{where} is no file of torch.save{begin}")
+
+
+def unwrapped(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Extract the state dict of a mapping that has it under a usual name, or is it itself.
+
+    Example:
+        >>> unwrapped({"epoch": 90, "state_dict": {"fc.bias": 0.0}})
+        {'fc.bias': 0.0}
+    """
+    for _ in range(3):
+        found = (content.get(key) for key in _INSIDE)
+        content = next((inner for inner in found if isinstance(inner, Mapping) and inner), content)
+    return content
 
 
 def _read_zip(file: BinaryIO, size: int, where: str) -> dict[str, np.ndarray]:
@@ -119,9 +129,8 @@ def _read_zip(file: BinaryIO, size: int, where: str) -> dict[str, np.ndarray]:
                 return archive.read(info)
 
             content = pickled.load(io.BytesIO(bytes_of("data.pkl", _MOST_PICKLE_BYTES)), where)
-            order = b"little"
-            if f"{folder}byteorder" in members:
-                order = bytes_of("byteorder", 16)
+            has_order = f"{folder}byteorder" in members
+            order = bytes_of("byteorder", 16) if has_order else b"little"
             if order not in (b"little", b"big"):
                 raise ConvertError(f"{where} is damaged: its byte order is {order!r}")
             left = size
@@ -229,14 +238,12 @@ def _array(tensor: Tensor, raw: bytes, order: str, where: str) -> np.ndarray:
             f"{where} is damaged or cut short: shape {tensor.size} at {tensor.offset} of "
             f"{storage.count} {tensor.dtype} in {len(raw)} bytes"
         )
-    flat = np.frombuffer(raw, dtype, count, storage.start * unit)
     if not elements:
         values = np.empty(tensor.size, dtype)
     else:
+        flat = np.frombuffer(raw, dtype, count, storage.start * unit)[tensor.offset :]
         steps = [step * dtype.itemsize for step in tensor.stride]
-        values = np.lib.stride_tricks.as_strided(
-            flat[tensor.offset :], tensor.size, steps, writeable=False
-        )
+        values = np.lib.stride_tricks.as_strided(flat, tensor.size, steps, writeable=False)
     if tensor.dtype == "bfloat16":
         values = (values.astype(np.uint32) << 16).view(np.float32)
     return values
@@ -245,12 +252,3 @@ def _array(tensor: Tensor, raw: bytes, order: str, where: str) -> np.ndarray:
 def _dtype_of(name: str) -> np.dtype:
     """NumPy's type; bfloat16 is the upper half of a float32."""
     return np.dtype("uint16" if name == "bfloat16" else name)
-
-
-def _is_tar(path: Path) -> bool:
-    import tarfile
-
-    try:
-        return tarfile.is_tarfile(path)
-    except OSError:
-        return False

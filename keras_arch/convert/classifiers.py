@@ -16,7 +16,8 @@ from keras_arch.convert.mapping import (
     known,
     length,
     none_of,
-    unless_top,
+    numbers_in,
+    square_image,
 )
 from keras_arch.errors import ConvertError
 from keras_arch.models.vgg import CONFIGURATIONS
@@ -29,24 +30,20 @@ _COLUMNS = {11: "A", 13: "B", 16: "D", 19: "E"}
 def _vgg_arguments(
     depth: int, hidden: str, head: str, shapes: Shapes, given: Arguments
 ) -> Arguments:
-    convolutions = [
-        name
-        for name, shape in shapes.items()
-        if re.fullmatch(r"features\.\d+\.weight", name) and len(shape) == 4
-    ]
+    numbers = numbers_in(shapes, r"features\.(\d+)\.weight$")
+    convolutions = sum(len(shapes[f"features.{number}.weight"]) == 4 for number in numbers)
     if not convolutions:
         raise none_of(f"VGG{depth}", "torchvision and timm", "features.0.weight", shapes)
-    if len(convolutions) != depth - 3:
-        other = next((d for d in _COLUMNS if d - 3 == len(convolutions)), None)
+    if convolutions != depth - 3:
+        other = convolutions + 3
+        remedy = f"convert it as VGG{other}" if other in _COLUMNS else "no VGG here has as many"
         raise ConvertError(
-            f"the state dict has {len(convolutions)} convolutions, VGG{depth} has {depth - 3}; "
-            + (f"convert it as VGG{other}" if other else "no VGG here has as many")
+            f"the state dict has {convolutions} convolutions, VGG{depth} has {depth - 3}; {remedy}"
         )
-    channels = length(shapes, "features.0.weight", 1)
     has_head = head in shapes
     return known(
         norm="batch" if "features.1.running_mean" in shapes else None,
-        input_shape=(224, 224, channels) if channels else None,
+        input_shape=square_image(shapes, "features.0.weight", 224),
         units=shapes.get(hidden, (None,))[0] if has_head else None,
         classes=length(shapes, head, 0, rank=2),
         include_top=None if has_head else False,
@@ -72,12 +69,14 @@ def _vgg_prefixes(
     return prefixes
 
 
-def _first_dense(model: keras.Model, *, convolution: bool = False) -> dict[str, Layout]:
-    """Layout of `fc6`, whose input is a flattened map."""
-    if "flatten" not in {layer.name for layer in model.layers}:
-        return {}
-    height, width, channels = model.get_layer("flatten").input.shape[1:]
-    return {"fc6": from_map(height, width, channels, convolution=convolution)}
+def _flattened(model: keras.Model, *, convolution: bool = False) -> dict[str, Layout]:
+    """Layouts of the dense layers whose input is a flattened map."""
+    dense = {"flatten": "fc6"} | {f"auxiliary{n}_flatten": f"auxiliary{n}_fc" for n in (1, 2)}
+    return {
+        dense[layer.name]: from_map(*layer.input.shape[1:], convolution=convolution)
+        for layer in model.layers
+        if layer.name in dense
+    }
 
 
 def _vgg_families(depth: int) -> tuple[WeightMapping, ...]:
@@ -88,35 +87,32 @@ def _vgg_families(depth: int) -> tuple[WeightMapping, ...]:
             "torchvision",
             functools.partial(_vgg_arguments, depth, "classifier.0.weight", "classifier.6.weight"),
             functools.partial(_vgg_prefixes, depth, torchvision),
-            layouts=_first_dense,
-            optional=lambda arguments: unless_top(arguments, r"classifier\."),
+            layouts=_flattened,
+            head=r"classifier\.",
         ),
         WeightMapping(
             "timm",
             functools.partial(_vgg_arguments, depth, "pre_logits.fc1.weight", "head.fc.weight"),
             functools.partial(_vgg_prefixes, depth, timm),
             layouts=lambda model: (
-                _first_dense(model, convolution=True) | {"fc7": POINTWISE, "logits": LINEAR}
+                _flattened(model, convolution=True) | {"fc7": POINTWISE, "logits": LINEAR}
             ),
-            optional=lambda arguments: unless_top(arguments, r"(pre_logits|head)\."),
+            head=r"(pre_logits|head)\.",
             recognizes=lambda shapes: any(name.startswith("pre_logits.") for name in shapes),
         ),
     )
-
-
-_ALEXNET_HEAD = ("classifier.1", "classifier.4", "classifier.6")
 
 
 def _torchvision_arguments(
     architecture: str, stem: str, head: str, shapes: Shapes, given: Arguments
 ) -> Arguments:
     """Arguments by the weights of the first convolution and of the classifier."""
-    channels = length(shapes, stem, 1)
-    if channels is None:
+    image = square_image(shapes, stem, 224)
+    if image is None:
         raise none_of(architecture, "torchvision", stem, shapes)
     return known(
         variant="torchvision",
-        input_shape=(224, 224, channels),
+        input_shape=image,
         classes=length(shapes, head, 0, rank=2),
         include_top=None if head in shapes else False,
     )
@@ -131,7 +127,7 @@ def _alexnet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
 def _alexnet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     numbers = (0, 3, 6, 8, 10)
     prefixes = {f"conv{i}": f"features.{number}" for i, number in enumerate(numbers, start=1)}
-    return prefixes | dict(zip(("fc6", "fc7", "logits"), _ALEXNET_HEAD, strict=True))
+    return prefixes | {"fc6": "classifier.1", "fc7": "classifier.4", "logits": "classifier.6"}
 
 
 # GoogLeNet.
@@ -144,14 +140,13 @@ _BRANCHES = {
     "5x5": "branch3.1",
     "pool_proj": "branch4.1",
 }
-_GOOGLENET_DENSE = {"auxiliary{}_fc": "aux{}.fc1", "auxiliary{}_logits": "aux{}.fc2"}
 
 
 def _googlenet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     prefixes = {"logits": "fc"}
     for number in (1, 2):
-        for layer, module in _GOOGLENET_DENSE.items():
-            prefixes[layer.format(number)] = module.format(number)
+        prefixes[f"auxiliary{number}_fc"] = f"aux{number}.fc1"
+        prefixes[f"auxiliary{number}_logits"] = f"aux{number}.fc2"
     modules = {"conv1": "conv1", "conv2_reduce": "conv2", "conv2": "conv3"}
     for layer in model.layers:
         name, _, kind = layer.name.rpartition("_")
@@ -167,32 +162,14 @@ def _googlenet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     return prefixes
 
 
-def _googlenet_layouts(model: keras.Model) -> dict[str, Layout]:
-    names = {layer.name for layer in model.layers}
-    layouts = {}
-    for number in (1, 2):
-        if f"auxiliary{number}_flatten" in names:
-            shape = model.get_layer(f"auxiliary{number}_flatten").input.shape[1:]
-            layouts[f"auxiliary{number}_fc"] = from_map(*shape)
-    return layouts
-
-
-def _googlenet_optional(arguments: Arguments) -> str | None:
-    """Pattern with the auxiliary heads, which PyTorch does not use in `eval()`."""
-    heads = [] if arguments.get("auxiliary") else [r"aux[12]\."]
-    if arguments.get("include_top") is False:
-        heads.append(r"fc\.")
-    return "|".join(heads) or None
-
-
 MAPPINGS: dict[str, tuple[WeightMapping, ...]] = {
     "AlexNet": (
         WeightMapping(
             "torchvision",
             _alexnet_arguments,
             _alexnet_prefixes,
-            layouts=_first_dense,
-            optional=lambda arguments: unless_top(arguments, r"classifier\."),
+            layouts=_flattened,
+            head=r"classifier\.",
         ),
     ),
     "GoogLeNet": (
@@ -202,8 +179,9 @@ MAPPINGS: dict[str, tuple[WeightMapping, ...]] = {
                 _torchvision_arguments, "GoogLeNet", "conv1.conv.weight", "fc.weight"
             ),
             _googlenet_prefixes,
-            layouts=_googlenet_layouts,
-            optional=_googlenet_optional,
+            layouts=_flattened,
+            head=r"fc\.",
+            optional=lambda arguments: None if arguments.get("auxiliary") else r"aux[12]\.",
         ),
     ),
 }

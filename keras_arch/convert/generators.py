@@ -1,5 +1,7 @@
 """Mappings of generators and discriminators: pytorch-CycleGAN-and-pix2pix, PyTorch examples."""
 
+import functools
+
 import keras
 
 from keras_arch.convert.mapping import (
@@ -13,6 +15,7 @@ from keras_arch.convert.mapping import (
     length,
     numbers_in,
     sequential_stages,
+    square_image,
 )
 from keras_arch.errors import ConvertError
 from keras_arch.models.patch_discriminator import STRIDED_LAYERS
@@ -39,11 +42,10 @@ def _unet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
             f"the state dict is a U-Net that halves its image {halvings} times; Pix2PixGenerator "
             f"has {', '.join(f'{name!r} ({count})' for count, name in by_halvings.items())}"
         )
-    channels = length(shapes, "model.model.0.weight", 1)
     side = 2 ** VARIANTS[variant][0] if variant in VARIANTS else None
     return known(
         variant=variant,
-        image_shape=(side, side, channels) if side and channels else None,
+        image_shape=square_image(shapes, "model.model.0.weight", side) if side else None,
         output_channels=length(shapes, "model.model.3.weight", 1),
         filters=length(shapes, "model.model.0.weight", 0),
         # As PyTorch's eval().
@@ -54,16 +56,14 @@ def _unet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
 
 def _unet_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
     halvings = count_layers(model, r"down\d+_conv")
-    levels = dict(enumerate(_unet_levels(halvings), start=1))
-    prefixes = {"down1_conv": f"{levels[1]}0", "output_conv": f"{levels[1]}3"}
-    for number, level in levels.items():
-        up = halvings + 1 - number
-        innermost = number == halvings
-        if number > 1:
-            prefixes[f"down{number}_conv"] = f"{level}1"
-            prefixes[f"down{number}_norm"] = f"{level}2"
-            prefixes[f"up{up}_conv"] = f"{level}{3 if innermost else 5}"
-            prefixes[f"up{up}_norm"] = f"{level}{4 if innermost else 6}"
+    levels = _unet_levels(halvings)
+    prefixes = {"down1_conv": f"{levels[0]}0", "output_conv": f"{levels[0]}3"}
+    for number, level in enumerate(levels[1:], start=2):
+        up, after = halvings + 1 - number, 3 if number == halvings else 5
+        prefixes[f"down{number}_conv"] = f"{level}1"
+        prefixes[f"down{number}_norm"] = f"{level}2"
+        prefixes[f"up{up}_conv"] = f"{level}{after}"
+        prefixes[f"up{up}_norm"] = f"{level}{after + 1}"
     return prefixes
 
 
@@ -108,16 +108,14 @@ def _split_channels(channels: int, given: Arguments) -> Arguments:
 
 
 def _patch_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
+    pixel = model.get_layer("stage1_conv").kernel_size == (1, 1)
+    return _discriminator_prefixes("net" if pixel else "model", model)
+
+
+def _discriminator_prefixes(module: str, model: keras.Model) -> dict[str, str]:
     stages = count_layers(model, r"stage\d+_conv")
-    if model.get_layer("stage1_conv").kernel_size == (1, 1):
-        return {
-            "stage1_conv": "net.0",
-            "stage2_conv": "net.2",
-            "stage2_norm": "net.3",
-            "logits": "net.5",
-        }
-    ends = {"stage1_conv": "model.0", "logits": f"model.{3 * stages - 1}"}
-    return ends | sequential_stages("model", stages, -4)
+    ends = {"stage1_conv": f"{module}.0", "logits": f"{module}.{3 * stages - 1}"}
+    return ends | sequential_stages(module, stages, -4)
 
 
 # Generator of CycleGAN.
@@ -133,11 +131,10 @@ def _cyclegan_arguments(shapes: Shapes, given: Arguments) -> Arguments:
             "the state dict is of a generator whose blocks pad with zeros ('conv_block.0.weight'); "
             "CycleGANGenerator's mirror the map, as the paper's do"
         )
-    channels = length(shapes, "model.1.weight", 1)
     last = max(numbers_in(shapes, r"model\.(\d+)\.weight$"), default=0)
     return known(
         blocks=len(blocks) or None,
-        image_shape=(256, 256, channels) if channels else None,
+        image_shape=square_image(shapes, "model.1.weight", 256),
         output_channels=length(shapes, f"model.{last}.weight", 0),
         filters=length(shapes, "model.1.weight", 0),
     )
@@ -162,40 +159,20 @@ def _cyclegan_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
 # DCGAN of the PyTorch examples.
 
 
-def _dcgan_convolutions(shapes: Shapes) -> list[str]:
+def _dcgan_arguments(shapes: Shapes, given: Arguments, *, generator: bool) -> Arguments:
     numbers = numbers_in(shapes, r"main\.(\d+)\.weight$")
     names = [f"main.{number}.weight" for number in numbers]
-    return [name for name in names if len(shapes[name]) == 4]
-
-
-def _dcgan_shape(
-    shapes: Shapes, convolutions: list[str], image: str
-) -> tuple[int, int, int] | None:
-    """The shape of the image that the convolution `image` sees or gives."""
-    side, channels = 2 ** (len(convolutions) + 1), length(shapes, image, 1)
-    return (side, side, channels) if channels else None
-
-
-def _dcgan_generator_arguments(shapes: Shapes, given: Arguments) -> Arguments:
-    names = _dcgan_convolutions(shapes)
+    names = [name for name in names if len(shapes[name]) == 4]
     if len(names) < 3:
         return {}
+    # The convolution that gives or sees the image.
+    outer = names[-1] if generator else names[0]
+    shape = square_image(shapes, outer, 2 ** (len(names) + 1))
     return known(
         variant="pytorch",
-        image_shape=_dcgan_shape(shapes, names, names[-1]),
-        latent_size=length(shapes, names[0], 0),
-        filters=length(shapes, names[-1], 0),
-    )
-
-
-def _dcgan_discriminator_arguments(shapes: Shapes, given: Arguments) -> Arguments:
-    names = _dcgan_convolutions(shapes)
-    if len(names) < 3:
-        return {}
-    return known(
-        variant="pytorch",
-        input_shape=_dcgan_shape(shapes, names, names[0]),
-        filters=length(shapes, names[0], 0),
+        filters=length(shapes, outer, 0),
+        **{"image_shape" if generator else "input_shape": shape},
+        latent_size=length(shapes, names[0], 0) if generator else None,
     )
 
 
@@ -205,12 +182,6 @@ def _dcgan_generator_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, s
     return ends | sequential_stages("main", stages, -3)
 
 
-def _dcgan_discriminator_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
-    stages = count_layers(model, r"stage\d+")
-    ends = {"stage1_conv": "main.0", "logits": f"main.{3 * stages - 1}"}
-    return ends | sequential_stages("main", stages, -4)
-
-
 _JUNYANZ = "pytorch-CycleGAN-and-pix2pix"
 _SINGLE = {
     "CycleGANGenerator": WeightMapping(
@@ -218,13 +189,13 @@ _SINGLE = {
     ),
     "DCGANDiscriminator": WeightMapping(
         "the PyTorch examples (dcgan)",
-        _dcgan_discriminator_arguments,
-        _dcgan_discriminator_prefixes,
+        functools.partial(_dcgan_arguments, generator=False),
+        lambda model, shapes: _discriminator_prefixes("main", model),
         dense=TO_LOGIT,
     ),
     "DCGANGenerator": WeightMapping(
         "the PyTorch examples (dcgan)",
-        _dcgan_generator_arguments,
+        functools.partial(_dcgan_arguments, generator=True),
         _dcgan_generator_prefixes,
         dense=FROM_LATENT,
     ),

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_arch import models
+from keras_arch.convert.mapping import refuse_misfits
 from keras_arch.convert.resnets import block_layers, depth_of
 from keras_arch.errors import ArgumentError, ConvertError
 from keras_arch.models.vgg import CONFIGURATIONS
@@ -49,7 +50,7 @@ def from_keras_applications(model: keras.Model, **arguments: Any) -> keras.Model
         >>> from_keras_applications(theirs).output_shape
         (None, 512)
     """
-    _check_is_model(model)
+    _check_model(model)
     names = {layer.name for layer in model.layers}
     if "conv2_block1_preact_bn" in names:
         raise ConvertError(
@@ -57,10 +58,9 @@ def from_keras_applications(model: keras.Model, **arguments: Any) -> keras.Model
             f"{', '.join(_APPLICATIONS)} are converted"
         )
     if "conv2_block1_1_conv" in names:
-        counts = tuple(
-            len({n for n in names if re.fullmatch(rf"conv{stage}_block\d+_out", n)})
-            for stage in range(2, 6)
-        )
+        ends = [re.fullmatch(r"conv(\d)_block\d+_out", name) for name in names]
+        stages = [int(end[1]) for end in ends if end]
+        counts = tuple(stages.count(stage) for stage in range(2, 6))
         architecture = f"ResNet{depth_of(counts, bottleneck=True)}"
     else:
         convolutions = [n for n in names if re.fullmatch(r"block\d_conv\d", n)]
@@ -70,7 +70,6 @@ def from_keras_applications(model: keras.Model, **arguments: Any) -> keras.Model
             f"{model.name} has no converter; of keras.applications there is one for "
             f"{', '.join(_APPLICATIONS)}"
         )
-    _check_channels_last(model)
     found = _head_of(model, "predictions") | {"input_shape": tuple(model.input_shape[1:])}
     if architecture.startswith("ResNet"):
         found["variant"] = "v1"
@@ -82,7 +81,7 @@ def from_keras_applications(model: keras.Model, **arguments: Any) -> keras.Model
     else:
         sources = _resnet_sources(ours, "conv{}_block{}_{}", stages=1, blocks=0)
     sources["logits"] = ("predictions",)
-    return _copy(ours, _layers(model), sources, "keras.applications", model.name)
+    return _copy(ours, _layers(model), sources, f"{model.name} of keras.applications")
 
 
 def from_keras_hub(model: keras.Model, **arguments: Any) -> keras.Model:
@@ -102,28 +101,25 @@ def from_keras_hub(model: keras.Model, **arguments: Any) -> keras.Model:
         Our `keras.Model` with equal outputs; those of a backbone are its last level.
 
     Raises:
-        ConvertError: If it is another network (`resnet_v2`, `resnet_vd`, other blocks), or its
-            layers do not fit.
-        ArgumentError: If it is no Keras model, or an argument is not one of the builder's.
+        ConvertError, ArgumentError: As for `from_keras_applications`.
 
     Example:
         >>> from_keras_hub(keras.Sequential([keras.Input((8, 8, 3))], name="small"))
         Traceback (most recent call last):
         keras_arch.errors.ConvertError: small is no ResNetBackbone of KerasHub...
     """
-    _check_is_model(model)
+    _check_model(model)
     backbone = getattr(model, "backbone", model)
     if type(backbone).__name__ != "ResNetBackbone":
         raise ConvertError(
             f"{model.name} is no ResNetBackbone of KerasHub and no classifier on one, but "
             f"{type(backbone).__name__}"
         )
-    _check_channels_last(backbone)
+    _check_model(backbone)
     facts = backbone.get_config()
     _check_hub_kind(backbone.name, facts)
-    bottleneck = facts["block_type"] == "bottleneck_block"
     counts = tuple(facts["stackwise_num_blocks"])
-    depth = depth_of(counts, bottleneck=bottleneck)
+    depth = depth_of(counts, bottleneck=facts["block_type"] == "bottleneck_block")
     if depth is None:
         raise ConvertError(
             f"{backbone.name} has {counts} blocks of the kind {facts['block_type']}; there is no "
@@ -140,15 +136,13 @@ def from_keras_hub(model: keras.Model, **arguments: Any) -> keras.Model:
     sources = _resnet_sources(ours, "stack{}_block{}_{}", stages=-1, blocks=-1)
     if backbone is not model:
         sources["logits"] = (model.output_dense.name,)
-    return _copy(ours, _layers(backbone) | _layers(model), sources, "KerasHub", backbone.name)
+    theirs = _layers(backbone) | _layers(model)
+    return _copy(ours, theirs, sources, f"{backbone.name} of KerasHub")
 
 
-def _check_is_model(model: Any) -> None:
+def _check_model(model: Any) -> None:
     if not isinstance(model, keras.Model):
         raise ArgumentError(f"a keras.Model is converted, got {type(model).__name__}")
-
-
-def _check_channels_last(model: keras.Model) -> None:
     if any(getattr(layer, "data_format", None) == "channels_first" for layer in model.layers):
         raise ConvertError(
             f"{model.name} has its channels first; build it with data_format='channels_last' and "
@@ -182,11 +176,8 @@ def _head_of(model: keras.Model, head: str) -> dict[str, Any]:
             "classes": last.units,
             "classifier_activation": keras.activations.serialize(last.activation),
         }
-    kinds = {
-        keras.layers.GlobalAveragePooling2D: "avg",
-        keras.layers.GlobalMaxPooling2D: "max",
-    }
-    return {"include_top": False, "pooling": kinds.get(type(last))}
+    kinds = {"GlobalAveragePooling2D": "avg", "GlobalMaxPooling2D": "max"}
+    return {"include_top": False, "pooling": kinds.get(type(last).__name__)}
 
 
 def _vgg_sources(architecture: str) -> dict[str, tuple[str, ...]]:
@@ -203,11 +194,8 @@ def _resnet_sources(
 ) -> dict[str, tuple[str, ...]]:
     """Layers of the other library for each of ours: a convolution, or it and its norm.
 
-    Args:
-        ours: Our network.
-        name: Their name, with places for stage, block and part; a shortcut is part 0.
-        stages: Their number of a stage less ours.
-        blocks: Their number of a block less ours.
+    `name` is theirs, with places for stage, block and part; a shortcut is part 0. Their numbers of
+    stages and blocks are ours plus `stages` and `blocks`.
     """
     sources = {"stem_conv": ("conv1_conv",), "stem_norm": ("conv1_conv", "conv1_bn")}
     for layer, (stage, block, part, kind) in block_layers(ours).items():
@@ -231,7 +219,6 @@ def _copy(
     ours: keras.Model,
     theirs: dict[str, keras.layers.Layer],
     sources: dict[str, tuple[str, ...]],
-    library: str,
     name: str,
 ) -> keras.Model:
     """Set the weights of our layers, all or none."""
@@ -252,11 +239,7 @@ def _copy(
         if [value.shape for value in values[target]] != shapes:
             found = ", ".join(str(value.shape) for value in values[target])
             problems["misshaped"].append(f"{names[-1]} {found} for {', '.join(map(str, shapes))}")
-    if any(problems.values()):
-        listed = "; ".join(
-            f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names
-        )
-        raise ConvertError(f"{name} of {library} does not fit {ours.name}; {listed}")
+    refuse_misfits(f"{name} does not fit {ours.name}", problems)
     for target, arrays in values.items():
         own[target].set_weights(arrays)
     return ours

@@ -20,14 +20,16 @@ from keras_arch.convert.mapping import (
     Shapes,
     WeightMapping,
     none_of,
+    refuse_misfits,
 )
 from keras_arch.convert.mappings import MAPPINGS, mapping_of
-from keras_arch.convert.states import unwrapped, without_prefix
 from keras_arch.errors import ConvertError
 
 _NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
-# Most names of one kind in a message.
-_LISTED = 20
+# Prefixes that DataParallel and torch.compile put before every name.
+_PREFIXES = ("module.", "_orig_mod.")
+# PyTorch tensors of each layer: their names, their shapes and layouts.
+_Tensors = dict[str, list[tuple[str, tuple[int, ...], Layout]]]
 
 
 def convertible() -> tuple[str, ...]:
@@ -41,9 +43,7 @@ def convertible() -> tuple[str, ...]:
 
 
 def from_torch(
-    name: str,
-    state_dict: Mapping[str, Any] | str | os.PathLike,
-    **arguments: Any,
+    name: str, state_dict: Mapping[str, Any] | str | os.PathLike, **arguments: Any
 ) -> keras.Model:
     """Build a network with the weights of a PyTorch model, without PyTorch.
 
@@ -94,17 +94,15 @@ def from_torch(
     registry.entry(name)
     if name not in MAPPINGS:
         raise ConvertError(f"{name} has no converter; there is one for {', '.join(MAPPINGS)}")
-    if arguments.get("weights") is not None:
-        raise ConvertError(
-            f"weights come from the state dict; leave weights={arguments['weights']!r} out"
-        )
+    if (weights := arguments.get("weights")) is not None:
+        raise ConvertError(f"weights come from the state dict; leave {weights=} out")
     state = _read(state_dict)
     shapes = {tensor: values.shape for tensor, values in state.items()}
     mapping = mapping_of(name, shapes)
     arguments = mapping.arguments(shapes, arguments) | arguments
     model = models.create(name, **arguments)
     wanted = _wanted(model, mapping, shapes)
-    _check(name, mapping, model, wanted, state, arguments)
+    _check(name, mapping, model, wanted, shapes, arguments)
     for layer, parts in wanted.items():
         values = [layout.values(state[tensor]) for tensor, _, layout in parts]
         model.get_layer(layer).set_weights(values)
@@ -114,14 +112,18 @@ def from_torch(
 def _read(state_dict: Mapping[str, Any] | str | os.PathLike) -> dict[str, np.ndarray]:
     """Read the tensors as float32 arrays, without counts of batches."""
     if isinstance(state_dict, str | os.PathLike):
-        state_dict = _read_file(Path(state_dict))
+        path = Path(state_dict)
+        if path.suffix == ".safetensors":
+            state_dict = safetensors.read(path)
+        elif checkpoint.is_checkpoint(path):
+            state_dict = checkpoint.read(path)
     if not isinstance(state_dict, Mapping) or not state_dict:
-        raise ConvertError(
-            "state_dict must be arrays by name or the path of a .safetensors or .pth file, got "
-            f"{'nothing' if isinstance(state_dict, Mapping) else type(state_dict).__name__}"
-        )
-    state_dict = unwrapped(state_dict)
-    short = without_prefix(list(map(str, state_dict)))
+        got = "nothing" if isinstance(state_dict, Mapping) else type(state_dict).__name__
+        got = repr(str(state_dict)) if isinstance(state_dict, str | os.PathLike) else got
+        forms = "arrays by name or the path of a .safetensors or .pth file"
+        raise ConvertError(f"state_dict must be {forms}, got {got}")
+    state_dict = checkpoint.unwrapped(state_dict)
+    short = _without_prefix(list(map(str, state_dict)))
     state = {}
     for name, tensor in state_dict.items():
         if str(name).endswith("num_batches_tracked"):
@@ -135,20 +137,17 @@ def _read(state_dict: Mapping[str, Any] | str | os.PathLike) -> dict[str, np.nda
     return state
 
 
-def _read_file(path: Path) -> dict[str, np.ndarray]:
-    if path.suffix == ".safetensors":
-        return safetensors.read(path)
-    if checkpoint.is_checkpoint(path):
-        return checkpoint.read(path)
-    raise ConvertError(
-        f"state_dict must be arrays by name or the path of a .safetensors or .pth file, got "
-        f"{str(path)!r}"
-    )
+def _without_prefix(names: list[str]) -> dict[str, str]:
+    """The network's own name for each name."""
+    short = {name: name for name in names}
+    while True:
+        prefix = next((p for p in _PREFIXES if all(v.startswith(p) for v in short.values())), None)
+        if prefix is None or not short:
+            return short
+        short = {name: value.removeprefix(prefix) for name, value in short.items()}
 
 
-def _wanted(
-    model: keras.Model, mapping: WeightMapping, shapes: Shapes
-) -> dict[str, list[tuple[str, tuple[int, ...], Layout]]]:
+def _wanted(model: keras.Model, mapping: WeightMapping, shapes: Shapes) -> _Tensors:
     """PyTorch tensors of each layer with weights, in Keras' order."""
     prefixes, layouts = mapping.prefixes(model, shapes), mapping.layouts(model)
     wanted = {}
@@ -171,46 +170,39 @@ def _check(
     name: str,
     mapping: WeightMapping,
     model: keras.Model,
-    wanted: dict[str, list[tuple[str, tuple[int, ...], Layout]]],
-    state: dict[str, np.ndarray],
+    wanted: _Tensors,
+    shapes: Shapes,
     arguments: Arguments,
 ) -> None:
     """Refuse a state dict with missing, unexpected or misshaped tensors."""
     expected = {tensor: shape for parts in wanted.values() for tensor, shape, _ in parts}
-    if not expected.keys() & state.keys():
-        shapes = {tensor: values.shape for tensor, values in state.items()}
+    if not expected.keys() & shapes.keys():
         raise none_of(name, mapping.source, next(iter(expected)), shapes)
     # A network with instance norms leaves the running statistics out.
     modules = {tensor.rpartition(".")[0] for tensor in expected}
-    optional = mapping.optional(arguments)
+    head = mapping.head if arguments.get("include_top") is False else None
+    optional = [pattern for pattern in (head, mapping.optional(arguments)) if pattern]
     problems = {
-        "missing": [tensor for tensor in expected if tensor not in state],
+        "missing": [tensor for tensor in expected if tensor not in shapes],
         "unexpected": [
             tensor
-            for tensor in state
+            for tensor in shapes
             if tensor not in expected
-            and not _is_unused(tensor, state, modules)
-            and not (optional and re.match(optional, tensor))
+            and not _is_unused(tensor, shapes, modules)
+            and not any(re.match(pattern, tensor) for pattern in optional)
         ],
         "misshaped": [
-            f"{tensor} {state[tensor].shape} for {shape}"
+            f"{tensor} {shapes[tensor]} for {shape}"
             for tensor, shape in expected.items()
-            if tensor in state and state[tensor].shape != shape
+            if tensor in shapes and shapes[tensor] != shape
         ],
     }
-    if any(problems.values()):
-        listed = "; ".join(f"{kind}: {_some(names)}" for kind, names in problems.items() if names)
-        raise ConvertError(f"the state dict does not fit {name} ({model.name}); {listed}")
+    refuse_misfits(f"the state dict does not fit {name} ({model.name})", problems)
 
 
-def _some(names: list[str]) -> str:
-    more = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _is_unused(tensor: str, state: dict[str, np.ndarray], modules: set[str]) -> bool:
+def _is_unused(tensor: str, shapes: Shapes, modules: set[str]) -> bool:
     """Whether a tensor is a running statistic of an instance norm."""
     match = re.fullmatch(r"(.+)\.running_(mean|var)", tensor)
     if not match:
         return False
-    return match[1] in modules or not {f"{match[1]}.weight", f"{match[1]}.bias"} & state.keys()
+    return match[1] in modules or not {f"{match[1]}.weight", f"{match[1]}.bias"} & shapes.keys()

@@ -17,6 +17,8 @@ from keras_arch.errors import ConvertError
 
 Shapes = dict[str, tuple[int, ...]]
 Arguments = dict[str, Any]
+# Most names of one kind in a message.
+_LISTED = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +57,7 @@ TO_LOGIT = Layout(
 def from_map(height: int, width: int, channels: int, *, convolution: bool = False) -> Layout:
     """Layout of a dense layer on a map that PyTorch flattens with the channels first.
 
-    Args:
-        height: Height of the map.
-        width: Width of the map.
-        channels: Channels of the map.
-        convolution: Whether PyTorch writes it as a convolution over the whole map.
+    PyTorch may write it as a `convolution` over the whole map.
 
     Example:
         >>> from_map(7, 7, 512).shape((25088, 4096))
@@ -67,8 +65,7 @@ def from_map(height: int, width: int, channels: int, *, convolution: bool = Fals
     """
 
     def shape(kernel: tuple[int, ...]) -> tuple[int, ...]:
-        units = kernel[1]
-        return (units, channels, height, width) if convolution else (units, kernel[0])
+        return (kernel[1], channels, height, width) if convolution else kernel[::-1]
 
     def values(tensor: np.ndarray) -> np.ndarray:
         maps = tensor.reshape(-1, channels, height, width)
@@ -88,9 +85,10 @@ class WeightMapping:
             with weights.
         dense: Layout of its dense layers.
         layouts: From the built network to the other layouts of its kernels, by layer.
-        optional: From the network's arguments to a pattern of tensors that may be left over:
-            PyTorch does not use them in `eval()`, or the network was built without them.
+        optional: From the network's arguments to a pattern of tensors that may be left over, as
+            PyTorch does not use them in `eval()`.
         recognizes: Whether a state's names are this source's, if an architecture has several.
+        head: Pattern of the tensors that may also be left over with `include_top=False`.
     """
 
     source: str
@@ -100,6 +98,7 @@ class WeightMapping:
     layouts: Callable[[keras.Model], dict[str, Layout]] = lambda model: {}
     optional: Callable[[Arguments], str | None] = lambda arguments: None
     recognizes: Callable[[Shapes], bool] = lambda shapes: True
+    head: str | None = None
 
 
 def known(**arguments: Any) -> Arguments:
@@ -134,35 +133,33 @@ def numbers_in(shapes: Shapes, pattern: str) -> list[int]:
     return sorted({int(match[1]) for match in found if match})
 
 
-def unless_top(arguments: Arguments, head: str) -> str | None:
-    """Pattern of the tensors that a backbone leaves out, `None` for a network with its head.
+def square_image(
+    shapes: Shapes, name: str, side: int | None
+) -> tuple[int | None, int | None, int] | None:
+    """Shape of a square image with the channels that the convolution `name` sees, if it is there.
 
     Example:
-        >>> unless_top({"include_top": False}, r"fc[.]")
-        'fc[.]'
+        >>> square_image({"conv1.weight": (64, 3, 7, 7)}, "conv1.weight", 224)
+        (224, 224, 3)
     """
-    return head if arguments.get("include_top") is False else None
+    channels = length(shapes, name, 1)
+    return (side, side, channels) if channels else None
 
 
 def count_layers(model: keras.Model, pattern: str) -> int:
     """Number of layers whose whole name matches a pattern.
 
     Example:
-        >>> image = keras.Input((8, 8, 3))
-        >>> model = keras.Model(image, keras.layers.ReLU(name="stage1")(image))
-        >>> count_layers(model, r"stage[0-9]+")
+        >>> count_layers(keras.Sequential([keras.layers.ReLU(name="stage1")]), r"stage[0-9]+")
         1
     """
     return sum(re.fullmatch(pattern, layer.name) is not None for layer in model.layers)
 
 
 def sequential_stages(module: str, stages: int, offset: int) -> dict[str, str]:
-    """Prefixes of stages 2 on in a PyTorch `Sequential` of (convolution, norm, activation).
+    """Prefixes of stages 2 to `stages` in a `Sequential` of (convolution, norm, activation).
 
-    Args:
-        module: Name of the `Sequential`.
-        stages: Number of the last stage.
-        offset: Index of the convolution of stage s less 3 s.
+    `offset` is the index of the convolution of stage s less 3 s.
 
     Example:
         >>> sequential_stages("main", 2, -4)
@@ -176,13 +173,7 @@ def sequential_stages(module: str, stages: int, offset: int) -> dict[str, str]:
 
 
 def none_of(architecture: str, source: str, tensor: str, shapes: Shapes) -> ConvertError:
-    """Error for a state without the first tensor of a network.
-
-    Args:
-        architecture: Name of the architecture.
-        source: Name of the PyTorch source.
-        tensor: Name of the first tensor.
-        shapes: Shapes of the state.
+    """Error for a state without `tensor`, the first of an architecture by the names of a source.
 
     Example:
         >>> raise none_of("AlexNet", "torchvision", "features.0.weight", {"conv1.weight": ()})
@@ -193,3 +184,19 @@ def none_of(architecture: str, source: str, tensor: str, shapes: Shapes) -> Conv
         f"the state dict holds no tensor of {architecture} by the names of {source}, such as "
         f"{tensor!r}; it begins with {next(iter(shapes), None)!r}"
     )
+
+
+def refuse_misfits(what: str, problems: dict[str, list[str]]) -> None:
+    """Raise a `ConvertError` that says what does not fit, with the names by the kind of problem.
+
+    Example:
+        >>> refuse_misfits("the state dict does not fit VGG16", {"missing": ["a"], "misshaped": []})
+        Traceback (most recent call last):
+        keras_arch.errors.ConvertError: the state dict does not fit VGG16; missing: a
+    """
+    listed = []
+    for kind, names in problems.items():
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        listed += [f"{kind}: {', '.join(names[:_LISTED])}{more}"] if names else []
+    if listed:
+        raise ConvertError("; ".join([what, *listed]))

@@ -3,13 +3,8 @@
 from keras_arch.convert import classifiers, generators, resnets, segmenters
 from keras_arch.convert.mapping import Shapes, WeightMapping
 
-MAPPINGS: dict[str, tuple[WeightMapping, ...]] = dict(
-    sorted(
-        (
-            classifiers.MAPPINGS | resnets.MAPPINGS | segmenters.MAPPINGS | generators.MAPPINGS
-        ).items()
-    )
-)
+_ALL = classifiers.MAPPINGS | resnets.MAPPINGS | segmenters.MAPPINGS | generators.MAPPINGS
+MAPPINGS: dict[str, tuple[WeightMapping, ...]] = dict(sorted(_ALL.items()))
 
 
 def register_mapping(architecture: str, *mappings: WeightMapping) -> None:
@@ -37,10 +32,6 @@ def register_mapping(architecture: str, *mappings: WeightMapping) -> None:
 
 def mapping_of(name: str, shapes: Shapes) -> WeightMapping:
     """Find the source whose names a state dict has, else the default one.
-
-    Args:
-        name: One of `MAPPINGS`.
-        shapes: Shapes of the state dict.
 
     Example:
         >>> mapping_of("VGG16", {"pre_logits.fc1.weight": (4096, 512, 7, 7)}).source

@@ -32,14 +32,13 @@ _INSTRUCTIONS = frozenset(_NEEDED.split())
 
 
 class Storage(NamedTuple):
-    """Storage of numbers, which tensors are views of.
+    """Storage of numbers, which tensors are views of; it may be a part of a larger one.
 
     Attributes:
-        key: Its name in the file.
+        key: Name of the larger storage in the file.
         dtype: Type of its numbers, one of `DTYPES`; `"bytes"` if only the tensor has a type.
-        count: Number of its numbers.
-        start: Its first number, if it is part of a larger storage of that key.
-        whole: Number of numbers of the larger storage.
+        count, start: How many numbers it has, from which number of the larger storage on.
+        whole: How many numbers the larger storage has.
     """
 
     key: str
@@ -53,8 +52,7 @@ class Tensor(NamedTuple):
     """Tensor as a view of a storage.
 
     Attributes:
-        storage: Storage of its numbers.
-        dtype: Type of its numbers.
+        storage, dtype: Storage and type of its numbers.
         offset: Its first number in the storage.
         size: Length of each axis.
         stride: Numbers from one element of an axis to the next.
@@ -179,12 +177,7 @@ def _found(module: str, name: str, where: str) -> Any:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickler with stand-ins only.
-
-    Args:
-        file: The open file.
-        where: Its name in messages.
-    """
+    """Unpickler with stand-ins only; `where` is the name of the file in messages."""
 
     def __init__(self, file: BinaryIO, where: str) -> None:
         super().__init__(file, encoding="utf-8")
@@ -208,17 +201,13 @@ class _Unpickler(pickle.Unpickler):
         if not view or view[0] is None:
             return Storage(key, kind.name, count, 0, count)
         _, start, length = view[0]
-        if not all(type(number) is int for number in (start, length)):
+        if type(start) is not int or type(length) is not int:
             raise pickle.UnpicklingError("a storage's part is not described")
         return Storage(key, kind.name, length, start, count)
 
 
 def load(file: BinaryIO, where: str) -> Any:
-    """Load one pickle from an open file, up to its end.
-
-    Args:
-        file: A seekable file.
-        where: Its name in messages.
+    """Load one pickle from a seekable file, up to its end; `where` names the file in messages.
 
     Returns:
         Mappings, lists, numbers and strings, with a `Tensor` for each tensor.

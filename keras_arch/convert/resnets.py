@@ -13,7 +13,7 @@ from keras_arch.convert.mapping import (
     length,
     none_of,
     numbers_in,
-    unless_top,
+    square_image,
 )
 from keras_arch.errors import ConvertError
 from keras_arch.models.resnet import BLOCKS, BOTTLENECK_FROM
@@ -23,11 +23,10 @@ from keras_arch.models.resnet import BLOCKS, BOTTLENECK_FROM
 
 def _cifar_resnet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
     blocks = numbers_in(shapes, r"layer1\.(\d+)\.")
-    channels = length(shapes, "conv1.weight", 1)
     return known(
         depth=6 * len(blocks) + 2 if blocks else None,
         shortcut="B" if "layer2.0.shortcut.0.weight" in shapes else None,
-        input_shape=(32, 32, channels) if channels else None,
+        input_shape=square_image(shapes, "conv1.weight", 32),
         classes=length(shapes, "linear.weight", 0, rank=2),
         include_top=False if blocks and "linear.weight" not in shapes else None,
     )
@@ -45,14 +44,10 @@ def _prefixes(head: str, shortcut: str, model: keras.Model, shapes: Shapes) -> d
 
 
 def block_layers(model: keras.Model) -> dict[str, tuple[int, int, str, str]]:
-    """Stage, block, part and kind of every convolution and norm of a residual network.
+    """Stage, block, part and kind of every convolution and norm of one of our residual networks.
 
-    Args:
-        model: One of our residual networks.
-
-    Returns:
-        By the layer's name: numbers of stage and block from 1, `"shortcut"` or the number of the
-        layer in its block, and `"conv"` or `"norm"`.
+    Stages and blocks are numbered from 1; the part is `"shortcut"` or the number of the layer in
+    its block; the kind is `"conv"` or `"norm"`.
 
     Example:
         >>> from keras_arch import models
@@ -61,8 +56,7 @@ def block_layers(model: keras.Model) -> dict[str, tuple[int, int, str, str]]:
     """
     found = {}
     for layer in model.layers:
-        match = re.fullmatch(r"stage(\d)_block(\d+)_(\d|shortcut)_(conv|norm)", layer.name)
-        if match:
+        if match := re.fullmatch(r"stage(\d)_block(\d+)_(\d|shortcut)_(conv|norm)", layer.name):
             stage, block, part, kind = match.groups()
             found[layer.name] = int(stage), int(block), part, kind
     return found
@@ -87,16 +81,13 @@ def _resnet_arguments(depth: int, shapes: Shapes, given: Arguments) -> Arguments
     if "conv1.weight" not in shapes and "conv1.0.weight" not in shapes:
         raise none_of(f"ResNet{depth}", "torchvision and timm", "conv1.weight", shapes)
     _refuse_variants(depth, shapes)
+    stages = max(numbers_in(shapes, r"layer(\d)\.\d+\."), default=0)
     counts = tuple(
-        len(numbers_in(shapes, rf"layer{stage}\.(\d+)\.")) for stage in range(1, _stages(shapes))
+        len(numbers_in(shapes, rf"layer{stage}\.(\d+)\.")) for stage in range(1, stages + 1)
     )
     _check_depth(depth, counts, "layer1.0.conv3.weight" in shapes)
     projections = [f"layer2.{block}.downsample.0.weight" for block in (0, 1)]
     return _resnet_facts(shapes, "conv1.weight", "fc.weight", projections)
-
-
-def _stages(shapes: Shapes) -> int:
-    return max(numbers_in(shapes, r"layer(\d)\.\d+\."), default=0) + 1
 
 
 def _refuse_variants(depth: int, shapes: Shapes) -> None:
@@ -120,10 +111,10 @@ def _refuse_variants(depth: int, shapes: Shapes) -> None:
 
 def _check_depth(depth: int, counts: tuple[int, ...], bottleneck: bool) -> None:
     """Refuse a state with other blocks than the network's, and name the network of its blocks."""
-    if counts == BLOCKS[depth] and bottleneck == (depth >= BOTTLENECK_FROM):
+    other = depth_of(counts, bottleneck=bottleneck)
+    if other == depth:
         return
     kind = "bottleneck" if bottleneck else "basic"
-    other = depth_of(counts, bottleneck=bottleneck)
     remedy = f"convert it as ResNet{other}" if other else "no ResNet here has these"
     own = "bottleneck" if depth >= BOTTLENECK_FROM else "basic"
     raise ConvertError(
@@ -135,20 +126,16 @@ def _check_depth(depth: int, counts: tuple[int, ...], bottleneck: bool) -> None:
 def _resnet_facts(shapes: Shapes, stem: str, head: str, projections: list[str]) -> Arguments:
     """Arguments that follow from a state by either naming.
 
-    Args:
-        shapes: Shapes of the state.
-        stem: Name of the first convolution's weight.
-        head: Name of the classifier's weight.
-        projections: Names of the shortcuts' weights in the first two blocks of the second stage.
-            The second block changes no shape: only option C projects there.
+    `stem`, `head` and `projections` are the names of the weights of the first convolution, of the
+    classifier, and of the shortcuts in the first two blocks of the second stage. The second block
+    changes no shape: only option C projects there.
     """
     changing, other = (name in shapes for name in projections)
-    channels = length(shapes, stem, 1)
     return known(
         # The only one of the PyTorch sources; for basic blocks it makes no difference.
         variant="v1.5",
         shortcut="C" if other else "B" if changing else "A",
-        input_shape=(224, 224, channels) if channels else None,
+        input_shape=square_image(shapes, stem, 224),
         classes=length(shapes, head, 0, rank=2),
         include_top=None if head in shapes else False,
     )
@@ -166,16 +153,13 @@ def _transformers_base(shapes: Shapes) -> str:
 
 def _transformers_arguments(depth: int, shapes: Shapes, given: Arguments) -> Arguments:
     base = _transformers_base(shapes)
-    stages = numbers_in(shapes, rf"{re.escape(base)}encoder\.stages\.(\d+)\.")
+    stages = f"{base}encoder.stages"
     counts = tuple(
-        len(numbers_in(shapes, rf"{re.escape(base)}encoder\.stages\.{stage}\.layers\.(\d+)\."))
-        for stage in stages
+        len(numbers_in(shapes, rf"{re.escape(stages)}\.{stage}\.layers\.(\d+)\."))
+        for stage in numbers_in(shapes, rf"{re.escape(stages)}\.(\d+)\.")
     )
-    bottleneck = f"{base}encoder.stages.0.layers.0.layer.2.convolution.weight" in shapes
-    _check_depth(depth, counts, bottleneck)
-    projections = [
-        f"{base}encoder.stages.1.layers.{block}.shortcut.convolution.weight" for block in (0, 1)
-    ]
+    _check_depth(depth, counts, f"{stages}.0.layers.0.layer.2.convolution.weight" in shapes)
+    projections = [f"{stages}.1.layers.{block}.shortcut.convolution.weight" for block in (0, 1)]
     return _resnet_facts(shapes, f"{base}{_EMBEDDER}", "classifier.1.weight", projections)
 
 
@@ -197,13 +181,13 @@ def _resnet_families(depth: int) -> tuple[WeightMapping, ...]:
             "torchvision and timm",
             functools.partial(_resnet_arguments, depth),
             functools.partial(_prefixes, "fc", "downsample"),
-            optional=lambda arguments: unless_top(arguments, r"fc\."),
+            head=r"fc\.",
         ),
         WeightMapping(
             "transformers",
             functools.partial(_transformers_arguments, depth),
             _transformers_prefixes,
-            optional=lambda arguments: unless_top(arguments, r"classifier\."),
+            head=r"classifier\.",
             recognizes=lambda shapes: any(name.endswith(_EMBEDDER) for name in shapes),
         ),
     )
@@ -215,7 +199,7 @@ MAPPINGS: dict[str, tuple[WeightMapping, ...]] = {
             "pytorch_resnet_cifar10",
             _cifar_resnet_arguments,
             functools.partial(_prefixes, "linear", "shortcut"),
-            optional=lambda arguments: unless_top(arguments, r"linear\."),
+            head=r"linear\.",
         ),
     ),
 }

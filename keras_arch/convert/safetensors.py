@@ -14,9 +14,6 @@ _DTYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")
 def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Read the tensors of a `.safetensors` file.
 
-    Args:
-        path: The file.
-
     Returns:
         NumPy arrays by name; BF16 tensors as float32, all others in the type they are stored in.
 
@@ -35,22 +32,21 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         # The library's own error for a file that cannot be opened lacks the reason's number.
         open(path, "rb").close()
+        arrays = {}
         with safe_open(path, framework="np") as file:
-            arrays = {}
             for name in file.offset_keys():
                 kind = file.get_slice(name).get_dtype()
                 if kind not in _DTYPES:
+                    readable = ", ".join(_DTYPES)
                     raise ConvertError(
-                        f"{where} has tensor {name!r} of type {kind}; readable are "
-                        f"{', '.join(_DTYPES)}"
+                        f"{where} has tensor {name!r} of type {kind}; readable are {readable}"
                     )
                 values = file.get_tensor(name)
                 arrays[name] = values.astype(np.float32) if kind == "BF16" else values
-            return arrays
+        return arrays
     except OSError as error:
         raise ConvertError(f"{where} cannot be read: {error.strerror or error}") from error
     except SafetensorError as error:
         reason = str(error).removeprefix("Error while deserializing header: ")
-        raise ConvertError(
-            f"{where} is damaged or cut short, or no .safetensors file: {reason}"
-        ) from error
+        problem = "is damaged or cut short, or no .safetensors file"
+        raise ConvertError(f"{where} {problem}: {reason}") from error

@@ -10,6 +10,7 @@ from keras_arch.convert.mapping import (
     known,
     length,
     numbers_in,
+    square_image,
 )
 from keras_arch.errors import ConvertError
 
@@ -17,9 +18,8 @@ from keras_arch.errors import ConvertError
 
 
 def _fcn_arguments(shapes: Shapes, given: Arguments) -> Arguments:
-    channels = length(shapes, "conv1_1.weight", 1)
     return known(
-        input_shape=(None, None, channels) if channels else None,
+        input_shape=square_image(shapes, "conv1_1.weight", None),
         classes=length(shapes, "score_fr.weight", 0),
         units=length(shapes, "fc6.weight", 0),
     )
@@ -33,7 +33,7 @@ def _fcn_prefixes(model: keras.Model, shapes: Shapes) -> dict[str, str]:
 
 
 def _unet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
-    first, last = "inc.double_conv.0.weight", "outc.conv.weight"
+    first = "inc.double_conv.0.weight"
     depth = len(numbers_in(shapes, r"down(\d+)\.maxpool_conv\."))
     if depth and "up1.up.weight" not in shapes:
         raise ConvertError(
@@ -41,10 +41,10 @@ def _unet_arguments(shapes: Shapes, given: Arguments) -> Arguments:
             "(bilinear=True), which no layer of Keras does; there is a converter for those with "
             "deconvolutions (bilinear=False)"
         )
-    channels, classes = length(shapes, first, 1), length(shapes, last, 0)
+    classes = length(shapes, "outc.conv.weight", 0)
     return known(
         padding="same",
-        input_shape=(None, None, channels) if channels else None,
+        input_shape=square_image(shapes, first, None),
         classes=classes,
         depth=depth or None,
         filters=length(shapes, first, 0),

@@ -3,21 +3,14 @@
 from keras_arch.convert.mappings import MAPPINGS
 
 _RESNETS = tuple(f"ResNet{depth}" for depth in (18, 34, 50, 101, 152))
-_KERAS = {
-    "keras.applications": (*_RESNETS[2:], "VGG16", "VGG19"),
-    "KerasHub": _RESNETS,
-}
+_KERAS = {"keras.applications": (*_RESNETS[2:], "VGG16", "VGG19"), "KerasHub": _RESNETS}
 
 
 def weight_sources(architecture: str) -> tuple[str, ...]:
-    """The libraries and repositories whose weights of an architecture can be converted.
+    """The libraries and repositories whose weights of a registered builder can be converted.
 
-    Args:
-        architecture: Name of a registered builder.
-
-    Returns:
-        Sources of `convert.from_torch`, then `"keras.applications"` and `"KerasHub"`, for which
-        `convert.from_keras_applications` and `convert.from_keras_hub` are.
+    Sources of `convert.from_torch` come first, then `"keras.applications"` and `"KerasHub"`, for
+    which `convert.from_keras_applications` and `convert.from_keras_hub` are.
 
     Example:
         >>> weight_sources("VGG16")

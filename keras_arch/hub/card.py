@@ -47,7 +47,7 @@ class Card:
         >>> from keras_arch.hub import Card
         >>> from keras_arch.preprocessing import Preprocessing
         >>> card = Card("digits", "CIFARResNet", {"depth": 20}, "image-classification",
-        ...             Preprocessing(size=(8, 8), channels=1), labels=[str(d) for d in range(10)])
+        ...             Preprocessing(size=(8, 8), channels=1), labels=list("0123456789"))
         >>> Card.from_dict(card.to_dict()) == card
         True
     """
@@ -82,10 +82,12 @@ class Card:
                 f"a card's task must be one of {', '.join(registry.TASKS.names())}, got "
                 f"{self.task!r}; a task of another package needs that package installed"
             )
-        if not isinstance(self.preprocessing, Preprocessing):
-            raise ArgumentError(
-                f"a card's preprocessing must be a Preprocessing, got {self.preprocessing!r}"
-            )
+        for field in ("preprocessing", "target_preprocessing"):
+            value = getattr(self, field)
+            if value is None and field == "target_preprocessing":
+                continue
+            if not isinstance(value, Preprocessing):
+                raise ArgumentError(f"a card's {field} must be a Preprocessing, got {value!r}")
         for field in ("labels", "datasets"):
             value = getattr(self, field)
             if value is None and field == "labels":
@@ -99,13 +101,6 @@ class Card:
         for field in ("arguments", "recipe"):
             # As JSON gives them back, so that a card read from disk equals the one written.
             object.__setattr__(self, field, _plain(field, getattr(self, field)))
-        if self.target_preprocessing is not None and not isinstance(
-            self.target_preprocessing, Preprocessing
-        ):
-            raise ArgumentError(
-                "a card's target_preprocessing must be a Preprocessing, got "
-                f"{self.target_preprocessing!r}"
-            )
         if self.colors is not None:
             object.__setattr__(self, "colors", [tuple(color) for color in self.colors])
         registry.TASKS.get(self.task).check_card(self)
@@ -134,13 +129,13 @@ class Card:
         """A description that JSON can hold; `from_dict` reads it back."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["preprocessing"] = self.preprocessing.to_dict()
-        # Left out where they are not needed: versions that do not know them read the card all the
-        # same.
-        target, base = fields.pop("target_preprocessing"), fields.pop("base")
-        colors = fields.pop("colors")
-        fields |= {} if colors is None else {"colors": [list(color) for color in colors]}
-        fields |= {} if target is None else {"target_preprocessing": target.to_dict()}
-        return fields if base is None else fields | {"base": base}
+        # Left out where not needed: versions that do not know them read the card all the same.
+        for name in ("target_preprocessing", "colors", "base"):
+            if fields[name] is None:
+                del fields[name]
+        if self.target_preprocessing:
+            fields["target_preprocessing"] = self.target_preprocessing.to_dict()
+        return fields
 
     @classmethod
     def from_dict(cls, description: dict[str, Any]) -> "Card":
@@ -152,17 +147,15 @@ class Card:
         fields = {field.name: field for field in dataclasses.fields(cls)}
         if unknown := sorted(set(description) - set(fields)):
             raise ArgumentError(f"a card has no {unknown[0]!r}; it has {', '.join(fields)}")
-        preprocessing = description.get("preprocessing")
-        if not isinstance(preprocessing, dict):
-            raise ArgumentError(f"a card needs preprocessing, got {preprocessing!r}")
-        read = {"preprocessing": Preprocessing.from_dict(preprocessing)}
-        target = description.get("target_preprocessing")
-        if target is not None:
-            if not isinstance(target, dict):
-                raise ArgumentError(f"a card's target_preprocessing is no description: {target!r}")
-            read["target_preprocessing"] = Preprocessing.from_dict(target)
+        read = {"preprocessing": None} | description
+        for name in ("preprocessing", "target_preprocessing"):
+            value = read.get(name)
+            if isinstance(value, dict):
+                read[name] = Preprocessing.from_dict(value)
+            elif name == "preprocessing" or value is not None:
+                raise ArgumentError(f"a card's {name} must be a dictionary, got {value!r}")
         try:
-            return cls(**description | read)
+            return cls(**read)
         except (TypeError, KeyError, AttributeError) as error:
             raise ArgumentError(f"a card's fields do not fit: {error}") from None
 

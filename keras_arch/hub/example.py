@@ -1,6 +1,8 @@
 """Small model directory for examples in documentation."""
 
-import os
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from keras_arch.hub import layout
@@ -8,19 +10,13 @@ from keras_arch.hub.card import Card
 from keras_arch.preprocessing import Preprocessing
 
 
-def save_example(folder: str | os.PathLike[str]) -> Path:
-    """Save a network without weights that flattens images of 8x8 pixels.
-
-    Args:
-        folder: Its new model directory is `flat` in this folder.
-
-    Returns:
-        The model directory.
+@contextlib.contextmanager
+def saved_example() -> Iterator[Path]:
+    """Context manager with the directory of a model that flattens 8x8 pixels, for a while.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save_example(folder).name
+        >>> with saved_example() as directory:
+        ...     directory.name
         'flat'
     """
     import keras
@@ -28,4 +24,5 @@ def save_example(folder: str | os.PathLike[str]) -> Path:
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
     preprocessing = Preprocessing(size=(8, 8), channels=1)
     card = Card("flat", "Flatten", {}, "image-classification", preprocessing)
-    return layout.save(model, Path(folder) / "flat", card)
+    with tempfile.TemporaryDirectory() as folder:
+        yield layout.save(model, Path(folder, "flat"), card)

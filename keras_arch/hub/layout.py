@@ -1,5 +1,6 @@
 """Layout of a model directory: Keras' own three files, a record of hashes, and a README."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -7,7 +8,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,11 +74,7 @@ class Record:
 
     @classmethod
     def parse(cls, content: bytes, where: str) -> "Record":
-        """Read and check a `keras_arch.json`.
-
-        Args:
-            content: The file.
-            where: Name of the model in messages.
+        """Read and check the content of a `keras_arch.json` of the model `where`.
 
         Raises:
             IntegrityError: If it is no such record.
@@ -113,22 +110,19 @@ class Record:
                 raise damaged
             card = fields["card"]
             if card["task"] not in registry.TASKS:
-                raise HubError(_unknown_task(where, card["task"], fields.get("package")))
+                # The package's name comes with the model: it is shown only if it can be one.
+                package = fields.get("package")
+                known = isinstance(package, str)
+                named = known and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", package)
+                raise HubError(
+                    f"{where} is a model of the task {card['task']!r}, which keras_arch does not "
+                    f"have; install the package that has it{f', {package}' if named else ''}"
+                )
             return cls(Card.from_dict(card), hashes, readmes["generated"], readmes["published"])
         except ArgumentError as error:
             raise IntegrityError(f"keras_arch.json of {where}: {error}") from None
         except (KeyError, TypeError):
             raise damaged from None
-
-
-def _unknown_task(where: str, task: Any, package: Any) -> str:
-    """Error message for a model of a task that no installed package has."""
-    # The name comes with the model: it is shown only if it can be one.
-    named = isinstance(package, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", package)
-    return (
-        f"{where} is a model of the task {task!r}, which keras_arch does not have; install the "
-        f"package that has it{f', {package}' if named else ''}"
-    )
 
 
 def save(
@@ -147,14 +141,11 @@ def save(
 
     Args:
         model: A functional or sequential `keras.Model` of stock layers.
-        directory: Destination; missing parents are created.
+        directory: Destination, which is returned; missing parents are created.
         card: The model's card.
         samples: A PNG with outputs of the model, or `None`.
         training: A folder with files for resuming or fine-tuning, or `None`. It is copied to
             `training/`.
-
-    Returns:
-        The directory.
 
     Raises:
         UnsafeContentError: If the model needs classes that are not part of Keras.
@@ -163,8 +154,7 @@ def save(
         StorageError: If the disk is full or read-only; the directory is then unchanged.
 
     Example:
-        >>> import tempfile
-        >>> import keras
+        >>> import keras, tempfile
         >>> from keras_arch import hub
         >>> from keras_arch.preprocessing import Preprocessing
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
@@ -183,7 +173,7 @@ def save(
         if given is not None and not exists(given):
             raise ArgumentError(f"{os.fspath(given)!r} is not there; it cannot go into {directory}")
     before = before_replacing(directory)
-    with atomic_directory(directory) as filling:
+    with _replaced(directory, before) as filling:
         _write_model(model, filling)
         if samples is not None:
             shutil.copyfile(samples, filling / SAMPLES)
@@ -193,24 +183,32 @@ def save(
             file.relative_to(filling).as_posix() for file in filling.rglob("*") if file.is_file()
         )
         check_names(names, str(directory))
+        hashes = {name: sha256(filling / name) for name in names}
         text = readme(card, samples=samples is not None)
-        record = Record(
-            card,
-            {name: sha256(filling / name) for name in names},
-            text_sha256(text),
-            before.remote_readme if before else None,
-        )
+        published = before.remote_readme if before else None
+        record = Record(card, hashes, text_sha256(text), published).to_json()
+        (filling / RECORD).write_text(record, encoding="utf-8")
         if is_edited(directory, before):
-            _log.warning(
-                "%s was edited and is not replaced; delete it and save again to get a fresh one",
-                directory / README,
-            )
+            advice = "delete it and save again to get a fresh one"
+            _log.warning("%s was edited and is not replaced; %s", directory / README, advice)
             shutil.copyfile(directory / README, filling / README)
         else:
             (filling / README).write_text(text, encoding="utf-8")
-        (filling / RECORD).write_text(record.to_json(), encoding="utf-8")
-        carry_over(directory, filling, before)
     return directory
+
+
+def replace(directory: Path, contents: Mapping[str, Path | bytes], before: Record | None) -> None:
+    """Write files, or the contents of files, as a model directory, whole or not at all.
+
+    A person's own files in it stay; `before` is its present record, from `before_replacing`.
+    """
+    with _replaced(directory, before) as filling:
+        for name, content in contents.items():
+            (filling / name).parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, bytes):
+                (filling / name).write_bytes(content)
+            else:
+                shutil.copyfile(content, filling / name)
 
 
 def before_replacing(directory: Path) -> Record | None:
@@ -237,19 +235,20 @@ def before_replacing(directory: Path) -> Record | None:
     return None
 
 
-def carry_over(old: Path, new: Path, record: Record | None) -> None:
-    """Copy a person's own files from a model directory into the one that replaces it."""
-    if not old.is_dir():
-        return
+@contextlib.contextmanager
+def _replaced(directory: Path, before: Record | None) -> Iterator[Path]:
+    """`atomic_directory` that also keeps a person's own files in a model directory."""
     ours = {RECORD, README, SAMPLES, TRAINING, "assets", *CORE}
-    ours |= {name.partition("/")[0] for name in (record.sha256 if record else ())}
-    for entry in old.iterdir():
-        if entry.name in ours:
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.copytree(entry, new / entry.name, symlinks=True)
-        else:
-            shutil.copy2(entry, new / entry.name, follow_symlinks=False)
+    ours |= {name.partition("/")[0] for name in (before.sha256 if before else ())}
+    with atomic_directory(directory) as filling:
+        yield filling
+        for entry in directory.iterdir() if directory.is_dir() else ():
+            if entry.name in ours:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.copytree(entry, filling / entry.name, symlinks=True)
+            else:
+                shutil.copy2(entry, filling / entry.name, follow_symlinks=False)
 
 
 def is_edited(directory: Path, record: Record | None) -> bool:
@@ -259,37 +258,33 @@ def is_edited(directory: Path, record: Record | None) -> bool:
 
 
 def text_sha256(text: str | bytes) -> str:
-    """SHA-256 of a text in UTF-8."""
+    """SHA-256 of a text, of a string in UTF-8."""
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
 def verify(directory: Path, record: Record, names: Iterable[str], where: str, remedy: str) -> None:
-    """Compare files with the record.
-
-    Args:
-        directory: Where they are.
-        record: What they should be.
-        names: Which of the listed files.
-        where: Name of the model in messages.
-        remedy: Advice for a file that differs.
+    """Compare files of a record with their hashes.
 
     Raises:
-        IntegrityError: Naming the file with its expected and actual SHA-256.
+        IntegrityError: Naming a file of the model `where` that is missing or differs, and a remedy.
     """
     for name in names:
-        file, expected = directory / name, record.sha256[name]
-        if not file.is_file():
+        if not (directory / name).is_file():
             raise IntegrityError(f"{name} of {where} is missing; {remedy}")
-        actual = sha256(file)
-        if actual != expected:
-            raise IntegrityError(
-                f"{name} of {where} is truncated or altered: expected sha256 {expected}, "
-                f"actual {actual}; {remedy}"
-            )
+        check_hash(directory / name, record.sha256[name], f"{name} of {where}", remedy)
+
+
+def check_hash(file: Path, expected: str, name: str, remedy: str) -> None:
+    """Compare a file with its SHA-256; `name` and `remedy` are for the `IntegrityError`."""
+    actual = sha256(file)
+    if actual != expected:
+        raise IntegrityError(
+            f"{name} is truncated or altered: expected sha256 {expected}, actual {actual}; {remedy}"
+        )
 
 
 def load_model(directory: Path, where: str) -> "keras.Model":
-    """Open a checked directory with Keras.
+    """Open the checked directory of a model `where` with Keras.
 
     Raises:
         UnsafeContentError: If it needs other classes than Keras' own.

@@ -3,12 +3,11 @@
 import dataclasses
 import logging
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_arch.errors import ArgumentError, HubError
-from keras_arch.files import atomic_directory
+from keras_arch.errors import ArgumentError
+from keras_arch.files import sha256
 from keras_arch.hub import external, layout
 from keras_arch.hub.card import Card
 from keras_arch.hub.external import conversion
@@ -35,8 +34,7 @@ class LoadedModel:
 
     Attributes:
         model: Not compiled.
-        card: Its card, also of a converted model; `None` for another Keras model that keras_arch
-            did not save.
+        card: Its card; `None` for a Keras model that keras_arch neither saved nor converted.
         directory: Its files; read only, as it may be a cache.
         training: The folder `training/` if it exists and was asked for, else `None`.
     """
@@ -52,8 +50,8 @@ def load(reference: str | os.PathLike[str], *, token: str | None = None) -> "ker
 
     Only the files that are needed are downloaded, their hashes are compared with the record, and
     nothing that comes with a model is ever run: pickled data, Lambda layers and classes that are
-    not Keras' own are refused. A Keras model that keras_arch did not save has no record of
-    hashes; it is loaded with the same refusals and a warning.
+    not Keras' own are refused. A Keras model that keras_arch did not save has no record of hashes;
+    it is loaded with the same refusals and a warning.
 
     Repositories of timm (`hf://timm/resnet50.a1_in1k`: its `resnet` and `vgg`) and of ResNets of
     the transformers library (`hf://microsoft/resnet-50`) are recognized by their `config.json`,
@@ -74,11 +72,10 @@ def load(reference: str | os.PathLike[str], *, token: str | None = None) -> "ker
         ArgumentError: If the reference has no known form.
 
     Example:
-        >>> import tempfile
         >>> from keras_arch import hub
-        >>> from keras_arch.hub.example import save_example
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     hub.load(save_example(folder)).output_shape
+        >>> from keras_arch.hub.example import saved_example
+        >>> with saved_example() as directory:
+        ...     hub.load(directory).output_shape
         (None, 64)
     """
     return load_with_card(reference, token=token).model
@@ -87,89 +84,62 @@ def load(reference: str | os.PathLike[str], *, token: str | None = None) -> "ker
 def load_with_card(
     reference: str | os.PathLike[str], *, training: bool = False, token: str | None = None
 ) -> LoadedModel:
-    """Load a model together with its card.
+    """Load a model, its card and the folder of its files; errors are those of `load`.
 
     Args:
-        reference: As for `load`.
+        reference, token: As for `load`.
         training: Whether to fetch `training/` too, if there is one.
-        token: As for `load`.
-
-    Returns:
-        The model, its card and the folder of its files.
-
-    Raises:
-        HubError, IntegrityError, UnsafeContentError, ArgumentError: As for `load`.
 
     Example:
-        >>> import tempfile
         >>> from keras_arch import hub
-        >>> from keras_arch.hub.example import save_example
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     hub.load_with_card(save_example(folder)).card.preprocessing.size
+        >>> from keras_arch.hub.example import saved_example
+        >>> with saved_example() as directory:
+        ...     hub.load_with_card(directory).card.preprocessing.size
         (8, 8)
     """
+    from keras_arch import models
+    from keras_arch._tensorflow.fused_batch_norm import fuse_batch_norm
+
     source, record = _open_converted(reference, token)
-    names = needed_files(source, record)
-    with_training = training and record is not None and bool(record.training)
-    if with_training:
-        names = [*names, *record.training]
+    resume = record.training if record and training else []
+    names = [*needed_files(source, record), *resume]
     directory = fetch_all(source, names)
     if record:
         layout.verify(directory, record, names, source.where, source.remedy)
     else:
-        _log.warning(
-            "%s has no %s, so its files cannot be checked; it loads as a plain Keras model",
-            source.where,
-            RECORD,
-        )
+        message = "%s has no %s, so its files cannot be checked; it loads as a plain Keras model"
+        _log.warning(message, source.where, RECORD)
     model = layout.load_model(directory, source.where)
-    card = record.card if record else None
-    if card is not None:
-        _restore_fast_paths(model, card)
-    return LoadedModel(model, card, directory, directory / TRAINING if with_training else None)
-
-
-def _restore_fast_paths(model: "keras.Model", card: Card) -> None:
-    """Fuse the norms of our builders' networks as the builder does; leave other models alone."""
-    from keras_arch import models
-    from keras_arch._tensorflow.fused_batch_norm import fuse_batch_norm
-
-    # Not those of other packages: their builders fuse nothing.
-    if card.architecture in models.__all__:
+    # Norms are fused as our builders do; those of other packages fuse nothing.
+    if record and record.card.architecture in models.__all__:
         fuse_batch_norm(model)
+    card = record.card if record else None
+    return LoadedModel(model, card, directory, directory / TRAINING if resume else None)
 
 
 def read_card(reference: str | os.PathLike[str], *, token: str | None = None) -> Card:
     """Read the card of a model without fetching its weights.
 
     Args:
-        reference: As for `load`.
-        token: As for `load`.
-
-    Returns:
-        The card.
+        reference, token: As for `load`.
 
     Raises:
-        HubError: As for `load`, or if keras_arch did not save the model.
-        IntegrityError, UnsafeContentError, ArgumentError: As for `load`.
+        HubError: If keras_arch did not save the model. Other errors are those of `load`.
 
     Example:
-        >>> import tempfile
         >>> from keras_arch import hub
-        >>> from keras_arch.hub.example import save_example
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     hub.read_card(save_example(folder)).name
+        >>> from keras_arch.hub.example import saved_example
+        >>> with saved_example() as directory:
+        ...     hub.read_card(directory).name
         'flat'
     """
     source = open_source(reference, token)
-    record = read_record(source)
-    if record is None:
-        found = external.recognize(source.fetch, source.where)
-        if found is not None:
-            return found.card(source.name, source.where)
-        needed_files(source, record)
-        raise HubError(no_record(source.where))
-    return record.card
+    if record := read_record(source):
+        return record.card
+    if found := external.recognize(source.fetch, source.where):
+        return found.card(source.name, source.where)
+    needed_files(source, None)
+    raise no_record(source.where)
 
 
 def pull(
@@ -186,26 +156,20 @@ def pull(
     get that of the repository).
 
     Args:
-        reference: As for `load`.
-        directory: Destination.
+        reference, token: As for `load`.
+        directory: Destination, which is returned.
         training: Whether to fetch `training/` too, if there is one.
-        token: As for `load`.
-
-    Returns:
-        The directory.
 
     Raises:
-        HubError, IntegrityError, UnsafeContentError: As for `load`.
-        ArgumentError: Also if the directory holds other files than a model's.
-        StorageError: If it cannot be written.
+        ArgumentError: If the directory holds other files than a model's.
+        StorageError: If it cannot be written. Other errors are those of `load`.
 
     Example:
-        >>> import tempfile
         >>> from keras_arch import hub
-        >>> from keras_arch.hub.example import save_example
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     hub.pull(f"file://{save_example(folder)}", f"{folder}/copy").name
-        'copy'
+        >>> from keras_arch.hub.example import saved_example
+        >>> with saved_example() as directory:
+        ...     hub.pull(f"file://{directory}", f"{directory}-copy").name
+        'flat-copy'
     """
     directory = Path(directory).expanduser()
     before = layout.before_replacing(directory)
@@ -219,19 +183,14 @@ def pull(
     if record:
         layout.verify(fetched, record, names, source.where, source.remedy)
     layout.check_config(fetched / "config.json", source.where)
+    contents: dict[str, Path | bytes] = {name: fetched / name for name in names}
     remote_readme = source.fetch(README)
-    with atomic_directory(directory) as filling:
-        for name in names:
-            (filling / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(fetched / name, filling / name)
-        own_readme = _own_readme(directory, before, remote_readme)
-        if own_readme is not None or remote_readme is not None:
-            shutil.copyfile(own_readme or remote_readme, filling / README)
-        if record:
-            seen = layout.text_sha256(remote_readme.read_bytes()) if remote_readme else None
-            text = dataclasses.replace(record, remote_readme=seen).to_json()
-            (filling / RECORD).write_text(text, encoding="utf-8")
-        layout.carry_over(directory, filling, before)
+    if readme := _own_readme(directory, before, remote_readme) or remote_readme:
+        contents[README] = readme
+    if record:
+        seen = sha256(remote_readme) if remote_readme else None
+        contents[RECORD] = dataclasses.replace(record, remote_readme=seen).to_json().encode()
+    layout.replace(directory, contents, before)
     return directory
 
 
@@ -241,7 +200,7 @@ def _open_converted(
     """Open a model's files and record; of another library's model, those of the converted copy."""
     source = open_source(reference, token)
     record = read_record(source)
-    if record is None and (found := external.recognize(source.fetch, source.where)) is not None:
+    if record is None and (found := external.recognize(source.fetch, source.where)):
         directory = conversion.convert_cached(source, found)
         source = FolderSource(directory, source.where, source.remedy)
         record = read_record(source)
@@ -253,11 +212,9 @@ def _own_readme(directory: Path, before: Record | None, remote_readme: Path | No
     mine = directory / README
     if not layout.is_edited(directory, before):
         return None
-    content = mine.read_bytes()
-    if before and layout.text_sha256(content) == before.remote_readme:
+    if before and sha256(mine) == before.remote_readme:
         return None
-    if remote_readme is not None and content != remote_readme.read_bytes():
-        _log.warning(
-            "%s was edited and is not replaced; delete it and pull again to replace it", mine
-        )
+    if remote_readme is not None and mine.read_bytes() != remote_readme.read_bytes():
+        message = "%s was edited and is not replaced; delete it and pull again to replace it"
+        _log.warning(message, mine)
     return mine

@@ -4,14 +4,13 @@ import contextlib
 import dataclasses
 import logging
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from keras_arch._version import __version__
 from keras_arch.errors import ArgumentError, HubError, StorageError
-from keras_arch.files import atomic_directory, atomic_write
+from keras_arch.files import atomic_write, sha256
 from keras_arch.hub import layout, remote
 from keras_arch.hub.card import Card
 from keras_arch.hub.layout import README, RECORD, SAMPLES, TRAINING, Record
@@ -61,12 +60,10 @@ def push(
         ArgumentError: If the arguments do not fit together.
 
     Example:
-        >>> import tempfile
         >>> from keras_arch import hub
-        >>> from keras_arch.hub.example import save_example
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     url = hub.push(save_example(folder), f"file://{folder}/me/flat")
-        ...     hub.load(url).output_shape
+        >>> from keras_arch.hub.example import saved_example
+        >>> with saved_example() as directory:
+        ...     hub.load(hub.push(directory, f"file://{directory.parent}/me/flat")).output_shape
         (None, 64)
     """
     target = _target(repo, revision, private)
@@ -85,7 +82,7 @@ def push(
             directory = layout.save(model, Path(scratch) / "model", card)
         record = read_record(FolderSource(directory, str(directory)))
         if record is None:
-            raise HubError(no_record(str(directory)))
+            raise no_record(str(directory))
         # A pulled directory may lack the files for resuming.
         has_training = (directory / TRAINING).is_dir()
         names = [n for n in record.sha256 if has_training or n not in record.training]
@@ -93,7 +90,12 @@ def push(
         layout.check_config(directory / "config.json", str(directory))
         if isinstance(target, Folder):
             return _push_to_folder(directory, record, names, target)
-        return _push_to_hub(directory, record, names, target, private, token)
+        snapshot = remote.prepare(target, private, token)
+        files, new, stale = _compose(directory, record, names, target.id, snapshot)
+        message = f"Publish {record.card.name} with keras_arch {__version__}"
+        url = remote.commit(snapshot, files, stale, message)
+        _remember(directory, record, new)
+        return url
 
 
 def _target(repo: str, revision: str | None, private: bool) -> Repository | Folder:
@@ -112,15 +114,11 @@ def _target(repo: str, revision: str | None, private: bool) -> Repository | Fold
 
 def _compose(
     directory: Path, record: Record, names: list[str], repository: str | None, target: Source
-) -> tuple[dict[str, Path | bytes], Record, Record | None]:
-    """Collect the files to publish with their new record, and read the published record.
+) -> tuple[dict[str, Path | bytes], Record, list[str]]:
+    """Collect the files to publish, their new record, and the published files to remove.
 
-    Args:
-        directory: The model directory.
-        record: Its record.
-        names: Those listed files that it holds.
-        repository: The repository's id, which the README then names.
-        target: The published model.
+    `names` are those listed files that the directory holds. The README names the `repository`;
+    `target` is the published model.
     """
     try:
         published = read_record(target)
@@ -132,16 +130,19 @@ def _compose(
     edited = layout.is_edited(directory, record)
     ours = (directory / README).read_bytes() if edited else generated.encode()
     files: dict[str, Path | bytes] = {name: directory / name for name in names}
-    if _may_replace(theirs, published, record, edited):
+    # Replaced are a README that was generated, and the one that a person edited further here.
+    replaceable = [published.readme] if published else []
+    if edited:
+        replaceable.append(record.remote_readme)
+    if theirs is None or sha256(theirs) in replaceable:
         files[README] = ours
         seen = layout.text_sha256(ours)
     else:
-        seen = layout.text_sha256(theirs.read_bytes()) if theirs else None
-        if theirs and theirs.read_bytes() != ours:
+        seen = sha256(theirs)
+        if theirs.read_bytes() != ours:
+            advice = "delete it there and push again to replace it"
             _log.warning(
-                "the README of %s was edited and is not replaced; delete it there and push again "
-                "to replace it",
-                target.where,
+                "the README of %s was edited and is not replaced; %s", target.where, advice
             )
     # Training files that only the published model has stay listed if they belong to these weights.
     before = published.sha256 if published else {}
@@ -152,36 +153,7 @@ def _compose(
     }
     new = Record(card, hashes, layout.text_sha256(generated), seen)
     files[RECORD] = new.to_json().encode()
-    return files, new, published
-
-
-def _may_replace(
-    theirs: Path | None, published: Record | None, record: Record, edited: bool
-) -> bool:
-    """Whether the published README was generated, or is the one that a person edited further."""
-    if theirs is None:
-        return True
-    digest = layout.text_sha256(theirs.read_bytes())
-    return (published is not None and digest == published.readme) or (
-        edited and digest == record.remote_readme
-    )
-
-
-def _push_to_hub(
-    directory: Path,
-    record: Record,
-    names: list[str],
-    target: Repository,
-    private: bool,
-    token: str | None,
-) -> str:
-    snapshot = remote.prepare(target, private, token)
-    files, new, published = _compose(directory, record, names, target.id, snapshot)
-    stale = [name for name in (published.sha256 if published else ()) if name not in new.sha256]
-    message = f"Publish {record.card.name} with keras_arch {__version__}"
-    url = remote.commit(snapshot, files, stale, message)
-    _remember(directory, record, new)
-    return url
+    return files, new, [name for name in before if name not in hashes]
 
 
 def _push_to_folder(directory: Path, record: Record, names: list[str], target: Folder) -> str:
@@ -192,24 +164,16 @@ def _push_to_folder(directory: Path, record: Record, names: list[str], target: F
     # Files that stay.
     for name in (README, *new.training):
         files.setdefault(name, target.path / name)
-    with atomic_directory(target.path) as filling:
-        for name, content in files.items():
-            (filling / name).parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(content, bytes):
-                (filling / name).write_bytes(content)
-            else:
-                shutil.copyfile(content, filling / name)
-        layout.carry_over(target.path, filling, before)
+    layout.replace(target.path, files, before)
     _remember(directory, record, new)
     return str(target)
 
 
 def _remember(directory: Path, record: Record, new: Record) -> None:
     """Note the published README's hash in the directory, so that it can be edited further here."""
-    if new.remote_readme == record.remote_readme:
-        return
     noted = dataclasses.replace(record, remote_readme=new.remote_readme)
     try:
-        atomic_write(directory / RECORD, noted.to_json())
+        if noted != record:
+            atomic_write(directory / RECORD, noted.to_json())
     except StorageError as error:
         _log.warning("pushed, but not noted in the directory: %s", error)

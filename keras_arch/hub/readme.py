@@ -24,33 +24,41 @@ def readme(card: Card, *, samples: bool = False) -> str:
         repository, else from inside the directory.
 
     Example:
-        >>> from keras_arch.hub import Card
-        >>> from keras_arch.hub.readme import readme
-        >>> from keras_arch.preprocessing import Preprocessing
         >>> card = Card("digits", "CIFARResNet", {"depth": 20}, "image-classification",
         ...             Preprocessing(size=(8, 8), channels=1), repository="user/digits")
         >>> 'load_with_card("hf://user/digits")' in readme(card)
         True
     """
+    import yaml
+
     task = registry.TASKS.get(card.task)
     place = f"hf://{card.repository}" if card.repository else "."
+    arguments = ", ".join(f"{name}={value!r}" for name, value in card.arguments.items())
+    datasets = ", ".join(_shown(name) for name in card.datasets)
+    metrics = "\n".join(f"| {name} | {value:.6g} |" for name, value in card.metrics.items())
+    recipe = yaml.safe_dump(card.recipe, sort_keys=False, allow_unicode=True).strip()
+    note = "" if card.repository else "  # from inside this folder"
+    load = f'loaded = keras_arch.hub.load_with_card("{place}"){note}'
+    example = ["```python", "import keras", "import keras_arch", "", load]
+    example += [*task.readme_example(card), "```"]
     sections = [
         f"---\n{_metadata(card, task.pipeline_tag)}\n---",
         f"# {card.name}",
         "![Samples](samples.png)" if samples else "",
         card.description.strip(),
         f"Fine-tuned from `{card.base}`." if card.base else "",
-        f"`{card.architecture}({_arguments(card.arguments)})`, saved with keras_arch. "
+        f"`{card.architecture}({arguments})`, saved with keras_arch. "
         "It consists of stock Keras layers and opens in plain Keras too.",
         "## Use",
-        _example(place, task.readme_example(card)),
-        _plain_keras(place),
+        "\n".join(example),
+        "Without keras_arch:",
+        f'```python\nimport keras\n\nmodel = keras.saving.load_model("{place}")\n```',
         *task.readme_sections(card),
         "## Pixels",
         task.readme_pixels(card),
-        _table("Metrics", card.metrics),
-        _datasets(card),
-        f"## Training\n\n```yaml\n{_yaml(card.recipe)}\n```" if card.recipe else "",
+        f"## Metrics\n\n| Metric | Value |\n|---|---|\n{metrics}" if metrics else "",
+        f"## Data\n\n{datasets}" if datasets else "",
+        f"## Training\n\n```yaml\n{recipe}\n```" if card.recipe else "",
         f"## Paper\n\n{card.paper}" if card.paper else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -71,6 +79,8 @@ def _metadata(card: Card, pipeline: str | None) -> str:
         )
         for name, value in card.metrics.items()
     ]
+    # The repository that a model was fine-tuned from, if it is on the Hub.
+    base = card.base and re.match("hf://([^@]*)", card.base)
     data = ModelCardData(
         library_name="keras",
         license=card.license,
@@ -78,31 +88,10 @@ def _metadata(card: Card, pipeline: str | None) -> str:
         datasets=datasets or None,
         tags=["keras_arch", card.architecture, *more],
         model_name=card.name,
-        base_model=_repository(card.base),
+        base_model=base[1] if base else None,
         eval_results=results or None,
     )
     return data.to_yaml()
-
-
-def _repository(base: str | None) -> str | None:
-    """The Hub's name of what a model was fine-tuned from, if it is there."""
-    if base is None or not base.startswith("hf://"):
-        return None
-    return base.removeprefix("hf://").partition("@")[0]
-
-
-def _example(place: str, lines: list[str]) -> str:
-    note = "  # from inside this folder" if place == "." else ""
-    head = ["import keras", "import keras_arch", ""]
-    head.append(f'loaded = keras_arch.hub.load_with_card("{place}"){note}')
-    return "```python\n" + "\n".join([*head, *lines]) + "\n```"
-
-
-def _plain_keras(place: str) -> str:
-    return (
-        "Without keras_arch:\n\n```python\nimport keras\n\n"
-        f'model = keras.saving.load_model("{place}")\n```'
-    )
 
 
 def describe_input(preprocessing: Preprocessing) -> str:
@@ -110,8 +99,7 @@ def describe_input(preprocessing: Preprocessing) -> str:
 
     Example:
         >>> describe_input(Preprocessing((8, 8), 1))
-        'The model sees 8x8 grey images (`bilinear` brings others there): `input = pixel * \
-0.003921568627` for pixels in [0, 255].'
+        'The model sees 8x8 grey images (`bilinear` brings others there): `input = pixel * ...
     """
     p = preprocessing
     way = f"`{p.resize}` brings others there"
@@ -129,8 +117,7 @@ def describe_output(preprocessing: Preprocessing, subject: str = "The model") ->
         >>> describe_output(Preprocessing((8, 8), 1))
         'The model makes 8x8 grey images y: `y = pixel * 0.003921568627` for pixels in [0, 255].'
     """
-    p = preprocessing
-    return f"{subject} makes {_images(p)} y: {_formula('y', p)}."
+    return f"{subject} makes {_images(preprocessing)} y: {_formula('y', preprocessing)}."
 
 
 def _images(p: Preprocessing) -> str:
@@ -157,30 +144,7 @@ def _constant(value: Any, name: str) -> str:
     return f"the {name} image in keras_arch.json"
 
 
-def _datasets(card: Card) -> str:
-    if not card.datasets:
-        return ""
-    return "## Data\n\n" + ", ".join(_shown(name) for name in card.datasets)
-
-
 def _shown(dataset: str) -> str:
     """A dataset's name without the folders of the machine it lay on."""
     kind, colon, path = dataset.partition(":")
     return f"{kind}:{PurePath(path).name}" if colon else dataset
-
-
-def _table(title: str, metrics: dict[str, float]) -> str:
-    if not metrics:
-        return ""
-    rows = [f"| {name} | {value:.6g} |" for name, value in metrics.items()]
-    return f"## {title}\n\n| Metric | Value |\n|---|---|\n" + "\n".join(rows)
-
-
-def _arguments(arguments: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-
-
-def _yaml(values: dict[str, Any]) -> str:
-    import yaml
-
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()

@@ -12,8 +12,9 @@ from keras_arch.errors import ArgumentError, HubError
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?", re.ASCII)
 # Git's own rules for names of branches and tags, on one line.
-_REVISION = re.compile(r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)))[!-~]{1,200}(?<![/.])")
-_FORBIDDEN_IN_REVISION = set(" ~^:?*[\\")
+_REVISION = re.compile(
+    r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)|[~^:?*\[\\]))[!-~]{1,200}(?<![/.])"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,21 +50,13 @@ class Folder:
 
 
 def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
-    """Parse a reference to a model.
-
-    Args:
-        reference: A model directory, `"hf://user/repo"`, `"hf://user/repo@revision"`,
-            `"file:///folder/hub/user/repo"`, or the name of a shipped config.
-
-    Returns:
-        The repository or the folder; nothing is opened yet.
+    """Parse a reference to a model, as for `hub.load`; nothing is opened yet.
 
     Raises:
         ArgumentError: If it is none of these; the message suggests a correction.
         HubError: If it is a shipped config without a published model.
 
     Example:
-        >>> from keras_arch.hub.references import parse
         >>> parse("hf://user/repo@v1.0")
         Repository(id='user/repo', revision='v1.0')
     """
@@ -74,32 +67,30 @@ def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
     if reference.startswith(("hf://", "file:")):
         return parse_uri(reference)
     if "://" in reference:
-        raise ArgumentError(
-            f"{reference!r} has an unknown scheme; write hf://user/repo, file:///folder or a "
-            "directory"
-        )
+        places = "hf://user/repo, file:///folder or a directory"
+        raise ArgumentError(f"{reference!r} has an unknown scheme; write {places}")
     # A run directory may have the name of its config; it comes first only if it holds a model.
     path = Path(reference).expanduser()
     if reference in presets.names() and not (path / "config.json").is_file():
-        return _preset(reference)
+        if repository := presets.read(reference).get("repository"):
+            return parse_uri(repository)
+        raise HubError(
+            f"{reference} has no published model yet; train it with: keras-arch train {reference}"
+        )
     return _directory(path)
 
 
 def parse_uri(uri: str) -> Repository | Folder:
-    """Parse the URI of a repository, as `hub.push` takes it.
+    """Parse the URI of a repository or a folder, whether or not it exists.
 
     Args:
         uri: `"user/repo"`, `"hf://user/repo"`, either with `"@revision"`, or
             `"file:///folder/hub/user/repo"`.
 
-    Returns:
-        The repository or the folder, whether or not it exists.
-
     Raises:
         ArgumentError: If the URI has no such form.
 
     Example:
-        >>> from keras_arch.hub.references import parse_uri
         >>> str(parse_uri("user/repo"))
         'hf://user/repo'
     """
@@ -112,29 +103,19 @@ def parse_uri(uri: str) -> Repository | Folder:
     problem = None
     if len(parts) != 2:
         problem = "it needs a user and a name"
-    elif any(not _NAME.fullmatch(part) for part in parts) or len(name) > 96:
+    elif not all(map(_NAME.fullmatch, parts)) or len(name) > 96:
         problem = "names are letters, digits, '-', '_' and '.', at most 96 in all"
     elif ".." in name or "--" in name or name.endswith(".git"):
         problem = "'..', '--' and a final '.git' are not allowed"
     if problem:
-        raise ArgumentError(
-            f"{uri!r} is not a repository: {problem}; write hf://user/repo or "
-            "hf://user/repo@revision"
-        )
+        forms = "hf://user/repo or hf://user/repo@revision"
+        raise ArgumentError(f"{uri!r} is not a repository: {problem}; write {forms}")
     return Repository(name, check_revision(revision) if at else None)
 
 
 def check_revision(revision: str) -> str:
-    """Check a revision and return it.
-
-    Raises:
-        ArgumentError: If Git allows no branch, tag or commit of that name.
-    """
-    if (
-        not isinstance(revision, str)
-        or not _REVISION.fullmatch(revision)
-        or _FORBIDDEN_IN_REVISION & set(revision)
-    ):
+    """Return a revision; an `ArgumentError` if Git allows no branch, tag or commit of that name."""
+    if not isinstance(revision, str) or not _REVISION.fullmatch(revision):
         raise ArgumentError(
             f"{revision!r} is not a revision; give a branch, a tag or a commit, such as main"
         )
@@ -153,23 +134,14 @@ def _folder_hub(uri: str) -> Folder:
     return Folder(Path(path), f"file://{quote(path)}")
 
 
-def _preset(name: str) -> Repository | Folder:
-    repository = presets.read(name).get("repository")
-    if not repository:
-        raise HubError(f"{name} has no published model yet; train it with: keras-arch train {name}")
-    return parse_uri(repository)
-
-
 def _directory(path: Path) -> Folder:
     if path.is_dir():
         return Folder(path)
-    text = str(path)
     if path.exists():
-        raise ArgumentError(f"{text} is a file; a model is a directory with config.json in it")
-    hint = ""
-    close = difflib.get_close_matches(text.lower(), presets.names(), n=3, cutoff=0.6)
-    if close:
+        raise ArgumentError(f"{path} is a file; a model is a directory with config.json in it")
+    text, hint = str(path), ""
+    if close := difflib.get_close_matches(text.lower(), presets.names(), n=3):
         hint = f"; did you mean the config {', '.join(close)}?"
-    elif len(parts := text.split("/")) == 2 and all(_NAME.fullmatch(part) for part in parts):
+    elif len(parts := text.split("/")) == 2 and all(map(_NAME.fullmatch, parts)):
         hint = f"; for a repository of the Hub write hf://{text}"
     raise ArgumentError(f"there is no model directory {text!r}{hint}")

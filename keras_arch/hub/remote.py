@@ -47,42 +47,27 @@ class Snapshot:
         """Advice for a file whose hash is wrong."""
         from huggingface_hub import constants
 
-        folder = f"models--{self.repository.id.replace('/', '--')}"
-        return (
-            f"delete {Path(constants.HF_HUB_CACHE) / folder} and load again, or ask its author "
-            "to push it again"
-        )
+        folder = Path(constants.HF_HUB_CACHE, f"models--{self.repository.id.replace('/', '--')}")
+        return f"delete {folder} and load again, or ask its author to push it again"
 
     def fetch(self, name: str) -> Path | None:
         """Download a file, or take it from the cache.
 
-        Args:
-            name: Its path in the repository.
-
         Returns:
-            Its path on disk; `None` if this commit has no such file, or if the cache has none
-            when offline.
+            Its path on disk; `None` if the commit, or when offline the cache, has no such file.
 
         Raises:
             HubError: If it cannot be downloaded.
         """
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
+        from huggingface_hub import errors, hf_hub_download
 
+        place = {"revision": self.commit, "token": self.token, "local_files_only": self.offline}
         with hub_errors(self.repository, self.token):
             try:
-                return Path(
-                    hf_hub_download(
-                        self.repository.id,
-                        name,
-                        revision=self.commit,
-                        token=self.token,
-                        local_files_only=self.offline,
-                    )
-                )
-            except RemoteEntryNotFoundError:
+                return Path(hf_hub_download(self.repository.id, name, **place))
+            except errors.RemoteEntryNotFoundError:
                 return None
-            except LocalEntryNotFoundError:
+            except errors.LocalEntryNotFoundError:
                 if self.offline:
                     return None
                 raise
@@ -91,19 +76,12 @@ class Snapshot:
 def resolve(repository: Repository, token: str | None = None) -> Snapshot:
     """Find the commit that a repository is at.
 
-    Args:
-        repository: The repository and the revision.
-        token: Access token, or `None` for the one of the environment.
-
-    Returns:
-        The repository at that commit. When the Hub cannot be reached, the cached copy, with a
-        warning to the log.
+    When the Hub cannot be reached, this is that of the cached copy, with a warning to the log.
 
     Raises:
         HubError: If it is missing, private or unreachable without a cached copy.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RevisionResolutionError
+    from huggingface_hub import HfApi, constants, errors
 
     _check_token(token)
     api = HfApi(token=token)
@@ -119,40 +97,30 @@ def resolve(repository: Repository, token: str | None = None) -> Snapshot:
                 raise
             try:
                 cached = api.resolve_revision(**arguments, local_files_only=True).resolved
-            except RevisionResolutionError:
+            except errors.RevisionResolutionError:
                 raise error from None
-    _log.warning(
-        "%s cannot be reached; looking for a cached copy of %s (commit %s)",
-        _endpoint(),
-        repository,
-        cached[:7],
-    )
+    message = "%s cannot be reached; looking for a cached copy of %s (commit %s)"
+    _log.warning(message, constants.ENDPOINT, repository, cached[:7])
     return Snapshot(repository, cached, token, offline=True)
 
 
 def prepare(repository: Repository, private: bool, token: str | None) -> Snapshot:
     """Create a repository and its branch where missing, and check that they may be written to.
 
-    Args:
-        repository: Where to push; its revision is a branch, `None` for the default one.
-        private: Whether only its owner may see it.
-        token: Access token, or `None` for the one of the environment.
-
-    Returns:
-        The current commit of the branch.
+    The revision of the repository is a branch, `None` for the default one.
 
     Raises:
         HubError: If it cannot be created or written, or is public and `private` is asked for.
     """
-    from huggingface_hub import HfApi, get_token
+    from huggingface_hub import HfApi
 
     _check_token(token)
-    if _is_commit(repository.revision):
+    if re.fullmatch(r"[0-9a-f]{40}", repository.revision or ""):
         raise ArgumentError(
             f"{repository.revision!r} is a commit; push to a branch, such as revision='main'"
         )
     with hub_errors(repository, token, pushing=True):
-        if token is None and get_token() is None:
+        if not _tokens(token):
             raise HubError(f"pushing to {repository} needs a token; {_LOG_IN}")
         api = HfApi(token=token)
         # None leaves the default of an organization, which may be private, as it is.
@@ -171,16 +139,13 @@ def prepare(repository: Repository, private: bool, token: str | None) -> Snapsho
 def commit(
     snapshot: Snapshot, files: Mapping[str, Path | bytes], stale: list[str], message: str
 ) -> str:
-    """Add files to a repository and remove others, all in one commit.
+    """Add files to a repository and remove others, all in one commit, and return its URL.
 
     Args:
         snapshot: The expected current commit of the branch.
         files: Paths in the repository, each with a local file or its content.
         stale: Paths to remove; missing ones are skipped.
         message: Commit message.
-
-    Returns:
-        URL of the commit.
 
     Raises:
         HubError: If the branch has moved on since, or the Hub refuses.
@@ -191,13 +156,7 @@ def commit(
     api = HfApi(token=snapshot.token)
     with hub_errors(repository, snapshot.token, pushing=True):
         there = set(api.list_repo_files(repository.id, revision=snapshot.commit) if stale else ())
-        operations = [
-            CommitOperationAdd(
-                path_in_repo=name,
-                path_or_fileobj=content if isinstance(content, bytes) else str(content),
-            )
-            for name, content in files.items()
-        ]
+        operations = [CommitOperationAdd(name, content) for name, content in files.items()]
         operations += [
             CommitOperationDelete(name, is_folder=False) for name in stale if name in there
         ]
@@ -213,18 +172,13 @@ def commit(
 
 @contextlib.contextmanager
 def hub_errors(repository: Repository, token: str | None, pushing: bool = False) -> Iterator[None]:
-    """Turn errors of the Hub's client into one line with a remedy.
-
-    Raises:
-        HubError: In place of the errors of the Hub's client.
-    """
-    from huggingface_hub import constants
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+    """Context manager that raises a `HubError` with a remedy for an error of the Hub's client."""
+    from huggingface_hub import constants, errors
 
     try:
         with storage_errors(constants.HF_HUB_CACHE):
             yield
-    except (HfHubHTTPError, HTTPError, OSError, ValueError, RuntimeError) as error:
+    except (errors.HfHubHTTPError, errors.HTTPError, OSError, ValueError, RuntimeError) as error:
         if isinstance(error, KerasArchError):
             raise
         # Raised without its cause: requests carry tokens, and a traceback may show them.
@@ -232,26 +186,26 @@ def hub_errors(repository: Repository, token: str | None, pushing: bool = False)
 
 
 def _explain(error: Exception, repository: Repository, token: str | None, pushing: bool) -> str:
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     cause = error
     while cause.__cause__ is not None and not isinstance(cause, errors.HfHubHTTPError):
         cause = cause.__cause__
-    has_token = _has_token(token)
+    tokens = _tokens(token)
     if _is_unreachable(error) or _is_unreachable(cause):
         so = "nothing was pushed to" if pushing else "there is no cached copy of"
-        return f"{_endpoint()} cannot be reached and {so} {repository}; {CONNECT}"
+        return f"{constants.ENDPOINT} cannot be reached and {so} {repository}; {CONNECT}"
     if isinstance(cause, errors.GatedRepoError):
         return f"{repository} is gated; accept its terms on its page on the Hub, then {_LOG_IN}"
     if isinstance(cause, errors.RevisionNotFoundError):
         return f"hf://{repository.id} has no branch, tag or commit {repository.revision!r}"
     status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else None
     if isinstance(cause, errors.RepositoryNotFoundError) or status == 404:
-        if has_token:
+        if tokens:
             return f"{repository} does not exist, or the token in use may not see it; {_LOG_IN}"
         return f"{repository} does not exist, or it is private: then {_LOG_IN}"
     if status == 401:
-        if has_token:
+        if tokens:
             return f"the Hub does not accept the token in use for {repository}; {_LOG_IN} anew"
         return f"{repository} needs a token; {_LOG_IN}"
     if status == 403:
@@ -266,35 +220,19 @@ def _explain(error: Exception, repository: Repository, token: str | None, pushin
     # The client's own error describes a fault of a README.
     source = error if isinstance(error, ValueError) else cause
     reason = " ".join(str(source).split())[:300]
-    for secret in _secrets(token):
+    for secret in tokens:
         reason = reason.replace(secret, "(token)")
     return f"the Hub's answer for {repository} is an error: {reason}"
 
 
 def _is_unreachable(error: BaseException) -> bool:
     """Whether there was no answer, or one that says that the Hub is down."""
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-    )
+    from huggingface_hub import errors
 
-    if isinstance(error, HfHubHTTPError):
+    if isinstance(error, errors.HfHubHTTPError):
         return error.response.status_code >= 500
-    return isinstance(
-        error, HTTPError | OfflineModeIsEnabled | LocalEntryNotFoundError | ConnectionError
-    )
-
-
-def _is_commit(revision: str | None) -> bool:
-    return revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision) is not None
-
-
-def _endpoint() -> str:
-    from huggingface_hub import constants
-
-    return constants.ENDPOINT
+    no_answer = errors.HTTPError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError
+    return isinstance(error, (*no_answer, ConnectionError))
 
 
 def _check_token(token: str | None) -> None:
@@ -303,13 +241,8 @@ def _check_token(token: str | None) -> None:
         raise ArgumentError("the token is empty or holds characters that no token has")
 
 
-def _has_token(token: str | None) -> bool:
-    from huggingface_hub import get_token
-
-    return (token or get_token()) is not None
-
-
-def _secrets(token: str | None) -> list[str]:
+def _tokens(token: str | None) -> list[str]:
+    """The given token and that of the environment, as far as there are any."""
     from huggingface_hub import get_token
 
     return [secret for secret in (token, get_token()) if secret]

@@ -30,11 +30,7 @@ _CODE_SUFFIXES = (
 
 
 def check_config(path: Path, where: str) -> None:
-    """Refuse a `config.json` that needs other classes than Keras' own.
-
-    Args:
-        path: The file.
-        where: Name of the model in messages.
+    """Refuse the `config.json` of a model `where` that needs other classes than Keras' own.
 
     Raises:
         UnsafeContentError: If it needs one; the message names the class.
@@ -52,11 +48,7 @@ def check_config(path: Path, where: str) -> None:
 
 
 def check_objects(config: Any, where: str) -> None:
-    """Refuse a serialized Keras object with other classes than Keras' own.
-
-    Raises:
-        UnsafeContentError: Naming the class or file.
-    """
+    """Refuse (`UnsafeContentError`) a serialized object with other classes than Keras' own."""
     if isinstance(config, list | tuple):
         for item in config:
             check_objects(item, where)
@@ -113,11 +105,7 @@ def is_code(name: str) -> bool:
 
 
 def check_names(names: Any, where: str) -> None:
-    """Refuse files that leave the folder, or that may hold pickled data or code.
-
-    Args:
-        names: Paths that a record lists, relative to the model directory.
-        where: Name of the model in messages.
+    """Refuse files that a record lists outside of its folder, or that may hold code or pickles.
 
     Raises:
         UnsafeContentError: Naming the file.

@@ -34,16 +34,7 @@ Source = FolderSource | remote.Snapshot
 
 
 def open_source(reference: str | os.PathLike[str], token: str | None) -> Source:
-    """Find the files that a reference names.
-
-    Args:
-        reference: As for `hub.load`.
-        token: Access token of the Hub.
-
-    Raises:
-        HubError: If there is no such model, or it cannot be reached.
-        ArgumentError: If the reference has no known form.
-    """
+    """Find the files of a model; arguments and errors are those of `hub.load`."""
     place = parse(reference)
     if isinstance(place, Repository):
         return remote.resolve(place, token)
@@ -53,11 +44,7 @@ def open_source(reference: str | os.PathLike[str], token: str | None) -> Source:
 
 
 def read_record(source: Source) -> Record | None:
-    """Read a model's `keras_arch.json`, `None` if it has none.
-
-    Raises:
-        HubError: If there is one that cannot be trusted.
-    """
+    """Read a model's `keras_arch.json`, `None` if it has none; a `HubError` for a damaged one."""
     file = source.fetch(RECORD)
     return Record.parse(file.read_bytes(), source.where) if file else None
 
@@ -66,38 +53,34 @@ def needed_files(source: Source, record: Record | None) -> list[str]:
     """List the files that loading takes; without a record, Keras' three."""
     if record:
         return record.needed
-    if source.fetch(CORE[0]) is None:
-        if source.offline:
-            raise HubError(
-                f"the Hub cannot be reached and there is no cached copy of {source.where}; "
-                f"{remote.CONNECT}"
-            )
-        raise HubError(f"{source.where} holds no Keras model: it has no {CORE[0]}")
-    return list(CORE)
+    if source.fetch(CORE[0]):
+        return list(CORE)
+    if source.offline:
+        what = f"the Hub cannot be reached and there is no cached copy of {source.where}"
+        raise HubError(f"{what}; {remote.CONNECT}")
+    raise HubError(f"{source.where} holds no Keras model: it has no {CORE[0]}")
 
 
 def fetch_all(source: Source, names: list[str]) -> Path:
     """Fetch files of one model and return the folder that they are in."""
     for name in names:
         file = source.fetch(name)
-        if file is None and source.offline:
-            raise HubError(not_cached(source, name))
         if file is None:
-            raise IntegrityError(f"{name} of {source.where} is missing; {source.remedy}")
+            raise not_cached(source, name) or IntegrityError(
+                f"{name} of {source.where} is missing; {source.remedy}"
+            )
     return Path(str(file).removesuffix(name))
 
 
-def not_cached(source: Source, name: str) -> str:
-    """Error message for a file that neither the Hub nor the cache gives."""
-    return (
-        f"the Hub cannot be reached and the cached copy of {source.where} lacks {name}; "
-        f"{remote.CONNECT}"
-    )
+def not_cached(source: Source, name: str) -> HubError | None:
+    """Error for a file that neither the Hub nor the cache gives; `None` if the Hub answers."""
+    what = f"the Hub cannot be reached and the cached copy of {source.where} lacks {name}"
+    return HubError(f"{what}; {remote.CONNECT}") if source.offline else None
 
 
-def no_record(where: str) -> str:
-    """Error message for a model that keras_arch did not save."""
-    return (
+def no_record(where: str) -> HubError:
+    """Error for a model that keras_arch did not save."""
+    return HubError(
         f"{where} has no {RECORD}: it is a plain Keras model. hub.load opens it; hub.save it "
         "with a card to publish it or to keep its labels and preprocessing"
     )

@@ -14,11 +14,8 @@ def register_reader(reader: Reader) -> Reader:
     A registered reader comes before those of this package.
 
     Args:
-        reader: A module or an object with `LIBRARY`, `is_config` and `describe`; see
-            `external.Reader`.
-
-    Returns:
-        The reader.
+        reader: A module or an object with `LIBRARY`, `is_config` and `describe`, as
+            `external.Reader` has them. It is returned.
 
     Raises:
         ArgumentError: If it lacks one of the three.
@@ -43,19 +40,8 @@ def register_reader(reader: Reader) -> Reader:
     return reader
 
 
-def readers() -> tuple[Reader, ...]:
-    """All readers in the order in which they are asked."""
-    from keras_arch.hub.external import keras_hub, timm, transformers
-
-    return (*_registered, keras_hub, timm, transformers)
-
-
 def recognize(fetch: Fetch, where: str) -> ExternalModel | None:
-    """Describe a repository of another library.
-
-    Args:
-        fetch: Returns the path of one of its files.
-        where: Name of the repository in messages.
+    """Describe the repository `where` of another library.
 
     Returns:
         The description; `None` if the repository has no config, or Keras' own.
@@ -64,10 +50,12 @@ def recognize(fetch: Fetch, where: str) -> ExternalModel | None:
         HubError: If it is of another library and cannot be converted; the message says why.
         IntegrityError: If its config is damaged.
     """
+    from keras_arch.hub.external import keras_hub, timm, transformers
+
     config = read_json(fetch, "config.json", where)
     if config is None:
         return None
-    for reader in readers():
+    for reader in (*_registered, keras_hub, timm, transformers):
         if reader.is_config(config):
             try:
                 return reader.describe(config, fetch, where)

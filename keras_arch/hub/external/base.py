@@ -28,8 +28,7 @@ class ExternalModel:
     Attributes:
         library: Name of the library, such as `"timm"`.
         model: Name of the network in that library.
-        architecture: Name of our builder.
-        arguments: Arguments of the builder.
+        architecture, arguments: Name and arguments of our builder.
         preprocessing: How images become its input.
         labels: Names of the classes, or `None` if they are not known.
         license: Identifier as the Hub knows it; `"unknown"` where the config does not say.
@@ -44,12 +43,7 @@ class ExternalModel:
     license: str
 
     def card(self, name: str, where: str) -> Card:
-        """The card of the converted model.
-
-        Args:
-            name: Name of the model.
-            where: The repository and its revision.
-        """
+        """The card of the converted model `name`; `where` is the repository and its revision."""
         import keras_arch.models  # noqa: F401 (it registers them)
         from keras_arch import registry
 
@@ -69,11 +63,7 @@ class ExternalModel:
 
 @runtime_checkable
 class Reader(Protocol):
-    """Interface of a reader of one library's repositories; a module can be one.
-
-    Attributes:
-        LIBRARY: Name of the library.
-    """
+    """Interface of a reader of the repositories of a `LIBRARY`; a module can be one."""
 
     LIBRARY: str
 
@@ -82,7 +72,7 @@ class Reader(Protocol):
         ...
 
     def describe(self, config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:
-        """Describe the model of a repository by its `config.json` and other files.
+        """Describe a model by its `config.json` and other files.
 
         Raises:
             HubError: If there is no such network here, or its preprocessing is not known.
@@ -91,11 +81,7 @@ class Reader(Protocol):
 
 
 def read_json(fetch: Fetch, name: str, where: str) -> dict[str, Any] | None:
-    """Read a JSON object from a file, `None` if there is no such file.
-
-    Raises:
-        IntegrityError: If the file holds something else.
-    """
+    """Read a JSON object from a file, `None` without one; an `IntegrityError` if it is damaged."""
     file = fetch(name)
     if file is None:
         return None

@@ -4,22 +4,22 @@ A converted model is a model directory like any other, with its record of hashes
 the cache of the Hub's client, by repository and commit.
 """
 
-import contextlib
-import hashlib
 import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from keras_arch.errors import HubError, IntegrityError, KerasArchError
+from keras_arch.errors import HubError, KerasArchError
 from keras_arch.files import sha256
 from keras_arch.hub import layout, remote
-from keras_arch.hub.card import Card
 from keras_arch.hub.external.base import ExternalModel
 from keras_arch.hub.layout import RECORD, Record
 from keras_arch.hub.sources import Source, not_cached
+
+if TYPE_CHECKING:
+    import keras
 
 # Raised when conversions give another result, so that cached ones are not used.
 CONVERTER = 1
@@ -31,10 +31,6 @@ _log = logging.getLogger(__name__)
 def convert_cached(source: Source, model: ExternalModel) -> Path:
     """Convert a repository of another library, or take its cached conversion.
 
-    Args:
-        source: The repository.
-        model: Its description.
-
     Returns:
         A directory that `layout.load_model` opens.
 
@@ -44,27 +40,19 @@ def convert_cached(source: Source, model: ExternalModel) -> Path:
         UnsafeContentError: If they are a pickle of more than tensors.
         StorageError: If the converted model cannot be written.
     """
-    if isinstance(source, remote.Snapshot):
-        key = Path(source.repository.id.replace("/", "--")) / f"{source.commit}-{CONVERTER}"
-        if _is_whole(directory := _root() / key, source.where):
-            return directory
-        weights = _weights(source)
-    else:
-        weights = _weights(source)
-        # A folder has no commit; its key is its content.
-        content = f"{model!r}{sha256(weights)}".encode()
-        key = Path("folders") / f"{hashlib.sha256(content).hexdigest()[:40]}-{CONVERTER}"
-        if _is_whole(directory := _root() / key, source.where):
-            return directory
-    _check_download(weights, source)
-    _convert(weights, directory, source.where, model, model.card(source.name, source.where))
-    return directory
-
-
-def _root() -> Path:
     from huggingface_hub import constants
 
-    return Path(constants.HF_HUB_CACHE).parent / "keras_arch" / "converted"
+    if isinstance(source, remote.Snapshot):
+        key = f"{source.repository.id.replace('/', '--')}/{source.commit}"
+    else:
+        # A folder has no commit; its key is its content.
+        key = f"folders/{layout.text_sha256(f'{model!r}{sha256(_weights(source))}')[:40]}"
+    root = Path(constants.HF_HUB_CACHE).parent / "keras_arch" / "converted"
+    directory = root / f"{key}-{CONVERTER}"
+    if not _is_whole(directory, source.where):
+        network = _converted(_weights(source), source, model)
+        layout.save(network, directory, model.card(source.name, source.where))
+    return directory
 
 
 def _is_whole(directory: Path, where: str) -> bool:
@@ -74,60 +62,40 @@ def _is_whole(directory: Path, where: str) -> bool:
     try:
         record = Record.parse((directory / RECORD).read_bytes(), str(directory))
         layout.verify(directory, record, record.needed, str(directory), "it was a copy")
+        return True
     except (HubError, OSError) as error:
         _log.warning("the cached conversion of %s is replaced: %s", where, error)
         shutil.rmtree(directory, ignore_errors=True)
         return False
-    return True
 
 
 def _weights(source: Source) -> Path:
     """Fetch the weights; safetensors comes before pickles, as it can hold no code."""
     for name in WEIGHTS:
-        file = source.fetch(name)
-        if file is not None:
+        if file := source.fetch(name):
             return file
-    if source.offline:
-        raise HubError(not_cached(source, WEIGHTS[0]))
-    raise HubError(f"{source.where} has no weights that are read: no {' and no '.join(WEIGHTS)}")
+    raise not_cached(source, WEIGHTS[0]) or HubError(
+        f"{source.where} has no weights that are read: no {' and no '.join(WEIGHTS)}"
+    )
 
 
-def _check_download(weights: Path, source: Source) -> None:
-    """Compare a downloaded file with the hash in its name.
-
-    The client keeps a file of the Hub's large storage under its SHA-256.
-    """
-    expected = os.path.basename(os.path.realpath(weights))
-    if not isinstance(source, remote.Snapshot) or not re.fullmatch(r"[0-9a-f]{64}", expected):
-        return
-    actual = sha256(weights)
-    if actual != expected:
-        raise IntegrityError(
-            f"{weights.name} of {source.where} is truncated or altered: expected sha256 "
-            f"{expected}, actual {actual}; {source.remedy}"
-        )
-
-
-def _convert(weights: Path, directory: Path, where: str, found: ExternalModel, card: Card) -> None:
-    from keras_arch import convert
-
-    try:
-        with _full_precision():
-            model = convert.from_torch(found.architecture, weights, **found.arguments)
-    except KerasArchError as error:
-        kind = type(error) if isinstance(error, HubError) else HubError
-        raise kind(f"{weights.name} of {where} cannot be converted: {error}") from None
-    layout.save(model, directory, card)
-
-
-@contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    """Build in float32 under any policy, as the cache serves other processes too."""
+def _converted(weights: Path, source: Source, model: ExternalModel) -> "keras.Model":
     import keras
 
+    from keras_arch import convert
+
+    name = f"{weights.name} of {source.where}"
+    # The client keeps a file of the Hub's large storage under its SHA-256.
+    expected = os.path.basename(os.path.realpath(weights))
+    if isinstance(source, remote.Snapshot) and re.fullmatch(r"[0-9a-f]{64}", expected):
+        layout.check_hash(weights, expected, name, source.remedy)
     before = keras.config.dtype_policy()
+    # Under any policy, as the cache serves other processes too.
     keras.config.set_dtype_policy("float32")
     try:
-        yield
+        return convert.from_torch(model.architecture, weights, **model.arguments)
+    except KerasArchError as error:
+        kind = type(error) if isinstance(error, HubError) else HubError
+        raise kind(f"{name} cannot be converted: {error}") from None
     finally:
         keras.config.set_dtype_policy(before)

@@ -60,8 +60,8 @@ def describe(config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:
             f"{where} has no classifier (num_classes {classes!r}); download its weights and use "
             f"convert.from_torch({architecture!r}, ..., include_top=False)"
         )
-    channels, height, width = facts["input_size"]
-    arguments: dict[str, Any] = {"classes": classes, "input_shape": (height, width, channels)}
+    preprocessing = _preprocessing(facts, where)
+    arguments = {"classes": classes, "input_shape": preprocessing.input_shape}
     if architecture.startswith("ResNet"):
         arguments["variant"] = "v1.5"
     elif model.endswith("_bn"):
@@ -72,7 +72,7 @@ def describe(config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:
         model,
         architecture,
         arguments,
-        _preprocessing(facts, (height, width), channels, where),
+        preprocessing,
         list(labels) if labels and len(labels) == classes else None,
         str(facts.get("license") or "unknown"),
     )
@@ -102,15 +102,13 @@ def _check_build(config: dict[str, Any], facts: dict[str, Any], where: str) -> N
         raise HubError(f"{where} pools by {pools.pop()!r}; networks here by 'avg'")
 
 
-def _preprocessing(
-    facts: dict[str, Any], size: tuple[int, int], channels: int, where: str
-) -> Preprocessing:
+def _preprocessing(facts: dict[str, Any], where: str) -> Preprocessing:
     """timm's evaluation transform: resize, center crop, mean and std of pixels in [0, 1]."""
+    channels, height, width = facts["input_size"]
     method = facts.get("interpolation", "bilinear")
     if method not in _METHODS:
-        raise HubError(
-            f"{where} resizes by {method!r}; here there are {', '.join(sorted(_METHODS))}"
-        )
+        known = ", ".join(sorted(_METHODS))
+        raise HubError(f"{where} resizes by {method!r}; here there are {known}")
     mode = facts.get("crop_mode") or "center"
     crop = facts.get("crop_pct") or 0.875
     if mode == "squash" and crop == 1:
@@ -118,7 +116,7 @@ def _preprocessing(
     elif mode != "center":
         raise HubError(f"{where} crops by {mode!r}; here images are cut out of the 'center'")
     return Preprocessing(
-        size=size,
+        size=(height, width),
         channels=channels,
         resize=_METHODS[method],
         mean=_each(facts["mean"], channels),

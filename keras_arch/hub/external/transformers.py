@@ -80,7 +80,7 @@ def _depth(config: dict[str, Any], where: str) -> int:
 def _labels(config: dict[str, Any]) -> list[str] | None:
     """Names of the classes in order; the config has their numbers as texts."""
     named = {int(number): str(label) for number, label in (config.get("id2label") or {}).items()}
-    if sorted(named) != list(range(len(named))) or not named:
+    if not named or sorted(named) != list(range(len(named))):
         return None
     # Exported files have one label a line.
     return [" ".join(named[number].split()) for number in range(len(named))]
@@ -115,7 +115,7 @@ def _preprocessing(facts: dict[str, Any], channels: int, where: str) -> Preproce
 
 def _window(family: str, facts: dict[str, Any]) -> tuple[tuple[int, int], float | None]:
     """Size of the output, and the fraction of the shorter side that is cropped."""
-    size = facts.get("size", {"ViT": 224, "ConvNext": 384}.get(family, 224))
+    size = facts.get("size", 384 if family == "ConvNext" else 224)
     edge = size if isinstance(size, int) else size.get("shortest_edge")
     if edge is None:
         return (size["height"], size["width"]), None
