@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from keras_arch.errors import ArgumentError
 from keras_arch.losses.pixel import IGNORE
@@ -17,11 +18,10 @@ def boundary_f_score(
 ) -> dict[str, Any]:
     """F-score of boundary pixels, which match within a tolerance (Csurka et al. 2013).
 
-    The boundary of a class are its pixels beside one of another class. Precision is the share of
-    predicted boundary pixels with a true one within the tolerance, recall the reverse, and F =
-    2 P R / (P + R). The score of a class counts its boundaries in all images together; the mean is
-    over the classes that have some boundary, true or predicted. The border of the image is no
-    boundary, and neither is the border of ignored pixels.
+    The boundary of a class are its pixels beside one of another class, but not at the border of the
+    image or of ignored pixels. Precision is the share of predicted boundary pixels with a true one
+    within the tolerance, recall the reverse, and F = 2 P R / (P + R), counted over all images; the
+    mean is over the classes that have some boundary, true or predicted.
 
     Args:
         truth: `(height, width)` or `(n, height, width)` classes, or a list of maps of any sizes.
@@ -46,7 +46,7 @@ def boundary_f_score(
     """
     if not tolerance >= 0:
         raise ArgumentError(f"tolerance must be a number of pixels from 0, got {tolerance!r}")
-    # Of each class: predicted pixels that match, predicted, true that match, true.
+    # Of each class: predicted pixels that match, true ones that match, all predicted, all true.
     counts = np.zeros((classes, 4), np.int64)
     for one, other in zip(_maps(truth), _maps(predicted), strict=True):
         if one.shape != other.shape:
@@ -57,16 +57,9 @@ def boundary_f_score(
         for number in range(classes):
             true = boundary_of(one == number, counted)
             found = boundary_of((other == number) & counted, counted)
-            counts[number] += [
-                _near(found, true, tolerance),
-                found.sum(),
-                _near(true, found, tolerance),
-                true.sum(),
-            ]
-    scores = [
-        None if not (found or true) else _f_score(matched, found, reached, true)
-        for matched, found, reached, true in counts.tolist()
-    ]
+            matches = _near(found, true, tolerance), _near(true, found, tolerance)
+            counts[number] += [*matches, found.sum(), true.sum()]
+    scores = [_f_score(*row) if any(row) else None for row in counts.tolist()]
     some = [score for score in scores if score is not None]
     return {"f_score": float(np.mean(some)) if some else 0.0, "per_class": scores}
 
@@ -96,29 +89,24 @@ def boundary_of(region: Any, counted: Any = None) -> np.ndarray:
 
 
 def _maps(values: Any) -> list[np.ndarray]:
-    """Maps of classes, `(height, width)` each."""
     if isinstance(values, list | tuple) and np.ndim(values[0]) == 2:
         return [np.asarray(value) for value in values]
     array = np.asarray(values)
-    if array.ndim == 2:
-        return [array]
-    if array.ndim != 3:
+    if array.ndim not in (2, 3):
         raise ArgumentError(
             f"maps of classes must be of shape (height, width) or (n, height, width), got "
             f"{array.shape}"
         )
-    return list(array)
+    return list(array if array.ndim == 3 else array[None])
 
 
 def _near(these: np.ndarray, those: np.ndarray, tolerance: float) -> int:
     """Number of pixels of the first mask with one of the second within the tolerance."""
-    from scipy import ndimage
-
     if not those.any() or not these.any():
         return 0
     return int((ndimage.distance_transform_edt(~those)[these] <= tolerance).sum())
 
 
-def _f_score(matched: int, found: int, reached: int, true: int) -> float:
+def _f_score(matched: int, reached: int, found: int, true: int) -> float:
     precision, recall = matched / found if found else 0.0, reached / true if true else 0.0
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0

@@ -1,6 +1,5 @@
-"""Checks of arguments that several metrics share: points, pairs of sets, whole numbers."""
+"""Checks of points and images that several metrics share."""
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -9,15 +8,7 @@ from keras_arch.errors import ArgumentError
 
 
 def check_points(points: Any, name: str, minimum: int = 2) -> np.ndarray:
-    """Convert points to an array `(n, dimensions)` of finite numbers.
-
-    Args:
-        points: Anything that NumPy converts to such an array.
-        name: Name of the argument in errors.
-        minimum: Smallest number of points.
-
-    Raises:
-        ArgumentError: If the shape is another, there are too few, or one is not finite.
+    """Convert at least `minimum` points to an array `(n, dimensions)` of finite numbers.
 
     Example:
         >>> check_points([[0, 1], [2, 3]], "features").shape
@@ -38,13 +29,11 @@ def check_points(points: Any, name: str, minimum: int = 2) -> np.ndarray:
 
 
 def check_pair(first: Any, second: Any, names: tuple[str, str], minimum: int = 2) -> Any:
-    """Convert two sets of points of one dimension.
-
-    Raises:
-        ArgumentError: If either is no set of points, or their dimensions differ.
-    """
-    first = check_points(first, names[0], minimum)
-    second = check_points(second, names[1], minimum)
+    """Convert two sets of points by `check_points`, refusing different dimensions."""
+    first, second = (
+        check_points(points, name, minimum)
+        for points, name in zip((first, second), names, strict=True)
+    )
     if first.shape[1] != second.shape[1]:
         raise ArgumentError(
             f"{names[0]} and {names[1]} must have the same dimensions, got {first.shape[1]} and "
@@ -53,30 +42,27 @@ def check_pair(first: Any, second: Any, names: tuple[str, str], minimum: int = 2
     return first, second
 
 
-def check_whole_number(value: Any, minimum: int, maximum: int | None = None) -> int | None:
-    """Convert any integer type, NumPy's too, to `int`; `None` for anything else or out of range.
+def check_image_batch(images: Any, user: str) -> np.ndarray:
+    """Convert `uint8` images to `(n, height, width, 1 or 3)`; the last axis may be missing.
 
     Example:
-        >>> check_whole_number(np.int64(3), 1, 5), check_whole_number(2.0, 1)
-        (3, None)
+        >>> check_image_batch(np.zeros((2, 8, 8), "uint8"), "a grid").shape
+        (2, 8, 8, 1)
     """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        return None
-    inside = minimum <= number and (maximum is None or number <= maximum)
-    return number if inside and not isinstance(value, bool) else None
+    array = np.asarray(images)
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] not in (1, 3):
+        raise ArgumentError(
+            f"{user} takes uint8 images (n, height, width, 1 or 3), got {array.dtype} of shape "
+            f"{array.shape}"
+            + ("; Preprocessing.to_pixels makes them" if array.dtype.kind == "f" else "")
+        )
+    return array
 
 
 def check_images(images: Any, name: str) -> np.ndarray:
-    """Convert images to float64 pixels in [0, 1].
-
-    Args:
-        images: `uint8`, or floats in [0, 1].
-        name: Name of the argument in errors.
-
-    Raises:
-        ArgumentError: If a pixel is not in the range.
+    """Convert `uint8` images, or floats in [0, 1], to float64 pixels in [0, 1].
 
     Example:
         >>> check_images(np.array([0, 255], "uint8"), "images").tolist()

@@ -44,15 +44,12 @@ class GenerativeMetrics:
         seed: Seed of KID's subsets and the inception score's splits.
 
     Raises:
-        ArgumentError: If a metric is unknown, the network gives no probabilities that one needs, or
-            there are too few images.
+        ArgumentError: If a metric is unknown, or there are too few images.
 
     Example:
-        >>> mean = FeatureNetwork(
-        ...     "mean", "pixels", "none", "none", lambda x: (x.mean((1, 2)), None)
-        ... )
+        >>> net = FeatureNetwork("mean", "pixels", "none", "none", lambda x: (x.mean((1, 2)), None))
         >>> images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), "uint8")
-        >>> evaluate_images = GenerativeMetrics(images, mean, ["fid", "precision"])
+        >>> evaluate_images = GenerativeMetrics(images, net, ["fid", "precision"])
         >>> {name: round(value, 6) for name, value in evaluate_images(images).values.items()}
         {'fid': 0.0, 'precision': 1.0}
     """
@@ -85,13 +82,7 @@ class GenerativeMetrics:
         return f"{self.network.describe()}; {self.statistics.count} real images"
 
     def __call__(self, generated: Any) -> Evaluation:
-        """Compute the metrics of generated images.
-
-        Args:
-            generated: As `real`.
-
-        Returns:
-            Values by name, in the order asked for, and the description.
+        """Compute the metrics of generated images, given as `real`, in the order of `metrics`.
 
         Raises:
             ArgumentError: If there are too few images, or a metric needs a classifier.
@@ -108,8 +99,7 @@ class GenerativeMetrics:
         if "inception_score" in self.metrics:
             splits = min(10, len(probabilities))
             score = inception_score(probabilities, splits, seed=self.seed)
-            found["inception_score"] = score.mean
-            found["inception_score_deviation"] = score.deviation
+            found |= {"inception_score": score.mean, "inception_score_deviation": score.deviation}
         if {"precision", "recall"} & set(self.metrics):
             found |= dataclasses.asdict(precision_recall(self.real, features))
         if {"density", "coverage"} & set(self.metrics):
@@ -158,8 +148,8 @@ def evaluate(
     """Compute metrics of generated against real images. For many calls: `GenerativeMetrics`.
 
     Args:
-        generated: As for `GenerativeMetrics`, like the other arguments.
-        real: Real images.
+        generated: Generated images, as `real`.
+        real: As for `GenerativeMetrics`, like all arguments that follow.
         network: Feature network.
         metrics: Some of `GENERATIVE_METRICS`.
         seed: Seed of the random draws.
@@ -168,14 +158,12 @@ def evaluate(
         Values by name, and the description.
 
     Raises:
-        ArgumentError: As `GenerativeMetrics`.
+        ArgumentError: As `GenerativeMetrics`, or if a metric needs a classifier.
 
     Example:
-        >>> mean = FeatureNetwork(
-        ...     "mean", "pixels", "none", "none", lambda x: (x.mean((1, 2)), None)
-        ... )
+        >>> net = FeatureNetwork("mean", "pixels", "none", "none", lambda x: (x.mean((1, 2)), None))
         >>> images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), "uint8")
-        >>> print(evaluate(images, images, mean, ["recall"]))
+        >>> print(evaluate(images, images, net, ["recall"]))
         recall 1 (mean: features of pixels; weights none; resize none; 40 real images, 40 generated)
     """
     return GenerativeMetrics(real, network, metrics, seed=seed)(generated)

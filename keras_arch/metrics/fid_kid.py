@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from keras_arch.errors import ArgumentError
-from keras_arch.metrics.checks import check_pair, check_points, check_whole_number
+from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.metrics.checks import check_pair, check_points
 
 _log = logging.getLogger(__name__)
 
@@ -38,10 +38,7 @@ class FeatureStatistics:
             self.update(features)
 
     def update(self, features: Any) -> None:
-        """Add a batch of features.
-
-        Args:
-            features: `(samples, dimensions)`, at least one sample.
+        """Add a batch of features `(samples, dimensions)`, one sample or more.
 
         Raises:
             ArgumentError: If they are no features, or of another dimension than before.
@@ -65,21 +62,13 @@ class FeatureStatistics:
 
     @property
     def mean(self) -> np.ndarray:
-        """`(dimensions,)`, float64.
-
-        Raises:
-            ArgumentError: If there is no sample yet.
-        """
+        """`(dimensions,)`, float64; an `ArgumentError` without a sample."""
         self._check_count(1)
         return self._mean.copy()
 
     @property
     def covariance(self) -> np.ndarray:
-        """`(dimensions, dimensions)`, float64, divided by the samples less one.
-
-        Raises:
-            ArgumentError: If there are fewer than two samples.
-        """
+        """`(dimensions, dimensions)`, float64, over n - 1; an `ArgumentError` below two samples."""
         self._check_count(2)
         return self._scatter / (self.count - 1)
 
@@ -183,9 +172,8 @@ def kernel_distance(
         features_a: `(samples, dimensions)`, at least 4 samples.
         features_b: The same for the other set.
         subsets: Number of random subsets.
-        subset_size: Samples of either set in each subset, drawn without replacement. Where this is
-            more than half of the smaller set it becomes that half: larger subsets would share most
-            of their samples, and their deviation would say nothing.
+        subset_size: Samples of either set in each subset, drawn without replacement; at most half
+            of the smaller set is taken, as larger subsets would share most of their samples.
         degree: Degree of the kernel.
         gamma: Factor on the inner product. Default: 1 / dimensions.
         coef0: Constant term.
@@ -195,8 +183,7 @@ def kernel_distance(
         Mean and deviation over the subsets, and their number and size.
 
     Raises:
-        ArgumentError: If there are too few samples, the dimensions differ, or a number is not
-            positive.
+        ArgumentError: If samples are too few, the dimensions differ, or a number is not positive.
 
     Example:
         >>> features = np.random.default_rng(0).normal(size=(200, 4))
@@ -205,16 +192,10 @@ def kernel_distance(
         (50, True)
     """
     a, b = check_pair(features_a, features_b, ("features_a", "features_b"), minimum=4)
-    for name, value, minimum in (
-        ("subsets", subsets, 1),
-        ("subset_size", subset_size, 2),
-        ("degree", degree, 1),
-    ):
-        if check_whole_number(value, minimum) is None:
-            raise ArgumentError(f"{name} must be a whole number from {minimum}, got {value!r}")
+    subsets, degree = whole_number("subsets", subsets), whole_number("degree", degree)
+    size = min(whole_number("subset_size", subset_size, 2), len(a) // 2, len(b) // 2)
     a, b = a.astype(np.float64), b.astype(np.float64)
     gamma = 1 / a.shape[1] if gamma is None else gamma
-    subsets, size = int(subsets), min(int(subset_size), len(a) // 2, len(b) // 2)
     rng = np.random.default_rng(seed)
 
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,10 +1,9 @@
 """Metrics of the ISBI-2012 challenge: separation of cells by membranes in electron microscopy.
 
-Interior is 1 and membrane 0, as in the challenge's labels; pixels of the truth that are 255 are
-ignored. Cells are the interior regions that are connected across the sides of pixels, so that a
-membrane that is connected across corners separates them. Source: Arganda-Carreras et al. 2015,
-Crowdsourcing the creation of image segmentation algorithms for connectomics. The challenge took
-the best of many thresholds.
+Labels are 1 for interior, 0 for membrane and 255 for pixels to ignore. Cells are interior regions
+connected across the sides of pixels, so that a membrane connected across corners separates them.
+Source: Arganda-Carreras et al. 2015, Crowdsourcing the creation of image segmentation algorithms
+for connectomics.
 """
 
 import functools
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from keras_arch.errors import ArgumentError
 from keras_arch.losses.pixel import IGNORE
@@ -27,12 +27,11 @@ def pixel_error(truth: Any, interior: Any) -> float:
     """ISBI-2012's pixel error: the mean squared distance to the label.
 
     Args:
-        truth: `(..., height, width)` of 0 (membrane), 1 (interior) and 255 (ignored).
-        interior: Of the same shape, probabilities of interior in [0, 1]; of 0 and 1 it is the
-            share of pixels that are wrong.
+        truth: `(height, width)` or `(n, height, width)`: 0 membrane, 1 interior, 255 ignored.
+        interior: Probabilities of interior in [0, 1], in the same shape.
 
     Returns:
-        A number in [0, 1].
+        A number in [0, 1]; of probabilities 0 and 1 the share of pixels that are wrong.
 
     Raises:
         ArgumentError: If the shapes or values are others.
@@ -60,13 +59,11 @@ def rand_error(
     Pixels of the truth's membranes are ignored; pixels of predicted membranes are cells of one
     pixel each. The challenge ranked by it at first ("1 - the maximal F-score of the
     foreground-restricted Rand index", on its evaluation page) and later by the score "after border
-    thinning" (Arganda-Carreras et al. 2015). Here each slice is scored by itself; the score is the
-    mean over slices at the threshold that makes it largest.
+    thinning". Here each slice is scored by itself, and the score is the mean over slices.
 
     Args:
-        truth: `(height, width)` or `(n, height, width)` of 0 (membrane), 1 (interior) and 255
-            (ignored).
-        interior: Of the same shape, probabilities of interior in [0, 1].
+        truth: Labels `(height, width)` or `(n, height, width)`, as for `pixel_error`.
+        interior: Probabilities of interior in [0, 1], in the same shape.
         thresholds: Thresholds of interior; the best one counts, as in the challenge.
         thin: Whether to thin predicted membranes to lines of one pixel first, as the later ranking
             did, so that their thickness does not count.
@@ -75,7 +72,7 @@ def rand_error(
         A number in [0, 1].
 
     Raises:
-        ArgumentError: If the shapes or values are others.
+        ArgumentError: If the shapes or values are others, or there is no threshold.
 
     Example:
         >>> truth = np.array([[1, 1, 0, 1, 1]])
@@ -87,7 +84,7 @@ def rand_error(
     if not len(thresholds):
         raise ArgumentError("thresholds must hold a number in [0, 1], got none")
     truth, interior, _ = _maps(truth, interior)
-    cells = [_cells(each) for each in truth]
+    cells = [ndimage.label(each)[0] for each in truth]
     best = 0.0
     for threshold in thresholds:
         scores = []
@@ -95,7 +92,7 @@ def rand_error(
             found = probabilities >= threshold
             if thin:
                 found = ~thin_lines(~found)
-            scores.append(_rand_f_score(known, _cells(found)))
+            scores.append(_rand_f_score(known, ndimage.label(found)[0]))
         best = max(best, float(np.mean(scores)))
     return 1.0 - best
 
@@ -104,16 +101,15 @@ def warping_error(truth: Any, interior: Any, threshold: float = 0.5) -> float:
     """Warping error (Jain et al. 2010): errors that remain after borders are moved.
 
     The truth is warped towards the prediction: pixels are flipped one at a time wherever they
-    differ, as long as each is a simple point, whose flip changes no topology. Pixels that still
-    differ when no flip is left are topological errors (splits, mergers, missing cells); a membrane
-    that is a pixel further left, or thicker, costs nothing. Source: Boundary learning by
-    optimization with topological constraints, section 2. The result is a local optimum, as that of
-    the paper's descent. Beyond the image counts as membrane.
+    differ, as long as each is a simple point, whose flip changes no topology. Pixels that differ at
+    the end are topological errors (splits, mergers, missing cells); a membrane that is a pixel
+    further left, or thicker, costs nothing. Source: Boundary learning by optimization with
+    topological constraints, section 2. The result is a local optimum, as that of the paper's
+    descent. Beyond the image counts as membrane.
 
     Args:
-        truth: `(height, width)` or `(n, height, width)` of 0 (membrane), 1 (interior) and 255
-            (ignored).
-        interior: Of the same shape, probabilities of interior in [0, 1].
+        truth: Labels `(height, width)` or `(n, height, width)`, as for `pixel_error`.
+        interior: Probabilities of interior in [0, 1], in the same shape.
         threshold: Threshold of interior.
 
     Returns:
@@ -187,7 +183,8 @@ def thin_lines(lines: Any) -> np.ndarray:
         # Only the rim at the start of a round, so that all sides shrink alike.
         rim = boundary_of(image)
         for field in _fields(image.shape):
-            ends = _count_neighbors(image) == 1
+            # An end of a line has one neighbor on it.
+            ends = sum(_around(~image)) == 7
             image[image & rim & field & ~ends & _simple(~image)] = False
         if np.array_equal(before, image):
             return image
@@ -209,11 +206,6 @@ def _around(image: np.ndarray) -> list[np.ndarray]:
     return [padded[1 + r : 1 + r + height, 1 + c : 1 + c + width] for r, c in _RING]
 
 
-def _count_neighbors(lines: np.ndarray) -> np.ndarray:
-    """Number of line pixels among the eight neighbors; beyond the image counts as line."""
-    return 8 - sum(_around(~lines))
-
-
 def _simple(interior: np.ndarray) -> np.ndarray:
     """Mask of pixels whose flip changes no topology; beyond the image counts as membrane."""
     code = np.zeros(interior.shape, np.uint8)
@@ -229,8 +221,6 @@ def _is_simple() -> np.ndarray:
     A pixel is simple if the interior beside it is one region across sides, and the membrane around
     it one region across corners (Bertrand 1994, for an interior that is 4-connected).
     """
-    from scipy import ndimage
-
     table = np.zeros(256, bool)
     for code in range(256):
         ring = np.zeros((3, 3), bool)
@@ -245,20 +235,12 @@ def _is_simple() -> np.ndarray:
     return table
 
 
-def _cells(interior: np.ndarray) -> np.ndarray:
-    """Number the cells, 0 at membranes."""
-    from scipy import ndimage
-
-    return ndimage.label(interior)[0]
-
-
 def _rand_f_score(truth: np.ndarray, found: np.ndarray) -> float:
     """The foreground-restricted Rand F-score of numbered cells."""
     inside = truth > 0
-    known, found = truth[inside].astype(np.int64), found[inside].astype(np.int64)
-    width = int(found.max(initial=0)) + 1
-    counts = np.bincount(known * width + found, minlength=(int(known.max(initial=0)) + 1) * width)
-    counts = counts.reshape(-1, width).astype(np.float64)
+    known, found = truth[inside], found[inside]
+    counts = np.zeros((known.max(initial=0) + 1, found.max(initial=0) + 1))
+    np.add.at(counts, (known, found), 1)
     single = counts[:, 0].sum()
     joined = (counts[:, 1:] ** 2).sum() + single
     together = (counts.sum(axis=1) ** 2).sum()

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch.errors import ArgumentError
-from keras_arch.metrics.checks import check_pair, check_whole_number
+from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.metrics.checks import check_pair
 
 # Numbers in one block of distances: 32 MiB of float64.
 _BLOCK = 2**22
@@ -23,14 +23,9 @@ _ROUNDING = 1e-12
 def squared_distances(
     points: np.ndarray, references: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Squared Euclidean distances in blocks of points.
+    """Squared Euclidean distances in blocks of points: their slice, and a new array `(points, m)`.
 
-    Args:
-        points: `(n, dimensions)`, float64.
-        references: `(m, dimensions)`, float64. Center both: a common offset costs digits.
-
-    Yields:
-        The slice of the points, and their distances `(points, m)`, a new float64 array each time.
+    Center points and references, float64 `(n, dimensions)`: a common offset costs digits.
     """
     from sklearn.metrics import euclidean_distances
 
@@ -65,15 +60,14 @@ def nearest_neighbors(points: Any, references: Any, k: int = 1) -> tuple[np.ndar
         >>> indices.tolist(), distances.tolist()
         ([[1, 0]], [[1.0, 5.0]])
     """
-    points, references = (np.asarray(array) for array in (points, references))
     points, references = (
         array.reshape(len(array), -1) if array.ndim > 2 and len(array) else array
-        for array in (points, references)
+        for array in map(np.asarray, (points, references))
     )
     points, references = check_pair(points, references, ("points", "references"), minimum=1)
-    given, k = k, check_whole_number(k, 1, len(references))
-    if k is None:
-        raise ArgumentError(f"k must be 1 to the {len(references)} references, got {given!r}")
+    k = whole_number("k", k)
+    if k > len(references):
+        raise ArgumentError(f"k must be 1 to the {len(references)} references, got {k}")
     points = points.astype(np.float64)
     center = points.mean(axis=0)
     centered = points - center
@@ -86,12 +80,10 @@ def nearest_neighbors(points: Any, references: Any, k: int = 1) -> tuple[np.ndar
             # The k smallest of the best so far and of the new ones.
             row = np.concatenate([best[block], distances], axis=1)
             order = np.argpartition(row, k - 1, axis=1)[:, :k]
-            old = order < k
-            indices = np.where(
-                old, np.take_along_axis(chosen[block], order * old, axis=1), order - k + first
-            )
             best[block] = np.take_along_axis(row, order, axis=1)
-            chosen[block] = indices
+            numbers = np.broadcast_to(np.arange(first, first + len(part)), distances.shape)
+            row = np.concatenate([chosen[block], numbers], axis=1)
+            chosen[block] = np.take_along_axis(row, order, axis=1)
     # Exact distances of the chosen ones: a copy is at distance 0, not near it.
     exact = np.empty_like(best)
     for column in range(k):

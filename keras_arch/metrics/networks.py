@@ -14,8 +14,10 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
+from scipy.special import softmax
 
 from keras_arch.errors import ArgumentError, DataError
+from keras_arch.metrics.checks import check_image_batch
 
 INCEPTION_SIZE = 299
 
@@ -42,7 +44,7 @@ class FeatureNetwork:
     Args:
         name: Name of the network.
         layer: Layer of the features.
-        resize: Description of how images are resized to the network's input.
+        resize: How images are resized to the network's input.
         weights: Source of the weights.
         function: From `uint8` images `(n, height, width, 1 or 3)` to features `(n, size)` and
             probabilities `(n, classes)` or `None`.
@@ -74,15 +76,12 @@ class FeatureNetwork:
         )
 
     def __call__(self, images: Any, progress: Callable[[int], None] | None = None) -> Activations:
-        """Compute features and probabilities of images.
+        """Compute features and probabilities of images, in their order.
 
         Args:
             images: `uint8` `(n, height, width, 1 or 3)` or `(n, height, width)`, or an iterable of
                 such arrays.
             progress: Called after each batch with the number of images so far.
-
-        Returns:
-            Both, in the order of the images.
 
         Raises:
             ArgumentError: If there is no image, or they are not `uint8`.
@@ -162,10 +161,10 @@ def classifier(
     dense, taken, is_softmax = _ending(model)
     source, before = _producer(taken)
     # Dropout does nothing here, and a flattened map has too many features for a covariance.
-    while type(source).__name__ == "Dropout":
+    while isinstance(source, layers.Dropout):
         taken = before
         source, before = _producer(taken)
-    if type(source).__name__ == "Flatten" and before is not None and len(before.shape) == 4:
+    if isinstance(source, layers.Flatten) and len(before.shape) == 4:
         taken = layers.GlobalAveragePooling2D(data_format="channels_last")(before)
         layer = f"{_producer(before)[0].name}, averaged over the map"
     else:
@@ -175,7 +174,7 @@ def classifier(
     def function(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         inputs = np.asarray(preprocessing(images), np.float32)
         features, output = network.predict_on_batch(inputs)
-        return features, output if is_softmax else _softmax(output)
+        return features, output if is_softmax else softmax(output, axis=-1)
 
     return FeatureNetwork(
         name=name or model.name,
@@ -195,8 +194,7 @@ def inception(
 
     The network is that of `keras.applications`. Its weights are not those of the graph from 2015
     behind the FIDs and inception scores of papers, so that values compare with each other and not
-    with published ones. Images are resized to 299x299 as that graph does: bilinear without
-    antialias, output pixel i taken at i x (input / 299), without a half-pixel shift.
+    with published ones. Images are resized to 299x299 as that graph does, by `resize_bilinear`.
 
     Args:
         weights: `"imagenet"`, downloaded once by Keras, or the path of a weights file of the whole
@@ -212,7 +210,6 @@ def inception(
     Example:
         >>> inception("no_such_file.h5")
         Traceback (most recent call last):
-        ...
         keras_arch.errors.DataError: no weights file 'no_such_file.h5'; ...
     """
     weights = os.fspath(weights)
@@ -229,14 +226,12 @@ def inception(
             model = keras.applications.InceptionV3(weights=weights)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        if weights == "imagenet":
-            raise DataError(
-                f"the ImageNet weights of InceptionV3 cannot be downloaded ({reason}); copy "
-                "inception_v3_weights_tf_dim_ordering_tf_kernels.h5 here and give its path as "
-                "weights"
-            ) from error
         raise DataError(
-            f"{weights!r} holds no weights of the whole InceptionV3 with its classifier ({reason})"
+            f"the ImageNet weights of InceptionV3 cannot be downloaded ({reason}); copy "
+            "inception_v3_weights_tf_dim_ordering_tf_kernels.h5 here and give its path as weights"
+            if weights == "imagenet"
+            else f"{weights!r} holds no weights of the whole InceptionV3 with its classifier "
+            f"({reason})"
         ) from error
 
     def to_input(images: np.ndarray) -> np.ndarray:
@@ -287,38 +282,17 @@ def resize_bilinear(images: Any, size: tuple[int, int]) -> np.ndarray:
 
 def _batches(images: Any, size: int) -> Iterator[np.ndarray]:
     """`uint8` images `(n, height, width, channels)`, `size` at a time and the rest last."""
-    if not hasattr(images, "shape"):
-        if not isinstance(images, Iterable):
-            raise ArgumentError(f"images must be an array or arrays, got {type(images).__name__}")
-        left: list[np.ndarray] = []
-        for part in images:
-            left.append(_checked(part))
-            if sum(map(len, left)) < size:
-                continue
-            whole = np.concatenate(left)
-            cut = len(whole) // size * size
-            yield from (whole[first : first + size] for first in range(0, cut, size))
-            left = [whole[cut:]]
-        whole = np.concatenate(left) if left else np.empty((0,))
-        if len(whole):
-            yield whole
-        return
-    array = _checked(images)
-    for first in range(0, len(array), size):
-        yield array[first : first + size]
-
-
-def _checked(images: Any) -> np.ndarray:
-    array = np.asarray(images)
-    if array.ndim == 3:
-        array = array[..., None]
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] not in (1, 3):
-        raise ArgumentError(
-            "features are taken of uint8 images (n, height, width, 1 or 3), got "
-            f"{array.dtype} of shape {array.shape}"
-            + ("; Preprocessing.to_pixels makes them" if array.dtype.kind == "f" else "")
-        )
-    return array
+    if not hasattr(images, "shape") and not isinstance(images, Iterable):
+        raise ArgumentError(f"images must be an array or arrays, got {type(images).__name__}")
+    rest: Any = ()
+    for part in [images] if hasattr(images, "shape") else images:
+        part = check_image_batch(part, "a feature network")
+        whole = np.concatenate([rest, part]) if len(rest) else part
+        cut = len(whole) // size * size
+        yield from (whole[first : first + size] for first in range(0, cut, size))
+        rest = whole[cut:]
+    if len(rest):
+        yield rest
 
 
 def _ending(model: keras.Model) -> tuple[layers.Dense, Any, bool]:
@@ -329,24 +303,24 @@ def _ending(model: keras.Model) -> tuple[layers.Dense, Any, bool]:
             "and one output; a feature network needs such a graph"
         )
     last, before = _producer(model.outputs[0])
-    dense, taken, softmax = last, before, False
+    dense, taken = last, before
     if type(last).__name__ in ("Activation", "Softmax"):
-        softmax = type(last).__name__ == "Softmax" or _is(last.activation, "softmax")
         dense, taken = _producer(before)
-    own = getattr(dense, "activation", None)
-    known = dense is last or softmax or _is(last.activation, "linear")
-    softmax = softmax or _is(own, "softmax")
-    known = known and (_is(own, "linear") or (_is(own, "softmax") and dense is last))
+    activations = [_activation(layer) for layer in ([last] if dense is last else [dense, last])]
+    known = activations[:-1] in ([], ["linear"]) and activations[-1] in ("linear", "softmax")
     if not (isinstance(dense, layers.Dense) and known and dense.units > 1 and taken.ndim == 2):
         raise ArgumentError(
             f"{model.name!r} ends in {type(last).__name__} {last.name!r}; a classifier ends in a "
             "Dense layer of 2 or more classes on a vector, with or without a softmax"
         )
-    return dense, taken, softmax
+    return dense, taken, activations[-1] == "softmax"
 
 
-def _is(activation: Any, name: str) -> bool:
-    return getattr(activation, "__name__", "") == name
+def _activation(layer: Any) -> str:
+    # `keras.ops.softmax` is an operation of this name.
+    if type(layer).__name__ == "Softmax":
+        return "softmax"
+    return getattr(getattr(layer, "activation", None), "__name__", "")
 
 
 def _producer(tensor: Any) -> tuple[Any, Any]:
@@ -354,11 +328,6 @@ def _producer(tensor: Any) -> tuple[Any, Any]:
     history = tensor._keras_history
     taken = history.operation._inbound_nodes[history.node_index].input_tensors
     return history.operation, taken[0] if taken else None
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def _describe_resize(preprocessing: Any) -> str:

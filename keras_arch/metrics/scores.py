@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch.errors import ArgumentError
-from keras_arch.metrics.checks import check_pair, check_points, check_whole_number
+from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.metrics.checks import check_pair, check_points
 from keras_arch.metrics.neighbors import rounding_of, squared_distances
 
 
@@ -80,7 +80,8 @@ def inception_score(probabilities: Any, splits: int = 10, seed: int | None = 0) 
             f"{rows.min():.4g} to {rows.max():.4g} and sums from {rows.sum(axis=1).min():.4g} to "
             f"{rows.sum(axis=1).max():.4g}; of logits take the softmax first"
         )
-    if check_whole_number(splits, 1, len(rows)) is None:
+    splits = whole_number("splits", splits)
+    if splits > len(rows):
         raise ArgumentError(f"splits must be 1 to the {len(rows)} samples, got {splits!r}")
     if seed is not None:
         rows = rows[np.random.default_rng(seed).permutation(len(rows))]
@@ -100,12 +101,11 @@ def precision_recall(real: Any, generated: Any, k: int = 3) -> PrecisionRecall:
 
     A set's manifold is the union of balls around its samples, each as wide as the distance to its
     sample's k-th nearest neighbor. Source: Kynkaanniemi et al. 2019 (Improved Precision and Recall
-    Metric for Assessing Generative Models), equations 1 and 2.
+    Metric for Assessing Generative Models), equations 1 and 2, with n = m, on which values depend.
 
     Args:
         real: Features of real images, `(n, dimensions)`, n > k.
-        generated: Features of generated images, `(m, dimensions)`, m > k. The paper takes n = m:
-            both values depend on the numbers.
+        generated: Features of generated images, `(m, dimensions)`, m > k.
         k: Number of neighbors; the paper's choice is 3.
 
     Returns:
@@ -169,9 +169,7 @@ def _centered(
     real: Any, generated: Any, k: int, generated_minimum: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Check both sets and center them at the mean of the real one."""
-    if check_whole_number(k, 1) is None:
-        raise ArgumentError(f"k must be a positive whole number, got {k!r}")
-    names = ("real features", "generated features")
+    k, names = whole_number("k", k), ("real features", "generated features")
     real, generated = check_pair(real, generated, names, minimum=1)
     check_points(real, names[0], minimum=k + 1)
     check_points(generated, names[1], minimum=generated_minimum or k + 1)

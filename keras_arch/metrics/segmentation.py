@@ -11,9 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.losses.pixel import IGNORE
-from keras_arch.metrics.checks import check_whole_number
 
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu", "dice")
 
@@ -117,27 +116,24 @@ def per_class(confusion: Any, labels: Sequence[str] | None = None) -> list[dict[
     def share(part: float, whole: float) -> float | None:
         return float(part / whole) if whole else None
 
-    report = []
-    for number, name in enumerate(names):
-        right, row = found[number, number], found[number].sum()
-        column = found[:, number].sum()
-        report.append(
-            {
-                "label": name,
-                "pixels": int(row),
-                "iu": share(right, row + column - right),
-                "dice": share(2 * right, row + column),
-                "precision": share(right, column),
-                "recall": share(right, row),
-            }
-        )
-    return report
+    counts = zip(np.diagonal(found), found.sum(axis=1), found.sum(axis=0), strict=True)
+    return [
+        {
+            "label": name,
+            "pixels": int(true),
+            "iu": share(correct, true + predicted - correct),
+            "dice": share(2 * correct, true + predicted),
+            "precision": share(correct, predicted),
+            "recall": share(correct, true),
+        }
+        for name, (correct, true, predicted) in zip(names, counts, strict=True)
+    ]
 
 
 class PixelMetric(keras.Metric):
     """Base class of metrics of the confusion matrix of all pixels since the last reset.
 
-    A subclass has a `default_name` and a `score`.
+    A subclass has a `default_name` and a `score`, and the same arguments.
 
     Args:
         classes: Number of classes.
@@ -151,10 +147,8 @@ class PixelMetric(keras.Metric):
         self, classes: int, ignore: int | None = IGNORE, name: str | None = None, **more: Any
     ) -> None:
         super().__init__(name=name or self.default_name, **more)
-        number = check_whole_number(classes, 2)
-        if number is None:
-            raise ArgumentError(f"classes must be a whole number from 2, got {classes!r}")
-        self.classes, self.ignore = number, ignore
+        number = self.classes = whole_number("classes", classes, 2)
+        self.ignore = ignore
         # Whole numbers: as float32 the counts of a data set would stop at 16 million pixels.
         self.confusion = self.add_variable(
             (number, number), keras.initializers.Zeros(), dtype="int64", name="confusion"
@@ -182,12 +176,11 @@ class PixelMetric(keras.Metric):
         truth = ops.reshape(ops.cast(y_true, "int32"), (-1,))
         predicted = ops.reshape(ops.cast(y_pred, "int32"), (-1,))
         number = self.classes
-        cells = truth * number + predicted
         # Ignored pixels go to a cell after the last one.
         counts = ops.logical_and(truth >= 0, truth < number)
         if self.ignore is not None:
             counts = ops.logical_and(counts, truth != self.ignore)
-        cells = ops.where(counts, cells, number**2)
+        cells = ops.where(counts, truth * number + predicted, number**2)
         found = ops.segment_sum(ops.ones_like(cells), cells, num_segments=number**2 + 1)
         found = ops.reshape(found[: number**2], (number, number))
         self.confusion.assign(self.confusion + ops.cast(found, self.confusion.dtype))
@@ -208,7 +201,7 @@ class PixelMetric(keras.Metric):
 
 @keras.saving.register_keras_serializable("keras_arch")
 class PixelAccuracy(PixelMetric):
-    """Fraction of correct pixels (Long et al. 2015, section 5); arguments as `PixelMetric`.
+    """Fraction of correct pixels (Long et al. 2015, section 5).
 
     Example:
         >>> metric = PixelAccuracy(2)
@@ -227,8 +220,6 @@ class PixelAccuracy(PixelMetric):
 @keras.saving.register_keras_serializable("keras_arch")
 class MeanAccuracy(PixelMetric):
     """Mean over classes of the fraction of correct pixels (Long et al. 2015, section 5).
-
-    Arguments as `PixelMetric`.
 
     Example:
         >>> metric = MeanAccuracy(2)
@@ -249,7 +240,7 @@ class MeanIU(PixelMetric):
     """Mean over classes of intersection over union (Long et al. 2015, section 5).
 
     Unlike `keras.metrics.MeanIoU` it takes logits, leaves ignored pixels out whatever their value
-    is, and counts exactly. Arguments as `PixelMetric`.
+    is, and counts exactly.
 
     Example:
         >>> metric = MeanIU(3)  # class 2 has no pixel and is left out
@@ -269,8 +260,6 @@ class MeanIU(PixelMetric):
 class FrequencyWeightedIU(PixelMetric):
     """Intersection over union, weighted by the pixels of each class (Long et al. 2015).
 
-    Arguments as `PixelMetric`.
-
     Example:
         >>> metric = FrequencyWeightedIU(2)
         >>> metric.update_state([[[0, 0, 1, 1]]], [[[0, 1, 1, 1]]])
@@ -289,8 +278,6 @@ class FrequencyWeightedIU(PixelMetric):
 @keras.saving.register_keras_serializable("keras_arch")
 class Dice(PixelMetric):
     """Mean over classes of Dice's coefficient, `2 n_ii / (t_i + sum_j n_ji)`.
-
-    Arguments as `PixelMetric`.
 
     Example:
         >>> metric = Dice(2)

@@ -20,8 +20,8 @@ def mean_gradient_magnitude(images: Any) -> float:
     it only between pictures of the same things, such as two translations of one test set.
 
     Args:
-        images: `(n, height, width, 1 or 3)` or `(n, height, width)`: `uint8`, or floats in
-            [0, 1]. At least 2x2 pixels.
+        images: `(n, height, width, 1 or 3)` or `(n, height, width)` of at least 2x2 pixels, `uint8`
+            or floats in [0, 1].
 
     Returns:
         The mean over pixels and images, in brightness (of 1) per pixel.
@@ -37,12 +37,8 @@ def mean_gradient_magnitude(images: Any) -> float:
     array = np.asarray(images)
     if array.ndim == 3:
         array = array[..., None]
-    if (
-        array.ndim != 4
-        or array.shape[-1] not in (1, 3)
-        or not len(array)
-        or min(array.shape[1:3]) < 2
-    ):
+    known = array.ndim == 4 and array.shape[-1] in (1, 3)
+    if not known or not len(array) or min(array.shape[1:3]) < 2:
         raise ArgumentError(
             "the gradient takes images (n, height, width, 1 or 3) of at least 2x2 pixels, got "
             f"shape {array.shape}"

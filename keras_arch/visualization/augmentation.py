@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_arch import data, kerascv
 from keras_arch.data.augment.crops import WindowCrop
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.visualization.figures import save_figure
 
@@ -41,8 +41,7 @@ def augmentation_gallery(
         augment: Names such as `["crop:4", "flip"]` or callables, as for `train_batches`.
         path: The PNG file to write.
         preprocessing: What the network expects. Default: the images' own size, values in [0, 1].
-        count: The first so many images are shown. With `mixup` and `cutmix` they are mixed with
-            each other.
+        count: The first so many images are shown; `mixup` and `cutmix` mix them with each other.
         draws: Augmented versions of each, those of the first so many epochs.
         seed: As for `train_batches`.
 
@@ -55,24 +54,19 @@ def augmentation_gallery(
         DataError: As `train_batches`.
 
     Example:
-        >>> import tempfile
-        >>> from keras_arch import data
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     augmentation_gallery(
-        ...         data.load("digits"), ["crop:1", "flip"], f"{folder}/digits.png", draws=2
-        ...     ).name
+        >>> digits = data.load("digits")
+        >>> augmentation_gallery(digits, ["crop:1", "flip"], "digits.png", draws=2).name
         'digits.png'
     """
     keras_cv = kerascv.package()
-    for name, number in (("count", count), ("draws", draws)):
-        if number < 1:
-            raise ArgumentError(f"{name} must be at least 1, got {number}")
+    count, draws = whole_number("count", count), whole_number("draws", draws)
     dataset = _numbered(images, count)
     count = int(dataset.cardinality())
     preprocessing = preprocessing or _own_size(dataset)
-    changes = data.augmentations(augment)
-    drawn = _augmented(dataset, changes, preprocessing, count, draws, seed)
-    shown = np.stack([_originals(dataset, preprocessing, count), *drawn], axis=1)
+    drawn = _augmented(dataset, data.augmentations(augment), preprocessing, count, draws, seed)
+    # The images as they are evaluated, without augmentation.
+    ((originals, _),) = data.eval_batches(dataset, preprocessing, count)
+    shown = np.stack([preprocessing.to_pixels(originals), *drawn], axis=1)
     shown = np.broadcast_to(shown, (*shown.shape[:-1], 3)).reshape(-1, *shown.shape[2:-1], 3)
 
     import matplotlib.pyplot
@@ -118,12 +112,6 @@ def _own_size(dataset: Any) -> Preprocessing:
     return Preprocessing(tuple(shape[:2]), shape[2])
 
 
-def _originals(dataset: Any, preprocessing: Preprocessing, count: int) -> np.ndarray:
-    """The images as they are evaluated, without augmentation."""
-    ((images, _),) = data.eval_batches(dataset, preprocessing, count)
-    return preprocessing.to_pixels(images)
-
-
 def _augmented(
     dataset: Any,
     changes: tuple[Any, ...],
@@ -135,9 +123,9 @@ def _augmented(
     """The images after augmentation in the order of the data set, one array an epoch."""
     cache = not any(isinstance(change, WindowCrop) for change in changes)
     common: dict[str, Any] = {"seed": seed, "cache": cache}
-    mixes = data.mixes_labels(changes)
+    classes = count if data.mixes_labels(changes) else None
     batches = data.train_batches(
-        dataset, preprocessing, count, augment=changes, classes=count if mixes else None, **common
+        dataset, preprocessing, count, augment=changes, classes=classes, **common
     )
     # Mixed labels hide which image is which. The order follows from the seed alone.
     plain = data.train_batches(dataset, preprocessing, count, **common)

@@ -52,8 +52,7 @@ def per_class_report(
         truth: `(n,)` classes as numbers.
         predictions: `(n,)` likewise.
         labels: A name for each class.
-        path: A PNG file for a table, or `None`. Of more than 120 classes it shows those with the
-            lowest F1.
+        path: A PNG file for a table of at most 120 classes, those with the lowest F1, or `None`.
 
     Returns:
         `{class: {"precision": ..., "recall": ..., "f1": ..., "support": ...}}`, and likewise the
@@ -134,11 +133,9 @@ def draw_mistakes(
         ArgumentError: If there is no mistake, or not one image for each.
 
     Example:
-        >>> import tempfile
         >>> found = confident_mistakes([0, 1], [[0.2, 0.8], [0.9, 0.1]])
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = f"{folder}/mistakes.png"
-        ...     draw_mistakes(found, np.zeros((2, 8, 8, 1), "uint8"), ["cat", "dog"], path).name
+        >>> images = np.zeros((2, 8, 8, 1), "uint8")
+        >>> draw_mistakes(found, images, ["cat", "dog"], "mistakes.png").name
         'mistakes.png'
     """
     images = np.asarray(images)
@@ -152,22 +149,14 @@ def draw_mistakes(
     figure = new_figure(1.9 * columns, 2.35 * rows)
     for place, (mistake, image) in enumerate(zip(mistakes, images, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, place)
-        gray = image.shape[-1] == 1
-        axes.imshow(
-            image[..., 0] if gray else image,
-            cmap="gray" if gray else None,
-            vmin=0,
-            vmax=255,
-            interpolation="nearest" if image.shape[0] < 100 else "antialiased",
-        )
-        axes.set_xticks([])
-        axes.set_yticks([])
+        smooth = "nearest" if image.shape[0] < 100 else "antialiased"
+        axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation=smooth)
+        axes.set(xticks=[], yticks=[])
         taken = shorten_label(labels[mistake.predicted], 17)
         axes.set_title(f"{taken} {100 * mistake.probability:.1f} %", fontsize=8)
         axes.set_xlabel(f"true: {shorten_label(labels[mistake.truth], 22)}", fontsize=8)
-    figure.suptitle(
-        "most confident mistakes: predicted class, its probability, true class", fontsize=9
-    )
+    title = "most confident mistakes: predicted class, its probability, true class"
+    figure.suptitle(title, fontsize=9)
     return save_figure(figure, path)
 
 

@@ -4,6 +4,7 @@ Padding, norm and activation share the box of their layer, and repeated blocks a
 their number, so that a network of a hundred layers fits on a page.
 """
 
+import collections
 import dataclasses
 import os
 import re
@@ -78,11 +79,9 @@ def draw(model: Any, path: str | os.PathLike[str]) -> Path:
         StorageError: If the file cannot be written.
 
     Example:
-        >>> import tempfile
         >>> from keras_arch import models
         >>> from keras_arch.visualization import diagrams
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     diagrams.draw(models.CIFARResNet(depth=20), f"{folder}/resnet20.png").name
+        >>> diagrams.draw(models.CIFARResNet(depth=20), "resnet20.png").name
         'resnet20.png'
     """
     all_boxes = boxes(model)
@@ -122,29 +121,24 @@ def boxes(model: Any) -> list[Box]:
         ('conv 4x4, 64, stride 2', ['leaky relu'])
     """
     graph = _graph(model)
-    uses: dict[str, int] = {}
-    for _, sources in graph:
-        for source in sources:
-            uses[source] = uses.get(source, 0) + 1
+    uses = collections.Counter(source for _, sources in graph for source in sources)
     result: list[Box] = []
     place: dict[str, int] = {}
     for layer, sources in graph:
         places = [place[source] for source in sources]
         kind, title, is_extra = _describe(layer)
-        shape = _shape(layer)
-        before = result[places[0]] if len(places) == 1 and uses[sources[0]] == 1 else None
-        if before is not None and is_extra and before.kind != "input":
-            before.extras.append(title)
-            before.name, before.shape = layer.name, shape
-            place[layer.name] = places[0]
-        elif before is not None and before.kind == "padding" and kind != "padding":
-            before.extras.insert(0, before.title)
-            before.kind, before.title, before.name = kind, title, layer.name
-            before.shape = shape
-            place[layer.name] = places[0]
+        number = places[0] if len(places) == 1 and uses[sources[0]] == 1 else None
+        box = None if number is None else result[number]
+        if box is not None and is_extra and box.kind != "input":
+            box.extras.append(title)
+        elif box is not None and box.kind == "padding" and kind != "padding":
+            box.extras.insert(0, box.title)
+            box.kind, box.title = kind, title
         else:
-            place[layer.name] = len(result)
-            result.append(Box(kind, title, [], layer.name, shape, places))
+            number, box = len(result), Box(kind, title, [], "", (), places)
+            result.append(box)
+        box.name, box.shape = layer.name, _shape(layer)
+        place[layer.name] = number
     return result
 
 
@@ -232,7 +226,6 @@ def _groups(all_boxes: list[Box]) -> Iterator[Group]:
             last_use[source] = i
 
     def collapse(start: int, end: int) -> Iterator[Group]:
-        """Longest run between two positions, and the groups before and after it."""
         first, period, repeats = _longest_run(signatures, last_use, start, end)
         if repeats == 1:
             for i in range(start, end):
@@ -286,14 +279,12 @@ def _columns(groups: list[Group]) -> list[list[Group]]:
 def _paint(axes: Any, all_boxes: list[Box], columns: list[list[Group]]) -> None:
     """Draw boxes, outlines of repeated blocks, and arrows."""
     position: dict[int, tuple[float, float]] = {}
-    drawn: list[int] = []
     stands_for: dict[int, int] = {}
     for number, column in enumerate(columns):
         x, y = number * _COLUMN_WIDTH + 1.3, -1.0 - _BOX_HEIGHT / 2
         for group in column:
             for i in group.boxes:
                 position[i] = (x, y)
-                drawn.append(i)
                 for repeat in range(group.repeats):
                     stands_for[i + repeat * len(group.boxes)] = i
                 _paint_box(axes, all_boxes[i], x, y)
@@ -301,9 +292,9 @@ def _paint(axes: Any, all_boxes: list[Box], columns: list[list[Group]]) -> None:
             if group.repeats > 1:
                 top, bottom = position[group.boxes[0]][1], position[group.boxes[-1]][1]
                 _paint_outline(axes, group, x, top, bottom)
-    order = {box: n for n, box in enumerate(drawn)}
+    order = {box: n for n, box in enumerate(position)}
     lanes: list[tuple[int, int]] = []
-    for i in drawn:
+    for i in position:
         for source in all_boxes[i].sources:
             start = stands_for[source]
             lane = sum(a < order[i] and order[start] < b for a, b in lanes)
@@ -313,34 +304,27 @@ def _paint(axes: Any, all_boxes: list[Box], columns: list[list[Group]]) -> None:
 
 
 def _paint_box(axes: Any, box: Box, x: float, y: float) -> None:
-    from matplotlib.patches import FancyBboxPatch
-
-    axes.add_patch(
-        FancyBboxPatch(
-            (x, y - _BOX_HEIGHT / 2),
-            _BOX_WIDTH,
-            _BOX_HEIGHT,
-            boxstyle="round,pad=0,rounding_size=0.08",
-            facecolor=_COLORS.get(box.kind, _COLORS["other"]),
-            edgecolor="#666666",
-            linewidth=0.8,
-        )
-    )
-    middle = x + _BOX_WIDTH / 2
-    lines = [box.title if box.title != box.name else f"input: {box.name}"]
+    style = {"facecolor": _COLORS.get(box.kind, _COLORS["other"]), "edgecolor": "#666666"}
+    low = y - _BOX_HEIGHT / 2
+    _paint_rectangle(axes, x, low, _BOX_WIDTH, _BOX_HEIGHT, 0.08, linewidth=0.8, **style)
+    middle = {"x": x + _BOX_WIDTH / 2, "ha": "center", "va": "center"}
+    title = box.title if box.title != box.name else f"input: {box.name}"
+    axes.text(y=y + (0.13 if box.extras else 0), s=title, fontsize=9.5, **middle)
     if box.extras:
-        lines.append(" · ".join(box.extras))
-    axes.text(
-        middle, y + (0.13 if box.extras else 0), lines[0], fontsize=9.5, ha="center", va="center"
-    )
-    if box.extras:
-        axes.text(
-            middle, y - 0.14, lines[1], fontsize=7.5, color="#444444", ha="center", va="center"
-        )
+        axes.text(y=y - 0.14, s=" · ".join(box.extras), fontsize=7.5, color="#444444", **middle)
     beside = x + _BOX_WIDTH + 0.22
     shape = " x ".join("?" if size is None else str(size) for size in box.shape)
     axes.text(beside, y + 0.12, shape, fontsize=8, va="center", family="monospace")
     axes.text(beside, y - 0.13, _short(box.name, 36), fontsize=6.5, color="#777777", va="center")
+
+
+def _paint_rectangle(
+    axes: Any, x: float, y: float, width: float, height: float, rounding: float, **style: Any
+) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    shape = f"round,pad=0,rounding_size={rounding}"
+    axes.add_patch(FancyBboxPatch((x, y), width, height, shape, **style))
 
 
 def _short(name: str, length: int) -> str:
@@ -351,31 +335,14 @@ def _short(name: str, length: int) -> str:
 
 
 def _paint_outline(axes: Any, group: Group, x: float, top: float, bottom: float) -> None:
-    from matplotlib.patches import FancyBboxPatch
-
-    margin = 0.13
+    margin, color = 0.13, "#c0504d"
     low = bottom - _BOX_HEIGHT / 2 - margin
-    axes.add_patch(
-        FancyBboxPatch(
-            (x - margin, low),
-            _BOX_WIDTH + 2 * margin,
-            top - bottom + _BOX_HEIGHT + 2 * margin,
-            boxstyle="round,pad=0,rounding_size=0.1",
-            facecolor="none",
-            edgecolor="#c0504d",
-            linewidth=1.2,
-            linestyle="--",
-        )
-    )
-    axes.text(
-        x + _BOX_WIDTH + 0.22,
-        low + 0.02,
-        f"× {group.repeats}, to {_short(group.last_name, 24)}",
-        fontsize=8,
-        weight="bold",
-        color="#c0504d",
-        va="center",
-    )
+    width, height = _BOX_WIDTH + 2 * margin, top - bottom + _BOX_HEIGHT + 2 * margin
+    style = {"facecolor": "none", "edgecolor": color, "linewidth": 1.2, "linestyle": "--"}
+    _paint_rectangle(axes, x - margin, low, width, height, 0.1, **style)
+    text = f"× {group.repeats}, to {_short(group.last_name, 24)}"
+    beside = x + _BOX_WIDTH + 0.22
+    axes.text(beside, low + 0.02, text, fontsize=8, weight="bold", color=color, va="center")
 
 
 def _paint_arrow(

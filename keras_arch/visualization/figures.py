@@ -31,10 +31,8 @@ def history(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> 
         ArgumentError: If there is no row with a number.
 
     Example:
-        >>> import tempfile
         >>> rows = [{"epoch": 0, "loss": 2.3, "val_loss": 2.4}, {"epoch": 1, "loss": 1.1}]
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     history(rows, f"{folder}/history.png").name
+        >>> history(rows, "history.png").name
         'history.png'
     """
     panels: dict[str, list[str]] = {}
@@ -56,8 +54,7 @@ def history(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> 
             axes.plot(epochs, values, style, label=name, marker="." if points else None)
             if title == "learning_rate" and (values[np.isfinite(values)] > 0).all():
                 axes.set_yscale("log")
-        axes.set_title(title)
-        axes.set_xlabel("epoch")
+        axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
@@ -79,9 +76,7 @@ def confusion_matrix(matrix: Any, labels: Sequence[str], path: str | os.PathLike
         ArgumentError: If the matrix is not square or has not one row for each label.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     confusion_matrix([[9, 1], [0, 10]], ["cat", "dog"], f"{folder}/pets.png").name
+        >>> confusion_matrix([[9, 1], [0, 10]], ["cat", "dog"], "pets.png").name
         'pets.png'
     """
     counts = np.asarray(matrix)
@@ -99,19 +94,16 @@ def confusion_matrix(matrix: Any, labels: Sequence[str], path: str | os.PathLike
     axes = figure.add_subplot()
     picture = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(picture, ax=axes, label="fraction of the true class")
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+    axes.set(xlabel="predicted", ylabel="true")
     # Names and counts of more classes would overlap.
     if classes <= 40:
         names = [shorten_label(label, 28) for label in labels]
         axes.set_xticks(range(classes), names, rotation=90)
         axes.set_yticks(range(classes), names)
     if classes <= 20:
-        for row, column in np.ndindex(classes, classes):
+        for (row, column), count in np.ndenumerate(counts):
             shade = "white" if fractions[row, column] > 0.5 else "black"
-            axes.text(
-                column, row, f"{counts[row, column]:g}", ha="center", va="center", color=shade
-            )
+            axes.text(column, row, f"{count:g}", ha="center", va="center", color=shade)
     return save_figure(figure, path)
 
 
@@ -139,9 +131,7 @@ def bar_chart(
         ArgumentError: If there is no bar, or not one label for each.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     bar_chart([3, 5], ["cat", "dog"], f"{folder}/pets.png", level=4).name
+        >>> bar_chart([3, 5], ["cat", "dog"], "pets.png", level=4).name
         'pets.png'
     """
     heights = np.asarray(values, np.float64)
@@ -157,7 +147,8 @@ def bar_chart(
         axes.axhline(level, linestyle="--", color="black", linewidth=1)
     # Names and numbers of more bars would overlap.
     if len(heights) <= 40:
-        axes.set_xticks(range(len(heights)), labels, rotation=90 if _long(labels) else 0)
+        rotation = 90 if max(map(len, labels)) > 5 else 0
+        axes.set_xticks(range(len(heights)), labels, rotation=rotation)
     if len(heights) <= 20:
         axes.bar_label(drawn, fmt="{:g}")
     axes.set_title(title, fontsize="medium", wrap=True)
@@ -191,13 +182,7 @@ def _panel(name: str) -> str:
     return "loss" if base.endswith("loss") else base
 
 
-def _long(labels: Sequence[str]) -> bool:
-    """Whether names under bars would overlap."""
-    return max(map(len, labels)) > 5
-
-
 def _number(value: Any) -> float:
-    """Value of a row as a number, NaN if it is none or not finite."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -239,9 +224,7 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> Path:
         The path.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save_figure(new_figure(1, 1), f"{folder}/white.png").name
+        >>> save_figure(new_figure(1, 1), "white.png").name
         'white.png'
     """
     content = io.BytesIO()

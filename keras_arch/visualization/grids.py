@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_arch.errors import ArgumentError
 from keras_arch.files import atomic_write
+from keras_arch.metrics.checks import check_image_batch
 from keras_arch.visualization.figures import DPI, new_figure, save_figure
 
 # Images of a smaller height in pixels are enlarged.
@@ -38,14 +39,7 @@ def grid(
         >>> grid(np.zeros((10, 8, 8, 1), "uint8")).shape
         (32, 42, 1)
     """
-    images = np.asarray(images_uint8)
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8:
-        raise ArgumentError(
-            "a grid takes uint8 images of shape (n, height, width, 1 or 3), got "
-            f"{images.dtype} of shape {images.shape}"
-        )
+    images = check_image_batch(images_uint8, "a grid")
     if not len(images):
         raise ArgumentError("a grid needs at least one image, got none")
     if columns is None:
@@ -59,15 +53,11 @@ def grid(
         images = images.repeat(factor, axis=1).repeat(factor, axis=2)
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    _, height, width, channels = images.shape
-    cells = np.full(
-        (rows * columns, height + padding, width + padding, channels), 255, dtype=np.uint8
-    )
-    cells[: len(images), :height, :width] = images
-    cells = cells.reshape(rows, columns, *cells.shape[1:])
-    sheet = cells.transpose(0, 2, 1, 3, 4).reshape(
-        rows * (height + padding), columns * (width + padding), channels
-    )
+    margins = [(0, rows * columns - len(images)), (0, padding), (0, padding), (0, 0)]
+    cells = np.pad(images, margins, constant_values=255)
+    _, height, width, channels = cells.shape
+    cells = cells.reshape(rows, columns, height, width, channels).transpose(0, 2, 1, 3, 4)
+    sheet = cells.reshape(rows * height, columns * width, channels)
     return np.pad(sheet, [(padding, 0), (padding, 0), (0, 0)], constant_values=255)
 
 
@@ -85,9 +75,7 @@ def save_png(array: Any, path: str | os.PathLike[str]) -> Path:
         ArgumentError: If the array is no image.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save_png(np.zeros((8, 8), "uint8"), f"{folder}/black.png").name
+        >>> save_png(np.zeros((8, 8), "uint8"), "black.png").name
         'black.png'
     """
     from PIL import Image
@@ -95,11 +83,8 @@ def save_png(array: Any, path: str | os.PathLike[str]) -> Path:
     image = np.asarray(array)
     if image.ndim == 3 and image.shape[-1] == 1:
         image = image[..., 0]
-    if (
-        image.dtype != np.uint8
-        or not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3))
-        or 0 in image.shape
-    ):
+    known = image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3)
+    if image.dtype != np.uint8 or not known or 0 in image.shape:
         raise ArgumentError(
             "a PNG file takes uint8 pixels of shape (height, width) or (height, width, 1 or 3), "
             f"got {image.dtype} of shape {image.shape}"
@@ -131,10 +116,8 @@ def side_by_side(
         ArgumentError: If there is no image, or the columns do not fit together.
 
     Example:
-        >>> import tempfile
         >>> black, white = np.zeros((2, 64, 64, 1), "uint8"), np.full((2, 64, 64, 3), 255, "uint8")
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     side_by_side({"input": black, "output": white}, f"{folder}/pairs.png").name
+        >>> side_by_side({"input": black, "output": white}, "pairs.png").name
         'pairs.png'
     """
     if not columns:

@@ -8,8 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_arch.errors import ArgumentError
-from keras_arch.metrics.checks import check_whole_number
+from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.registry import LATENTS
 from keras_arch.trainers.checks import output_range
 from keras_arch.trainers.inference import forward
@@ -47,8 +46,7 @@ def interpolate(start: Any, end: Any, steps: int, latent: str = "normal") -> np.
         start: `(latent_size,)`.
         end: `(latent_size,)`.
         steps: Number of points, at least 2.
-        latent: `"normal"` for the great circle; `"uniform"` or `"uniform01"` for the straight
-            line.
+        latent: `"normal"` for the great circle; `"uniform"` or `"uniform01"` for the straight line.
 
     Returns:
         `(steps, latent_size)`, float32.
@@ -60,15 +58,14 @@ def interpolate(start: Any, end: Any, steps: int, latent: str = "normal") -> np.
         >>> interpolate([1.0, 0.0], [0.0, 1.0], 3).round(3).tolist()
         [[1.0, 0.0], [0.7070000171661377, 0.7070000171661377], [0.0, 1.0]]
     """
-    _check_latent(latent)
+    if latent not in LATENTS:
+        raise ArgumentError(f"latent must be one of {', '.join(LATENTS)}, got {latent!r}")
     start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
     if start.ndim != 1 or start.shape != end.shape:
         raise ArgumentError(
             f"latents must be vectors of one length, got shapes {start.shape} and {end.shape}"
         )
-    if check_whole_number(steps, 2) is None:
-        raise ArgumentError(f"steps must be a whole number from 2, got {steps!r}")
-    share = np.linspace(0, 1, steps)[:, None]
+    share = np.linspace(0, 1, whole_number("steps", steps, 2))[:, None]
     lengths = np.linalg.norm(start) * np.linalg.norm(end)
     angle = np.arccos(np.clip(start @ end / lengths, -1, 1)) if lengths else 0.0
     # Parallel or opposite latents define no great circle.
@@ -98,7 +95,7 @@ def latent_walk(
 
     Args:
         generator: A `keras.Model` from a latent, or `[latent, label]`, to images; or any function
-            of latents `(n, latent_size)` (and labels `(n,)`) that returns images
+            from latents `(n, latent_size)` (and labels `(n,)`) to images
             `(n, height, width, 1 or 3)`.
         latent_size: Length of a latent.
         rows: Number of walks.
@@ -108,7 +105,7 @@ def latent_walk(
         label: For a conditional generator, the label of all images.
         seed: Seed of the ends.
         value_range: Darkest and brightest value of float images, such as (-1, 1). Not needed for
-            `uint8` images, and for models that end in tanh or sigmoid.
+            `uint8` images and for models that end in tanh or sigmoid.
         path: A PNG file for the sheet, or `None`.
 
     Returns:
@@ -123,18 +120,14 @@ def latent_walk(
         >>> latent_walk(generator, 100, rows=2, steps=5).images.shape
         (10, 16, 16, 1)
     """
-    _check_latent(latent)
-    for name, value in (("latent_size", latent_size), ("rows", rows)):
-        if check_whole_number(value, 1) is None:
-            raise ArgumentError(f"{name} must be a positive whole number, got {value!r}")
+    latent_size, rows = whole_number("latent_size", latent_size), whole_number("rows", rows)
     noise = Noise((latent_size,), latent)
     ends = keras.ops.convert_to_numpy(noise.draw(2 * rows, keras.random.SeedGenerator(seed)))
     latents = np.concatenate(
         [interpolate(*pair, steps, latent) for pair in ends.reshape(rows, 2, latent_size)]
     )
     images = _generate(generator, latents, label, value_range)
-    sheet = grid(images, columns=steps, enlarge=True)
-    return _save(LatentPicture(latents, images, sheet), path)
+    return _picture(latents, images, images, steps, path)
 
 
 def vector_arithmetic(
@@ -202,13 +195,7 @@ def vector_arithmetic(
     block = np.concatenate([around[:4], center[None], around[4:]])
     top = (rows - 3) // 2
     cells[top : top + 3, 4:] = block.reshape(3, 3, *images.shape[1:])
-    sheet = grid(cells.reshape(-1, *images.shape[1:]), columns=7, enlarge=True)
-    return _save(LatentPicture(latents, images, sheet), path)
-
-
-def _check_latent(latent: str) -> None:
-    if latent not in LATENTS:
-        raise ArgumentError(f"latent must be one of {', '.join(LATENTS)}, got {latent!r}")
+    return _picture(latents, images, cells.reshape(-1, *images.shape[1:]), 7, path)
 
 
 def _generate(
@@ -230,7 +217,7 @@ def _generate(
         part = latents[first : first + _BATCH]
         inputs = [part] if label is None else [part, np.full(len(part), label, np.int32)]
         if network:
-            parts.append(forward(generator, inputs if len(inputs) > 1 else inputs[0]))
+            parts.append(forward(generator, inputs if len(inputs) > 1 else part))
         else:
             parts.append(keras.ops.convert_to_numpy(generator(*inputs)))
     images = np.concatenate(parts)
@@ -247,7 +234,14 @@ def _generate(
     return np.clip(np.rint((images - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
 
 
-def _save(picture: LatentPicture, path: str | os.PathLike[str] | None) -> LatentPicture:
+def _picture(
+    latents: np.ndarray,
+    images: np.ndarray,
+    cells: np.ndarray,
+    columns: int,
+    path: str | os.PathLike[str] | None,
+) -> LatentPicture:
+    sheet = grid(cells, columns, enlarge=True)
     if path is not None:
-        save_png(picture.sheet, path)
-    return picture
+        save_png(sheet, path)
+    return LatentPicture(latents, images, sheet)

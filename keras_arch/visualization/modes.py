@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_arch.errors import ArgumentError
-from keras_arch.metrics import FeatureNetwork
+from keras_arch.metrics import FeatureNetwork, pixel_confusion
 from keras_arch.visualization.figures import bar_chart, confusion_matrix
 
 
@@ -130,7 +130,7 @@ def classifier_agreement(
     """Compare a conditional generator's samples with their labels by an independent classifier.
 
     Args:
-        images: Generated images, `uint8` `(n, height, width, 1 or 3)`, or an iterable of such.
+        images: As for `mode_coverage`.
         labels: The label of each image, `(n,)` whole numbers.
         network: A classifier of the same classes, not trained with the generator.
         class_names: A name for each class. Default: their numbers.
@@ -145,7 +145,7 @@ def classifier_agreement(
     Example:
         >>> def by_corner(images):
         ...     return images[:, 0, 0], np.eye(4)[images[:, 0, 0, 0]]
-        >>> network = FeatureNetwork("corner", "pixels", "none", "none", by_corner, classes=4)
+        >>> network = FeatureNetwork("corner", "pixels", "none", "none", by_corner)
         >>> images = np.arange(4, dtype="uint8").reshape(4, 1, 1, 1)
         >>> classifier_agreement(images, [0, 1, 2, 2], network).fraction
         0.75
@@ -163,8 +163,7 @@ def classifier_agreement(
             f"labels must be 0 to {classes - 1}, the classes of {network.name}, got "
             f"{labels.min()} to {labels.max()}"
         )
-    matrix = np.zeros((classes, classes), np.int64)
-    np.add.at(matrix, (labels, rows.argmax(axis=1)), 1)
+    matrix = pixel_confusion(labels, rows.argmax(axis=1), classes, ignore=None)
     if path is not None:
         confusion_matrix(matrix, names, path)
     return ClassifierAgreement(float(np.trace(matrix) / len(rows)), matrix, network.describe())

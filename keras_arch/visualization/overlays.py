@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from keras_arch.errors import ArgumentError
 from keras_arch.losses.pixel import IGNORE
@@ -27,14 +28,14 @@ def class_colors(count: int) -> list[tuple[int, int, int]]:
         >>> class_colors(3)
         [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
     """
-    colors = []
-    for number in range(count):
-        channels = [0, 0, 0]
-        for bit in range(8):
-            for channel in range(3):
-                channels[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
-        colors.append(tuple(channels))
-    return colors
+    # Each channel takes every third bit of the number, the lowest first.
+    return [
+        tuple(
+            sum((number >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8))
+            for channel in range(3)
+        )
+        for number in range(count)
+    ]
 
 
 def colorize_mask(mask: Any, colors: Colors) -> np.ndarray:
@@ -107,14 +108,11 @@ def find_boundaries(mask: Any) -> np.ndarray:
     """
     mask = np.asarray(mask)
     edges = np.zeros(mask.shape, bool)
-    for axis in (0, 1):
-        one, other = (
-            tuple(np.s_[by] if side == axis else np.s_[:] for side in (0, 1))
-            for by in (slice(None, -1), slice(1, None))
-        )
-        differs = mask[one] != mask[other]
-        edges[one] |= differs
-        edges[other] |= differs
+    rows, columns = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
+    edges[1:] |= rows
+    edges[:-1] |= rows
+    edges[:, 1:] |= columns
+    edges[:, :-1] |= columns
     return edges
 
 
@@ -140,8 +138,7 @@ def error_map(truth: Any, predicted: Any) -> np.ndarray:
         raise ArgumentError(
             f"truth of {truth.shape} pixels and prediction of {predicted.shape} must be of one size"
         )
-    picture = np.empty((*truth.shape, 3), np.uint8)
-    picture[:] = _RIGHT
+    picture = np.full((*truth.shape, 3), _RIGHT, np.uint8)
     picture[truth != predicted] = _WRONG
     picture[truth == IGNORE] = 255
     return picture
@@ -169,8 +166,6 @@ def zoom_on_errors(
         >>> zoom_on_errors(np.zeros((64, 64, 1), np.uint8), truth, truth, 16, 2).shape
         (32, 32, 3)
     """
-    from scipy import ndimage
-
     image, truth, predicted = _rgb(image), np.asarray(truth), np.asarray(predicted)
     known = truth != IGNORE
     true, found = find_boundaries(truth) & known, find_boundaries(predicted) & known
@@ -179,20 +174,19 @@ def zoom_on_errors(
     # Without errors the borders decide.
     score = ((truth != predicted) & known & near) + 1e-3 * (true | found)
     sums = np.pad(score.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    windows = (sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width]) + sums[
-        :-height, :-width
-    ]
+    ends, starts = sums[:, width:], sums[:, :-width]
+    windows = (ends[height:] - ends[:-height] - starts[height:]) + starts[:-height]
     top, left = np.unravel_index(int(windows.argmax()), windows.shape)
     window = np.s_[top : top + height, left : left + width]
     picture = image[window].repeat(enlarge, 0).repeat(enlarge, 1)
     # Borders between enlarged pixels stay thin.
-    lines = [
+    true, found = (
         find_boundaries(mask[window].repeat(enlarge, 0).repeat(enlarge, 1))
         for mask in (truth, predicted)
-    ]
-    picture[lines[0]] = (0, 220, 0)
-    picture[lines[1]] = (230, 0, 0)
-    picture[lines[0] & lines[1]] = (255, 230, 0)
+    )
+    picture[true] = (0, 220, 0)
+    picture[found] = (230, 0, 0)
+    picture[true & found] = (255, 230, 0)
     return picture
 
 
@@ -205,4 +199,4 @@ def _rgb(image: Any) -> np.ndarray:
             f"an overlay takes a uint8 image (height, width, 1 or 3), got {image.dtype} of shape "
             f"{image.shape}"
         )
-    return image.repeat(3, axis=-1) if image.shape[-1] == 1 else image.copy()
+    return np.broadcast_to(image, (*image.shape[:2], 3))

@@ -177,9 +177,9 @@ def test_kernel_distance_in_closed_form():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"subsets": 0}, "subsets must be a whole number from 1, got 0"),
-        ({"subset_size": 1}, "subset_size must be a whole number from 2, got 1"),
-        ({"degree": 0.5}, "degree must be a whole number from 1, got 0.5"),
+        ({"subsets": 0}, "subsets must be a positive whole number, got 0"),
+        ({"subset_size": 1}, "subset_size must be a whole number of at least 2, got 1"),
+        ({"degree": 0.5}, "degree must be a positive whole number, got 0.5"),
     ],
 )
 def test_kernel_distance_of_wrong_arguments(options, message):

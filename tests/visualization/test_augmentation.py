@@ -103,6 +103,6 @@ def test_clear_errors(tmp_path):
         with pytest.raises(ArgumentError, match=word):
             gallery(*arguments)
     for name in ("count", "draws"):
-        with pytest.raises(ArgumentError, match=f"{name} must be at least 1, got 0"):
+        with pytest.raises(ArgumentError, match=f"{name} must be a positive whole number, got 0"):
             gallery(grey(), **{name: 0})
     assert not (tmp_path / "g.png").exists()

@@ -231,7 +231,7 @@ def test_vector_arithmetic_adds_means(count, tmp_path):
         (lambda: visualization.latent_walk(mirror, 4, rows=0), "rows must be a positive"),
         (
             lambda: visualization.latent_walk(mirror, 4, steps=1),
-            "steps must be a whole number from 2",
+            "steps must be a whole number of at least 2",
         ),
         (
             lambda: visualization.latent_walk(mirror, 4, value_range=(1, 1)),
