@@ -56,10 +56,7 @@ def batch_norm(
 
 
 def instance_norm(
-    name: str,
-    *,
-    affine: bool = False,
-    gamma_initializer: Initializer = "ones",
+    name: str, *, affine: bool = False, gamma_initializer: Initializer = "ones"
 ) -> layers.Layer:
     """Instance normalisation: each channel of each image by its own mean and variance.
 

@@ -77,10 +77,7 @@ def open_source(weights: "Weights | Source") -> "Weights | Source":
 
 
 def load_weights(
-    model: keras.Model,
-    weights: Weights | Source,
-    architecture: str | None = None,
-    **settings: Any,
+    model: keras.Model, weights: Weights | Source, architecture: str | None = None, **settings: Any
 ) -> keras.Model:
     """Load weights into a freshly built model; with `None` the model stays as it is.
 

@@ -12,6 +12,7 @@ from keras import layers, ops
 
 from keras_arch.errors import whole_number
 from keras_arch.layers import ceil_max_pool, local_response_norm
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
@@ -124,7 +125,7 @@ def AlexNet(
 
     x = image = keras.Input(input_shape, name="image")
     if torchvision:
-        x = layers.ZeroPadding2D(2, data_format="channels_last", name="conv1_pad")(x)
+        x = channels_last.ZeroPadding2D(2, name="conv1_pad")(x)
     for number, (filters, kernel) in enumerate(
         zip(chosen.filters, (11, 5, 3, 3, 3), strict=True), start=1
     ):
@@ -141,8 +142,8 @@ def AlexNet(
         output = head.pool(x)
     else:
         if torchvision and x.shape[1:3] != (6, 6):
-            x = layers.AdaptiveAveragePooling2D(6, data_format="channels_last", name="pool6")(x)
-        x = layers.Flatten(data_format="channels_last", name="flatten")(x)
+            x = channels_last.AdaptiveAveragePooling2D(6, name="pool6")(x)
+        x = channels_last.Flatten(name="flatten")(x)
         for number in (6, 7):
             x = _dense(x, number, units, chosen, dropout_first=torchvision)
         start, bias = _start(chosen, x.shape[-1], 0.01, 0.0)
@@ -162,14 +163,13 @@ def _convolution(x, number, filters, kernel, chosen):
     for tower, part in enumerate(parts, start=1):
         fan_in = kernel * kernel * part.shape[-1]
         start, bias = _start(chosen, fan_in, 0.01, chosen.bias if split else 0.0)
-        convolve = layers.Conv2D(
+        convolve = channels_last.Conv2D(
             filters // towers,
             kernel,
             strides=4 if number == 1 else 1,
             padding="valid" if number == 1 else "same",
             kernel_initializer=start,
             bias_initializer=bias,
-            data_format="channels_last",
             name=f"conv{number}_tower{tower}" if towers > 1 else f"conv{number}",
         )
         maps.append(convolve(part))
@@ -179,7 +179,7 @@ def _convolution(x, number, filters, kernel, chosen):
 def _pool(x, name, torchvision):
     """Overlapping max-pooling, which rounds up except in PyTorch."""
     if torchvision:
-        return layers.MaxPooling2D(3, strides=2, data_format="channels_last", name=name)(x)
+        return channels_last.MaxPooling2D(3, strides=2, name=name)(x)
     return ceil_max_pool(x, 3, 2, name)
 
 

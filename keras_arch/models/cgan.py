@@ -15,6 +15,7 @@ import keras
 from keras import layers
 
 from keras_arch.layers import label_input, maxout, output_dtype
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_image_shape, check_rate, positive_ints
 from keras_arch.models.gan import DISCRIMINATOR_RANGE, GENERATOR_RANGE
@@ -146,7 +147,7 @@ def CGANDiscriminator(
     )
     image = keras.Input(input_shape, name="image")
     label, one_hot = label_input(classes)
-    x = layers.Flatten(data_format="channels_last", name="flatten")(image)
+    x = channels_last.Flatten(name="flatten")(image)
     x = layers.Concatenate(name="image_and_label")(
         [
             _maxout(x, image_units, 5, "image_hidden"),
@@ -155,10 +156,7 @@ def CGANDiscriminator(
     )
     x = _maxout(x, joint_units, 4, "joint_hidden")
     x = layers.Dense(
-        1,
-        kernel_initializer=_uniform(DISCRIMINATOR_RANGE),
-        dtype=output_dtype(),
-        name="logits",
+        1, kernel_initializer=_uniform(DISCRIMINATOR_RANGE), dtype=output_dtype(), name="logits"
     )(x)
     model = keras.Model([image, label], x, name=name or "cgan_discriminator")
     return load_weights(model, weights, "CGANDiscriminator")

@@ -10,6 +10,7 @@ import keras
 from keras import layers, ops
 
 from keras_arch.layers import instance_norm, output_dtype, reflect_pad
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_image_shape, positive_ints
 from keras_arch.registry import register
@@ -77,7 +78,7 @@ def CycleGANGenerator(
     x = _same(image, filters, 7, "stem")
     x = _norm_relu(x, "stem")
     for level in (1, 2):
-        x = layers.ZeroPadding2D(1, data_format="channels_last", name=f"down{level}_pad")(x)
+        x = channels_last.ZeroPadding2D(1, name=f"down{level}_pad")(x)
         x = layers.Conv2D(
             filters * 2**level, 3, strides=2, name=f"down{level}_conv", **_convolution()
         )(x)

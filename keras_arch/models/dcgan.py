@@ -21,6 +21,7 @@ from keras import layers
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import batch_norm, label_input, normalize, output_dtype
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice, check_image_shape
 from keras_arch.registry import register
@@ -188,21 +189,13 @@ def DCGANDiscriminator(
         x = _downsample(x, width, variant, f"stage{stage}_conv")
         if norm and stage > 1:
             x = normalize(
-                x,
-                norm,
-                f"stage{stage}_norm",
-                synchronized=synchronized,
-                gamma_initializer=_gain(),
+                x, norm, f"stage{stage}_norm", synchronized=synchronized, gamma_initializer=_gain()
             )
         x = layers.LeakyReLU(negative_slope=0.2, name=f"stage{stage}")(x)
     # A valid 4x4 convolution over the 4x4 map and a dense layer over it are one and the same.
-    x = layers.Flatten(data_format="channels_last", name="flatten")(x)
+    x = channels_last.Flatten(name="flatten")(x)
     x = layers.Dense(
-        1,
-        use_bias=False,
-        kernel_initializer=_weights_init(),
-        dtype=output_dtype(),
-        name="logits",
+        1, use_bias=False, kernel_initializer=_weights_init(), dtype=output_dtype(), name="logits"
     )(x)
     model = keras.Model(inputs, x, name=name or "dcgan_discriminator")
     return load_weights(model, weights, "DCGANDiscriminator")
@@ -247,20 +240,19 @@ def _gain():
 def _upsample(x, filters, variant, name):
     """Double height and width by a transposed convolution."""
     pytorch = variant == "pytorch"
-    x = layers.Conv2DTranspose(
+    x = channels_last.Conv2DTranspose(
         filters,
         4 if pytorch else 5,
         strides=2,
         padding="same" if pytorch else "valid",
         use_bias=False,
         kernel_initializer=_weights_init(),
-        data_format="channels_last",
         name=name,
     )(x)
     if not pytorch:
         # The authors' layer is the transpose of a convolution with two pixels of padding: of the
         # full 2n+3 pixels 2n remain.
-        x = layers.Cropping2D(((2, 1), (2, 1)), data_format="channels_last", name=f"{name}_crop")(x)
+        x = channels_last.Cropping2D(((2, 1), (2, 1)), name=f"{name}_crop")(x)
     return x
 
 
@@ -268,14 +260,13 @@ def _downsample(x, filters, variant, name):
     """Halve height and width by a convolution that pads every side alike."""
     pytorch = variant == "pytorch"
     if not pytorch:
-        x = layers.ZeroPadding2D(2, data_format="channels_last", name=f"{name}_pad")(x)
-    return layers.Conv2D(
+        x = channels_last.ZeroPadding2D(2, name=f"{name}_pad")(x)
+    return channels_last.Conv2D(
         filters,
         4 if pytorch else 5,
         strides=2,
         padding="same" if pytorch else "valid",
         use_bias=False,
         kernel_initializer=_weights_init(),
-        data_format="channels_last",
         name=name,
     )(x)

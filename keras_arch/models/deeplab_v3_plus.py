@@ -18,7 +18,7 @@ from keras import layers, ops
 from keras_arch import kerascv
 from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
-from keras_arch.models.common import pixelwise
+from keras_arch.models.common import channels_last, pixelwise
 from keras_arch.models.common.heads import check_input_shape, probabilities
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
@@ -136,8 +136,8 @@ class _Head:
         keras_cv = kerascv.package()
         # The smallest backbone that KerasCV takes: only the settings of the layers are used.
         image = keras.Input((32, 32, 1))
-        fine = layers.AveragePooling2D(4, data_format="channels_last", name="P2")(image)
-        coarse = layers.AveragePooling2D(8, data_format="channels_last", name="P5")(fine)
+        fine = channels_last.AveragePooling2D(4, name="P2")(image)
+        coarse = channels_last.AveragePooling2D(8, name="P5")(fine)
         backbone = _Pyramid(image, coarse)
         data_format = keras.config.image_data_format()
         try:
@@ -162,9 +162,7 @@ class _Head:
             for number, branch in enumerate(atrous, start=1)
         ]
         # One pixel for the whole image; KerasCV brings it to a vector and back.
-        mean = layers.GlobalAveragePooling2D(
-            keepdims=True, data_format="channels_last", name="aspp_pool"
-        )(x)
+        mean = channels_last.GlobalAveragePooling2D(keepdims=True, name="aspp_pool")(x)
         mean = self.copies(mean, pooled.layers[2:], "aspp_pool")
         x = layers.Concatenate(name="aspp_concat")([*maps, mean + ops.zeros_like(maps[0])])
         return self.copies(x, self.pooling.projection.layers, "aspp_projection")
@@ -192,6 +190,4 @@ class _Pyramid(keras.Model):
 
 def _upsampled(x: Any, factor: int, name: str, **settings: Any) -> Any:
     """Bilinear upsampling with channels last."""
-    return layers.UpSampling2D(
-        factor, interpolation="bilinear", data_format="channels_last", name=name, **settings
-    )(x)
+    return channels_last.UpSampling2D(factor, interpolation="bilinear", name=name, **settings)(x)

@@ -15,7 +15,7 @@ from keras import layers
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import ceil_max_pool, he_normal, output_dtype, recursion_limit
-from keras_arch.models.common import pixelwise
+from keras_arch.models.common import channels_last, pixelwise
 from keras_arch.models.common.arguments import document, variant_of
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import check_input_shape, probabilities
@@ -144,14 +144,13 @@ def FCN(
     def enlarge(x, factor, name):
         last = name not in ("upscore2", "upscore_pool4")
         trainable = deconvolutions == "learned" or (deconvolutions == "last_frozen" and not last)
-        layer = layers.Conv2DTranspose(
+        layer = channels_last.Conv2DTranspose(
             classes,
             2 * factor,
             strides=factor,
             padding=padding,
             use_bias=False,
             kernel_initializer="zeros",
-            data_format="channels_last",
             trainable=trainable,
             name=name,
         )
@@ -194,10 +193,7 @@ def FCN(
     return start_from(model, weights, f"FCN{stride}s")
 
 
-@register(
-    **_FACTS,
-    parameters={"": 134_346_581, "deconvolutions='learned'": 136_152_917},
-)
+@register(**_FACTS, parameters={"": 134_346_581, "deconvolutions='learned'": 136_152_917})
 @variant_of(FCN, 32)
 def FCN32s() -> None:
     """FCN-32s: the scores of every 32nd pixel, interpolated.
@@ -213,10 +209,7 @@ def FCN32s() -> None:
     """
 
 
-@register(
-    **_FACTS,
-    parameters={"": 134_357_354, "deconvolutions='learned'": 134_815_994},
-)
+@register(**_FACTS, parameters={"": 134_357_354, "deconvolutions='learned'": 134_815_994})
 @variant_of(FCN, 16)
 def FCN16s() -> None:
     """FCN-16s: FCN-32s with the scores of `pool4`, which has twice the resolution.
@@ -226,10 +219,7 @@ def FCN16s() -> None:
     """
 
 
-@register(
-    **_FACTS,
-    parameters={"": 134_362_751, "deconvolutions='learned'": 134_489_759},
-)
+@register(**_FACTS, parameters={"": 134_362_751, "deconvolutions='learned'": 134_489_759})
 @variant_of(FCN, 8)
 def FCN8s() -> None:
     """FCN-8s: FCN-16s with the scores of `pool3`, which has twice the resolution again.
@@ -248,37 +238,28 @@ def FCN8s() -> None:
 
 def _score(x, classes, name):
     """Scores of the classes; they start at zero, which the paper found to be as good as noise."""
-    return layers.Conv2D(
-        classes, 1, kernel_initializer="zeros", data_format="channels_last", name=name
-    )(x)
+    return channels_last.Conv2D(classes, 1, kernel_initializer="zeros", name=name)(x)
 
 
 def _vgg(input_shape, column, units):
     """The authors' network to `fc7`: the image, the last map, and the finer ones by stride."""
     image = keras.Input(input_shape, name="image")
-    x = layers.ZeroPadding2D(PADDING, data_format="channels_last", name="pad")(image)
+    x = channels_last.ZeroPadding2D(PADDING, name="pad")(image)
     maps = {}
     for stage, row in enumerate(column, start=1):
         for number, filters in enumerate(row, start=1):
-            x = layers.Conv2D(
+            x = channels_last.Conv2D(
                 filters,
                 3,
                 # The first one is padded by 100 pixels already.
                 padding="valid" if stage == number == 1 else "same",
                 kernel_initializer=he_normal(),
-                data_format="channels_last",
                 name=f"conv{stage}_{number}",
             )(x)
             x = layers.Activation("relu", name=f"relu{stage}_{number}")(x)
         x = maps[2**stage] = ceil_max_pool(x, 2, 2, f"pool{stage}")
     for number, size in ((6, 7), (7, 1)):
-        x = layers.Conv2D(
-            units,
-            size,
-            kernel_initializer=he_normal(),
-            data_format="channels_last",
-            name=f"fc{number}",
-        )(x)
+        x = channels_last.Conv2D(units, size, kernel_initializer=he_normal(), name=f"fc{number}")(x)
         x = layers.Activation("relu", name=f"relu{number}")(x)
         x = layers.Dropout(0.5, name=f"drop{number}")(x)
     return image, x, maps

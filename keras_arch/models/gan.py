@@ -16,6 +16,7 @@ import keras
 from keras import layers
 
 from keras_arch.layers import maxout, output_dtype
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice, check_image_shape, positive_ints
 from keras_arch.registry import register
@@ -193,11 +194,7 @@ def GANGenerator(
     paper=PAPER,
     url=URL,
     default_input=(28, 28, 1),
-    parameters={
-        "": 1_231_441,
-        "variant='cifar10'": 37_393_601,
-        "variant='tfd'": 21_037_201,
-    },
+    parameters={"": 1_231_441, "variant='cifar10'": 37_393_601, "variant='tfd'": 21_037_201},
 )
 @document
 def GANDiscriminator(
@@ -237,7 +234,7 @@ def GANDiscriminator(
     units = recipe.maxout_units if units is None else units
 
     image = keras.Input(input_shape, name="image")
-    x = layers.Flatten(data_format="channels_last", name="flatten")(image)
+    x = channels_last.Flatten(name="flatten")(image)
     x = layers.Dropout(0.2, name="image_dropout")(x)
     for number in (1, 2):
         x = maxout(

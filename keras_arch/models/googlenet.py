@@ -9,6 +9,7 @@ from keras import layers
 
 from keras_arch.errors import ArgumentError
 from keras_arch.layers import batch_norm, ceil_max_pool, local_response_norm
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
@@ -143,7 +144,7 @@ def GoogLeNet(
             # torchvision's windows of the last pooling are 2x2.
             x = ceil_max_pool(x, 3 if paper else 2, 2, "pool4")
     if include_top:
-        x = layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
+        x = channels_last.GlobalAveragePooling2D(name="pool")(x)
         x = layers.Dropout(0.4 if paper else 0.2, name="drop")(x)
         output = head.classify(x, kernel_initializer=_start(variant))
         if auxiliary:
@@ -160,8 +161,8 @@ def _convolution(x, filters, kernel, stride, name, variant, synchronized):
     paper = variant == "paper"
     if stride > 1:
         # Keras' "same" pads only below and right when it strides over an even size.
-        x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
-    x = layers.Conv2D(
+        x = channels_last.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    x = channels_last.Conv2D(
         filters,
         kernel,
         strides=stride,
@@ -169,7 +170,6 @@ def _convolution(x, filters, kernel, stride, name, variant, synchronized):
         use_bias=paper,
         kernel_initializer=_start(variant),
         bias_initializer=keras.initializers.Constant(0.2),
-        data_format="channels_last",
         name=f"{name}_conv",
     )(x)
     if not paper:
@@ -197,9 +197,7 @@ def _inception(x, filters, name, paper, convolution):
     branches.append(convolution(y, three, 3, f"{name}_3x3"))
     y = convolution(x, reduce_five, 1, f"{name}_5x5_reduce")
     branches.append(convolution(y, five, 5 if paper else 3, f"{name}_5x5"))
-    y = layers.MaxPooling2D(
-        3, strides=1, padding="same", data_format="channels_last", name=f"{name}_pool"
-    )(x)
+    y = channels_last.MaxPooling2D(3, strides=1, padding="same", name=f"{name}_pool")(x)
     branches.append(convolution(y, after_pool, 1, f"{name}_pool_proj"))
     return layers.Concatenate(name=name)(branches)
 
@@ -207,13 +205,11 @@ def _inception(x, filters, name, paper, convolution):
 def _auxiliary(x, prefix, paper, convolution):
     """The hidden layers of an auxiliary head (section 5)."""
     if paper:
-        x = layers.AveragePooling2D(
-            5, strides=3, data_format="channels_last", name=f"{prefix}pool"
-        )(x)
+        x = channels_last.AveragePooling2D(5, strides=3, name=f"{prefix}pool")(x)
     else:
-        x = layers.AdaptiveAveragePooling2D(4, data_format="channels_last", name=f"{prefix}pool")(x)
+        x = channels_last.AdaptiveAveragePooling2D(4, name=f"{prefix}pool")(x)
     x = convolution(x, 128, 1, f"{prefix}reduce")
-    x = layers.Flatten(data_format="channels_last", name=f"{prefix}flatten")(x)
+    x = channels_last.Flatten(name=f"{prefix}flatten")(x)
     start = _start("paper" if paper else "torchvision")
     x = layers.Dense(
         1024,

@@ -16,6 +16,7 @@ from keras import layers, ops
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import label_input, output_dtype
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_image_shape, positive_ints
 from keras_arch.registry import register
@@ -104,13 +105,9 @@ def LAPGANGenerator(
     x = level([coarsest, *label] if label else coarsest)
     for size, plane in zip(sizes[1:], planes, strict=True):
         noise = layers.Reshape((size, size, 1), name=f"noise{size}")(plane)
-        coarse = layers.Resizing(
-            size,
-            size,
-            interpolation="bilinear",
-            data_format="channels_last",
-            name=f"coarse{size}",
-        )(x)
+        coarse = channels_last.Resizing(size, size, interpolation="bilinear", name=f"coarse{size}")(
+            x
+        )
         residual = _finer_level(size, channels, classes, filters)([noise, coarse, *label])
         x = layers.Add(name=f"image{size}")([coarse, residual])
     x = layers.Activation("hard_tanh", dtype=output_dtype(), name="output")(x)
@@ -183,7 +180,7 @@ def LAPGANDiscriminator(
     label, one_hot = (None, None) if classes is None else label_input(classes)
     inputs = [image]
     if coarsest:
-        x = layers.Flatten(data_format="channels_last", name="flatten")(image)
+        x = channels_last.Flatten(name="flatten")(image)
         x = _joined(x, one_hot, "image_and_label")
         for number in (1, 2):
             x = _dense(x, units, f"hidden{number}", activation="relu")
@@ -196,7 +193,7 @@ def LAPGANDiscriminator(
         x = _joined(x, plane, "sum_and_label")
         x = _convolution(x, filters, 5, "stage1", activation="relu", padding="valid")
         x = _convolution(x, filters, 5, "stage2", activation="relu", padding="valid", strides=2)
-        x = layers.Flatten(data_format="channels_last", name="flatten")(x)
+        x = channels_last.Flatten(name="flatten")(x)
         x = layers.Dropout(DROPOUT, name="stage2_dropout")(x)
     x = _dense(x, 1, "logits", dtype=output_dtype())
     inputs += [] if classes is None else [label]
@@ -279,14 +276,8 @@ def _dense(x, units, name, **arguments):
 
 
 def _convolution(x, filters, size, name, padding="same", **arguments):
-    return layers.Conv2D(
-        filters,
-        size,
-        padding=padding,
-        kernel_initializer=_uniform_fan_in(),
-        data_format="channels_last",
-        name=name,
-        **arguments,
+    return channels_last.Conv2D(
+        filters, size, padding=padding, kernel_initializer=_uniform_fan_in(), name=name, **arguments
     )(x)
 
 

@@ -12,6 +12,7 @@ from keras import layers
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import normalize, output_dtype
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice, check_image_shape
 from keras_arch.registry import register
@@ -182,15 +183,14 @@ def _convolution(x, filters, kernel, *, stride, bias, name):
     # it would pad three in all, where the authors' layer pads two and shrinks the map.
     same = kernel == 1 or (stride == 2 and not (x.shape[1] % 2 or x.shape[2] % 2))
     if not same:
-        x = layers.ZeroPadding2D(1, data_format="channels_last", name=f"{name}_pad")(x)
-    return layers.Conv2D(
+        x = channels_last.ZeroPadding2D(1, name=f"{name}_pad")(x)
+    return channels_last.Conv2D(
         filters,
         kernel,
         strides=stride,
         padding="same" if same else "valid",
         use_bias=bias,
         kernel_initializer=keras.initializers.RandomNormal(0.0, 0.02),
-        data_format="channels_last",
         dtype=output_dtype() if name == "logits" else None,
         name=name,
     )(x)

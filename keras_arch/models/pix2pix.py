@@ -134,9 +134,7 @@ def Pix2PixGenerator(
 
 
 def with_inference(
-    generator: keras.Model,
-    inference_norm: str | None = None,
-    inference_dropout: bool | None = None,
+    generator: keras.Model, inference_norm: str | None = None, inference_dropout: bool | None = None
 ) -> keras.Model:
     """The same generator with other normalisation statistics or dropout at inference.
 

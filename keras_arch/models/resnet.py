@@ -8,6 +8,7 @@ from keras import layers
 
 from keras_arch.errors import ArgumentError
 from keras_arch.layers import he_normal, recursion_limit
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document, variant_of
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
@@ -100,8 +101,8 @@ def ResNet(
     x = convolution(image, 64, 7, 2, "stem", synchronized=synchronized)
     x = layers.Activation("relu", name="stem")(x)
     # After ReLU zeros around the map are what minus infinity would be to the maximum.
-    x = layers.ZeroPadding2D(1, data_format="channels_last", name="stem_pool_pad")(x)
-    x = layers.MaxPooling2D(3, strides=2, data_format="channels_last", name="stem_pool")(x)
+    x = channels_last.ZeroPadding2D(1, name="stem_pool_pad")(x)
+    x = channels_last.MaxPooling2D(3, strides=2, name="stem_pool")(x)
     for stage, (filters, count) in enumerate(
         zip(STAGE_FILTERS, BLOCKS[depth], strict=True), start=1
     ):
@@ -128,8 +129,7 @@ def ResNet(
 
 
 @register(
-    **_FACTS,
-    parameters={"": 11_689_512, "shortcut='A'": 11_515_688, "residual=False": 11_515_688},
+    **_FACTS, parameters={"": 11_689_512, "shortcut='A'": 11_515_688, "residual=False": 11_515_688}
 )
 @variant_of(ResNet, 18)
 def ResNet18() -> None:
@@ -145,8 +145,7 @@ def ResNet18() -> None:
 
 
 @register(
-    **_FACTS,
-    parameters={"": 21_797_672, "shortcut='A'": 21_623_848, "residual=False": 21_623_848},
+    **_FACTS, parameters={"": 21_797_672, "shortcut='A'": 21_623_848, "residual=False": 21_623_848}
 )
 @variant_of(ResNet, 34)
 def ResNet34() -> None:

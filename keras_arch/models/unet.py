@@ -18,7 +18,7 @@ from keras import layers
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import batch_norm, he_normal, output_dtype, recursion_limit
-from keras_arch.models.common import pixelwise
+from keras_arch.models.common import channels_last, pixelwise
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice, check_rate, positive_ints
 from keras_arch.models.common.heads import check_input_shape, probabilities
@@ -155,13 +155,8 @@ def UNet(
             else maps[depth]
         )
     x = _expand(x, maps, depth, filters, style)
-    x = layers.Conv2D(
-        classes,
-        1,
-        kernel_initializer=he_normal(),
-        data_format="channels_last",
-        dtype=output_dtype(),
-        name="logits",
+    x = channels_last.Conv2D(
+        classes, 1, kernel_initializer=he_normal(), dtype=output_dtype(), name="logits"
     )(x)
     x = probabilities(x, classifier_activation)
     usual_name = "unet" if backbone is None else f"unet_{pixelwise.name_of(backbone).lower()}"
@@ -232,13 +227,12 @@ class _Style:
 
     def convolve(self, x, filters, convolution, norm, relu):
         """A 3x3 convolution, its normalisation and ReLU, by their names."""
-        x = layers.Conv2D(
+        x = channels_last.Conv2D(
             filters,
             3,
             padding=self.padding,
             use_bias=self.norm is None,
             kernel_initializer=he_normal(),
-            data_format="channels_last",
             name=convolution,
         )(x)
         if self.norm:
@@ -255,29 +249,18 @@ class _Style:
         if self.up == "deconvolution":
             # A pixel of the output sees one of the input: N of the paper is the channels.
             spread = keras.initializers.RandomNormal(0.0, math.sqrt(2 / x.shape[-1]))
-            return layers.Conv2DTranspose(
-                filters,
-                2,
-                strides=2,
-                kernel_initializer=spread,
-                data_format="channels_last",
-                name=name,
+            return channels_last.Conv2DTranspose(
+                filters, 2, strides=2, kernel_initializer=spread, name=name
             )(x)
         # The channels first: both are linear, and there are four times fewer pixels.
-        x = layers.Conv2D(
-            filters,
-            1,
-            kernel_initializer=he_normal(),
-            data_format="channels_last",
-            name=f"{name}_reduce",
-        )(x)
-        x = layers.UpSampling2D(
-            2, interpolation="bilinear", data_format="channels_last", name=name
-        )(x)
+        x = channels_last.Conv2D(filters, 1, kernel_initializer=he_normal(), name=f"{name}_reduce")(
+            x
+        )
+        x = channels_last.UpSampling2D(2, interpolation="bilinear", name=name)(x)
         if self.padding == "same":
             return x
         # Beyond the border there is a pixel that only a larger tile has.
-        return layers.Cropping2D(1, data_format="channels_last", name=f"{name}_trim")(x)
+        return channels_last.Cropping2D(1, name=f"{name}_trim")(x)
 
 
 def _contract(image, depth, filters, dropout, style):
@@ -285,7 +268,7 @@ def _contract(image, depth, filters, dropout, style):
     x, maps = image, {}
     for level in range(depth + 1):
         if level:
-            x = layers.MaxPooling2D(2, data_format="channels_last", name=f"stage{level}_pool")(x)
+            x = channels_last.MaxPooling2D(2, name=f"stage{level}_pool")(x)
         x = style.double(x, filters * 2**level, f"stage{level + 1}", f"stage{level + 1}")
         if dropout and level > depth - DROPPED_STAGES:
             x = layers.Dropout(dropout, name=f"stage{level + 1}_dropout")(x)
@@ -314,9 +297,7 @@ def _expand(x, maps, depth, filters, style):
             across = maps[level]
             if style.padding == "valid":
                 _, crops = _walk(_least(depth, style.up), depth, style.up)
-                across = layers.Cropping2D(
-                    crops[level], data_format="channels_last", name=f"{name}_crop"
-                )(across)
+                across = channels_last.Cropping2D(crops[level], name=f"{name}_crop")(across)
             x = layers.Concatenate(name=f"{name}_join")([across, x])
         x = style.double(x, filters * 2**level, name, f"{name}_relu2")
     return x

@@ -8,6 +8,7 @@ from keras import layers
 
 from keras_arch.errors import whole_number
 from keras_arch.layers import batch_norm, local_response_norm
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document, variant_of
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
@@ -97,23 +98,19 @@ def VGG(
     for stage, row in enumerate(CONFIGURATIONS[variant], start=1):
         for number, filters in enumerate(row, start=1):
             pointwise = variant == "C" and number == 3
-            x = layers.Conv2D(
-                filters,
-                1 if pointwise else 3,
-                padding="same",
-                data_format="channels_last",
-                name=f"conv{stage}_{number}",
+            x = channels_last.Conv2D(
+                filters, 1 if pointwise else 3, padding="same", name=f"conv{stage}_{number}"
             )(x)
             if norm:
                 x = batch_norm(f"conv{stage}_{number}_norm", synchronized=synchronized)(x)
             x = layers.Activation("relu", name=f"relu{stage}_{number}")(x)
             if variant == "A-LRN" and stage == 1:
                 x = local_response_norm(x, "norm1")
-        x = layers.MaxPooling2D(2, data_format="channels_last", name=f"pool{stage}")(x)
+        x = channels_last.MaxPooling2D(2, name=f"pool{stage}")(x)
         # The same map under the name that all families give to the end of a stage.
         x = layers.Identity(name=f"stage{stage}")(x)
     if include_top:
-        x = layers.Flatten(data_format="channels_last", name="flatten")(x)
+        x = channels_last.Flatten(name="flatten")(x)
         for number in (6, 7):
             x = layers.Dense(units, name=f"fc{number}")(x)
             x = layers.Activation("relu", name=f"relu{number}")(x)
@@ -128,11 +125,7 @@ def VGG(
 @register(
     **_FACTS,
     paper=f"{_PAPER} A",
-    parameters={
-        "": 132_863_336,
-        "variant='A-LRN'": 132_863_336,
-        "norm='batch'": 132_868_840,
-    },
+    parameters={"": 132_863_336, "variant='A-LRN'": 132_863_336, "norm='batch'": 132_868_840},
 )
 @variant_of(VGG, 11, variant="A")
 def VGG11() -> None:
@@ -147,11 +140,7 @@ def VGG11() -> None:
     """
 
 
-@register(
-    **_FACTS,
-    paper=f"{_PAPER} B",
-    parameters={"": 133_047_848, "norm='batch'": 133_053_736},
-)
+@register(**_FACTS, paper=f"{_PAPER} B", parameters={"": 133_047_848, "norm='batch'": 133_053_736})
 @variant_of(VGG, 13, variant="B")
 def VGG13() -> None:
     """VGG of 13 weighted layers: 10 3x3 convolutions in five stages, three dense layers.
@@ -187,11 +176,7 @@ def VGG16() -> None:
 @register(
     **_FACTS,
     paper=f"{_PAPER} E",
-    parameters={
-        "": 143_667_240,
-        "include_top=False": 20_024_384,
-        "norm='batch'": 143_678_248,
-    },
+    parameters={"": 143_667_240, "include_top=False": 20_024_384, "norm='batch'": 143_678_248},
 )
 @variant_of(VGG, 19, variant="E")
 def VGG19() -> None:

@@ -8,6 +8,7 @@ from keras import layers, ops
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import output_dtype
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.checks import check_choice, check_image_shape
 
 # The layer, and the key of a dictionary of outputs, of a classifier's own logits.
@@ -99,9 +100,9 @@ class Head:
     def pool(self, x: Any) -> Any:
         """The last map of a backbone without top, pooled as asked for in the layer `pool`."""
         if self.pooling == "avg":
-            return layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
+            return channels_last.GlobalAveragePooling2D(name="pool")(x)
         if self.pooling == "max":
-            return layers.GlobalMaxPooling2D(data_format="channels_last", name="pool")(x)
+            return channels_last.GlobalMaxPooling2D(name="pool")(x)
         return x
 
     def classify(
@@ -139,7 +140,7 @@ class Head:
         """
         if not self.include_top:
             return self.pool(x)
-        x = layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
+        x = channels_last.GlobalAveragePooling2D(name="pool")(x)
         return self.classify(x, kernel_initializer=kernel_initializer)
 
 

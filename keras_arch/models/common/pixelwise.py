@@ -10,6 +10,7 @@ from keras_arch import registry
 from keras_arch._tensorflow.fused_batch_norm import fuse
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import recursion_limit
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.features import features, levels
 from keras_arch.models.common.heads import check_activation
 from keras_arch.weights import Weights
@@ -79,7 +80,7 @@ def crop_to(x: Any, reference: Any, offset: int, name: str) -> Any:
     ours, wanted = x.shape[1:3], reference.shape[1:3]
     if None not in (*ours, *wanted):
         sides = [(offset, mine - offset - side) for mine, side in zip(ours, wanted, strict=True)]
-        return layers.Cropping2D(sides, data_format="channels_last", name=name)(x)
+        return channels_last.Cropping2D(sides, name=name)(x)
     for axis in (1, 2):
         line = reference[:1, :, :1, :1] if axis == 1 else reference[:1, :1, :, :1]
         ones = ops.ones_like(ops.reshape(line, (-1,)), dtype="int32")

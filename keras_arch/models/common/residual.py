@@ -6,6 +6,7 @@ from typing import Any
 from keras import layers, ops
 
 from keras_arch.layers import batch_norm, he_normal
+from keras_arch.models.common import channels_last
 
 
 def convolution(
@@ -28,15 +29,14 @@ def convolution(
     if padded:
         # Keras' "same" pads only below and right when it strides over an even size; the
         # reference pads every side.
-        x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
-    x = layers.Conv2D(
+        x = channels_last.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    x = channels_last.Conv2D(
         filters,
         kernel,
         strides=stride,
         padding="valid" if padded or kernel == 1 else "same",
         use_bias=False,
         kernel_initializer=he_normal(),
-        data_format="channels_last",
         name=f"{name}_conv",
     )(x)
     return batch_norm(f"{name}_norm", synchronized=synchronized)(x)
@@ -68,9 +68,7 @@ def match_shape(
         return convolution(x, filters, 1, stride, f"{prefix}_shortcut", synchronized=synchronized)
     if stride > 1:
         # Pooling over one pixel is the stock way to say "every second pixel".
-        x = layers.MaxPooling2D(
-            1, strides=stride, data_format="channels_last", name=f"{prefix}_shortcut_subsample"
-        )(x)
+        x = channels_last.MaxPooling2D(1, strides=stride, name=f"{prefix}_shortcut_subsample")(x)
     missing = filters - x.shape[-1]
     if not missing:
         return x
