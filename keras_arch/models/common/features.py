@@ -14,14 +14,8 @@ from keras import layers
 from keras_arch.errors import ArgumentError
 from keras_arch.layers import recursion_limit
 
-_WITH_STRIDES = (
-    layers.Conv2D
-    | layers.DepthwiseConv2D
-    | layers.SeparableConv2D
-    | layers.MaxPooling2D
-    | layers.AveragePooling2D
-)
 _CONVOLUTIONS = layers.Conv2D | layers.DepthwiseConv2D | layers.SeparableConv2D
+_WITH_STRIDES = _CONVOLUTIONS | layers.MaxPooling2D | layers.AveragePooling2D
 _GLOBAL_POOLING = layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D
 
 
@@ -31,9 +25,8 @@ def features(
     """Feature maps of a backbone by name, for any functional model of images.
 
     Every backbone of this package has layers `stage1`, `stage2`, ... at the ends of its stages,
-    and most have a `stem`. The names are part of a saved model, so that this works on a model that
-    was loaded as well. Of other models (`keras.applications`) the last map of each stride is a
-    level, of KerasCV's backbones that of their `pyramid_level_inputs`.
+    and most have a `stem`; a loaded one has them too. Of other models (`keras.applications`) the
+    last map of each stride is a level, of KerasCV's that of their `pyramid_level_inputs`.
 
     Args:
         model: A functional model that begins with an image.
@@ -63,8 +56,7 @@ def features(
         (None, 4, 4, 576)
     """
     if levels is None:
-        outputs = _stages(model) or {level: _layer(model, x) for level, x in _named(model).items()}
-        outputs.pop("stem", None)
+        outputs = _all_maps(model)
     else:
         levels = [levels] if isinstance(levels, str | int) else list(levels)
         outputs = dict(_map_of(model, level) for level in levels)
@@ -93,17 +85,17 @@ def levels(model: keras.Model) -> dict[str, str]:
         >>> levels(models.CIFARResNet(depth=20))
         {'P0': 'stage1', 'P1': 'stage2', 'P2': 'stage3'}
     """
-    return _named(model)
+    stages = _stages(model)
+    if stages:
+        return _levels(stages)
+    pyramid = getattr(model, "pyramid_level_inputs", None)
+    return dict(pyramid) if isinstance(pyramid, Mapping) and pyramid else _last_of_strides(model)
 
 
 def coarsest_stride(model: keras.Model) -> int:
     """Stride of the coarsest map: a shift of the image by it shifts all maps by whole pixels.
 
-    Args:
-        model: A functional model.
-
-    Returns:
-        The least common multiple of the strides of its maps.
+    It is the least common multiple of the strides of all maps of a functional model.
 
     Example:
         >>> from keras_arch import models
@@ -131,8 +123,7 @@ def keras_cv_backbone(model: keras.Model) -> keras.Model:
         model: A model that `features` takes, with or without a top, which is cut off.
 
     Returns:
-        A `keras.Model` on the same input whose output is the last stage's map; it shares the
-        weights of the model.
+        A `keras.Model` on the same input, with the same weights, to the last stage's map.
 
     Raises:
         ArgumentError: If the model has no feature maps.
@@ -145,7 +136,7 @@ def keras_cv_backbone(model: keras.Model) -> keras.Model:
         >>> # keras_cv.models.DeepLabV3Plus(backbone=backbone, num_classes=21)
     """
     stages = _stages(model)
-    last = stages.popitem()[1] if stages else _layer(model, _named(model).popitem()[1])
+    last = stages.popitem()[1] if stages else model.get_layer(levels(model).popitem()[1]).output
     with recursion_limit():
         return KerasCVBackbone(_inputs(model), last, name=f"{model.name}_backbone")
 
@@ -181,15 +172,6 @@ def _stages(model: keras.Model) -> dict[str, Any]:
     return {name: found[name] for name in ["stem", *stages] if stages and name in found}
 
 
-def _named(model: keras.Model) -> dict[str, str]:
-    """The layer of each level, as `{"P3": "stage2"}`."""
-    stages = _stages(model)
-    if stages:
-        return _levels(stages)
-    pyramid = getattr(model, "pyramid_level_inputs", None)
-    return dict(pyramid) if isinstance(pyramid, Mapping) and pyramid else _last_of_strides(model)
-
-
 def _last_of_strides(model: keras.Model) -> dict[str, str]:
     """The last layer at each stride of a model whose layers have names of their own.
 
@@ -213,20 +195,21 @@ def _last_of_strides(model: keras.Model) -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: int(item[0][1:])))
 
 
-def _layer(model: keras.Model, name: str) -> Any:
-    return model.get_layer(name).output
+def _all_maps(model: keras.Model) -> dict[str, Any]:
+    """The maps of all stages, or all levels of a model without named stages."""
+    stages = _stages(model)
+    stages.pop("stem", None)
+    return stages or {level: model.get_layer(x).output for level, x in levels(model).items()}
 
 
 def _map_of(model: keras.Model, level: str | int) -> tuple[str, Any]:
     """The name of a map in the outputs, and the map."""
-    levels = _named(model)
+    named = levels(model)
     name = f"P{level}" if isinstance(level, int) else level
-    if name in levels:
-        return name, _layer(model, levels[name])
     maps = {layer.name: layer.output for layer in model.layers}
-    if name in maps:
-        return name, maps[name]
-    strides = {stage: f" ({known})" for known, stage in levels.items()}
+    if named.get(name, name) in maps:
+        return name, maps[named.get(name, name)]
+    strides = {stage: f" ({known})" for known, stage in named.items()}
     close = difflib.get_close_matches(str(name), maps, n=3)
     raise ArgumentError(
         f"{model.name} has no level {level!r}; it has "
@@ -259,11 +242,7 @@ def _trace(tensor: Any, known: dict[int, _Facts]) -> _Facts:
     """The facts of a tensor from the operations between it and the input.
 
     The stride is counted and not taken from the sizes of the maps, which may be open, and which
-    windows without padding make smaller.
-
-    Args:
-        tensor: Of a functional model.
-        known: Facts by identity of the tensors, to which new ones are added.
+    windows without padding make smaller. New facts are added to those `known` by tensors' identity.
     """
     path = []
     while id(tensor) not in known:

@@ -21,10 +21,10 @@ def check_input_shape(
     """`(height, width, channels)` of plain `int`s, or the default when it is `None`.
 
     Args:
-        input_shape: The user's argument. Height and width may be `None` (any size).
+        input_shape: The user's argument.
         default: Used for `None`.
         minimum: Smallest height and width in pixels.
-        dynamic: Whether height and width may be `None`.
+        dynamic: Whether height and width may be `None` (any size).
 
     Raises:
         ArgumentError: If it is not three numbers that are an image of the minimum size.
@@ -108,16 +108,9 @@ class Head:
     def classify(
         self, x: Any, *, kernel_initializer: Any, bias_initializer: Any = "zeros", prefix: str = ""
     ) -> Any:
-        """The layers `logits` and `probabilities`, in single precision.
+        """The layers `logits` and `probabilities` on features, in single precision.
 
-        Args:
-            x: Features `(batch, channels)`.
-            kernel_initializer: Initializer of the kernel.
-            bias_initializer: Initializer of the bias.
-            prefix: Before the names of the layers, where there are several classifiers.
-
-        Returns:
-            The output tensor.
+        Their names begin with `prefix`, where there are several classifiers.
         """
         x = layers.Dense(
             self.classes,
@@ -129,15 +122,7 @@ class Head:
         return probabilities(x, self.activation, prefix)
 
     def pool_and_classify(self, x: Any, kernel_initializer: Any) -> Any:
-        """Global average pooling and the classifier; without top, the pooled map.
-
-        Args:
-            x: The last feature map.
-            kernel_initializer: Initializer of the classifier's kernel.
-
-        Returns:
-            The output tensor.
-        """
+        """Global average pooling of the last map and the classifier; without top, `pool`."""
         if not self.include_top:
             return self.pool(x)
         x = channels_last.GlobalAveragePooling2D(name="pool")(x)
@@ -145,16 +130,7 @@ class Head:
 
 
 def probabilities(x: Any, activation: Any, prefix: str = "") -> Any:
-    """The layer `probabilities` on logits, in single precision.
-
-    Args:
-        x: Logits `(..., classes)`.
-        activation: `None` gives the logits as they are.
-        prefix: Before the name of the layer.
-
-    Returns:
-        The output tensor.
-    """
+    """The layer `probabilities` on logits, in single precision; without activation the logits."""
     if keras.activations.get(activation) is keras.activations.linear:
         return x
     return layers.Activation(activation, dtype=output_dtype(), name=f"{prefix}probabilities")(x)
@@ -173,10 +149,8 @@ def stack_heads(network: keras.Model) -> keras.Model:
 
     Example:
         >>> from keras_arch import models
-        >>> network = models.GoogLeNet(
-        ...     input_shape=(79, 79, 3), classes=5, auxiliary=True, classifier_activation=None
-        ... )
-        >>> models.stack_heads(network).output_shape
+        >>> heads = {"classes": 5, "auxiliary": True, "classifier_activation": None}
+        >>> models.stack_heads(models.GoogLeNet(input_shape=(79, 79, 3), **heads)).output_shape
         (None, 3, 5)
     """
     if not isinstance(network.output, dict):
@@ -197,11 +171,8 @@ def main_head(network: keras.Model) -> keras.Model:
 
     Example:
         >>> from keras_arch import models
-        >>> network = models.GoogLeNet(
-        ...     input_shape=(79, 79, 3), classes=5, auxiliary=True, classifier_activation=None
-        ... )
-        >>> models.main_head(models.stack_heads(network)).output_shape
-        (None, 5)
+        >>> models.main_head(models.CIFARResNet(depth=8)).output_shape
+        (None, 10)
     """
     if len(network.output_shape) != 3:
         return network

@@ -18,29 +18,12 @@ from keras_arch.weights import Weights
 # A size at which the maps of every backbone show whether they are whole parts of the image.
 _PROBE = 256
 # Arguments of a backbone's builder that the network on it decides.
-_DECIDED = (
-    "include_top",
-    "weights",
-    "input_shape",
-    "pooling",
-    "classes",
-    "classifier_activation",
-    "auxiliary",
-    "synchronized",
-    "units",
-    "name",
-)
+_DECIDED = {"include_top", "weights", "input_shape", "pooling", "classes", "classifier_activation"}
+_DECIDED |= {"auxiliary", "synchronized", "units", "name"}
 
 
 def check_classes(classes: Any, activation: str | None) -> int:
-    """The number of classes, if it goes with the activation.
-
-    Args:
-        classes: Number of classes.
-        activation: Of the last layer, `None` for logits.
-
-    Returns:
-        The number as an `int`.
+    """The number of classes as an `int`, if it goes with the activation (`None` for logits).
 
     Raises:
         ArgumentError: If it is none, or the activation is not one of Keras', or a softmax is asked
@@ -60,18 +43,13 @@ def check_classes(classes: Any, activation: str | None) -> int:
 
 
 def crop_to(x: Any, reference: Any, offset: int, name: str) -> Any:
-    """Crop of a map to the size of another, from an offset on.
-
-    Where sizes are open the pixels are counted in the graph.
+    """Crop of a map to the size of another; where sizes are open pixels are counted in the graph.
 
     Args:
         x: Map with channels last, at least `offset` larger than the other.
         reference: Map or image whose height and width are taken.
         offset: Of the first row and column.
         name: Name of the layer.
-
-    Returns:
-        The part, with the channels of `x`.
 
     Example:
         >>> crop_to(keras.Input((20, 30, 5)), keras.Input((16, 16, 1)), 2, "crop").shape
@@ -99,24 +77,14 @@ def backbones() -> tuple[str, ...]:
 
 
 def name_of(backbone: Any) -> str:
-    """The name of a backbone in names of models and messages.
-
-    Example:
-        >>> name_of("ResNet18")
-        'ResNet18'
-    """
+    """The name of a backbone in names of models and messages."""
     return backbone.name if isinstance(backbone, keras.Model) else str(backbone)
 
 
 def default_shape(
     backbone: Any, usual: tuple[int | None, int | None, int]
 ) -> tuple[int | None, int | None, int]:
-    """The input shape of a backbone that is a model, else the usual one.
-
-    Example:
-        >>> default_shape("ResNet18", (256, 256, 3))
-        (256, 256, 3)
-    """
+    """The input shape of a backbone that is a model, else the usual one."""
     if not isinstance(backbone, keras.Model):
         return usual
     shape = getattr(backbone, "input_shape", None)
@@ -147,8 +115,8 @@ def pyramid(
         synchronized: Batch norm statistics over all replicas, in a registered backbone.
 
     Returns:
-        The input `image`, and the last map at stride 2**level by level. Of a stage that ends in
-        pooling that is the map before it, which is finer.
+        The input `image`, and the last map at stride 2**level by level: of a stage that ends in
+        pooling the map before it, which is finer.
 
     Raises:
         ArgumentError: If there is no such backbone, it has no such argument, or its maps are not
@@ -181,9 +149,10 @@ def _build(name, input_shape, weights, arguments, synchronized):
             f"backbone must be a Keras model or one of {', '.join(backbones())}, got {name!r}"
         )
     entry = registry.entry(name)
-    given = _check_arguments(name, arguments)
+    given = {} if arguments is None else arguments
+    _check_arguments(name, given)
     if "synchronized" in entry.arguments:
-        given = {"synchronized": synchronized} | given
+        given = {"synchronized": synchronized, **given}
     model = entry.builder(include_top=False, input_shape=input_shape, weights=weights, **given)
     return features(model, levels(model))
 
@@ -231,9 +200,7 @@ def _copy(backbone, input_shape, weights, arguments):
 
 
 def _check_arguments(name, arguments):
-    """The arguments that the user gives to a backbone, without those that the network decides."""
-    if arguments is None:
-        return {}
+    """Refuse what is no argument of a backbone, or one that the network decides."""
     if not isinstance(arguments, Mapping):
         raise ArgumentError(
             f"backbone_arguments must be arguments of {name} by name, got {arguments!r}"
@@ -244,7 +211,6 @@ def _check_arguments(name, arguments):
             raise ArgumentError(
                 f"backbone_arguments has {given!r}; {name} has {', '.join(free) or 'none'}"
             )
-    return dict(arguments)
 
 
 def _check_whole(name, model, input_shape):

@@ -12,18 +12,15 @@ from keras_arch.models.common import channels_last
 def convolution(
     x: Any, filters: int, kernel: int, stride: int, name: str, *, synchronized: bool
 ) -> Any:
-    """A convolution without bias that pads evenly, and batch norm.
+    """A convolution without bias that pads evenly, and batch norm; not yet activated.
 
     Args:
         x: A map, channels last.
         filters: Number of filters.
         kernel: Side of the kernel in pixels, odd.
-        stride: Stride in pixels.
+        stride: In pixels.
         name: The layers are `NAME_conv` and `NAME_norm`, with `NAME_pad` where it is needed.
         synchronized: Batch norm statistics over all replicas.
-
-    Returns:
-        The normalised map, not yet activated.
     """
     padded = stride > 1 and kernel > 1
     if padded:
@@ -55,9 +52,8 @@ def match_shape(
         stride: Stride of the block.
         option: `"A"` subsamples and pads with zero channels, half of them on each side; `"B"`
             projects where the shape changes; `"C"` projects always.
-        prefix: Name of the block; a projection is `PREFIX_shortcut_conv` and
-            `PREFIX_shortcut_norm`.
-        synchronized: Batch norm statistics over all replicas.
+        prefix: Name of the block; a projection is `PREFIX_shortcut_conv` and `..._norm`.
+        synchronized: As for `convolution`.
 
     Returns:
         A map of the output's shape; `x` itself where nothing is to be done.
@@ -91,13 +87,10 @@ def residual_block(
     Args:
         x: The block's input.
         convolutions: `(filters, kernel, stride)` of each.
-        shortcut: `"A"`, `"B"` or `"C"`, as for `match_shape`, or `None` for a plain network.
-        synchronized: Batch norm statistics over all replicas.
+        shortcut: As for `match_shape`, or `None` for a plain network.
+        synchronized: As for `convolution`.
         prefix: Name of the block in the names of its layers.
-        name: Name of its last ReLU.
-
-    Returns:
-        The output map.
+        name: Name of its last ReLU, whose map is returned.
     """
     identity = x
     for number, (filters, kernel, stride) in enumerate(convolutions, start=1):
