@@ -54,6 +54,9 @@ VARIANTS = {
     ),
 }
 
+# Sides of the convolutions' windows in pixels.
+KERNELS = (11, 5, 3, 3, 3)
+
 
 @register(
     task="image-classification",
@@ -126,16 +129,18 @@ def AlexNet(
     x = image = keras.Input(input_shape, name="image")
     if torchvision:
         x = channels_last.ZeroPadding2D(2, name="conv1_pad")(x)
-    for number, (filters, kernel) in enumerate(
-        zip(chosen.filters, (11, 5, 3, 3, 3), strict=True), start=1
-    ):
-        x = _convolution(x, number, filters, kernel, chosen)
+    for number in range(1, 6):
+        x = _convolution(x, number, chosen)
         x = layers.Activation("relu", name=f"relu{number}")(x)
         if number <= 2 and chosen.norm:
             k, alpha = chosen.norm
             x = local_response_norm(x, f"norm{number}", k=k, alpha=alpha)
         if number in (1, 2, 5):
-            x = _pool(x, f"pool{number}", torchvision)
+            # Overlapping windows, of which the number is rounded up except in PyTorch.
+            if torchvision:
+                x = channels_last.MaxPooling2D(3, strides=2, name=f"pool{number}")(x)
+            else:
+                x = ceil_max_pool(x, 3, 2, f"pool{number}")
             # The same map under the name that all families give to the end of a stage.
             x = layers.Identity(name=f"stage{min(number, 3)}")(x)
     if not include_top:
@@ -152,8 +157,9 @@ def AlexNet(
     return load_weights(model, weights, "AlexNet", variant=variant)
 
 
-def _convolution(x, number, filters, kernel, chosen):
+def _convolution(x, number, chosen):
     """A convolution, of which each tower reads and writes its own part of the channels."""
+    filters, kernel = chosen.filters[number - 1], KERNELS[number - 1]
     split = number in (2, 4, 5)
     towers = chosen.towers if split else 1
     # Slices and not `groups`: TensorFlow has grouped convolutions on a CPU only through XLA, which
@@ -174,13 +180,6 @@ def _convolution(x, number, filters, kernel, chosen):
         )
         maps.append(convolve(part))
     return layers.Concatenate(name=f"conv{number}")(maps) if towers > 1 else maps[0]
-
-
-def _pool(x, name, torchvision):
-    """Overlapping max-pooling, which rounds up except in PyTorch."""
-    if torchvision:
-        return channels_last.MaxPooling2D(3, strides=2, name=name)(x)
-    return ceil_max_pool(x, 3, 2, name)
 
 
 def _dense(x, number, units, chosen, *, dropout_first):

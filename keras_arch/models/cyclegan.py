@@ -79,15 +79,16 @@ def CycleGANGenerator(
     x = _norm_relu(x, "stem")
     for level in (1, 2):
         x = channels_last.ZeroPadding2D(1, name=f"down{level}_pad")(x)
-        x = layers.Conv2D(
-            filters * 2**level, 3, strides=2, name=f"down{level}_conv", **_convolution()
+        x = channels_last.Conv2D(
+            filters * 2**level, 3, strides=2, kernel_initializer=_start(), name=f"down{level}_conv"
         )(x)
         x = _norm_relu(x, f"down{level}")
     for block in range(1, blocks + 1):
         x = _residual_block(x, filters * 4, f"block{block}")
     for level in (1, 2):
-        x = layers.Conv2DTranspose(
-            filters * 2 ** (2 - level), 3, strides=2, name=f"up{level}_conv", **_convolution()
+        width = filters * 2 ** (2 - level)
+        x = channels_last.Conv2DTranspose(
+            width, 3, strides=2, kernel_initializer=_start(), name=f"up{level}_conv"
         )(x)
         # The authors' layer is the transpose of a convolution that pads one pixel: of the full
         # 2n+1 pixels the last 2n remain.
@@ -99,18 +100,16 @@ def CycleGANGenerator(
     return load_weights(model, weights, "CycleGANGenerator")
 
 
-def _convolution():
-    """Arguments that all convolutions share."""
-    return {
-        "kernel_initializer": keras.initializers.RandomNormal(0.0, 0.02),
-        "data_format": "channels_last",
-    }
+def _start():
+    return keras.initializers.RandomNormal(0.0, 0.02)
 
 
 def _same(x, filters, kernel, name):
     """A convolution over a map that is mirrored at its edges, so that the size stays."""
     x = reflect_pad(x, kernel // 2, f"{name}_pad")
-    return layers.Conv2D(filters, kernel, name=f"{name}_conv", **_convolution())(x)
+    return channels_last.Conv2D(filters, kernel, kernel_initializer=_start(), name=f"{name}_conv")(
+        x
+    )
 
 
 def _without_first(x, name):

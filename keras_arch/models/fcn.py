@@ -34,7 +34,6 @@ OFFSETS = {32: (19,), 16: (5, 27), 8: (5, 9, 31)}
 # Factors on the finer maps where all scores are learned at once.
 SCALES = {16: 0.01, 8: 0.0001}
 
-
 _FACTS = {
     "task": "image-segmentation",
     "paper": (
@@ -80,15 +79,14 @@ def FCN(
         backbone_weights: Weights of a registered backbone: a classifier of its kind, as a model or
             as what `keras_arch.weights.load_weights` takes. `fc6` and `fc7` of a VGG become
             convolutions.
-        backbone_arguments: Further arguments of a registered backbone's builder, such as
-            `{"variant": "v1.5"}` of a ResNet; not of a VGG.
+        backbone_arguments: Others of a registered backbone, such as `{"variant": "v1.5"}`; not of a
+            VGG.
         deconvolutions: All of them start as bilinear interpolation. `"frozen"`: none is
             trained (the authors' code, default). `"learned"`: all are. `"last_frozen"`: all but the
             last (the paper, section 4.3). Their weights grow with the square of the classes.
         all_at_once: For FCN-8s, learn all scores together and not stage by stage: `pool4` is
             multiplied by 0.01 and `pool3` by 0.0001 first (the authors' `voc-fcn8s-atonce`).
         units: Width of `fc6` and `fc7` of a VGG. Default 4096.
-        synchronized: Batch norm statistics over all replicas, in a registered backbone.
         weights: `None` for random weights; another FCN on the same backbone (the paper learns 32s
             from the classifier, 16s from 32s and 8s from 16s), or as for `backbone_weights`.
             Scores that the weights do not have start at zero.
@@ -127,11 +125,7 @@ def FCN(
                 f"units are those of a VGG's fc6 and fc7, which {usual_name} has not"
             )
         image, finer = pixelwise.pyramid(
-            backbone,
-            input_shape,
-            backbone_weights,
-            arguments=backbone_arguments,
-            synchronized=synchronized,
+            backbone, input_shape, backbone_weights, backbone_arguments, synchronized
         )
         finer = {2**level: x for level, x in finer.items()}
         _check_maps(finer, stride, usual_name, input_shape)
@@ -200,12 +194,6 @@ def FCN32s() -> None:
 
     Source: Long et al. 2015, section 4.1, and the authors' `voc-fcn32s`: 134,346,581 parameters and
     1,806,336 of the deconvolution (64x64, stride 32, crop 19).
-
-    Example:
-        >>> from keras_arch import models
-        >>> model = models.FCN32s(input_shape=(None, None, 3), backbone="ResNet18")
-        >>> model.output_shape
-        (None, None, None, 21)
     """
 
 

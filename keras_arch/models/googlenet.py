@@ -84,16 +84,14 @@ def GoogLeNet(
         `stem` (stride 2) and `stage1` to `stage4` (strides 4, 8, 16, 32).
 
     Example:
-        >>> import numpy as np
         >>> from keras_arch import models
         >>> model = models.GoogLeNet(input_shape=(79, 79, 3), classes=5, auxiliary=True)
         >>> sorted(model.output)
         ['auxiliary1_probabilities', 'auxiliary2_probabilities', 'probabilities']
 
-        Trained as in the paper, with every head on the same labels:
-        `model.fit(x, {head: y for head in model.output})`. `GoogLeNet(weights=model)` is then
-        the network without the heads. (A file of weights that was saved with them goes into a model
-        with them first.)
+        Trained as in the paper, by `model.fit(x, {head: y for head in model.output})`;
+        `GoogLeNet(weights=model)` is then the network without the heads. (A file of weights that
+        was saved with them goes into a model with them first.)
 
         >>> weight = {"probabilities": 1.0} | {f"auxiliary{n}_probabilities": 0.3 for n in (1, 2)}
         >>> losses = {head: "sparse_categorical_crossentropy" for head in weight}
@@ -103,17 +101,14 @@ def GoogLeNet(
     head = Head(include_top, pooling, classes, classifier_activation)
     if auxiliary and not include_top:
         raise ArgumentError("auxiliary=True is for include_top=True: the heads are classifiers")
-    windows = auxiliary and variant == "paper"
-    input_shape = check_input_shape(
-        input_shape,
-        default=(224, 224, 3),
-        minimum=LEAST_SIZE_WITH_AUXILIARY if windows else LEAST_SIZE,
-        dynamic=not auxiliary,
-    )
     paper = variant == "paper"
+    least = LEAST_SIZE_WITH_AUXILIARY if auxiliary and paper else LEAST_SIZE
+    input_shape = check_input_shape(
+        input_shape, default=(224, 224, 3), minimum=least, dynamic=not auxiliary
+    )
 
     def convolution(x, filters, kernel, name, stride=1):
-        return _convolution(x, filters, kernel, stride, name, variant, synchronized)
+        return _convolution(x, filters, kernel, stride, name, paper, synchronized)
 
     image = keras.Input(input_shape, name="image")
     x = convolution(image, 64, 7, "conv1", stride=2)
@@ -132,9 +127,8 @@ def GoogLeNet(
         x = _inception(x, filters, f"inception_{module}", paper, convolution)
         if module in ("4a", "4d") and auxiliary:
             prefix = f"auxiliary{len(heads) + 1}_"
-            hidden = _auxiliary(x, prefix, paper, convolution)
-            start = _start(variant)
-            heads.append(head.classify(hidden, kernel_initializer=start, prefix=prefix))
+            y = _auxiliary(x, prefix, paper, convolution)
+            heads.append(head.classify(y, kernel_initializer=_start(paper), prefix=prefix))
         if module in ("3b", "4e", "5b"):
             # The same map under the name that all families give to the end of a stage.
             x = layers.Identity(name=f"stage{int(module[0]) - 1}")(x)
@@ -146,7 +140,7 @@ def GoogLeNet(
     if include_top:
         x = channels_last.GlobalAveragePooling2D(name="pool")(x)
         x = layers.Dropout(0.4 if paper else 0.2, name="drop")(x)
-        output = head.classify(x, kernel_initializer=_start(variant))
+        output = head.classify(x, kernel_initializer=_start(paper))
         if auxiliary:
             heads = [output, *heads]
             output = {x._keras_history.operation.name: x for x in heads}
@@ -156,9 +150,8 @@ def GoogLeNet(
     return load_weights(model, weights, "GoogLeNet", variant=variant)
 
 
-def _convolution(x, filters, kernel, stride, name, variant, synchronized):
+def _convolution(x, filters, kernel, stride, name, paper, synchronized):
     """A convolution that pads evenly, with ReLU; in torchvision's, batch norm for the bias."""
-    paper = variant == "paper"
     if stride > 1:
         # Keras' "same" pads only below and right when it strides over an even size.
         x = channels_last.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
@@ -168,7 +161,7 @@ def _convolution(x, filters, kernel, stride, name, variant, synchronized):
         strides=stride,
         padding="valid" if stride > 1 else "same",
         use_bias=paper,
-        kernel_initializer=_start(variant),
+        kernel_initializer=_start(paper),
         bias_initializer=keras.initializers.Constant(0.2),
         name=f"{name}_conv",
     )(x)
@@ -177,11 +170,11 @@ def _convolution(x, filters, kernel, stride, name, variant, synchronized):
     return layers.Activation("relu", name=name)(x)
 
 
-def _start(variant):
+def _start(paper):
     """A fresh initializer: Caffe's "xavier" by fan-in, or torchvision's narrow normal."""
-    if variant == "torchvision":
-        return keras.initializers.RandomNormal(0.0, 0.01)
-    return keras.initializers.VarianceScaling(1.0, mode="fan_in", distribution="uniform")
+    if paper:
+        return keras.initializers.VarianceScaling(1.0, mode="fan_in", distribution="uniform")
+    return keras.initializers.RandomNormal(0.0, 0.01)
 
 
 def _norm(x, name):
@@ -210,12 +203,7 @@ def _auxiliary(x, prefix, paper, convolution):
         x = channels_last.AdaptiveAveragePooling2D(4, name=f"{prefix}pool")(x)
     x = convolution(x, 128, 1, f"{prefix}reduce")
     x = channels_last.Flatten(name=f"{prefix}flatten")(x)
-    start = _start("paper" if paper else "torchvision")
-    x = layers.Dense(
-        1024,
-        kernel_initializer=start,
-        bias_initializer=keras.initializers.Constant(0.2 if paper else 0.0),
-        name=f"{prefix}fc",
-    )(x)
+    start, bias = _start(paper), keras.initializers.Constant(0.2 if paper else 0.0)
+    x = layers.Dense(1024, kernel_initializer=start, bias_initializer=bias, name=f"{prefix}fc")(x)
     x = layers.Activation("relu", name=f"{prefix}fc_relu")(x)
     return layers.Dropout(0.7, name=f"{prefix}drop")(x)

@@ -11,6 +11,8 @@ widths of the coarsest level are the paper's (section 4.1: 1200 units in the gen
 discriminator); the code's default for the convolutions is 128 filters, 64 is enough for CIFAR-10.
 """
 
+import itertools
+
 import keras
 from keras import layers, ops
 
@@ -94,10 +96,7 @@ def LAPGANGenerator(
     latent_size, filters, units = positive_ints(
         latent_size=latent_size, filters=filters, units=units
     )
-
-    ends = [latent_size]
-    for size in sizes[1:]:
-        ends.append(ends[-1] + size * size)
+    ends = [*itertools.accumulate((size * size for size in sizes[1:]), initial=latent_size)]
     latent = keras.Input((ends[-1],), name="latent")
     label = [] if classes is None else [keras.Input((), dtype="int32", name="label")]
     coarsest, *planes = ops.split(latent, ends[:-1], axis=1)
@@ -105,9 +104,7 @@ def LAPGANGenerator(
     x = level([coarsest, *label] if label else coarsest)
     for size, plane in zip(sizes[1:], planes, strict=True):
         noise = layers.Reshape((size, size, 1), name=f"noise{size}")(plane)
-        coarse = channels_last.Resizing(size, size, interpolation="bilinear", name=f"coarse{size}")(
-            x
-        )
+        coarse = channels_last.Resizing(size, size, "bilinear", name=f"coarse{size}")(x)
         residual = _finer_level(size, channels, classes, filters)([noise, coarse, *label])
         x = layers.Add(name=f"image{size}")([coarse, residual])
     x = layers.Activation("hard_tanh", dtype=output_dtype(), name="output")(x)
@@ -197,9 +194,8 @@ def LAPGANDiscriminator(
         x = layers.Dropout(DROPOUT, name="stage2_dropout")(x)
     x = _dense(x, 1, "logits", dtype=output_dtype())
     inputs += [] if classes is None else [label]
-    model = keras.Model(
-        inputs if inputs[1:] else image, x, name=name or f"lapgan_discriminator{size}"
-    )
+    inputs = inputs if inputs[1:] else image
+    model = keras.Model(inputs, x, name=name or f"lapgan_discriminator{size}")
     return load_weights(model, weights, "LAPGANDiscriminator")
 
 

@@ -88,7 +88,7 @@ def PatchDiscriminator(
     check_choice("norm", norm, NORMS)
     filters = whole_number("filters", filters)
     image = keras.Input(input_shape, name="image")
-    inputs, x = image, image
+    inputs = x = image
     if target_channels is not None:
         target_channels = whole_number("target_channels", target_channels)
         target = keras.Input((*input_shape[:2], target_channels), name="target")
@@ -110,14 +110,8 @@ def PatchDiscriminator(
         )
         if stage > 1:
             gain = keras.initializers.RandomNormal(1.0, 0.02) if norm == "batch" else "ones"
-            x = normalize(
-                x,
-                norm,
-                f"stage{stage}_norm",
-                synchronized=synchronized,
-                affine=False,
-                gamma_initializer=gain,
-            )
+            settings = {"synchronized": synchronized, "affine": False, "gamma_initializer": gain}
+            x = normalize(x, norm, f"stage{stage}_norm", **settings)
         x = layers.LeakyReLU(negative_slope=0.2, name=f"stage{stage}")(x)
     x = _convolution(
         x, 1, 1 if pixel else 4, stride=1, bias=not pixel or norm != "batch", name="logits"
@@ -127,7 +121,7 @@ def PatchDiscriminator(
 
 
 def receptive_field(model: keras.Model) -> int:
-    """Side of the square of input pixels that one output of a chain of convolutions sees.
+    """Side in pixels of the square of the input that one output of a chain of convolutions sees.
 
     Source: counted back from one output, a layer of kernel k and stride s turns a field of r
     pixels into one of (r - 1) s + k (Araujo et al. 2019, "Computing Receptive Fields of
@@ -135,9 +129,6 @@ def receptive_field(model: keras.Model) -> int:
 
     Args:
         model: A model whose convolutions follow each other, such as `PatchDiscriminator`'s.
-
-    Returns:
-        The side in pixels.
 
     Raises:
         ArgumentError: If the model has no convolution.

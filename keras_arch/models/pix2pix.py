@@ -14,10 +14,11 @@ generator uses is therefore an argument, and part of the model.
 import keras
 from keras import layers, ops
 
-from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.errors import ArgumentError
 from keras_arch.layers import batch_norm, instance_norm, output_dtype
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
-from keras_arch.models.common.checks import check_choice, check_image_shape
+from keras_arch.models.common.checks import check_choice, check_image_shape, positive_ints
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -101,25 +102,25 @@ def Pix2PixGenerator(
     halvings, skips = VARIANTS[variant]
     image_shape = _check_shape(image_shape, halvings)
     output_channels = image_shape[-1] if output_channels is None else output_channels
-    output_channels = whole_number("output_channels", output_channels)
-    filters = whole_number("filters", filters)
+    output_channels, filters = positive_ints(output_channels=output_channels, filters=filters)
     check_choice("inference_norm", inference_norm, INFERENCE_NORMS)
     check_choice("inference_dropout", inference_dropout, (True, False))
     widths = [filters * min(2**i, MAX_MULTIPLE) for i in range(halvings)]
 
-    image = keras.Input(image_shape, name="image")
-    x = image
+    x = image = keras.Input(image_shape, name="image")
     maps = []
     for level, width in enumerate(widths, start=1):
         if level > 1:
             x = layers.LeakyReLU(negative_slope=0.2, name=f"down{level}_activation")(x)
-        x = layers.Conv2D(width, name=f"down{level}_conv", use_bias=False, **_halving())(x)
+        x = channels_last.Conv2D(width, name=f"down{level}_conv", use_bias=False, **_halving())(x)
         if 1 < level < halvings:
             x = _norm(x, f"down{level}_norm", inference_norm, synchronized)
         maps.append(x)
     for level, width in enumerate(widths[-2::-1], start=1):
         x = layers.Activation("relu", name=f"up{level}_activation")(x)
-        x = layers.Conv2DTranspose(width, name=f"up{level}_conv", use_bias=False, **_halving())(x)
+        x = channels_last.Conv2DTranspose(
+            width, use_bias=False, name=f"up{level}_conv", **_halving()
+        )(x)
         x = _norm(x, f"up{level}_norm", inference_norm, synchronized)
         if level <= DROPOUTS:
             dropout = layers.Dropout(0.5, seed=level, name=f"up{level}_dropout")
@@ -127,7 +128,7 @@ def Pix2PixGenerator(
         if skips:
             x = layers.Concatenate(name=f"up{level}_skip")([maps[-1 - level], x])
     x = layers.Activation("relu", name=f"up{halvings}_activation")(x)
-    x = layers.Conv2DTranspose(output_channels, name="output_conv", **_halving())(x)
+    x = channels_last.Conv2DTranspose(output_channels, name="output_conv", **_halving())(x)
     x = layers.Activation("tanh", dtype=output_dtype(), name="output")(x)
     model = keras.Model(image, x, name=name or f"pix2pix_{variant}")
     return load_weights(model, weights, "Pix2PixGenerator")
@@ -198,7 +199,6 @@ def _halving():
         "strides": 2,
         "padding": "same",
         "kernel_initializer": keras.initializers.RandomNormal(0.0, 0.02),
-        "data_format": "channels_last",
     }
 
 
@@ -218,9 +218,8 @@ def _norm(x, name, inference_norm, synchronized):
 
 def _arguments(generator):
     """The arguments that a generator was built with, read from its own config."""
-    nodes = {
-        layer["name"]: layer for layer in getattr(generator, "get_config", dict)().get("layers", ())
-    }
+    config = getattr(generator, "get_config", dict)()
+    nodes = {layer["name"]: layer for layer in config.get("layers", ())}
     last = "output_conv"
     halvings = sum(name.startswith("down") and name.endswith("_conv") for name in nodes)
     skips = "up1_skip" in nodes
@@ -229,21 +228,18 @@ def _arguments(generator):
         raise ArgumentError(
             f"model {getattr(generator, 'name', generator)!r} is no generator of Pix2PixGenerator"
         )
-
-    def always(name):
-        return nodes[name]["inbound_nodes"][0]["kwargs"].get("training") is True
-
     if nodes["up1_norm"]["class_name"] == "BatchNormalization":
         inference_norm = "moving"
     else:
         one_image = generator.get_layer("up1_norm").output.shape[0] == 1
         inference_norm = "batch" if one_image else "instance"
+    dropout = nodes["up1_dropout"]["inbound_nodes"][0]["kwargs"]
     return {
         "variant": variant,
         "image_shape": tuple(generator.input_shape[1:]),
         "output_channels": nodes[last]["config"]["filters"],
         "filters": nodes["down1_conv"]["config"]["filters"],
         "inference_norm": inference_norm,
-        "inference_dropout": always("up1_dropout"),
+        "inference_dropout": dropout.get("training") is True,
         "synchronized": nodes["up1_norm"]["config"].get("synchronized", False),
     }

@@ -141,19 +141,13 @@ def UNet(
         x, maps = _contract(image, depth, filters, dropout, style)
     else:
         image, maps = pixelwise.pyramid(
-            backbone,
-            input_shape,
-            backbone_weights,
-            arguments=backbone_arguments,
-            synchronized=synchronized,
+            backbone, input_shape, backbone_weights, backbone_arguments, synchronized
         )
         depth = _depth_on(pixelwise.name_of(backbone), maps, depth)
         _check_size(input_shape, padding, depth, up)
-        x = (
-            layers.Dropout(dropout, name="backbone_dropout")(maps[depth])
-            if dropout
-            else maps[depth]
-        )
+        x = maps[depth]
+        if dropout:
+            x = layers.Dropout(dropout, name="backbone_dropout")(x)
     x = _expand(x, maps, depth, filters, style)
     x = channels_last.Conv2D(
         classes, 1, kernel_initializer=he_normal(), dtype=output_dtype(), name="logits"
@@ -175,9 +169,6 @@ def unet_output_size(size: int, depth: int = 4, up: str = "deconvolution") -> in
         depth: Halvings.
         up: As for `UNet`.
 
-    Returns:
-        Height or width of the output.
-
     Raises:
         ArgumentError: If the network does not take the size; the message names its neighbours.
 
@@ -190,22 +181,17 @@ def unet_output_size(size: int, depth: int = 4, up: str = "deconvolution") -> in
     """
     size, depth = positive_ints(size=size, depth=depth)
     check_choice("up", up, UPS)
-    walked = _walk(size, depth, up)
-    if walked is None:
-        raise ArgumentError(_unfit("size", size, "valid", depth, up))
-    return walked[0]
+    _check_side("size", size, "valid", depth, up)
+    return _walk(size, depth, up)[0]
 
 
 def unet_sizes(limit: int, depth: int = 4, up: str = "deconvolution") -> list[int]:
-    """Input sizes of the unpadded U-Net up to a limit.
+    """Input sizes of the unpadded U-Net up to a limit: heights or widths in pixels, in order.
 
     Args:
         limit: The largest size in pixels.
         depth: Halvings.
         up: As for `UNet`.
-
-    Returns:
-        Heights or widths in pixels, in order.
 
     Example:
         >>> unet_sizes(240)
@@ -225,24 +211,21 @@ class _Style:
     synchronized: bool
     up: str
 
-    def convolve(self, x, filters, convolution, norm, relu):
-        """A 3x3 convolution, its normalisation and ReLU, by their names."""
-        x = channels_last.Conv2D(
-            filters,
-            3,
-            padding=self.padding,
-            use_bias=self.norm is None,
-            kernel_initializer=he_normal(),
-            name=convolution,
-        )(x)
-        if self.norm:
-            x = batch_norm(norm, synchronized=self.synchronized)(x)
-        return layers.Activation("relu", name=relu)(x)
-
     def double(self, x, filters, name, end):
-        """Both convolutions of a stage, of which the last layer is named `end`."""
-        x = self.convolve(x, filters, f"{name}_conv1", f"{name}_norm1", f"{name}_relu1")
-        return self.convolve(x, filters, f"{name}_conv2", f"{name}_norm2", end)
+        """The 3x3 convolutions of a stage, normalised and with ReLU; the last layer is `end`."""
+        for number, relu in ((1, f"{name}_relu1"), (2, end)):
+            x = channels_last.Conv2D(
+                filters,
+                3,
+                padding=self.padding,
+                use_bias=self.norm is None,
+                kernel_initializer=he_normal(),
+                name=f"{name}_conv{number}",
+            )(x)
+            if self.norm:
+                x = batch_norm(f"{name}_norm{number}", synchronized=self.synchronized)(x)
+            x = layers.Activation("relu", name=relu)(x)
+        return x
 
     def enlarge(self, x, filters, name):
         """Twice the height and width."""
@@ -253,9 +236,8 @@ class _Style:
                 filters, 2, strides=2, kernel_initializer=spread, name=name
             )(x)
         # The channels first: both are linear, and there are four times fewer pixels.
-        x = channels_last.Conv2D(filters, 1, kernel_initializer=he_normal(), name=f"{name}_reduce")(
-            x
-        )
+        start = he_normal()
+        x = channels_last.Conv2D(filters, 1, kernel_initializer=start, name=f"{name}_reduce")(x)
         x = channels_last.UpSampling2D(2, interpolation="bilinear", name=name)(x)
         if self.padding == "same":
             return x
@@ -354,25 +336,24 @@ def _check(padding, backbone, backbone_arguments, backbone_weights):
 
 def _check_size(input_shape, padding, depth, up):
     for side, size in zip(("height", "width"), input_shape[:2], strict=True):
-        if size is None:
-            continue
-        fits = _walk(size, depth, up) if padding == "valid" else size % 2**depth == 0
-        if not fits:
-            raise ArgumentError(_unfit(side, size, padding, depth, up))
+        if size is not None:
+            _check_side(side, size, padding, depth, up)
 
 
-def _unfit(side, size, padding, depth, up):
-    """The message for a size that is not taken, with the nearest that are."""
+def _check_side(side, size, padding, depth, up):
+    """Refuse a size that the network does not take, with the nearest that it takes."""
     step = 2**depth
+    if _walk(size, depth, up) if padding == "valid" else size % step == 0:
+        return
     least = _least(depth, up) if padding == "valid" else step
     below = size - (size - least) % step
     near = f"the next are {below} and {below + step}" if below >= least else f"the least is {least}"
     if padding == "same":
-        return (
+        raise ArgumentError(
             f"a U-Net of depth {depth} takes multiples of {step} pixels a side, got {side} {size}; "
             f"{near}"
         )
-    return (
+    raise ArgumentError(
         f"an unpadded U-Net of depth {depth} takes {least} + {step}k pixels a side, got {side} "
         f"{size}; {near} (padding='same' takes multiples of {step})"
     )

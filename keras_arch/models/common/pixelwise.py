@@ -100,7 +100,6 @@ def pyramid(
     backbone: str | keras.Model,
     input_shape: tuple[int | None, int | None, int],
     weights: Weights = None,
-    *,
     arguments: Mapping[str, Any] | None = None,
     synchronized: bool = False,
 ) -> tuple[Any, dict[int, Any]]:

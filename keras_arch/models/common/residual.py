@@ -71,37 +71,39 @@ def match_shape(
     return ops.pad(x, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)))
 
 
-def residual_block(
+def residual_stage(
     x: Any,
-    convolutions: Sequence[tuple[int, int, int]],
-    *,
+    blocks: Sequence[Sequence[tuple[int, int, int]]],
     shortcut: str | None,
+    *,
     synchronized: bool,
-    prefix: str,
     name: str,
 ) -> Any:
-    """Convolutions in a row with ReLU, and the identity added around them.
+    """Blocks of convolutions in a row with ReLU, and the identity added around each.
 
     Source: He et al. 2015, figures 2 and 5.
 
     Args:
-        x: The block's input.
-        convolutions: `(filters, kernel, stride)` of each.
+        x: The stage's input.
+        blocks: `(filters, kernel, stride)` of the convolutions of each block.
         shortcut: As for `match_shape`, or `None` for a plain network.
         synchronized: As for `convolution`.
-        prefix: Name of the block in the names of its layers.
-        name: Name of its last ReLU, whose map is returned.
+        name: Of the stage. Its last layer has it, as users ask for features by it; the blocks are
+            `NAME_block1`, ...
     """
-    identity = x
-    for number, (filters, kernel, stride) in enumerate(convolutions, start=1):
-        part = f"{prefix}_{number}"
-        x = convolution(x, filters, kernel, stride, part, synchronized=synchronized)
-        if number < len(convolutions):
-            x = layers.Activation("relu", name=part)(x)
-    if shortcut is not None:
-        stride = max(stride for _, _, stride in convolutions)
-        identity = match_shape(
-            identity, x.shape[-1], stride, shortcut, prefix, synchronized=synchronized
-        )
-        x = layers.Add(name=f"{prefix}_add")([x, identity])
-    return layers.Activation("relu", name=name)(x)
+    for block, convolutions in enumerate(blocks, start=1):
+        prefix = f"{name}_block{block}"
+        identity = x
+        for number, (filters, kernel, stride) in enumerate(convolutions, start=1):
+            part = f"{prefix}_{number}"
+            x = convolution(x, filters, kernel, stride, part, synchronized=synchronized)
+            if number < len(convolutions):
+                x = layers.Activation("relu", name=part)(x)
+        if shortcut is not None:
+            stride = max(stride for _, _, stride in convolutions)
+            identity = match_shape(
+                identity, x.shape[-1], stride, shortcut, prefix, synchronized=synchronized
+            )
+            x = layers.Add(name=f"{prefix}_add")([x, identity])
+        x = layers.Activation("relu", name=prefix if block < len(blocks) else name)(x)
+    return x
