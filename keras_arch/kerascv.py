@@ -75,11 +75,11 @@ def augmentation(layer: Any, *, on_pixels: bool = True) -> "LayerAugmentation":
     """A KerasCV augmentation layer for `augment=[...]` of `keras_arch.data.train_batches`.
 
     The layer changes each image by itself, by draws from the seed and the image's place in the
-    batch. The same seed gives the same images, so a run that is resumed repeats its batches.
+    batch, so a run that is resumed repeats its batches.
 
     Args:
-        layer: An image augmentation layer such as `keras_cv.layers.RandomHue(...)`. It is copied.
-            It must leave the size of images as it is.
+        layer: An image augmentation layer such as `keras_cv.layers.RandomHue(...)`, which leaves
+            the size of images as it is. It is copied.
         on_pixels: Whether it takes pixels in [0, 255] before they are normalised (default, for
             layers with `value_range=(0, 255)`), or normalised images.
 

@@ -28,16 +28,13 @@ def batch_norm(
     gamma_initializer: Initializer = "ones",
     epsilon: float = BATCH_NORM_EPSILON,
 ) -> layers.Layer:
-    """Batch normalisation with the epsilon and momentum of the reference implementations.
+    """`BatchNormalization` with the epsilon and momentum of the reference implementations.
 
     Args:
         name: Name of the layer.
         synchronized: Statistics over all replicas of a distribution strategy, not each its own.
         gamma_initializer: Initializer of the gain.
         epsilon: Added to the variance.
-
-    Returns:
-        A `keras.layers.BatchNormalization`.
 
     Example:
         >>> batch_norm("norm").epsilon
@@ -56,7 +53,7 @@ def batch_norm(
 def instance_norm(
     name: str, *, affine: bool = False, gamma_initializer: Initializer = "ones"
 ) -> layers.Layer:
-    """Instance normalisation: each channel of each image by its own mean and variance.
+    """Layer of instance normalisation: each channel of each image by its own mean and variance.
 
     Source: Ulyanov et al. 2016. At a batch of one it is batch norm with the batch's statistics.
 
@@ -64,9 +61,6 @@ def instance_norm(
         name: Name of the layer.
         affine: Learn a gain and a bias a channel.
         gamma_initializer: Initializer of the gain.
-
-    Returns:
-        A stock Keras layer for maps with channels last.
 
     Example:
         >>> instance_norm("norm")(keras.Input((8, 8, 3))).shape
@@ -96,14 +90,11 @@ def normalize(
     Args:
         x: Map with channels last.
         norm: `"batch"`, `"instance"`, `"layer"` (over all pixels and channels of an image, with a
-            gain and a bias a channel, as in Gulrajani et al. 2017), or `None`.
+            gain and a bias a channel, as in Gulrajani et al. 2017), or `None` for `x` itself.
         name: Name of the layer.
         synchronized: As for `batch_norm`.
         affine: As for `instance_norm`.
         gamma_initializer: Initializer of the gain.
-
-    Returns:
-        The normalised map; `x` itself with `None`.
 
     Example:
         >>> normalize(keras.Input((8, 8, 3)), "layer", "norm").shape
@@ -128,7 +119,7 @@ def local_response_norm(
     beta: float = 0.75,
     k: float = 2.0,
 ) -> keras.KerasTensor:
-    """Local response normalisation across neighbouring channels.
+    """Local response normalisation of a map across neighbouring channels.
 
     `x_i / (k + alpha * sum of x_j^2) ** beta`, the sum over the `size` channels j around i that
     there are. (Caffe and PyTorch divide alpha by `size`, so theirs is five times the one here.)
@@ -141,9 +132,6 @@ def local_response_norm(
         alpha: Weight of the sum.
         beta: Exponent.
         k: Constant beside the sum.
-
-    Returns:
-        A map of the same shape.
 
     Raises:
         ArgumentError: If `size` is not a positive whole number.
@@ -164,16 +152,13 @@ def local_response_norm(
 
 
 def ceil_max_pool(x: keras.KerasTensor, size: int, stride: int, name: str) -> keras.KerasTensor:
-    """Max-pooling that rounds the size of its output up: Caffe's and cuda-convnet's.
+    """Max-pooling to `ceil((side - size) / stride) + 1` pixels a side: Caffe's, cuda-convnet's.
 
     Args:
         x: Map with channels last, after ReLU: the pixels beyond the lower and right edge are zeros.
         size: Side of the windows in pixels.
         stride: Between windows, at most `size`.
         name: Name of the layer.
-
-    Returns:
-        A map of `ceil((side - size) / stride) + 1` pixels a side.
 
     Example:
         >>> ceil_max_pool(keras.Input((112, 112, 64)), 3, 2, "pool1").shape
@@ -195,9 +180,6 @@ def reflect_pad(x: keras.KerasTensor, padding: int, name: str) -> keras.KerasTen
         x: Map with channels last.
         padding: Pixels on each of the four sides; less than the height and the width.
         name: Name of the operation in the model.
-
-    Returns:
-        The padded map.
 
     Raises:
         ArgumentError: If the map is too small to be mirrored that far.
@@ -244,16 +226,13 @@ def maxout(
     Source: Goodfellow et al. 2013, "Maxout Networks", section 3 (https://arxiv.org/abs/1302.4389).
 
     Args:
-        x: A tensor `(batch, features)`.
+        x: A tensor `(batch, features)`; the result is `(batch, units)`.
         units: Maxout units.
         pieces: Affine maps of each unit.
         name: Name of the result's layer. The affine maps are one dense layer, `NAME_affine`, of
             which columns `j * units` to `(j + 1) * units` are piece j of every unit.
         kernel_initializer: Of the affine maps.
         kernel_constraint: Of the affine maps, for example `MaxNorm(1.9365, axis=0)`.
-
-    Returns:
-        A tensor `(batch, units)`.
 
     Raises:
         ArgumentError: If `units` or `pieces` is not a positive whole number.

@@ -173,10 +173,7 @@ def _load_file(model: keras.Model, path: str) -> keras.Model:
 
 
 def _read(model: keras.Model, path: str) -> dict[str, list[np.ndarray]]:
-    """The arrays of a file by the names that their layers have in the model.
-
-    Layers that only the file has are called after their class and number there.
-    """
+    """The arrays of a file by their layers' names in the model, else their names in the file."""
     import h5py
 
     # The file numbers the layers of each class: the key is `conv2d`, `conv2d_1`, ...
@@ -210,7 +207,6 @@ def _check(
     differences: Callable[[str], list[str]],
 ) -> set[str]:
     """Names of the layers that start fresh, if all others fit."""
-    # Every classifier has logits.
     backbone = [name for name in own if not any(head.fullmatch(name) for head in _HEADS)]
     if given.keys().isdisjoint(backbone):
         raise ArgumentError(
@@ -252,22 +248,19 @@ def _check(
 
 
 def _misshaped(name: str, layer: keras.layers.Layer, given: list[tuple[int, ...]]) -> list[str]:
-    own = _shapes(layer)
-    if len(own) != len(given):
-        return [f"{name} of {len(given)} arrays for {len(own)}"]
+    if len(layer.weights) != len(given):
+        return [f"{name} of {len(given)} arrays for {len(layer.weights)}"]
     return [
-        f"{name}/{weight.name} {theirs} for {ours}"
-        for weight, ours, theirs in zip(layer.weights, own, given, strict=True)
-        if ours != theirs
+        f"{name}/{weight.name} {theirs} for {tuple(weight.shape)}"
+        for weight, theirs in zip(layer.weights, given, strict=True)
+        if tuple(weight.shape) != theirs
     ]
 
 
 def _differences(own: keras.layers.Layer, given: keras.layers.Layer) -> list[str]:
-    pairs = {key: (getattr(own, key, None), getattr(given, key, None)) for key in SETTINGS}
+    pairs = [(key, getattr(own, key, None), getattr(given, key, None)) for key in SETTINGS]
     return [
-        f"{own.name} {key} {theirs} for {ours}"
-        for key, (ours, theirs) in pairs.items()
-        if ours != theirs
+        f"{own.name} {key} {theirs} for {ours}" for key, ours, theirs in pairs if ours != theirs
     ]
 
 

@@ -1,8 +1,4 @@
-"""AlexNet, winner of the ImageNet challenge of 2012 (Krizhevsky et al. 2012).
-
-A. Krizhevsky, I. Sutskever, G. E. Hinton: ImageNet Classification with Deep Convolutional Neural
-Networks.
-"""
+"""AlexNet, winner of the ImageNet challenge of 2012 (Krizhevsky et al. 2012)."""
 
 import dataclasses
 import math

@@ -1,7 +1,7 @@
 """Networks of the conditional GAN on MNIST (Mirza and Osindero 2014).
 
-M. Mirza, S. Osindero: Conditional Generative Adversarial Nets. Both networks see the label: it
-has a hidden layer of its own, which is joined with that of the latent or the image.
+Both networks see the label: it has a hidden layer of its own, which is joined with that of the
+latent or the image.
 
 The paper says neither how weights start nor which layers are dropped out. Here weights start as in
 the networks of Goodfellow et al. 2014, from which these are built, and every hidden layer is

@@ -1,7 +1,4 @@
-"""Residual and plain networks for 32x32 images (He et al. 2015, section 4.2).
-
-K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition.
-"""
+"""Residual and plain networks for 32x32 images (He et al. 2015, section 4.2)."""
 
 import keras
 from keras import layers

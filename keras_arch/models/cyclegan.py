@@ -1,9 +1,7 @@
 """CycleGAN's generator (Zhu et al. 2017).
 
-J.-Y. Zhu, T. Park, P. Isola, A. Efros: Unpaired Image-to-Image Translation using Cycle-Consistent
-Adversarial Networks. The network is that of Johnson et al. 2016 (Perceptual Losses) with instance
-norm: two halvings, residual blocks at a quarter of the size, two doublings. Its discriminator is
-`PatchDiscriminator(target_channels=None, norm="instance")`.
+The network is that of Johnson et al. 2016 (Perceptual Losses) with instance norm. Its
+discriminator is `PatchDiscriminator(target_channels=None, norm="instance")`.
 """
 
 import keras
@@ -58,10 +56,6 @@ def CycleGANGenerator(
     Returns:
         A `keras.Model` from `image` `(batch, height, width, channels)` in [-1, 1] to `(batch,
         height, width, output_channels)` in [-1, 1].
-
-    Raises:
-        ArgumentError: If an argument is not one of the above; a size that cannot be halved twice
-            names the next sizes that can.
 
     Example:
         >>> from keras_arch import models

@@ -1,9 +1,8 @@
 """DCGAN, deep convolutional GAN (Radford et al. 2015).
 
-A. Radford, L. Metz, S. Chintala: Unsupervised Representation Learning with Deep Convolutional
-Generative Adversarial Networks. Its four rules: strided convolutions instead of pooling; no
-hidden dense layers; ReLU in the generator with a last tanh, LeakyReLU in the discriminator;
-batch norm everywhere except the generator's output and the discriminator's input.
+Its four rules: strided convolutions instead of pooling; no hidden dense layers; ReLU in the
+generator with a last tanh, LeakyReLU in the discriminator; batch norm everywhere except the
+generator's output and the discriminator's input.
 
 Two variants. `"paper"` follows the authors' code: 5x5 kernels, 128 filters, latent U(-1, 1), batch
 norm over each of the 4x4x1024 units of the projected latent. `"pytorch"` is the network of the
@@ -92,9 +91,7 @@ def DCGANGenerator(
     _, channels, widths = _checked("image_shape", image_shape, variant, filters)
     widest, *widths = reversed(widths)
     latent_size = whole_number("latent_size", latent_size)
-
-    latent = keras.Input((latent_size,), name="latent")
-    inputs = x = latent
+    inputs = x = latent = keras.Input((latent_size,), name="latent")
     if classes is not None:
         label, one_hot = label_input(classes)
         inputs = [latent, label]
@@ -169,8 +166,7 @@ def DCGANDiscriminator(
     """
     check_choice("norm", norm, NORMS)
     side, channels, widths = _checked("input_shape", input_shape, variant, filters)
-    image = keras.Input((side, side, channels), name="image")
-    inputs = x = image
+    inputs = x = image = keras.Input((side, side, channels), name="image")
     if classes is not None:
         label, one_hot = label_input(classes)
         inputs = [image, label]

@@ -1,8 +1,7 @@
 """DeepLabV3+ (Chen et al. 2018) with KerasCV's head on the backbones of this package.
 
-L.-C. Chen, Y. Zhu, G. Papandreou, F. Schroff, H. Adam: Encoder-Decoder with Atrous Separable
-Convolution for Semantic Image Segmentation. Atrous spatial pyramid pooling looks at the coarsest
-map at several dilation rates, and a decoder joins it with a map of stride 4.
+Atrous spatial pyramid pooling looks at the coarsest map at several dilation rates, and a decoder
+joins it with a map of stride 4.
 
 The layers of KerasCV's `DeepLabV3Plus` are copied with their settings into a functional graph, so
 that a saved model holds stock Keras layers only. `tests/models/test_deeplab_v3_plus.py` compares.

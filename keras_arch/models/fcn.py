@@ -1,7 +1,6 @@
 """Fully convolutional networks (Long, Shelhamer and Darrell 2015).
 
-J. Long, E. Shelhamer, T. Darrell: Fully Convolutional Networks for Semantic Segmentation. A
-classifier whose dense layers became convolutions scores every 32nd pixel, and transposed
+A classifier whose dense layers became convolutions scores every 32nd pixel, and transposed
 convolutions bring the scores up to the size of the image: at once (32s), or joined on the way with
 scores of finer maps (16s, 8s). On a VGG everything lies as in the authors' networks: the image is
 padded by 100 pixels, pooling rounds up, and the map is cut out where its pixels lie on the image's.
@@ -70,7 +69,7 @@ def FCN(
         stride: Of the finest scores in pixels: 32, 16 or 8.
         input_shape: `(height, width, channels)` in pixels; height and width may be `None`. Default
             (500, 500, 3), as large as an image of PASCAL VOC; on a given model that model's.
-        classes: Number of classes. Default 21, those of PASCAL VOC with the background.
+        classes: Default 21, those of PASCAL VOC with the background.
         backbone: `None` for the paper's VGG16 (also by name, or another VGG, built as published);
             any other registered backbone by name; or a functional Keras model, such as one of
             `keras.applications`, which is copied with its weights. It has to pad its maps and to

@@ -1,8 +1,7 @@
 """Fully connected networks of the first GAN (Goodfellow et al. 2014).
 
-I. Goodfellow, J. Pouget-Abadie, M. Mirza, B. Xu, D. Warde-Farley, S. Ozair, A. Courville,
-Y. Bengio: Generative Adversarial Nets. The paper gives no layer sizes; these are the authors',
-from the training files of their code (github.com/goodfeli/adversarial), one a variant:
+The paper gives no layer sizes; these are the authors', from the training files of their code
+(github.com/goodfeli/adversarial), one a variant:
 
 `"mnist"` (`mnist.yaml`), `"cifar10"` (`cifar10_fully_connected.yaml`), `"tfd"` for the Toronto
 Face Database (`tfd_pretrain/pretrain.yaml`) and `"tfd_stacked"` (`tfd_pretrain/train.yaml`): the

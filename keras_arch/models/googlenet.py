@@ -1,8 +1,4 @@
-"""GoogLeNet, the first Inception network (Szegedy et al. 2014).
-
-C. Szegedy, W. Liu, Y. Jia, P. Sermanet, S. Reed, D. Anguelov, D. Erhan, V. Vanhoucke,
-A. Rabinovich: Going Deeper with Convolutions.
-"""
+"""GoogLeNet, the first Inception network (Szegedy et al. 2014)."""
 
 import keras
 from keras import layers
@@ -33,6 +29,8 @@ LEAST_SIZE = 32
 # With this side the auxiliary heads' 5x5 windows fit in the map of stride 16.
 LEAST_SIZE_WITH_AUXILIARY = 79
 TORCHVISION_EPSILON = 1e-3
+# Local response normalisation of bvlc_googlenet; Caffe divides alpha by the five channels.
+LOCAL_NORM = {"k": 1.0, "alpha": 1e-4 / 5}
 
 
 @register(
@@ -115,11 +113,11 @@ def GoogLeNet(
     x = layers.Identity(name="stem")(x)
     x = ceil_max_pool(x, 3, 2, "pool1")
     if paper:
-        x = _norm(x, "norm1")
+        x = local_response_norm(x, "norm1", **LOCAL_NORM)
     x = convolution(x, 64, 1, "conv2_reduce")
     x = convolution(x, 192, 3, "conv2")
     if paper:
-        x = _norm(x, "norm2")
+        x = local_response_norm(x, "norm2", **LOCAL_NORM)
     x = layers.Identity(name="stage1")(x)
     x = ceil_max_pool(x, 3, 2, "pool2")
     heads = []
@@ -175,11 +173,6 @@ def _start(paper):
     if paper:
         return keras.initializers.VarianceScaling(1.0, mode="fan_in", distribution="uniform")
     return keras.initializers.RandomNormal(0.0, 0.01)
-
-
-def _norm(x, name):
-    """Local response normalisation as in bvlc_googlenet: Caffe divides alpha by the channels."""
-    return local_response_norm(x, name, k=1.0, alpha=1e-4 / 5)
 
 
 def _inception(x, filters, name, paper, convolution):

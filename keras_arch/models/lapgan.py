@@ -1,8 +1,7 @@
 """LAPGAN, Laplacian pyramid of GANs (Denton et al. 2015).
 
-E. Denton, S. Chintala, A. Szlam, R. Fergus: Deep Generative Image Models using a Laplacian
-Pyramid of Adversarial Networks. A first GAN draws a small image; each further one sees it
-enlarged and draws the residual, the details of the larger size. Image = enlarged + residual.
+A first GAN draws a small image; each further one sees it enlarged and draws the residual, the
+details of the larger size. Image = enlarged + residual.
 
 Layers, padding, initial weights and the way in which a label enters are those of the authors'
 code (github.com/facebookarchive/eyescream, `cifar/scripts/train_cifar_classcond.lua` and
@@ -245,11 +244,10 @@ def _finer_level(size, channels, classes, filters):
     """Convolutions from noise, enlarged image and label to the residual."""
     noise = keras.Input((size, size, 1), name="noise")
     coarse = keras.Input((size, size, channels), name="coarse")
-    inputs, planes = [noise, coarse], [noise, coarse]
+    inputs = planes = [noise, coarse]
     if classes is not None:
         label, one_hot = label_input(classes)
-        inputs.append(label)
-        planes.append(_label_plane(one_hot, size))
+        inputs, planes = [*inputs, label], [*planes, _label_plane(one_hot, size)]
     x = layers.Concatenate(name="planes")(planes)
     x = _convolution(x, filters, 7, "stage1", activation="relu")
     x = _convolution(x, filters, 7, "stage2", activation="relu")

@@ -1,10 +1,7 @@
 """PatchGAN, a discriminator of patches of an image (Isola et al. 2017).
 
-P. Isola, J.-Y. Zhu, T. Zhou, A. Efros: Image-to-Image Translation with Conditional Adversarial
-Networks, section 3.2.2. A convolutional network whose every output sees a patch of the image
-says for each patch whether it is real; the size of the patch is the receptive field.
-
-CycleGAN (Zhu et al. 2017) has the same network with instance norm on one image.
+A convolutional network whose every output sees a patch of the image says for each patch whether it
+is real; the size of the patch is the receptive field.
 """
 
 import keras
@@ -123,9 +120,8 @@ def PatchDiscriminator(
 def receptive_field(model: keras.Model) -> int:
     """Side in pixels of the square of the input that one output of a chain of convolutions sees.
 
-    Source: counted back from one output, a layer of kernel k and stride s turns a field of r
-    pixels into one of (r - 1) s + k (Araujo et al. 2019, "Computing Receptive Fields of
-    Convolutional Neural Networks", equation 2).
+    Source: counted back from one output, a layer of kernel k and stride s turns a field of r pixels
+    into (r - 1) s + k (Araujo et al. 2019, "Computing Receptive Fields", equation 2).
 
     Args:
         model: A model whose convolutions follow each other, such as `PatchDiscriminator`'s.

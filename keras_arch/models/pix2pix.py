@@ -1,14 +1,11 @@
 """Generators of pix2pix, from an image to an image (Isola et al. 2017).
 
-P. Isola, J.-Y. Zhu, T. Zhou, A. Efros: Image-to-Image Translation with Conditional Adversarial
-Networks. A U-Net that halves the image down to a few pixels and doubles it up again, with skip
-connections between maps of one size; and the encoder-decoder without them that the paper
-compares it with.
+A U-Net that halves the image down to a few pixels and doubles it up again, with skip connections
+between maps of one size; and the encoder-decoder without them that the paper compares it with.
 
 At inference the authors still use dropout and the statistics of the batch (section 3.3), which at a
-batch of one are those of the image. The moving averages of batch norm, which Keras would take,
-belong to many images and give a poor picture after training with batches of one. Which of them a
-generator uses is therefore an argument, and part of the model.
+batch of one are those of the image. The moving averages of batch norm, which Keras would take, give
+a poor picture after training with batches of one. Which of them it uses is part of a generator.
 """
 
 import keras
@@ -64,11 +61,10 @@ def Pix2PixGenerator(
     layer, the innermost one and the output have no norm: at one pixel the norm of a single image
     would leave nothing but zeros.
 
-    The choice of `inference_norm` and `inference_dropout` is part of the model and is saved with
-    it; the norm holds however the model is called, in stock Keras too. Dropout is on where the
-    model is called without the `training` argument: an explicit `training=False`, which
-    `model.predict` passes too, has precedence in Keras. A call with dropout moves its random state;
-    `trainers.translate` and exports leave it as it is.
+    `inference_norm` and `inference_dropout` are saved with the model, and the norm holds however it
+    is called, in stock Keras too. Dropout is on where the model is called without the `training`
+    argument: an explicit `training=False`, which `model.predict` passes too, has precedence in
+    Keras. A call with dropout moves its random state; `trainers.translate` and exports do not.
 
     Args:
         variant: `"unet_256"` (eight halvings), `"unet_128"` (seven) or `"encoder_decoder"` (eight,
@@ -88,10 +84,6 @@ def Pix2PixGenerator(
     Returns:
         A `keras.Model` from `image` `(batch, height, width, channels)` in [-1, 1] to `(batch,
         height, width, output_channels)` in [-1, 1].
-
-    Raises:
-        ArgumentError: If an argument is not one of the above; a size that cannot be halved often
-            enough names the next sizes that can.
 
     Example:
         >>> from keras_arch import models
@@ -139,7 +131,7 @@ def with_inference(
 ) -> keras.Model:
     """The same generator with other normalisation statistics or dropout at inference.
 
-    Source: Isola et al. 2017, section 3.3, uses dropout and the statistics of the batch.
+    Source: Isola et al. 2017, section 3.3.
 
     Args:
         generator: A model of `Pix2PixGenerator`, also one that was saved and loaded.

@@ -1,7 +1,4 @@
-"""Residual and plain networks for ImageNet (He et al. 2015).
-
-K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition.
-"""
+"""Residual and plain networks for ImageNet (He et al. 2015)."""
 
 import keras
 from keras import layers
@@ -137,12 +134,6 @@ def ResNet34() -> None:
     """ResNet of 34 weighted layers for ImageNet, in blocks of two 3x3 convolutions.
 
     Source: He et al. 2015, table 1 and figure 3.
-
-    Example:
-        >>> from keras_arch import models
-        >>> plain = models.ResNet34(input_shape=(32, 32, 3), residual=False)
-        >>> models.trainable_parameters(plain)
-        21623848
     """
 
 
@@ -156,8 +147,7 @@ def ResNet50() -> None:
 
     Example:
         >>> from keras_arch import models
-        >>> model = models.ResNet50(input_shape=(None, None, 3), include_top=False, pooling="avg")
-        >>> model.output_shape
+        >>> models.ResNet50(include_top=False, pooling="avg").output_shape
         (None, 2048)
     """
 

@@ -1,9 +1,8 @@
 """U-Net (Ronneberger, Fischer and Brox 2015).
 
-O. Ronneberger, P. Fischer, T. Brox: U-Net: Convolutional Networks for Biomedical Image
-Segmentation. A path that halves the map and doubles its channels, one that does the reverse, and
-skip connections between stages of one stride. As published no convolution pads: the output is
-smaller than the input, and every pixel of it depends on pixels of the image alone.
+A path that halves the map and doubles its channels, one that does the reverse, and skip
+connections between stages of one stride. As published no convolution pads: the output is smaller
+than the input, and every pixel of it depends on pixels of the image alone.
 """
 
 import dataclasses
@@ -68,9 +67,8 @@ def UNet(
     """U-Net: a contracting and an expanding path with skip connections, a class for every pixel.
 
     Source: Ronneberger et al. 2015, section 2 and figure 1: 31,030,658 parameters from one channel
-    to two classes. Two 3x3 convolutions with ReLU at each stage, 2x2 max-pooling down, 2x2
-    up-convolutions with stride 2 that halve the channels, He initialisation. Dropout is where the
-    authors' network has it: behind the last two stages of the contracting path.
+    to two classes. Two 3x3 convolutions with ReLU at each stage, He initialisation, and dropout
+    where the authors' network has it: behind the last two stages of the contracting path.
 
     Unpadded, the four stages take sizes of 188 + 16k pixels and give 184 less, as
     `unet_output_size` says; `keras_arch.tiling.predict` takes any size.
@@ -87,7 +85,7 @@ def UNet(
             by name, such as `"ResNet18"`, or a functional Keras model, such as one of
             `keras.applications`, which is copied with its weights. Its maps are joined by their
             strides.
-        depth: Halvings. Default 4; on a backbone all that it has.
+        depth: Halvings, by 2x2 max-pooling. Default 4; on a backbone all that it has.
         filters: Of the first stage, doubled at each halving. Default 64; on a backbone, whose
             maps have their own, those of the expanding path at full size: 16.
         up: Doubling of maps: `"deconvolution"` learns it (2x2, stride 2, as published);
@@ -103,10 +101,6 @@ def UNet(
         A `keras.Model` from `image` `(batch, height, width, channels)` to probabilities `(batch,
         height - 184, width - 184, classes)`, padded `(batch, height, width, classes)`. The ends of
         the contracting stages are named `stage1` to `stage5`.
-
-    Raises:
-        ArgumentError: If an argument is not one of the above, or the weights do not fit; for a
-            size that the network does not take, with the nearest sizes that it takes.
 
     Example:
         >>> from keras_arch import models
@@ -232,9 +226,8 @@ class _Style:
         if self.up == "deconvolution":
             # A pixel of the output sees one of the input: N of the paper is the channels.
             spread = keras.initializers.RandomNormal(0.0, math.sqrt(2 / x.shape[-1]))
-            return channels_last.Conv2DTranspose(
-                filters, 2, strides=2, kernel_initializer=spread, name=name
-            )(x)
+            settings = {"strides": 2, "kernel_initializer": spread, "name": name}
+            return channels_last.Conv2DTranspose(filters, 2, **settings)(x)
         # The channels first: both are linear, and there are four times fewer pixels.
         start = he_normal()
         x = channels_last.Conv2D(filters, 1, kernel_initializer=start, name=f"{name}_reduce")(x)

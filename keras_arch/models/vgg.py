@@ -1,7 +1,4 @@
-"""VGG, networks of 3x3 convolutions (Simonyan and Zisserman 2014).
-
-K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition.
-"""
+"""VGG, networks of 3x3 convolutions (Simonyan and Zisserman 2014)."""
 
 import keras
 from keras import layers

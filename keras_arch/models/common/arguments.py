@@ -25,7 +25,7 @@ SHARED = {
     "name": "Name of the model. Default: the architecture's, in lower case.",
 }
 _RAISES = (
-    "Raises:\n    ArgumentError: If an argument is not one of the above, or the weights do not fit."
+    "Raises:\n    ArgumentError: If an argument or the weights do not fit; it says what would."
 )
 _WIDTH = 96
 

@@ -39,18 +39,13 @@ def features(
         (a level 3 as `"P3"`); it shares the weights of the model.
 
     Raises:
-        ArgumentError: If the model has no feature maps, or there is no such level; the message
-            lists those that there are.
+        ArgumentError: If there are no feature maps, or no such level, with those that there are.
 
     Example:
         >>> from keras_arch import models
         >>> pyramid = models.features(models.CIFARResNet(depth=20))
         >>> {name: tuple(map.shape[1:]) for name, map in pyramid.output.items()}
         {'stage1': (32, 32, 16), 'stage2': (16, 16, 32), 'stage3': (8, 8, 64)}
-        >>> backbone = models.ResNet18(include_top=False, input_shape=(64, 64, 3))
-        >>> pyramid = models.features(backbone, ["P2", "P5"])
-        >>> {name: tuple(map.shape[1:]) for name, map in pyramid.output.items()}
-        {'P2': (16, 16, 64), 'P5': (2, 2, 512)}
         >>> backbone = keras.applications.MobileNetV2((64, 64, 3), include_top=False, weights=None)
         >>> models.features(backbone, "P4").output["P4"].shape
         (None, 4, 4, 576)
@@ -70,9 +65,7 @@ def levels(model: keras.Model) -> dict[str, str]:
     """The last map at each power of two of the stride.
 
     Args:
-        model: A functional model that begins with an image. Its levels are its layers `stage1`,
-            `stage2`, ...; else its `pyramid_level_inputs` (KerasCV); else the last layer before
-            each halving of the map.
+        model: As for `features`.
 
     Returns:
         Names of layers by level, `{"P3": "stage2"}` for stride 8.
@@ -153,7 +146,6 @@ class KerasCVBackbone(keras.Model):
 
 
 def _inputs(model: keras.Model) -> Any:
-    """The symbolic inputs of a functional or sequential model."""
     inputs = model.inputs if isinstance(model, keras.Sequential) else getattr(model, "input", None)
     if inputs is None:
         raise ArgumentError(f"feature maps are those of a functional keras.Model, got {model!r}")

@@ -67,12 +67,7 @@ def crop_to(x: Any, reference: Any, offset: int, name: str) -> Any:
 
 
 def backbones() -> tuple[str, ...]:
-    """Names of the registered architectures that may be backbones: all classifiers.
-
-    Example:
-        >>> "ResNet18" in backbones()
-        True
-    """
+    """Names of the registered architectures that may be backbones: all classifiers."""
     return tuple(entry.name for entry in registry.entries("image-classification"))
 
 
@@ -109,9 +104,9 @@ def pyramid(
         backbone: A registered classifier by name, or a functional model, which is copied with its
             weights.
         input_shape: Of the image.
-        weights: `weights` of a registered backbone's builder.
-        arguments: Further arguments of its builder, such as `{"shortcut": "C"}`.
-        synchronized: Batch norm statistics over all replicas, in a registered backbone.
+        weights: `weights` of a registered backbone's builder, as `synchronized` is.
+        arguments: Others of its builder, such as `{"shortcut": "C"}`.
+        synchronized: Batch norm statistics over all replicas.
 
     Returns:
         The input `image`, and the last map at stride 2**level by level: of a stage that ends in

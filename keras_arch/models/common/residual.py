@@ -39,25 +39,10 @@ def convolution(
     return batch_norm(f"{name}_norm", synchronized=synchronized)(x)
 
 
-def match_shape(
+def _match_shape(
     x: Any, filters: int, stride: int, option: str, prefix: str, *, synchronized: bool
 ) -> Any:
-    """Bring the identity to the shape of a block's output.
-
-    Source: He et al. 2015, section 3.3 and the comparison in section 4.1.
-
-    Args:
-        x: The block's input.
-        filters: Channels of the block's output.
-        stride: Stride of the block.
-        option: `"A"` subsamples and pads with zero channels, half of them on each side; `"B"`
-            projects where the shape changes; `"C"` projects always.
-        prefix: Name of the block; a projection is `PREFIX_shortcut_conv` and `..._norm`.
-        synchronized: As for `convolution`.
-
-    Returns:
-        A map of the output's shape; `x` itself where nothing is to be done.
-    """
+    """Bring the identity to the shape of a block's output; `x` itself where it has that shape."""
     if option != "C" and stride == 1 and x.shape[-1] == filters:
         return x
     if option != "A":
@@ -81,12 +66,14 @@ def residual_stage(
 ) -> Any:
     """Blocks of convolutions in a row with ReLU, and the identity added around each.
 
-    Source: He et al. 2015, figures 2 and 5.
+    Source: He et al. 2015, figures 2 and 5, and section 3.3 for the shortcuts.
 
     Args:
         x: The stage's input.
         blocks: `(filters, kernel, stride)` of the convolutions of each block.
-        shortcut: As for `match_shape`, or `None` for a plain network.
+        shortcut: `"A"` subsamples and pads with zero channels, half of them on each side; `"B"`
+            projects where the shape changes; `"C"` projects always; `None` is a plain network. A
+            projection is `NAME_block1_shortcut_conv` and `..._norm`.
         synchronized: As for `convolution`.
         name: Of the stage. Its last layer has it, as users ask for features by it; the blocks are
             `NAME_block1`, ...
@@ -101,7 +88,7 @@ def residual_stage(
                 x = layers.Activation("relu", name=part)(x)
         if shortcut is not None:
             stride = max(stride for _, _, stride in convolutions)
-            identity = match_shape(
+            identity = _match_shape(
                 identity, x.shape[-1], stride, shortcut, prefix, synchronized=synchronized
             )
             x = layers.Add(name=f"{prefix}_add")([x, identity])
