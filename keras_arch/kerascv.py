@@ -6,11 +6,10 @@ augmentation layers (`augmentation`). Nothing else of this package imports it.
 
 Limits of KerasCV 0.9.0 on Keras 3.15, TensorFlow 2.21 and NumPy 2.4, as measured:
 
-- `DeepLabV3Plus` takes height and width that are multiples of 32 only. With an open size it runs
-  eagerly and cannot be traced. It has no XLA (`jit_compile=True` is switched off with a warning)
-  and no `channels_first`. The saved model holds classes of KerasCV, so it does not open in stock
-  Keras. `keras_arch.models.DeepLabV3Plus` has the same function without these limits, except that
-  an open size cannot be traced either.
+- `DeepLabV3Plus` takes height and width that are multiples of 32 only, cannot be traced with an
+  open size, and has no XLA (`jit_compile=True` is switched off with a warning) and no
+  `channels_first`. The saved model does not open in stock Keras. Of these limits
+  `keras_arch.models.DeepLabV3Plus` has only that of the open size.
 - Backbones with a size in their names (`ResNet50V2Backbone`, `MiTB0Backbone`, ...) and
   `SegFormerB0` to `B5` ask Kaggle for a preset even without weights, so they need a network. The
   general classes (`ResNetV2Backbone(stackwise_filters=...)`) do not.
@@ -26,7 +25,6 @@ Limits of KerasCV 0.9.0 on Keras 3.15, TensorFlow 2.21 and NumPy 2.4, as measure
   its own range, leaves out images where `cols` is not given, and keeps a global pyplot figure.
 """
 
-import contextlib
 import importlib.metadata
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,15 +33,8 @@ from keras_arch.errors import ArgumentError, KerasArchError
 
 _OLDEST = "0.9"
 # Operations with a state in TensorFlow's sense that are the same at every call.
-_HARMLESS = {
-    "Assert",
-    "Case",
-    "If",
-    "PartitionedCall",
-    "StatefulPartitionedCall",
-    "StatelessRandomGetAlg",
-    "While",
-}
+_HARMLESS = {"Assert", "Case", "If", "While"}
+_HARMLESS |= {"PartitionedCall", "StatefulPartitionedCall", "StatelessRandomGetAlg"}
 # Augmentations of this package in place of layers that are refused.
 _HINTS = {
     "AugMix": "; there is 'randaugment:2,9'",
@@ -54,9 +45,6 @@ _HINTS = {
 
 def package() -> Any:
     """The module `keras_cv`, imported on first use.
-
-    Returns:
-        The module.
 
     Raises:
         KerasArchError: If KerasCV is not installed or too old.
@@ -78,9 +66,8 @@ def package() -> Any:
         import keras_cv
     except ImportError as error:
         reason = str(error).partition("\n")[0]
-        raise KerasArchError(
-            f"KerasCV {version} cannot be imported ({reason}); {remedy}"
-        ) from error
+        message = f"KerasCV {version} cannot be imported ({reason}); {remedy}"
+        raise KerasArchError(message) from error
     return keras_cv
 
 
@@ -88,11 +75,11 @@ def augmentation(layer: Any, *, on_pixels: bool = True) -> "LayerAugmentation":
     """A KerasCV augmentation layer for `augment=[...]` of `keras_arch.data.train_batches`.
 
     The layer changes each image by itself, by draws from the seed and the image's place in the
-    batch. The same seed gives the same images, so a run that is resumed repeats its batches.
+    batch, so a run that is resumed repeats its batches.
 
     Args:
-        layer: An image augmentation layer such as `keras_cv.layers.RandomHue(...)`. It is copied.
-            It must leave the size of images as it is.
+        layer: An image augmentation layer such as `keras_cv.layers.RandomHue(...)`, which leaves
+            the size of images as it is. It is copied.
         on_pixels: Whether it takes pixels in [0, 255] before they are normalised (default, for
             layers with `value_range=(0, 255)`), or normalised images.
 
@@ -146,30 +133,23 @@ class LayerAugmentation:
 
         images = tf.cast(images, tf.float32)
         seed = tf.cast(seed, tf.int64)
-        change = self._change_of(tuple(images.shape[1:]))
-
-        def one(row: tuple[Any, Any]) -> Any:
-            image, place = row
-            return change(image, _folded(seed, place))
-
-        return tf.map_fn(
-            one,
-            (images, tf.range(tf.shape(images)[0])),
-            fn_output_signature=tf.TensorSpec(images.shape[1:], tf.float32),
-        )
-
-    def _change_of(self, shape: tuple[int, ...]) -> Callable[[Any, Any], Any]:
-        """The layer as a graph from an image of a shape and a seed, checked to have no state."""
+        shape = tuple(images.shape[1:])
         if shape not in self._traced:
             self._traced[shape] = self._trace(shape)
-        return self._traced[shape]
+        change = self._traced[shape]
+        return tf.map_fn(
+            lambda row: change(row[0], _folded(seed, row[1])),
+            (images, tf.range(tf.shape(images)[0])),
+            fn_output_signature=tf.TensorSpec(shape, tf.float32),
+        )
 
     def _trace(self, shape: tuple[int, ...]) -> Callable[[Any, Any], Any]:
+        """The layer as a graph from an image of a shape and a seed, checked to have no state."""
         import tensorflow as tf
 
         def change(image: Any, seed: Any) -> Any:
-            with self._draws.of(seed):
-                return self._layer(image)
+            self._draws.start(seed)
+            return self._layer(image)
 
         specs = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec([2], tf.int64)]
         try:
@@ -203,16 +183,9 @@ class _Draws:
     has draws of its own.
     """
 
-    def __init__(self) -> None:
-        self._seed: Any = None
-        self._number = 0
-
-    @contextlib.contextmanager
-    def of(self, seed: Any) -> Iterator[None]:
-        """Draw from a seed in this context."""
+    def start(self, seed: Any) -> None:
+        """Draw from a seed from here on."""
         self._seed, self._number = seed, 0
-        yield
-        self._seed = None
 
     def uniform(
         self, shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = "float32", **_: Any

@@ -28,51 +28,39 @@ def batch_norm(
     gamma_initializer: Initializer = "ones",
     epsilon: float = BATCH_NORM_EPSILON,
 ) -> layers.Layer:
-    """Batch normalisation with the epsilon and momentum of the reference implementations.
+    """`BatchNormalization` with the epsilon and momentum of the reference implementations.
 
     Args:
         name: Name of the layer.
-        synchronized: Take the statistics over all replicas of a distribution strategy instead of
-            each replica's own part of the batch.
+        synchronized: Statistics over all replicas of a distribution strategy, not each its own.
         gamma_initializer: Initializer of the gain.
         epsilon: Added to the variance.
-
-    Returns:
-        A `keras.layers.BatchNormalization`.
 
     Example:
         >>> batch_norm("norm").epsilon
         1e-05
     """
-    return fuse(
-        layers.BatchNormalization(
-            epsilon=epsilon,
-            momentum=BATCH_NORM_MOMENTUM,
-            gamma_initializer=gamma_initializer,
-            synchronized=synchronized,
-            name=name,
-        )
+    layer = layers.BatchNormalization(
+        epsilon=epsilon,
+        momentum=BATCH_NORM_MOMENTUM,
+        gamma_initializer=gamma_initializer,
+        synchronized=synchronized,
+        name=name,
     )
+    return fuse(layer)
 
 
 def instance_norm(
-    name: str,
-    *,
-    affine: bool = False,
-    gamma_initializer: Initializer = "ones",
+    name: str, *, affine: bool = False, gamma_initializer: Initializer = "ones"
 ) -> layers.Layer:
-    """Instance normalisation: each channel of each image by its own mean and variance.
+    """Layer of instance normalisation: each channel of each image by its own mean and variance.
 
-    Source: Ulyanov et al. 2016, "Instance Normalization". At a batch of one it is batch norm with
-    the statistics of the batch.
+    Source: Ulyanov et al. 2016. At a batch of one it is batch norm with the batch's statistics.
 
     Args:
         name: Name of the layer.
         affine: Learn a gain and a bias a channel.
         gamma_initializer: Initializer of the gain.
-
-    Returns:
-        A stock Keras layer for maps with channels last.
 
     Example:
         >>> instance_norm("norm")(keras.Input((8, 8, 3))).shape
@@ -102,14 +90,11 @@ def normalize(
     Args:
         x: Map with channels last.
         norm: `"batch"`, `"instance"`, `"layer"` (over all pixels and channels of an image, with a
-            gain and a bias a channel, as in Gulrajani et al. 2017), or `None`.
+            gain and a bias a channel, as in Gulrajani et al. 2017), or `None` for `x` itself.
         name: Name of the layer.
         synchronized: As for `batch_norm`.
         affine: As for `instance_norm`.
         gamma_initializer: Initializer of the gain.
-
-    Returns:
-        The normalised map; `x` itself with `None`.
 
     Example:
         >>> normalize(keras.Input((8, 8, 3)), "layer", "norm").shape
@@ -117,15 +102,12 @@ def normalize(
     """
     if norm is None:
         return x
+    start = {"gamma_initializer": gamma_initializer}
     if norm == "batch":
-        layer = batch_norm(name, synchronized=synchronized, gamma_initializer=gamma_initializer)
-    elif norm == "instance":
-        layer = instance_norm(name, affine=affine, gamma_initializer=gamma_initializer)
-    else:
-        layer = layers.GroupNormalization(
-            groups=1, epsilon=BATCH_NORM_EPSILON, gamma_initializer=gamma_initializer, name=name
-        )
-    return layer(x)
+        return batch_norm(name, synchronized=synchronized, **start)(x)
+    if norm == "instance":
+        return instance_norm(name, affine=affine, **start)(x)
+    return layers.GroupNormalization(groups=1, epsilon=BATCH_NORM_EPSILON, name=name, **start)(x)
 
 
 def local_response_norm(
@@ -137,12 +119,10 @@ def local_response_norm(
     beta: float = 0.75,
     k: float = 2.0,
 ) -> keras.KerasTensor:
-    """Local response normalisation across neighbouring channels.
+    """Local response normalisation of a map across neighbouring channels.
 
     `x_i / (k + alpha * sum of x_j^2) ** beta`, the sum over the `size` channels j around i that
-    there are. Alpha multiplies the sum: Caffe and PyTorch divide it by `size` first, so that their
-    alpha is five times the one here.
-
+    there are. (Caffe and PyTorch divide alpha by `size`, so theirs is five times the one here.)
     Source: Krizhevsky et al. 2012, section 3.3, whose constants are the defaults.
 
     Args:
@@ -152,9 +132,6 @@ def local_response_norm(
         alpha: Weight of the sum.
         beta: Exponent.
         k: Constant beside the sum.
-
-    Returns:
-        A map of the same shape.
 
     Raises:
         ArgumentError: If `size` is not a positive whole number.
@@ -175,19 +152,13 @@ def local_response_norm(
 
 
 def ceil_max_pool(x: keras.KerasTensor, size: int, stride: int, name: str) -> keras.KerasTensor:
-    """Max-pooling that rounds the size of its output up: Caffe's and cuda-convnet's.
-
-    A window that reaches over the lower or right edge takes its pixels inside. The map must not be
-    negative: the pixels outside are zeros.
+    """Max-pooling to `ceil((side - size) / stride) + 1` pixels a side: Caffe's, cuda-convnet's.
 
     Args:
-        x: Map with channels last, after ReLU.
+        x: Map with channels last, after ReLU: the pixels beyond the lower and right edge are zeros.
         size: Side of the windows in pixels.
         stride: Between windows, at most `size`.
         name: Name of the layer.
-
-    Returns:
-        A map of `ceil((side - size) / stride) + 1` pixels a side.
 
     Example:
         >>> ceil_max_pool(keras.Input((112, 112, 64)), 3, 2, "pool1").shape
@@ -209,9 +180,6 @@ def reflect_pad(x: keras.KerasTensor, padding: int, name: str) -> keras.KerasTen
         x: Map with channels last.
         padding: Pixels on each of the four sides; less than the height and the width.
         name: Name of the operation in the model.
-
-    Returns:
-        The padded map.
 
     Raises:
         ArgumentError: If the map is too small to be mirrored that far.
@@ -240,9 +208,7 @@ def he_normal() -> keras.initializers.Initializer:
         >>> he_normal() is he_normal()
         False
     """
-    return keras.initializers.VarianceScaling(
-        scale=2.0, mode="fan_in", distribution="untruncated_normal"
-    )
+    return keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
 
 
 def maxout(
@@ -256,23 +222,17 @@ def maxout(
 ) -> keras.KerasTensor:
     """Layer of maxout units: each gives the largest of its own affine maps of the input.
 
-    `max_j (x W_j + b_j)` over the pieces j. Two pieces are two planes that meet at a crease; with
-    more of them a unit comes close to any convex function: the activation itself is learned.
-
-    Source: Goodfellow et al. 2013, "Maxout Networks", section 3
-    (https://arxiv.org/abs/1302.4389).
+    `max_j (x W_j + b_j)` over the pieces j, which can come close to any convex function.
+    Source: Goodfellow et al. 2013, "Maxout Networks", section 3 (https://arxiv.org/abs/1302.4389).
 
     Args:
-        x: A tensor `(batch, features)`.
+        x: A tensor `(batch, features)`; the result is `(batch, units)`.
         units: Maxout units.
         pieces: Affine maps of each unit.
         name: Name of the result's layer. The affine maps are one dense layer, `NAME_affine`, of
             which columns `j * units` to `(j + 1) * units` are piece j of every unit.
-        kernel_initializer: Initializer of the affine maps.
-        kernel_constraint: Constraint of the affine maps, for example `MaxNorm(1.9365, axis=0)`.
-
-    Returns:
-        A tensor `(batch, units)`.
+        kernel_initializer: Of the affine maps.
+        kernel_constraint: Of the affine maps, for example `MaxNorm(1.9365, axis=0)`.
 
     Raises:
         ArgumentError: If `units` or `pieces` is not a positive whole number.
@@ -295,15 +255,12 @@ def maxout(
 def label_input(classes: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Label input of a class-conditional network, with its one-hot encoding.
 
-    A label outside the classes is not refused here, in the graph, where it becomes all zeros: the
-    trainers refuse it.
-
     Args:
         classes: Number of classes.
 
     Returns:
         The `label` input `(batch,)` of whole numbers, and the labels as `(batch, classes)` zeros
-        and ones.
+        and ones: all zeros for a label outside the classes, which the trainers refuse.
 
     Raises:
         ArgumentError: If `classes` is not a positive whole number.
@@ -336,11 +293,10 @@ def output_dtype() -> str | None:
 def recursion_limit(layers: int = 10_000) -> Iterator[None]:
     """Context with a higher recursion limit of Python, for deep Keras graphs.
 
-    Keras follows a functional graph by one recursive call a layer, and a ResNet of 1,202 layers
-    has some 6,000 of them. Building and loading happen inside this.
+    Keras follows a graph by one recursive call a layer: 6,000 in a ResNet of 1,202 layers.
 
     Args:
-        layers: Depth of the deepest graph.
+        layers: Depth of the deepest graph, which is built or loaded inside.
 
     Example:
         >>> with recursion_limit():
@@ -356,14 +312,10 @@ def recursion_limit(layers: int = 10_000) -> Iterator[None]:
 
 
 def trainable_parameters(model: keras.Model) -> int:
-    """Number of trainable parameters, as papers count them: without moving statistics.
-
-    Args:
-        model: A built model.
+    """Number of trainable parameters of a built model, as papers count: without moving statistics.
 
     Example:
-        >>> dense = keras.Sequential([keras.Input((3,)), layers.Dense(4)])
-        >>> trainable_parameters(dense)
+        >>> trainable_parameters(keras.Sequential([keras.Input((3,)), layers.Dense(4)]))
         16
     """
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)

@@ -20,7 +20,7 @@ Weights = str | os.PathLike[str] | keras.Model | None
 _HEADS = (re.compile(r"auxiliary\d+_.+"), re.compile(r"logits|fc\d+"))
 _LOGITS = re.compile(r"(auxiliary\d+_)?logits")
 # Attributes in which layers with weights of equal shapes may differ.
-_SETTINGS = ("strides", "dilation_rate", "groups", "epsilon")
+SETTINGS = ("strides", "dilation_rate", "groups", "epsilon")
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Source:
         model: The model.
         label: The source in messages.
         architecture: Name of its builder, `None` where it is not known.
-        arguments: Arguments of its builder.
+        arguments: Those of its builder.
     """
 
     model: keras.Model
@@ -52,8 +52,7 @@ def open_source(weights: "Weights | Source") -> "Weights | Source":
         A `Source`; `None` and the path of a `.weights.h5` file as they are.
 
     Raises:
-        ArgumentError: If it is none of those.
-        KerasArchError: If there is no such model, as from `keras_arch.hub.load`.
+        KerasArchError: If it is none of those, or there is no such model.
 
     Example:
         >>> from keras_arch import models
@@ -77,10 +76,7 @@ def open_source(weights: "Weights | Source") -> "Weights | Source":
 
 
 def load_weights(
-    model: keras.Model,
-    weights: Weights | Source,
-    architecture: str | None = None,
-    **settings: Any,
+    model: keras.Model, weights: Weights | Source, architecture: str | None = None, **settings: Any
 ) -> keras.Model:
     """Load weights into a freshly built model; with `None` the model stays as it is.
 
@@ -91,8 +87,7 @@ def load_weights(
     Args:
         model: The model.
         weights: `None`; the path of a `.weights.h5` file; a model directory, `"hf://user/repo"` or
-            the name of a config, as for `keras_arch.hub.load`; another model; or what
-            `open_source` returned.
+            the name of a config, as for `keras_arch.hub.load`; a model; or a `Source`.
         architecture: Name of the builder, to refuse weights that are known to be another one's.
         **settings: Arguments of the builder that the weights must have too, as their shapes do not
             show them.
@@ -126,12 +121,9 @@ def transfer(model: keras.Model, source: keras.Model, where: str) -> keras.Model
     """Copy weights by layer names, all that fit or none.
 
     Args:
-        model: The model to give weights to.
+        model: The model to give weights to; it is returned.
         source: The model that has them.
         where: Name of the source in messages.
-
-    Returns:
-        The model.
 
     Raises:
         ArgumentError: As for `load_weights`.
@@ -157,11 +149,11 @@ def transfer(model: keras.Model, source: keras.Model, where: str) -> keras.Model
 def _load_file(model: keras.Model, path: str) -> keras.Model:
     """Load a `.weights.h5` file, in which Keras has numbered the layers of each class."""
     own = _layers(model)
+    nested = any(isinstance(x, keras.Model | keras.layers.Wrapper) for x in model.layers)
     try:
-        values = None if _is_nested(model) else _read(model, path)
-        if values is None or {name: _shapes(layer) for name, layer in own.items()} == {
-            name: [array.shape for array in arrays] for name, arrays in values.items()
-        }:
+        values = {} if nested else _read(model, path)
+        shapes = {name: [array.shape for array in arrays] for name, arrays in values.items()}
+        if nested or shapes == {name: _shapes(layer) for name, layer in own.items()}:
             # Keras' own loading also restores the state of random layers.
             model.load_weights(path)
             return model
@@ -172,8 +164,7 @@ def _load_file(model: keras.Model, path: str) -> keras.Model:
         ) from error
     if not any(isinstance(layer, keras.layers.Dense) for layer in own.values()):
         # Dense layers are then those of a head that this model is without.
-        values = {n: arrays for n, arrays in values.items() if not re.fullmatch(r"dense(_\d+)?", n)}
-    shapes = {name: [array.shape for array in arrays] for name, arrays in values.items()}
+        shapes = {n: shape for n, shape in shapes.items() if not re.fullmatch(r"dense(_\d+)?", n)}
     fresh = _check(model, own, shapes, repr(path), lambda name: [])
     for name, layer in own.items():
         if name not in fresh:
@@ -182,10 +173,7 @@ def _load_file(model: keras.Model, path: str) -> keras.Model:
 
 
 def _read(model: keras.Model, path: str) -> dict[str, list[np.ndarray]]:
-    """The arrays of a file by the names that their layers have in the model.
-
-    Layers that only the file has are called after their class and number there.
-    """
+    """The arrays of a file by their layers' names in the model, else their names in the file."""
     import h5py
 
     # The file numbers the layers of each class: the key is `conv2d`, `conv2d_1`, ...
@@ -218,14 +206,9 @@ def _check(
     where: str,
     differences: Callable[[str], list[str]],
 ) -> set[str]:
-    """Names of the layers that start fresh, if all others fit.
-
-    Raises:
-        ArgumentError: If there is anything else that does not fit.
-    """
-    # Every classifier has logits.
+    """Names of the layers that start fresh, if all others fit."""
     backbone = [name for name in own if not any(head.fullmatch(name) for head in _HEADS)]
-    if not given.keys() & {*backbone}:
+    if given.keys().isdisjoint(backbone):
         raise ArgumentError(
             f"{where} has no layer of {model.name}, such as {backbone[0]!r}; it has "
             f"{', '.join(list(given)[:3])}"
@@ -240,21 +223,20 @@ def _check(
             fresh |= {*here}
             notes.append(f"{', '.join(here)} start fresh, {where} has no such head")
         else:
-            for name in here:
-                if _has_other_classes(name, own[name], given):
+            for name in (name for name in here if _LOGITS.fullmatch(name) and name in given):
+                ours, theirs = _shapes(own[name]), given[name]
+                # As many features, but other classes.
+                if ours != theirs and ours[0][:-1] == theirs[0][:-1]:
                     fresh.add(name)
-                    ours, theirs = _shapes(own[name])[0][-1], given[name][0][-1]
-                    notes.append(f"{name} starts fresh for {ours} classes, {where} has {theirs}")
+                    classes = f"{ours[0][-1]} classes, {where} has {theirs[0][-1]}"
+                    notes.append(f"{name} starts fresh for {classes}")
+    both = [name for name in own if name in given and name not in fresh]
     problems = {
         "missing": [name for name in own if name not in given and name not in fresh],
         "unexpected": [name for name in given if name not in own and name not in dropped],
-        "misshaped": [],
-        "set differently": [],
+        "misshaped": [x for name in both for x in _misshaped(name, own[name], given[name])],
+        "set differently": [difference for name in both for difference in differences(name)],
     }
-    for name, layer in own.items():
-        if name in given and name not in fresh:
-            problems["misshaped"] += _misshaped(name, layer, given[name])
-            problems["set differently"] += differences(name)
     if any(problems.values()):
         listed = [f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names]
         if listed[0].startswith("set differently"):
@@ -265,33 +247,20 @@ def _check(
     return fresh
 
 
-def _has_other_classes(
-    name: str, layer: keras.layers.Layer, given: Mapping[str, list[tuple[int, ...]]]
-) -> bool:
-    """Whether a classifier has as many features as the weights' but other classes."""
-    if not _LOGITS.fullmatch(name) or name not in given:
-        return False
-    own, theirs = _shapes(layer), given[name]
-    return own != theirs and own[0][:-1] == theirs[0][:-1]
-
-
 def _misshaped(name: str, layer: keras.layers.Layer, given: list[tuple[int, ...]]) -> list[str]:
-    own = _shapes(layer)
-    if len(own) != len(given):
-        return [f"{name} of {len(given)} arrays for {len(own)}"]
+    if len(layer.weights) != len(given):
+        return [f"{name} of {len(given)} arrays for {len(layer.weights)}"]
     return [
-        f"{name}/{weight.name} {theirs} for {ours}"
-        for weight, ours, theirs in zip(layer.weights, own, given, strict=True)
-        if ours != theirs
+        f"{name}/{weight.name} {theirs} for {tuple(weight.shape)}"
+        for weight, theirs in zip(layer.weights, given, strict=True)
+        if tuple(weight.shape) != theirs
     ]
 
 
 def _differences(own: keras.layers.Layer, given: keras.layers.Layer) -> list[str]:
-    pairs = {key: (getattr(own, key, None), getattr(given, key, None)) for key in _SETTINGS}
+    pairs = [(key, getattr(own, key, None), getattr(given, key, None)) for key in SETTINGS]
     return [
-        f"{own.name} {key} {theirs} for {ours}"
-        for key, (ours, theirs) in pairs.items()
-        if ours != theirs
+        f"{own.name} {key} {theirs} for {ours}" for key, ours, theirs in pairs if ours != theirs
     ]
 
 
@@ -325,10 +294,6 @@ def _layers(model: keras.Model, prefix: str = "") -> dict[str, keras.layers.Laye
 
 def _shapes(layer: keras.layers.Layer) -> list[tuple[int, ...]]:
     return [tuple(weight.shape) for weight in layer.weights]
-
-
-def _is_nested(model: keras.Model) -> bool:
-    return any(isinstance(layer, keras.Model | keras.layers.Wrapper) for layer in model.layers)
 
 
 def _snake_case(name: str) -> str:

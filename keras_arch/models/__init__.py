@@ -73,13 +73,10 @@ __all__ = [
 
 
 def list_models(filter: str = "*") -> list[str]:
-    """Names of the registered architectures.
+    """Names of the registered architectures, sorted.
 
     Args:
         filter: A pattern as in a shell, compared without regard to case.
-
-    Returns:
-        The names, sorted.
 
     Example:
         >>> list_models("dcgan*")
@@ -99,9 +96,6 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
         name: One of `list_models()`.
         **arguments: Arguments of its builder, `name` for the model's own name included.
 
-    Returns:
-        The model.
-
     Raises:
         ArgumentError: If there is no such architecture, or it has no such argument; the message
             names the arguments that it has.
@@ -111,10 +105,8 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
         (None, 100)
     """
     entry = registry.entry(name)
-    known = entry.arguments
-    unknown = [argument for argument in arguments if argument not in known]
-    if unknown:
-        raise ArgumentError(
-            f"{name} has no argument {unknown[0]!r}; it has {', '.join(sorted(known))}"
-        )
+    for argument in arguments:
+        if argument not in entry.arguments:
+            known = ", ".join(sorted(entry.arguments))
+            raise ArgumentError(f"{name} has no argument {argument!r}; it has {known}")
     return entry.builder(**arguments)

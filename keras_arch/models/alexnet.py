@@ -1,8 +1,4 @@
-"""AlexNet, winner of the ImageNet challenge of 2012 (Krizhevsky et al. 2012).
-
-A. Krizhevsky, I. Sutskever, G. E. Hinton: ImageNet Classification with Deep Convolutional Neural
-Networks.
-"""
+"""AlexNet, winner of the ImageNet challenge of 2012 (Krizhevsky et al. 2012)."""
 
 import dataclasses
 import math
@@ -12,6 +8,7 @@ from keras import layers, ops
 
 from keras_arch.errors import whole_number
 from keras_arch.layers import ceil_max_pool, local_response_norm
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
@@ -52,6 +49,9 @@ VARIANTS = {
         size=224, least=63, filters=(64, 192, 384, 256, 256), norm=None, bias=None
     ),
 }
+
+# Sides of the convolutions' windows in pixels.
+KERNELS = (11, 5, 3, 3, 3)
 
 
 @register(
@@ -124,25 +124,27 @@ def AlexNet(
 
     x = image = keras.Input(input_shape, name="image")
     if torchvision:
-        x = layers.ZeroPadding2D(2, data_format="channels_last", name="conv1_pad")(x)
-    for number, (filters, kernel) in enumerate(
-        zip(chosen.filters, (11, 5, 3, 3, 3), strict=True), start=1
-    ):
-        x = _convolution(x, number, filters, kernel, chosen)
+        x = channels_last.ZeroPadding2D(2, name="conv1_pad")(x)
+    for number in range(1, 6):
+        x = _convolution(x, number, chosen)
         x = layers.Activation("relu", name=f"relu{number}")(x)
         if number <= 2 and chosen.norm:
             k, alpha = chosen.norm
             x = local_response_norm(x, f"norm{number}", k=k, alpha=alpha)
         if number in (1, 2, 5):
-            x = _pool(x, f"pool{number}", torchvision)
+            # Overlapping windows, of which the number is rounded up except in PyTorch.
+            if torchvision:
+                x = channels_last.MaxPooling2D(3, strides=2, name=f"pool{number}")(x)
+            else:
+                x = ceil_max_pool(x, 3, 2, f"pool{number}")
             # The same map under the name that all families give to the end of a stage.
             x = layers.Identity(name=f"stage{min(number, 3)}")(x)
     if not include_top:
         output = head.pool(x)
     else:
         if torchvision and x.shape[1:3] != (6, 6):
-            x = layers.AdaptiveAveragePooling2D(6, data_format="channels_last", name="pool6")(x)
-        x = layers.Flatten(data_format="channels_last", name="flatten")(x)
+            x = channels_last.AdaptiveAveragePooling2D(6, name="pool6")(x)
+        x = channels_last.Flatten(name="flatten")(x)
         for number in (6, 7):
             x = _dense(x, number, units, chosen, dropout_first=torchvision)
         start, bias = _start(chosen, x.shape[-1], 0.01, 0.0)
@@ -151,8 +153,9 @@ def AlexNet(
     return load_weights(model, weights, "AlexNet", variant=variant)
 
 
-def _convolution(x, number, filters, kernel, chosen):
+def _convolution(x, number, chosen):
     """A convolution, of which each tower reads and writes its own part of the channels."""
+    filters, kernel = chosen.filters[number - 1], KERNELS[number - 1]
     split = number in (2, 4, 5)
     towers = chosen.towers if split else 1
     # Slices and not `groups`: TensorFlow has grouped convolutions on a CPU only through XLA, which
@@ -162,25 +165,17 @@ def _convolution(x, number, filters, kernel, chosen):
     for tower, part in enumerate(parts, start=1):
         fan_in = kernel * kernel * part.shape[-1]
         start, bias = _start(chosen, fan_in, 0.01, chosen.bias if split else 0.0)
-        convolve = layers.Conv2D(
+        convolve = channels_last.Conv2D(
             filters // towers,
             kernel,
             strides=4 if number == 1 else 1,
             padding="valid" if number == 1 else "same",
             kernel_initializer=start,
             bias_initializer=bias,
-            data_format="channels_last",
             name=f"conv{number}_tower{tower}" if towers > 1 else f"conv{number}",
         )
         maps.append(convolve(part))
     return layers.Concatenate(name=f"conv{number}")(maps) if towers > 1 else maps[0]
-
-
-def _pool(x, name, torchvision):
-    """Overlapping max-pooling, which rounds up except in PyTorch."""
-    if torchvision:
-        return layers.MaxPooling2D(3, strides=2, data_format="channels_last", name=name)(x)
-    return ceil_max_pool(x, 3, 2, name)
 
 
 def _dense(x, number, units, chosen, *, dropout_first):

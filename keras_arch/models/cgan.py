@@ -1,12 +1,11 @@
 """Networks of the conditional GAN on MNIST (Mirza and Osindero 2014).
 
-M. Mirza, S. Osindero: Conditional Generative Adversarial Nets. Both networks see the label: it
-has a hidden layer of its own, which is joined with that of the latent or the image.
+Both networks see the label: it has a hidden layer of its own, which is joined with that of the
+latent or the image.
 
-The paper gives sizes, latent and dropout, but neither how weights start nor which of the layers
-are dropped out. Here weights start as in the networks of Goodfellow et al. 2014, from which these
-are built, and every hidden layer is dropped out; the inputs are not: without its label a network
-could not be conditional.
+The paper says neither how weights start nor which layers are dropped out. Here weights start as in
+the networks of Goodfellow et al. 2014, from which these are built, and every hidden layer is
+dropped out; the inputs are not: without its label a network could not be conditional.
 """
 
 import math
@@ -15,6 +14,7 @@ import keras
 from keras import layers
 
 from keras_arch.layers import label_input, maxout, output_dtype
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_image_shape, check_rate, positive_ints
 from keras_arch.models.gan import DISCRIMINATOR_RANGE, GENERATOR_RANGE
@@ -84,16 +84,12 @@ def CGANGenerator(
     # generator, sampled without dropout, gives one image a class.
     centred = layers.Rescaling(12**0.5, offset=-(3**0.5), name="unit_variance")(latent)
     label, one_hot = label_input(classes)
-    x = layers.Concatenate(name="latent_and_label")(
-        [
-            _hidden(centred, latent_units, dropout, "latent_hidden"),
-            _hidden(one_hot, label_units, dropout, "label_hidden"),
-        ]
-    )
+    x = _hidden(centred, latent_units, dropout, "latent_hidden")
+    y = _hidden(one_hot, label_units, dropout, "label_hidden")
+    x = layers.Concatenate(name="latent_and_label")([x, y])
     x = _hidden(x, joint_units, dropout, "joint_hidden")
-    x = layers.Dense(
-        math.prod(image_shape), kernel_initializer=_uniform(GENERATOR_RANGE), name="pixels"
-    )(x)
+    start = _uniform(GENERATOR_RANGE)
+    x = layers.Dense(math.prod(image_shape), kernel_initializer=start, name="pixels")(x)
     x = layers.Reshape(image_shape, name="pixels_map")(x)
     x = layers.Activation("sigmoid", dtype=output_dtype(), name="output")(x)
     model = keras.Model([latent, label], x, name=name or "cgan_generator")
@@ -146,28 +142,20 @@ def CGANDiscriminator(
     )
     image = keras.Input(input_shape, name="image")
     label, one_hot = label_input(classes)
-    x = layers.Flatten(data_format="channels_last", name="flatten")(image)
-    x = layers.Concatenate(name="image_and_label")(
-        [
-            _maxout(x, image_units, 5, "image_hidden"),
-            _maxout(one_hot, label_units, 5, "label_hidden"),
-        ]
-    )
+    x = channels_last.Flatten(name="flatten")(image)
+    x = _maxout(x, image_units, 5, "image_hidden")
+    y = _maxout(one_hot, label_units, 5, "label_hidden")
+    x = layers.Concatenate(name="image_and_label")([x, y])
     x = _maxout(x, joint_units, 4, "joint_hidden")
-    x = layers.Dense(
-        1,
-        kernel_initializer=_uniform(DISCRIMINATOR_RANGE),
-        dtype=output_dtype(),
-        name="logits",
-    )(x)
+    start = _uniform(DISCRIMINATOR_RANGE)
+    x = layers.Dense(1, kernel_initializer=start, dtype=output_dtype(), name="logits")(x)
     model = keras.Model([image, label], x, name=name or "cgan_discriminator")
     return load_weights(model, weights, "CGANDiscriminator")
 
 
 def _hidden(x, units, dropout, name):
-    x = layers.Dense(
-        units, activation="relu", kernel_initializer=_uniform(GENERATOR_RANGE), name=name
-    )(x)
+    start = _uniform(GENERATOR_RANGE)
+    x = layers.Dense(units, activation="relu", kernel_initializer=start, name=name)(x)
     return layers.Dropout(dropout, name=f"{name}_dropout")(x) if dropout else x
 
 

@@ -1,7 +1,4 @@
-"""Residual and plain networks for 32x32 images (He et al. 2015, section 4.2).
-
-K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition.
-"""
+"""Residual and plain networks for 32x32 images (He et al. 2015, section 4.2)."""
 
 import keras
 from keras import layers
@@ -11,7 +8,7 @@ from keras_arch.layers import he_normal, recursion_limit
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
-from keras_arch.models.common.residual import convolution, residual_block
+from keras_arch.models.common.residual import convolution, residual_stage
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -72,8 +69,7 @@ def CIFARResNet(
 
     Example:
         >>> from keras_arch import models
-        >>> model = models.CIFARResNet(depth=20)
-        >>> models.trainable_parameters(model)
+        >>> models.trainable_parameters(models.CIFARResNet(depth=20))
         269722
     """
     depth = _check_depth(depth)
@@ -84,24 +80,15 @@ def CIFARResNet(
     image = keras.Input(input_shape, name="image")
     x = convolution(image, STAGE_FILTERS[0], 3, 1, "stem", synchronized=synchronized)
     x = layers.Activation("relu", name="stem")(x)
-    blocks_per_stage = (depth - 2) // 6
     for stage, filters in enumerate(STAGE_FILTERS, start=1):
-        for block in range(1, blocks_per_stage + 1):
-            stride = 2 if stage > 1 and block == 1 else 1
-            x = residual_block(
-                x,
-                [(filters, 3, stride), (filters, 3, 1)],
-                shortcut=shortcut if residual else None,
-                synchronized=synchronized,
-                prefix=f"stage{stage}_block{block}",
-                # The end of a stage has the stage's name: users ask for features by it.
-                name=f"stage{stage}" + (f"_block{block}" if block < blocks_per_stage else ""),
-            )
+        first, others = (filters, 3, 1 if stage == 1 else 2), (filters, 3, 1)
+        blocks = [[first, others]] + [[others, others]] * ((depth - 2) // 6 - 1)
+        kind = shortcut if residual else None
+        x = residual_stage(x, blocks, kind, synchronized=synchronized, name=f"stage{stage}")
     output = head.pool_and_classify(x, he_normal())
     with recursion_limit():
-        model = keras.Model(
-            image, output, name=name or f"{'resnet' if residual else 'plain'}{depth}"
-        )
+        usual_name = f"{'resnet' if residual else 'plain'}{depth}"
+        model = keras.Model(image, output, name=name or usual_name)
     return load_weights(model, weights, "CIFARResNet", residual=residual)
 
 

@@ -1,15 +1,14 @@
 """CycleGAN's generator (Zhu et al. 2017).
 
-J.-Y. Zhu, T. Park, P. Isola, A. Efros: Unpaired Image-to-Image Translation using Cycle-Consistent
-Adversarial Networks. The network is that of Johnson et al. 2016 (Perceptual Losses) with instance
-norm: two halvings, residual blocks at a quarter of the size, two doublings. Its discriminator is
-`PatchDiscriminator(target_channels=None, norm="instance")`.
+The network is that of Johnson et al. 2016 (Perceptual Losses) with instance norm. Its
+discriminator is `PatchDiscriminator(target_channels=None, norm="instance")`.
 """
 
 import keras
 from keras import layers, ops
 
 from keras_arch.layers import instance_norm, output_dtype, reflect_pad
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_image_shape, positive_ints
 from keras_arch.registry import register
@@ -58,10 +57,6 @@ def CycleGANGenerator(
         A `keras.Model` from `image` `(batch, height, width, channels)` in [-1, 1] to `(batch,
         height, width, output_channels)` in [-1, 1].
 
-    Raises:
-        ArgumentError: If an argument is not one of the above; a size that cannot be halved twice
-            names the next sizes that can.
-
     Example:
         >>> from keras_arch import models
         >>> models.CycleGANGenerator(blocks=6, image_shape=(128, 128, 3), filters=4).output_shape
@@ -77,16 +72,17 @@ def CycleGANGenerator(
     x = _same(image, filters, 7, "stem")
     x = _norm_relu(x, "stem")
     for level in (1, 2):
-        x = layers.ZeroPadding2D(1, data_format="channels_last", name=f"down{level}_pad")(x)
-        x = layers.Conv2D(
-            filters * 2**level, 3, strides=2, name=f"down{level}_conv", **_convolution()
+        x = channels_last.ZeroPadding2D(1, name=f"down{level}_pad")(x)
+        x = channels_last.Conv2D(
+            filters * 2**level, 3, strides=2, kernel_initializer=_start(), name=f"down{level}_conv"
         )(x)
         x = _norm_relu(x, f"down{level}")
     for block in range(1, blocks + 1):
         x = _residual_block(x, filters * 4, f"block{block}")
     for level in (1, 2):
-        x = layers.Conv2DTranspose(
-            filters * 2 ** (2 - level), 3, strides=2, name=f"up{level}_conv", **_convolution()
+        width = filters * 2 ** (2 - level)
+        x = channels_last.Conv2DTranspose(
+            width, 3, strides=2, kernel_initializer=_start(), name=f"up{level}_conv"
         )(x)
         # The authors' layer is the transpose of a convolution that pads one pixel: of the full
         # 2n+1 pixels the last 2n remain.
@@ -98,18 +94,16 @@ def CycleGANGenerator(
     return load_weights(model, weights, "CycleGANGenerator")
 
 
-def _convolution():
-    """Arguments that all convolutions share."""
-    return {
-        "kernel_initializer": keras.initializers.RandomNormal(0.0, 0.02),
-        "data_format": "channels_last",
-    }
+def _start():
+    return keras.initializers.RandomNormal(0.0, 0.02)
 
 
 def _same(x, filters, kernel, name):
     """A convolution over a map that is mirrored at its edges, so that the size stays."""
     x = reflect_pad(x, kernel // 2, f"{name}_pad")
-    return layers.Conv2D(filters, kernel, name=f"{name}_conv", **_convolution())(x)
+    return channels_last.Conv2D(filters, kernel, kernel_initializer=_start(), name=f"{name}_conv")(
+        x
+    )
 
 
 def _without_first(x, name):

@@ -1,9 +1,8 @@
 """DCGAN, deep convolutional GAN (Radford et al. 2015).
 
-A. Radford, L. Metz, S. Chintala: Unsupervised Representation Learning with Deep Convolutional
-Generative Adversarial Networks. Its four rules: strided convolutions instead of pooling; no
-hidden dense layers; ReLU in the generator with a last tanh, LeakyReLU in the discriminator;
-batch norm everywhere except the generator's output and the discriminator's input.
+Its four rules: strided convolutions instead of pooling; no hidden dense layers; ReLU in the
+generator with a last tanh, LeakyReLU in the discriminator; batch norm everywhere except the
+generator's output and the discriminator's input.
 
 Two variants. `"paper"` follows the authors' code: 5x5 kernels, 128 filters, latent U(-1, 1), batch
 norm over each of the 4x4x1024 units of the projected latent. `"pytorch"` is the network of the
@@ -21,6 +20,7 @@ from keras import layers
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import batch_norm, label_input, normalize, output_dtype
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice, check_image_shape
 from keras_arch.registry import register
@@ -67,11 +67,10 @@ def DCGANGenerator(
 ) -> keras.Model:
     """DCGAN's generator: a latent is projected to 4x4 and doubled up to the image.
 
-    Source: Radford et al. 2015, figure 1 (`variant="paper"`, 18,885,760 parameters); the DCGAN
-    of the PyTorch examples (`variant="pytorch"`, 3,576,704 parameters).
+    Source: Radford et al. 2015, figure 1; the DCGAN of the PyTorch examples.
 
     Args:
-        variant: `"paper"` or `"pytorch"`.
+        variant: `"paper"` (18,885,760 parameters) or `"pytorch"` (3,576,704).
         image_shape: `(height, width, channels)` of the square image, of 16, 32, 64, 128 or 256
             pixels a side.
         classes: `None`, or a number of classes for a generator of the class that it is asked for:
@@ -82,42 +81,32 @@ def DCGANGenerator(
 
     Returns:
         A `keras.Model` from `latent` `(batch, latent_size)` to `(batch, height, width, channels)`
-        in [-1, 1]; with classes from `[latent, label]`, the label `(batch,)` a whole
-        number from 0.
+        in [-1, 1]; with classes from `[latent, label]`, the label `(batch,)` a whole number from 0.
 
     Example:
         >>> from keras_arch import models
-        >>> generator = models.DCGANGenerator("pytorch", image_shape=(64, 64, 3))
-        >>> models.trainable_parameters(generator)
+        >>> models.trainable_parameters(models.DCGANGenerator("pytorch"))
         3576704
     """
     _, channels, widths = _checked("image_shape", image_shape, variant, filters)
-    widths = widths[::-1]
+    widest, *widths = reversed(widths)
     latent_size = whole_number("latent_size", latent_size)
-
-    latent = keras.Input((latent_size,), name="latent")
-    inputs = x = latent
+    inputs = x = latent = keras.Input((latent_size,), name="latent")
     if classes is not None:
         label, one_hot = label_input(classes)
         inputs = [latent, label]
         x = layers.Concatenate(name="latent_and_label")([latent, one_hot])
-    x = layers.Dense(
-        SMALLEST_MAP * SMALLEST_MAP * widths[0],
-        use_bias=False,
-        kernel_initializer=_weights_init(),
-        name="project",
-    )(x)
-    to_map = layers.Reshape((SMALLEST_MAP, SMALLEST_MAP, widths[0]), name="project_map")
+    map_shape = (SMALLEST_MAP, SMALLEST_MAP, widest)
+    x = _dense(x, math.prod(map_shape), "project")
+    to_map = layers.Reshape(map_shape, name="project_map")
     norm = batch_norm("project_norm", synchronized=synchronized, gamma_initializer=_gain())
     # The authors' code normalises each unit of the projection, PyTorch's each of its channels.
     x = to_map(norm(x)) if variant == "paper" else norm(to_map(x))
     x = layers.Activation("relu", name="stage1")(x)
-    for stage, width in enumerate(widths[1:], start=2):
+    for stage, width in enumerate(widths, start=2):
         x = _upsample(x, width, variant, f"stage{stage}_conv")
-        norm = batch_norm(
-            f"stage{stage}_norm", synchronized=synchronized, gamma_initializer=_gain()
-        )
-        x = norm(x)
+        settings = {"synchronized": synchronized, "gamma_initializer": _gain()}
+        x = batch_norm(f"stage{stage}_norm", **settings)(x)
         x = layers.Activation("relu", name=f"stage{stage}")(x)
     x = _upsample(x, channels, variant, "output_conv")
     x = layers.Activation("tanh", dtype=output_dtype(), name="output")(x)
@@ -150,11 +139,10 @@ def DCGANDiscriminator(
 ) -> keras.Model:
     """DCGAN's discriminator: strided convolutions down to 4x4, then one logit.
 
-    Source: Radford et al. 2015, section 3 (`variant="paper"`, 17,232,768 parameters); the DCGAN
-    of the PyTorch examples (`variant="pytorch"`, 2,765,568 parameters).
+    Source: Radford et al. 2015, section 3; the DCGAN of the PyTorch examples.
 
     Args:
-        variant: `"paper"` or `"pytorch"`.
+        variant: `"paper"` (17,232,768 parameters) or `"pytorch"` (2,765,568).
         input_shape: `(height, width, channels)` of the square image, of 16, 32, 64, 128 or 256
             pixels a side.
         classes: `None`, or a number of classes for a discriminator that sees the class: each
@@ -178,8 +166,7 @@ def DCGANDiscriminator(
     """
     check_choice("norm", norm, NORMS)
     side, channels, widths = _checked("input_shape", input_shape, variant, filters)
-    image = keras.Input((side, side, channels), name="image")
-    inputs = x = image
+    inputs = x = image = keras.Input((side, side, channels), name="image")
     if classes is not None:
         label, one_hot = label_input(classes)
         inputs = [image, label]
@@ -188,22 +175,12 @@ def DCGANDiscriminator(
         x = _downsample(x, width, variant, f"stage{stage}_conv")
         if norm and stage > 1:
             x = normalize(
-                x,
-                norm,
-                f"stage{stage}_norm",
-                synchronized=synchronized,
-                gamma_initializer=_gain(),
+                x, norm, f"stage{stage}_norm", synchronized=synchronized, gamma_initializer=_gain()
             )
         x = layers.LeakyReLU(negative_slope=0.2, name=f"stage{stage}")(x)
     # A valid 4x4 convolution over the 4x4 map and a dense layer over it are one and the same.
-    x = layers.Flatten(data_format="channels_last", name="flatten")(x)
-    x = layers.Dense(
-        1,
-        use_bias=False,
-        kernel_initializer=_weights_init(),
-        dtype=output_dtype(),
-        name="logits",
-    )(x)
+    x = channels_last.Flatten(name="flatten")(x)
+    x = _dense(x, 1, "logits", dtype=output_dtype())
     model = keras.Model(inputs, x, name=name or "dcgan_discriminator")
     return load_weights(model, weights, "DCGANDiscriminator")
 
@@ -226,13 +203,9 @@ def _checked(argument, shape, variant, filters):
 
 def _label_plane(one_hot, side):
     """The plane of each class: a table of pixels, looked up by the label."""
-    x = layers.Dense(
-        side * side,
-        use_bias=False,
-        # As strong as the image beside it. From N(0, 0.02) the first layer could not see it.
-        kernel_initializer=keras.initializers.RandomNormal(0.0, 1.0),
-        name="label_pixels",
-    )(one_hot)
+    # As strong as the image beside it. From N(0, 0.02) the first layer could not see it.
+    start = keras.initializers.RandomNormal(0.0, 1.0)
+    x = _dense(one_hot, side * side, "label_pixels", start)
     return layers.Reshape((side, side, 1), name="label_plane")(x)
 
 
@@ -244,38 +217,35 @@ def _gain():
     return keras.initializers.RandomNormal(1.0, 0.02)
 
 
+def _dense(x, units, name, start=None, dtype=None):
+    start = start or _weights_init()
+    dense = layers.Dense(units, use_bias=False, kernel_initializer=start, dtype=dtype, name=name)
+    return dense(x)
+
+
+def _kernel(variant):
+    """Arguments that all convolutions share."""
+    return {
+        "kernel_size": 4 if variant == "pytorch" else 5,
+        "strides": 2,
+        "padding": "same" if variant == "pytorch" else "valid",
+        "use_bias": False,
+        "kernel_initializer": _weights_init(),
+    }
+
+
 def _upsample(x, filters, variant, name):
     """Double height and width by a transposed convolution."""
-    pytorch = variant == "pytorch"
-    x = layers.Conv2DTranspose(
-        filters,
-        4 if pytorch else 5,
-        strides=2,
-        padding="same" if pytorch else "valid",
-        use_bias=False,
-        kernel_initializer=_weights_init(),
-        data_format="channels_last",
-        name=name,
-    )(x)
-    if not pytorch:
+    x = channels_last.Conv2DTranspose(filters, name=name, **_kernel(variant))(x)
+    if variant == "paper":
         # The authors' layer is the transpose of a convolution with two pixels of padding: of the
         # full 2n+3 pixels 2n remain.
-        x = layers.Cropping2D(((2, 1), (2, 1)), data_format="channels_last", name=f"{name}_crop")(x)
+        x = channels_last.Cropping2D(((2, 1), (2, 1)), name=f"{name}_crop")(x)
     return x
 
 
 def _downsample(x, filters, variant, name):
     """Halve height and width by a convolution that pads every side alike."""
-    pytorch = variant == "pytorch"
-    if not pytorch:
-        x = layers.ZeroPadding2D(2, data_format="channels_last", name=f"{name}_pad")(x)
-    return layers.Conv2D(
-        filters,
-        4 if pytorch else 5,
-        strides=2,
-        padding="same" if pytorch else "valid",
-        use_bias=False,
-        kernel_initializer=_weights_init(),
-        data_format="channels_last",
-        name=name,
-    )(x)
+    if variant == "paper":
+        x = channels_last.ZeroPadding2D(2, name=f"{name}_pad")(x)
+    return channels_last.Conv2D(filters, name=name, **_kernel(variant))(x)

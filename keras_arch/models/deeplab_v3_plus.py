@@ -1,12 +1,10 @@
 """DeepLabV3+ (Chen et al. 2018) with KerasCV's head on the backbones of this package.
 
-L.-C. Chen, Y. Zhu, G. Papandreou, F. Schroff, H. Adam: Encoder-Decoder with Atrous Separable
-Convolution for Semantic Image Segmentation. Atrous spatial pyramid pooling looks at the coarsest
-map at several dilation rates, and a decoder joins it with a map of stride 4.
+Atrous spatial pyramid pooling looks at the coarsest map at several dilation rates, and a decoder
+joins it with a map of stride 4.
 
-The filters, dilation rates and other settings are read from KerasCV's `DeepLabV3Plus`. Its layers
-are copied one by one into a functional graph, so that a saved model holds stock Keras layers only.
-The function is the same, see `tests/models/test_deeplab_v3_plus.py`.
+The layers of KerasCV's `DeepLabV3Plus` are copied with their settings into a functional graph, so
+that a saved model holds stock Keras layers only. `tests/models/test_deeplab_v3_plus.py` compares.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +16,8 @@ from keras import layers, ops
 from keras_arch import kerascv
 from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
-from keras_arch.models.common import pixelwise
+from keras_arch.models.common import channels_last, pixelwise
+from keras_arch.models.common.arguments import document
 from keras_arch.models.common.heads import check_input_shape, probabilities
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
@@ -43,6 +42,7 @@ _SUFFIXES = {
     default_input=(512, 512, 3),
     parameters={"": 39_139_232, "backbone='ResNet18'": 15_395_232},
 )
+@document
 def DeepLabV3Plus(
     *,
     input_shape: tuple[int | None, int | None, int] | None = None,
@@ -73,11 +73,6 @@ def DeepLabV3Plus(
         backbone: A registered backbone that pads its maps and has them at strides 4 and 32, such as
             `"ResNet50"` (default); or a functional Keras model, such as one of
             `keras.applications` or of KerasCV, which is copied with its weights.
-        backbone_weights: What the backbone takes as its `weights`, such as a classifier.
-        backbone_arguments: Arguments of the backbone's builder, such as `{"variant": "v1.5"}`.
-        classifier_activation: `"softmax"`, `"sigmoid"`, or `None` for logits.
-        synchronized: Batch norm statistics over all replicas of a distribution strategy.
-        weights: `None` for random weights, or what `keras_arch.weights.load_weights` takes.
         name: Name of the model. Default `"deeplabv3plus_resnet50"`, after the backbone.
 
     Returns:
@@ -99,11 +94,7 @@ def DeepLabV3Plus(
     input_shape = check_input_shape(input_shape, default=usual_shape, minimum=5)
     usual_name = pixelwise.name_of(backbone)
     image, maps = pixelwise.pyramid(
-        backbone,
-        input_shape,
-        backbone_weights,
-        arguments=backbone_arguments,
-        synchronized=synchronized,
+        backbone, input_shape, backbone_weights, backbone_arguments, synchronized
     )
     if not maps.keys() >= {2, 5}:
         raise ArgumentError(
@@ -136,8 +127,8 @@ class _Head:
         keras_cv = kerascv.package()
         # The smallest backbone that KerasCV takes: only the settings of the layers are used.
         image = keras.Input((32, 32, 1))
-        fine = layers.AveragePooling2D(4, data_format="channels_last", name="P2")(image)
-        coarse = layers.AveragePooling2D(8, data_format="channels_last", name="P5")(fine)
+        fine = channels_last.AveragePooling2D(4, name="P2")(image)
+        coarse = channels_last.AveragePooling2D(8, name="P5")(fine)
         backbone = _Pyramid(image, coarse)
         data_format = keras.config.image_data_format()
         try:
@@ -157,14 +148,9 @@ class _Head:
     def pyramid_pooling(self, x: Any) -> Any:
         """Atrous spatial pyramid pooling: the branches side by side, and their projection."""
         *atrous, pooled = self.pooling.aspp_parallel_channels
-        maps = [
-            self.copies(x, branch.layers, f"aspp{number}")
-            for number, branch in enumerate(atrous, start=1)
-        ]
+        maps = [self.copies(x, part.layers, f"aspp{i}") for i, part in enumerate(atrous, start=1)]
         # One pixel for the whole image; KerasCV brings it to a vector and back.
-        mean = layers.GlobalAveragePooling2D(
-            keepdims=True, data_format="channels_last", name="aspp_pool"
-        )(x)
+        mean = channels_last.GlobalAveragePooling2D(keepdims=True, name="aspp_pool")(x)
         mean = self.copies(mean, pooled.layers[2:], "aspp_pool")
         x = layers.Concatenate(name="aspp_concat")([*maps, mean + ops.zeros_like(maps[0])])
         return self.copies(x, self.pooling.projection.layers, "aspp_projection")
@@ -192,6 +178,4 @@ class _Pyramid(keras.Model):
 
 def _upsampled(x: Any, factor: int, name: str, **settings: Any) -> Any:
     """Bilinear upsampling with channels last."""
-    return layers.UpSampling2D(
-        factor, interpolation="bilinear", data_format="channels_last", name=name, **settings
-    )(x)
+    return channels_last.UpSampling2D(factor, interpolation="bilinear", name=name, **settings)(x)

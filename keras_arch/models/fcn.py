@@ -1,7 +1,6 @@
 """Fully convolutional networks (Long, Shelhamer and Darrell 2015).
 
-J. Long, E. Shelhamer, T. Darrell: Fully Convolutional Networks for Semantic Segmentation. A
-classifier whose dense layers became convolutions scores every 32nd pixel, and transposed
+A classifier whose dense layers became convolutions scores every 32nd pixel, and transposed
 convolutions bring the scores up to the size of the image: at once (32s), or joined on the way with
 scores of finer maps (16s, 8s). On a VGG everything lies as in the authors' networks: the image is
 padded by 100 pixels, pooling rounds up, and the map is cut out where its pixels lie on the image's.
@@ -15,7 +14,7 @@ from keras import layers
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import ceil_max_pool, he_normal, output_dtype, recursion_limit
-from keras_arch.models.common import pixelwise
+from keras_arch.models.common import channels_last, pixelwise
 from keras_arch.models.common.arguments import document, variant_of
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import check_input_shape, probabilities
@@ -33,7 +32,6 @@ PADDING = 100
 OFFSETS = {32: (19,), 16: (5, 27), 8: (5, 9, 31)}
 # Factors on the finer maps where all scores are learned at once.
 SCALES = {16: 0.01, 8: 0.0001}
-
 
 _FACTS = {
     "task": "image-segmentation",
@@ -71,7 +69,7 @@ def FCN(
         stride: Of the finest scores in pixels: 32, 16 or 8.
         input_shape: `(height, width, channels)` in pixels; height and width may be `None`. Default
             (500, 500, 3), as large as an image of PASCAL VOC; on a given model that model's.
-        classes: Number of classes. Default 21, those of PASCAL VOC with the background.
+        classes: Default 21, those of PASCAL VOC with the background.
         backbone: `None` for the paper's VGG16 (also by name, or another VGG, built as published);
             any other registered backbone by name; or a functional Keras model, such as one of
             `keras.applications`, which is copied with its weights. It has to pad its maps and to
@@ -80,15 +78,14 @@ def FCN(
         backbone_weights: Weights of a registered backbone: a classifier of its kind, as a model or
             as what `keras_arch.weights.load_weights` takes. `fc6` and `fc7` of a VGG become
             convolutions.
-        backbone_arguments: Further arguments of a registered backbone's builder, such as
-            `{"variant": "v1.5"}` of a ResNet; not of a VGG.
+        backbone_arguments: Others of a registered backbone, such as `{"variant": "v1.5"}`; not of a
+            VGG.
         deconvolutions: All of them start as bilinear interpolation. `"frozen"`: none is
             trained (the authors' code, default). `"learned"`: all are. `"last_frozen"`: all but the
             last (the paper, section 4.3). Their weights grow with the square of the classes.
         all_at_once: For FCN-8s, learn all scores together and not stage by stage: `pool4` is
             multiplied by 0.01 and `pool3` by 0.0001 first (the authors' `voc-fcn8s-atonce`).
         units: Width of `fc6` and `fc7` of a VGG. Default 4096.
-        synchronized: Batch norm statistics over all replicas, in a registered backbone.
         weights: `None` for random weights; another FCN on the same backbone (the paper learns 32s
             from the classifier, 16s from 32s and 8s from 16s), or as for `backbone_weights`.
             Scores that the weights do not have start at zero.
@@ -127,11 +124,7 @@ def FCN(
                 f"units are those of a VGG's fc6 and fc7, which {usual_name} has not"
             )
         image, finer = pixelwise.pyramid(
-            backbone,
-            input_shape,
-            backbone_weights,
-            arguments=backbone_arguments,
-            synchronized=synchronized,
+            backbone, input_shape, backbone_weights, backbone_arguments, synchronized
         )
         finer = {2**level: x for level, x in finer.items()}
         _check_maps(finer, stride, usual_name, input_shape)
@@ -144,14 +137,13 @@ def FCN(
     def enlarge(x, factor, name):
         last = name not in ("upscore2", "upscore_pool4")
         trainable = deconvolutions == "learned" or (deconvolutions == "last_frozen" and not last)
-        layer = layers.Conv2DTranspose(
+        layer = channels_last.Conv2DTranspose(
             classes,
             2 * factor,
             strides=factor,
             padding=padding,
             use_bias=False,
             kernel_initializer="zeros",
-            data_format="channels_last",
             trainable=trainable,
             name=name,
         )
@@ -194,29 +186,17 @@ def FCN(
     return start_from(model, weights, f"FCN{stride}s")
 
 
-@register(
-    **_FACTS,
-    parameters={"": 134_346_581, "deconvolutions='learned'": 136_152_917},
-)
+@register(**_FACTS, parameters={"": 134_346_581, "deconvolutions='learned'": 136_152_917})
 @variant_of(FCN, 32)
 def FCN32s() -> None:
     """FCN-32s: the scores of every 32nd pixel, interpolated.
 
     Source: Long et al. 2015, section 4.1, and the authors' `voc-fcn32s`: 134,346,581 parameters and
     1,806,336 of the deconvolution (64x64, stride 32, crop 19).
-
-    Example:
-        >>> from keras_arch import models
-        >>> model = models.FCN32s(input_shape=(None, None, 3), backbone="ResNet18")
-        >>> model.output_shape
-        (None, None, None, 21)
     """
 
 
-@register(
-    **_FACTS,
-    parameters={"": 134_357_354, "deconvolutions='learned'": 134_815_994},
-)
+@register(**_FACTS, parameters={"": 134_357_354, "deconvolutions='learned'": 134_815_994})
 @variant_of(FCN, 16)
 def FCN16s() -> None:
     """FCN-16s: FCN-32s with the scores of `pool4`, which has twice the resolution.
@@ -226,10 +206,7 @@ def FCN16s() -> None:
     """
 
 
-@register(
-    **_FACTS,
-    parameters={"": 134_362_751, "deconvolutions='learned'": 134_489_759},
-)
+@register(**_FACTS, parameters={"": 134_362_751, "deconvolutions='learned'": 134_489_759})
 @variant_of(FCN, 8)
 def FCN8s() -> None:
     """FCN-8s: FCN-16s with the scores of `pool3`, which has twice the resolution again.
@@ -248,37 +225,28 @@ def FCN8s() -> None:
 
 def _score(x, classes, name):
     """Scores of the classes; they start at zero, which the paper found to be as good as noise."""
-    return layers.Conv2D(
-        classes, 1, kernel_initializer="zeros", data_format="channels_last", name=name
-    )(x)
+    return channels_last.Conv2D(classes, 1, kernel_initializer="zeros", name=name)(x)
 
 
 def _vgg(input_shape, column, units):
     """The authors' network to `fc7`: the image, the last map, and the finer ones by stride."""
     image = keras.Input(input_shape, name="image")
-    x = layers.ZeroPadding2D(PADDING, data_format="channels_last", name="pad")(image)
+    x = channels_last.ZeroPadding2D(PADDING, name="pad")(image)
     maps = {}
     for stage, row in enumerate(column, start=1):
         for number, filters in enumerate(row, start=1):
-            x = layers.Conv2D(
+            x = channels_last.Conv2D(
                 filters,
                 3,
                 # The first one is padded by 100 pixels already.
                 padding="valid" if stage == number == 1 else "same",
                 kernel_initializer=he_normal(),
-                data_format="channels_last",
                 name=f"conv{stage}_{number}",
             )(x)
             x = layers.Activation("relu", name=f"relu{stage}_{number}")(x)
         x = maps[2**stage] = ceil_max_pool(x, 2, 2, f"pool{stage}")
     for number, size in ((6, 7), (7, 1)):
-        x = layers.Conv2D(
-            units,
-            size,
-            kernel_initializer=he_normal(),
-            data_format="channels_last",
-            name=f"fc{number}",
-        )(x)
+        x = channels_last.Conv2D(units, size, kernel_initializer=he_normal(), name=f"fc{number}")(x)
         x = layers.Activation("relu", name=f"relu{number}")(x)
         x = layers.Dropout(0.5, name=f"drop{number}")(x)
     return image, x, maps

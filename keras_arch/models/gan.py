@@ -1,8 +1,7 @@
 """Fully connected networks of the first GAN (Goodfellow et al. 2014).
 
-I. Goodfellow, J. Pouget-Abadie, M. Mirza, B. Xu, D. Warde-Farley, S. Ozair, A. Courville,
-Y. Bengio: Generative Adversarial Nets. The paper gives no layer sizes; these are the authors',
-from the training files of their code (github.com/goodfeli/adversarial), one a variant:
+The paper gives no layer sizes; these are the authors', from the training files of their code
+(github.com/goodfeli/adversarial), one a variant:
 
 `"mnist"` (`mnist.yaml`), `"cifar10"` (`cifar10_fully_connected.yaml`), `"tfd"` for the Toronto
 Face Database (`tfd_pretrain/pretrain.yaml`) and `"tfd_stacked"` (`tfd_pretrain/train.yaml`): the
@@ -16,6 +15,7 @@ import keras
 from keras import layers
 
 from keras_arch.layers import maxout, output_dtype
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice, check_image_shape, positive_ints
 from keras_arch.registry import register
@@ -43,48 +43,35 @@ class _Recipe:
 
     image_shape: tuple[int, int, int]
     units: int
-    hidden: tuple[tuple[int | None, str, float], ...]
-    output_activation: str
-    output_initializer: str
-    output_scale: float
     latent: str
     maxout_units: int
-    max_norm: float | None
+    hidden: tuple[tuple[int | None, str, float], ...] = ((None, "relu", 0.0), (None, "relu", 0.0))
+    output_activation: str = "sigmoid"
+    output_initializer: str = "uniform"
+    output_scale: float = GENERATOR_RANGE
+    max_norm: float | None = None
 
 
-_MNIST = _Recipe(
-    image_shape=(28, 28, 1),
-    units=1200,
-    hidden=((None, "relu", 0.0), (None, "relu", 0.0)),
-    output_activation="sigmoid",
-    output_initializer="uniform",
-    output_scale=GENERATOR_RANGE,
-    latent="uniform",
-    maxout_units=240,
-    max_norm=None,
-)
+_MNIST = _Recipe(image_shape=(28, 28, 1), units=1200, latent="uniform", maxout_units=240)
 _CIFAR10 = _Recipe(
     image_shape=(32, 32, 3),
     units=8000,
-    hidden=((None, "relu", 0.0), (None, "sigmoid", 0.0)),
-    output_activation="linear",
-    output_initializer="uniform",
-    output_scale=0.5,
     latent="normal",
     maxout_units=1600,
-    max_norm=None,
+    hidden=((None, "relu", 0.0), (None, "sigmoid", 0.0)),
+    output_activation="linear",
+    output_scale=0.5,
 )
 _TFD = _Recipe(
     image_shape=(48, 48, 1),
     units=8000,
+    latent="normal",
+    maxout_units=1200,
     hidden=((None, "relu", 0.0), (None, "sigmoid", -2.0)),
-    output_activation="sigmoid",
     # Theirs is sparse: 100 weights N(0, 1) into each pixel, the other 7,900 zero. No stock
     # initializer draws that; this has its variance.
     output_initializer="normal",
     output_scale=math.sqrt(100 / 8000),
-    latent="normal",
-    maxout_units=1200,
     max_norm=1.9365,
 )
 _RECIPES = {
@@ -125,11 +112,10 @@ def GANGenerator(
     """Goodfellow's generator: a multi-layer perceptron from a latent to an image.
 
     Source: Goodfellow et al. 2014, section 5, with the sizes and initial weights of the authors'
-    training files. `"mnist"`: 100 -> 1200 ReLU -> 1200 ReLU -> 784 sigmoid (2,503,984
-    parameters). `"cifar10"`: 100 -> 8000 ReLU -> 8000 sigmoid -> 3072 linear (89,395,072).
-    `"tfd"`: 100 -> 8000 ReLU -> 8000 sigmoid -> 2304 sigmoid (83,250,304), every column of
-    weights held to the norm 1.9365; `"tfd_stacked"` puts 100 -> 8000 ReLU -> 100 sigmoid before
-    it (84,858,404). The other two training files have no such constraint.
+    training files. `"mnist"`: 100 -> 1200 ReLU -> 1200 ReLU -> 784 sigmoid (2,503,984 parameters).
+    `"cifar10"`: 100 -> 8000 ReLU -> 8000 sigmoid -> 3072 linear (89,395,072). `"tfd"`: 100 -> 8000
+    ReLU -> 8000 sigmoid -> 2304 sigmoid (83,250,304), every column of weights held to the norm
+    1.9365; `"tfd_stacked"` puts 100 -> 8000 ReLU -> 100 sigmoid before it (84,858,404).
 
     Two things are not theirs. Biases of the output start at 0, where the authors start them so
     that the mean training image comes out (`model.get_layer("pixels").bias.assign(...)`). The
@@ -148,9 +134,8 @@ def GANGenerator(
 
     Returns:
         A `keras.Model` from `latent` `(batch, latent_size)` to `(batch, height, width, channels)`
-        in [0, 1], or [-1, 1] for a tanh. The linear output of `"cifar10"` has no bounds: it is
-        for images as the authors normalise them, each to mean 0 and the norm 55, which is a
-        deviation of 0.99.
+        in [0, 1], or [-1, 1] for a tanh. The linear output of `"cifar10"` has no bounds: the
+        authors normalise each image to mean 0 and the norm 55, a deviation of 0.99.
 
     Example:
         >>> from keras_arch import models
@@ -163,8 +148,7 @@ def GANGenerator(
     activation = recipe.output_activation if output_activation is None else output_activation
     check_choice("output_activation", activation, OUTPUT_ACTIVATIONS)
 
-    latent = keras.Input((latent_size,), name="latent")
-    x = latent
+    x = latent = keras.Input((latent_size,), name="latent")
     if recipe.latent == "uniform":
         x = layers.Rescaling(math.sqrt(3), name="unit_variance")(x)
     for number, (width, function, bias) in enumerate(recipe.hidden, start=1):
@@ -193,11 +177,7 @@ def GANGenerator(
     paper=PAPER,
     url=URL,
     default_input=(28, 28, 1),
-    parameters={
-        "": 1_231_441,
-        "variant='cifar10'": 37_393_601,
-        "variant='tfd'": 21_037_201,
-    },
+    parameters={"": 1_231_441, "variant='cifar10'": 37_393_601, "variant='tfd'": 21_037_201},
 )
 @document
 def GANDiscriminator(
@@ -236,26 +216,17 @@ def GANDiscriminator(
     recipe, input_shape = _checked(variant, "input_shape", input_shape)
     units = recipe.maxout_units if units is None else units
 
+    def settings():
+        start = _initializer("uniform", DISCRIMINATOR_RANGE)
+        return {"kernel_initializer": start, "kernel_constraint": _constraint(recipe)}
+
     image = keras.Input(input_shape, name="image")
-    x = layers.Flatten(data_format="channels_last", name="flatten")(image)
+    x = channels_last.Flatten(name="flatten")(image)
     x = layers.Dropout(0.2, name="image_dropout")(x)
     for number in (1, 2):
-        x = maxout(
-            x,
-            units,
-            pieces,
-            name=f"hidden{number}",
-            kernel_initializer=_initializer("uniform", DISCRIMINATOR_RANGE),
-            kernel_constraint=_constraint(recipe),
-        )
+        x = maxout(x, units, pieces, name=f"hidden{number}", **settings())
         x = layers.Dropout(0.5, name=f"hidden{number}_dropout")(x)
-    x = layers.Dense(
-        1,
-        kernel_initializer=_initializer("uniform", DISCRIMINATOR_RANGE),
-        kernel_constraint=_constraint(recipe),
-        dtype=output_dtype(),
-        name="logits",
-    )(x)
+    x = layers.Dense(1, dtype=output_dtype(), name="logits", **settings())(x)
     model = keras.Model(image, x, name=name or "gan_discriminator")
     return load_weights(model, weights, "GANDiscriminator")
 

@@ -1,14 +1,11 @@
-"""GoogLeNet, the first Inception network (Szegedy et al. 2014).
-
-C. Szegedy, W. Liu, Y. Jia, P. Sermanet, S. Reed, D. Anguelov, D. Erhan, V. Vanhoucke,
-A. Rabinovich: Going Deeper with Convolutions.
-"""
+"""GoogLeNet, the first Inception network (Szegedy et al. 2014)."""
 
 import keras
 from keras import layers
 
 from keras_arch.errors import ArgumentError
 from keras_arch.layers import batch_norm, ceil_max_pool, local_response_norm
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
@@ -32,6 +29,8 @@ LEAST_SIZE = 32
 # With this side the auxiliary heads' 5x5 windows fit in the map of stride 16.
 LEAST_SIZE_WITH_AUXILIARY = 79
 TORCHVISION_EPSILON = 1e-3
+# Local response normalisation of bvlc_googlenet; Caffe divides alpha by the five channels.
+LOCAL_NORM = {"k": 1.0, "alpha": 1e-4 / 5}
 
 
 @register(
@@ -83,16 +82,14 @@ def GoogLeNet(
         `stem` (stride 2) and `stage1` to `stage4` (strides 4, 8, 16, 32).
 
     Example:
-        >>> import numpy as np
         >>> from keras_arch import models
         >>> model = models.GoogLeNet(input_shape=(79, 79, 3), classes=5, auxiliary=True)
         >>> sorted(model.output)
         ['auxiliary1_probabilities', 'auxiliary2_probabilities', 'probabilities']
 
-        Trained as in the paper, with every head on the same labels:
-        `model.fit(x, {head: y for head in model.output})`. `GoogLeNet(weights=model)` is then
-        the network without the heads. (A file of weights that was saved with them goes into a model
-        with them first.)
+        Trained as in the paper, by `model.fit(x, {head: y for head in model.output})`;
+        `GoogLeNet(weights=model)` is then the network without the heads. (A file of weights that
+        was saved with them goes into a model with them first.)
 
         >>> weight = {"probabilities": 1.0} | {f"auxiliary{n}_probabilities": 0.3 for n in (1, 2)}
         >>> losses = {head: "sparse_categorical_crossentropy" for head in weight}
@@ -102,28 +99,25 @@ def GoogLeNet(
     head = Head(include_top, pooling, classes, classifier_activation)
     if auxiliary and not include_top:
         raise ArgumentError("auxiliary=True is for include_top=True: the heads are classifiers")
-    windows = auxiliary and variant == "paper"
-    input_shape = check_input_shape(
-        input_shape,
-        default=(224, 224, 3),
-        minimum=LEAST_SIZE_WITH_AUXILIARY if windows else LEAST_SIZE,
-        dynamic=not auxiliary,
-    )
     paper = variant == "paper"
+    least = LEAST_SIZE_WITH_AUXILIARY if auxiliary and paper else LEAST_SIZE
+    input_shape = check_input_shape(
+        input_shape, default=(224, 224, 3), minimum=least, dynamic=not auxiliary
+    )
 
     def convolution(x, filters, kernel, name, stride=1):
-        return _convolution(x, filters, kernel, stride, name, variant, synchronized)
+        return _convolution(x, filters, kernel, stride, name, paper, synchronized)
 
     image = keras.Input(input_shape, name="image")
     x = convolution(image, 64, 7, "conv1", stride=2)
     x = layers.Identity(name="stem")(x)
     x = ceil_max_pool(x, 3, 2, "pool1")
     if paper:
-        x = _norm(x, "norm1")
+        x = local_response_norm(x, "norm1", **LOCAL_NORM)
     x = convolution(x, 64, 1, "conv2_reduce")
     x = convolution(x, 192, 3, "conv2")
     if paper:
-        x = _norm(x, "norm2")
+        x = local_response_norm(x, "norm2", **LOCAL_NORM)
     x = layers.Identity(name="stage1")(x)
     x = ceil_max_pool(x, 3, 2, "pool2")
     heads = []
@@ -131,9 +125,8 @@ def GoogLeNet(
         x = _inception(x, filters, f"inception_{module}", paper, convolution)
         if module in ("4a", "4d") and auxiliary:
             prefix = f"auxiliary{len(heads) + 1}_"
-            hidden = _auxiliary(x, prefix, paper, convolution)
-            start = _start(variant)
-            heads.append(head.classify(hidden, kernel_initializer=start, prefix=prefix))
+            y = _auxiliary(x, prefix, paper, convolution)
+            heads.append(head.classify(y, kernel_initializer=_start(paper), prefix=prefix))
         if module in ("3b", "4e", "5b"):
             # The same map under the name that all families give to the end of a stage.
             x = layers.Identity(name=f"stage{int(module[0]) - 1}")(x)
@@ -143,9 +136,9 @@ def GoogLeNet(
             # torchvision's windows of the last pooling are 2x2.
             x = ceil_max_pool(x, 3 if paper else 2, 2, "pool4")
     if include_top:
-        x = layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
+        x = channels_last.GlobalAveragePooling2D(name="pool")(x)
         x = layers.Dropout(0.4 if paper else 0.2, name="drop")(x)
-        output = head.classify(x, kernel_initializer=_start(variant))
+        output = head.classify(x, kernel_initializer=_start(paper))
         if auxiliary:
             heads = [output, *heads]
             output = {x._keras_history.operation.name: x for x in heads}
@@ -155,21 +148,19 @@ def GoogLeNet(
     return load_weights(model, weights, "GoogLeNet", variant=variant)
 
 
-def _convolution(x, filters, kernel, stride, name, variant, synchronized):
+def _convolution(x, filters, kernel, stride, name, paper, synchronized):
     """A convolution that pads evenly, with ReLU; in torchvision's, batch norm for the bias."""
-    paper = variant == "paper"
     if stride > 1:
         # Keras' "same" pads only below and right when it strides over an even size.
-        x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
-    x = layers.Conv2D(
+        x = channels_last.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    x = channels_last.Conv2D(
         filters,
         kernel,
         strides=stride,
         padding="valid" if stride > 1 else "same",
         use_bias=paper,
-        kernel_initializer=_start(variant),
+        kernel_initializer=_start(paper),
         bias_initializer=keras.initializers.Constant(0.2),
-        data_format="channels_last",
         name=f"{name}_conv",
     )(x)
     if not paper:
@@ -177,16 +168,11 @@ def _convolution(x, filters, kernel, stride, name, variant, synchronized):
     return layers.Activation("relu", name=name)(x)
 
 
-def _start(variant):
+def _start(paper):
     """A fresh initializer: Caffe's "xavier" by fan-in, or torchvision's narrow normal."""
-    if variant == "torchvision":
-        return keras.initializers.RandomNormal(0.0, 0.01)
-    return keras.initializers.VarianceScaling(1.0, mode="fan_in", distribution="uniform")
-
-
-def _norm(x, name):
-    """Local response normalisation as in bvlc_googlenet: Caffe divides alpha by the channels."""
-    return local_response_norm(x, name, k=1.0, alpha=1e-4 / 5)
+    if paper:
+        return keras.initializers.VarianceScaling(1.0, mode="fan_in", distribution="uniform")
+    return keras.initializers.RandomNormal(0.0, 0.01)
 
 
 def _inception(x, filters, name, paper, convolution):
@@ -197,9 +183,7 @@ def _inception(x, filters, name, paper, convolution):
     branches.append(convolution(y, three, 3, f"{name}_3x3"))
     y = convolution(x, reduce_five, 1, f"{name}_5x5_reduce")
     branches.append(convolution(y, five, 5 if paper else 3, f"{name}_5x5"))
-    y = layers.MaxPooling2D(
-        3, strides=1, padding="same", data_format="channels_last", name=f"{name}_pool"
-    )(x)
+    y = channels_last.MaxPooling2D(3, strides=1, padding="same", name=f"{name}_pool")(x)
     branches.append(convolution(y, after_pool, 1, f"{name}_pool_proj"))
     return layers.Concatenate(name=name)(branches)
 
@@ -207,19 +191,12 @@ def _inception(x, filters, name, paper, convolution):
 def _auxiliary(x, prefix, paper, convolution):
     """The hidden layers of an auxiliary head (section 5)."""
     if paper:
-        x = layers.AveragePooling2D(
-            5, strides=3, data_format="channels_last", name=f"{prefix}pool"
-        )(x)
+        x = channels_last.AveragePooling2D(5, strides=3, name=f"{prefix}pool")(x)
     else:
-        x = layers.AdaptiveAveragePooling2D(4, data_format="channels_last", name=f"{prefix}pool")(x)
+        x = channels_last.AdaptiveAveragePooling2D(4, name=f"{prefix}pool")(x)
     x = convolution(x, 128, 1, f"{prefix}reduce")
-    x = layers.Flatten(data_format="channels_last", name=f"{prefix}flatten")(x)
-    start = _start("paper" if paper else "torchvision")
-    x = layers.Dense(
-        1024,
-        kernel_initializer=start,
-        bias_initializer=keras.initializers.Constant(0.2 if paper else 0.0),
-        name=f"{prefix}fc",
-    )(x)
+    x = channels_last.Flatten(name=f"{prefix}flatten")(x)
+    start, bias = _start(paper), keras.initializers.Constant(0.2 if paper else 0.0)
+    x = layers.Dense(1024, kernel_initializer=start, bias_initializer=bias, name=f"{prefix}fc")(x)
     x = layers.Activation("relu", name=f"{prefix}fc_relu")(x)
     return layers.Dropout(0.7, name=f"{prefix}drop")(x)

@@ -1,8 +1,7 @@
 """LAPGAN, Laplacian pyramid of GANs (Denton et al. 2015).
 
-E. Denton, S. Chintala, A. Szlam, R. Fergus: Deep Generative Image Models using a Laplacian
-Pyramid of Adversarial Networks. A first GAN draws a small image; each further one sees it
-enlarged and draws the residual, the details of the larger size. Image = enlarged + residual.
+A first GAN draws a small image; each further one sees it enlarged and draws the residual, the
+details of the larger size. Image = enlarged + residual.
 
 Layers, padding, initial weights and the way in which a label enters are those of the authors'
 code (github.com/facebookarchive/eyescream, `cifar/scripts/train_cifar_classcond.lua` and
@@ -11,11 +10,14 @@ widths of the coarsest level are the paper's (section 4.1: 1200 units in the gen
 discriminator); the code's default for the convolutions is 128 filters, 64 is enough for CIFAR-10.
 """
 
+import itertools
+
 import keras
 from keras import layers, ops
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import label_input, output_dtype
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_image_shape, positive_ints
 from keras_arch.registry import register
@@ -93,10 +95,7 @@ def LAPGANGenerator(
     latent_size, filters, units = positive_ints(
         latent_size=latent_size, filters=filters, units=units
     )
-
-    ends = [latent_size]
-    for size in sizes[1:]:
-        ends.append(ends[-1] + size * size)
+    ends = [*itertools.accumulate((size * size for size in sizes[1:]), initial=latent_size)]
     latent = keras.Input((ends[-1],), name="latent")
     label = [] if classes is None else [keras.Input((), dtype="int32", name="label")]
     coarsest, *planes = ops.split(latent, ends[:-1], axis=1)
@@ -104,13 +103,7 @@ def LAPGANGenerator(
     x = level([coarsest, *label] if label else coarsest)
     for size, plane in zip(sizes[1:], planes, strict=True):
         noise = layers.Reshape((size, size, 1), name=f"noise{size}")(plane)
-        coarse = layers.Resizing(
-            size,
-            size,
-            interpolation="bilinear",
-            data_format="channels_last",
-            name=f"coarse{size}",
-        )(x)
+        coarse = channels_last.Resizing(size, size, "bilinear", name=f"coarse{size}")(x)
         residual = _finer_level(size, channels, classes, filters)([noise, coarse, *label])
         x = layers.Add(name=f"image{size}")([coarse, residual])
     x = layers.Activation("hard_tanh", dtype=output_dtype(), name="output")(x)
@@ -183,7 +176,7 @@ def LAPGANDiscriminator(
     label, one_hot = (None, None) if classes is None else label_input(classes)
     inputs = [image]
     if coarsest:
-        x = layers.Flatten(data_format="channels_last", name="flatten")(image)
+        x = channels_last.Flatten(name="flatten")(image)
         x = _joined(x, one_hot, "image_and_label")
         for number in (1, 2):
             x = _dense(x, units, f"hidden{number}", activation="relu")
@@ -196,13 +189,12 @@ def LAPGANDiscriminator(
         x = _joined(x, plane, "sum_and_label")
         x = _convolution(x, filters, 5, "stage1", activation="relu", padding="valid")
         x = _convolution(x, filters, 5, "stage2", activation="relu", padding="valid", strides=2)
-        x = layers.Flatten(data_format="channels_last", name="flatten")(x)
+        x = channels_last.Flatten(name="flatten")(x)
         x = layers.Dropout(DROPOUT, name="stage2_dropout")(x)
     x = _dense(x, 1, "logits", dtype=output_dtype())
     inputs += [] if classes is None else [label]
-    model = keras.Model(
-        inputs if inputs[1:] else image, x, name=name or f"lapgan_discriminator{size}"
-    )
+    inputs = inputs if inputs[1:] else image
+    model = keras.Model(inputs, x, name=name or f"lapgan_discriminator{size}")
     return load_weights(model, weights, "LAPGANDiscriminator")
 
 
@@ -252,11 +244,10 @@ def _finer_level(size, channels, classes, filters):
     """Convolutions from noise, enlarged image and label to the residual."""
     noise = keras.Input((size, size, 1), name="noise")
     coarse = keras.Input((size, size, channels), name="coarse")
-    inputs, planes = [noise, coarse], [noise, coarse]
+    inputs = planes = [noise, coarse]
     if classes is not None:
         label, one_hot = label_input(classes)
-        inputs.append(label)
-        planes.append(_label_plane(one_hot, size))
+        inputs, planes = [*inputs, label], [*planes, _label_plane(one_hot, size)]
     x = layers.Concatenate(name="planes")(planes)
     x = _convolution(x, filters, 7, "stage1", activation="relu")
     x = _convolution(x, filters, 7, "stage2", activation="relu")
@@ -279,14 +270,8 @@ def _dense(x, units, name, **arguments):
 
 
 def _convolution(x, filters, size, name, padding="same", **arguments):
-    return layers.Conv2D(
-        filters,
-        size,
-        padding=padding,
-        kernel_initializer=_uniform_fan_in(),
-        data_format="channels_last",
-        name=name,
-        **arguments,
+    return channels_last.Conv2D(
+        filters, size, padding=padding, kernel_initializer=_uniform_fan_in(), name=name, **arguments
     )(x)
 
 

@@ -1,10 +1,7 @@
 """PatchGAN, a discriminator of patches of an image (Isola et al. 2017).
 
-P. Isola, J.-Y. Zhu, T. Zhou, A. Efros: Image-to-Image Translation with Conditional Adversarial
-Networks, section 3.2.2. A convolutional network whose every output sees a patch of the image
-says for each patch whether it is real; the size of the patch is the receptive field.
-
-CycleGAN (Zhu et al. 2017) has the same network with instance norm on one image.
+A convolutional network whose every output sees a patch of the image says for each patch whether it
+is real; the size of the patch is the receptive field.
 """
 
 import keras
@@ -12,6 +9,7 @@ from keras import layers
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import normalize, output_dtype
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice, check_image_shape
 from keras_arch.registry import register
@@ -87,7 +85,7 @@ def PatchDiscriminator(
     check_choice("norm", norm, NORMS)
     filters = whole_number("filters", filters)
     image = keras.Input(input_shape, name="image")
-    inputs, x = image, image
+    inputs = x = image
     if target_channels is not None:
         target_channels = whole_number("target_channels", target_channels)
         target = keras.Input((*input_shape[:2], target_channels), name="target")
@@ -109,14 +107,8 @@ def PatchDiscriminator(
         )
         if stage > 1:
             gain = keras.initializers.RandomNormal(1.0, 0.02) if norm == "batch" else "ones"
-            x = normalize(
-                x,
-                norm,
-                f"stage{stage}_norm",
-                synchronized=synchronized,
-                affine=False,
-                gamma_initializer=gain,
-            )
+            settings = {"synchronized": synchronized, "affine": False, "gamma_initializer": gain}
+            x = normalize(x, norm, f"stage{stage}_norm", **settings)
         x = layers.LeakyReLU(negative_slope=0.2, name=f"stage{stage}")(x)
     x = _convolution(
         x, 1, 1 if pixel else 4, stride=1, bias=not pixel or norm != "batch", name="logits"
@@ -126,17 +118,13 @@ def PatchDiscriminator(
 
 
 def receptive_field(model: keras.Model) -> int:
-    """Side of the square of input pixels that one output of a chain of convolutions sees.
+    """Side in pixels of the square of the input that one output of a chain of convolutions sees.
 
-    Source: counted back from one output, a layer of kernel k and stride s turns a field of r
-    pixels into one of (r - 1) s + k (Araujo et al. 2019, "Computing Receptive Fields of
-    Convolutional Neural Networks", equation 2).
+    Source: counted back from one output, a layer of kernel k and stride s turns a field of r pixels
+    into (r - 1) s + k (Araujo et al. 2019, "Computing Receptive Fields", equation 2).
 
     Args:
         model: A model whose convolutions follow each other, such as `PatchDiscriminator`'s.
-
-    Returns:
-        The side in pixels.
 
     Raises:
         ArgumentError: If the model has no convolution.
@@ -182,15 +170,14 @@ def _convolution(x, filters, kernel, *, stride, bias, name):
     # it would pad three in all, where the authors' layer pads two and shrinks the map.
     same = kernel == 1 or (stride == 2 and not (x.shape[1] % 2 or x.shape[2] % 2))
     if not same:
-        x = layers.ZeroPadding2D(1, data_format="channels_last", name=f"{name}_pad")(x)
-    return layers.Conv2D(
+        x = channels_last.ZeroPadding2D(1, name=f"{name}_pad")(x)
+    return channels_last.Conv2D(
         filters,
         kernel,
         strides=stride,
         padding="same" if same else "valid",
         use_bias=bias,
         kernel_initializer=keras.initializers.RandomNormal(0.0, 0.02),
-        data_format="channels_last",
         dtype=output_dtype() if name == "logits" else None,
         name=name,
     )(x)

@@ -1,23 +1,21 @@
 """Generators of pix2pix, from an image to an image (Isola et al. 2017).
 
-P. Isola, J.-Y. Zhu, T. Zhou, A. Efros: Image-to-Image Translation with Conditional Adversarial
-Networks. A U-Net that halves the image down to a few pixels and doubles it up again, with skip
-connections between maps of one size; and the encoder-decoder without them that the paper
-compares it with.
+A U-Net that halves the image down to a few pixels and doubles it up again, with skip connections
+between maps of one size; and the encoder-decoder without them that the paper compares it with.
 
 At inference the authors still use dropout and the statistics of the batch (section 3.3), which at a
-batch of one are those of the image. The moving averages of batch norm, which Keras would take,
-belong to many images and give a poor picture after training with batches of one. Which of them a
-generator uses is therefore an argument, and part of the model.
+batch of one are those of the image. The moving averages of batch norm, which Keras would take, give
+a poor picture after training with batches of one. Which of them it uses is part of a generator.
 """
 
 import keras
 from keras import layers, ops
 
-from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.errors import ArgumentError
 from keras_arch.layers import batch_norm, instance_norm, output_dtype
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document
-from keras_arch.models.common.checks import check_choice, check_image_shape
+from keras_arch.models.common.checks import check_choice, check_image_shape, positive_ints
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -63,11 +61,10 @@ def Pix2PixGenerator(
     layer, the innermost one and the output have no norm: at one pixel the norm of a single image
     would leave nothing but zeros.
 
-    The choice of `inference_norm` and `inference_dropout` is part of the model and is saved with
-    it; the norm holds however the model is called, in stock Keras too. Dropout is on where the
-    model is called without the `training` argument: an explicit `training=False`, which
-    `model.predict` passes too, has precedence in Keras. A call with dropout moves its random state;
-    `trainers.translate` and exports leave it as it is.
+    `inference_norm` and `inference_dropout` are saved with the model, and the norm holds however it
+    is called, in stock Keras too. Dropout is on where the model is called without the `training`
+    argument: an explicit `training=False`, which `model.predict` passes too, has precedence in
+    Keras. A call with dropout moves its random state; `trainers.translate` and exports do not.
 
     Args:
         variant: `"unet_256"` (eight halvings), `"unet_128"` (seven) or `"encoder_decoder"` (eight,
@@ -88,10 +85,6 @@ def Pix2PixGenerator(
         A `keras.Model` from `image` `(batch, height, width, channels)` in [-1, 1] to `(batch,
         height, width, output_channels)` in [-1, 1].
 
-    Raises:
-        ArgumentError: If an argument is not one of the above; a size that cannot be halved often
-            enough names the next sizes that can.
-
     Example:
         >>> from keras_arch import models
         >>> models.Pix2PixGenerator("unet_128", filters=4).output_shape
@@ -101,25 +94,25 @@ def Pix2PixGenerator(
     halvings, skips = VARIANTS[variant]
     image_shape = _check_shape(image_shape, halvings)
     output_channels = image_shape[-1] if output_channels is None else output_channels
-    output_channels = whole_number("output_channels", output_channels)
-    filters = whole_number("filters", filters)
+    output_channels, filters = positive_ints(output_channels=output_channels, filters=filters)
     check_choice("inference_norm", inference_norm, INFERENCE_NORMS)
     check_choice("inference_dropout", inference_dropout, (True, False))
     widths = [filters * min(2**i, MAX_MULTIPLE) for i in range(halvings)]
 
-    image = keras.Input(image_shape, name="image")
-    x = image
+    x = image = keras.Input(image_shape, name="image")
     maps = []
     for level, width in enumerate(widths, start=1):
         if level > 1:
             x = layers.LeakyReLU(negative_slope=0.2, name=f"down{level}_activation")(x)
-        x = layers.Conv2D(width, name=f"down{level}_conv", use_bias=False, **_halving())(x)
+        x = channels_last.Conv2D(width, name=f"down{level}_conv", use_bias=False, **_halving())(x)
         if 1 < level < halvings:
             x = _norm(x, f"down{level}_norm", inference_norm, synchronized)
         maps.append(x)
     for level, width in enumerate(widths[-2::-1], start=1):
         x = layers.Activation("relu", name=f"up{level}_activation")(x)
-        x = layers.Conv2DTranspose(width, name=f"up{level}_conv", use_bias=False, **_halving())(x)
+        x = channels_last.Conv2DTranspose(
+            width, use_bias=False, name=f"up{level}_conv", **_halving()
+        )(x)
         x = _norm(x, f"up{level}_norm", inference_norm, synchronized)
         if level <= DROPOUTS:
             dropout = layers.Dropout(0.5, seed=level, name=f"up{level}_dropout")
@@ -127,20 +120,18 @@ def Pix2PixGenerator(
         if skips:
             x = layers.Concatenate(name=f"up{level}_skip")([maps[-1 - level], x])
     x = layers.Activation("relu", name=f"up{halvings}_activation")(x)
-    x = layers.Conv2DTranspose(output_channels, name="output_conv", **_halving())(x)
+    x = channels_last.Conv2DTranspose(output_channels, name="output_conv", **_halving())(x)
     x = layers.Activation("tanh", dtype=output_dtype(), name="output")(x)
     model = keras.Model(image, x, name=name or f"pix2pix_{variant}")
     return load_weights(model, weights, "Pix2PixGenerator")
 
 
 def with_inference(
-    generator: keras.Model,
-    inference_norm: str | None = None,
-    inference_dropout: bool | None = None,
+    generator: keras.Model, inference_norm: str | None = None, inference_dropout: bool | None = None
 ) -> keras.Model:
     """The same generator with other normalisation statistics or dropout at inference.
 
-    Source: Isola et al. 2017, section 3.3, uses dropout and the statistics of the batch.
+    Source: Isola et al. 2017, section 3.3.
 
     Args:
         generator: A model of `Pix2PixGenerator`, also one that was saved and loaded.
@@ -200,7 +191,6 @@ def _halving():
         "strides": 2,
         "padding": "same",
         "kernel_initializer": keras.initializers.RandomNormal(0.0, 0.02),
-        "data_format": "channels_last",
     }
 
 
@@ -220,9 +210,8 @@ def _norm(x, name, inference_norm, synchronized):
 
 def _arguments(generator):
     """The arguments that a generator was built with, read from its own config."""
-    nodes = {
-        layer["name"]: layer for layer in getattr(generator, "get_config", dict)().get("layers", ())
-    }
+    config = getattr(generator, "get_config", dict)()
+    nodes = {layer["name"]: layer for layer in config.get("layers", ())}
     last = "output_conv"
     halvings = sum(name.startswith("down") and name.endswith("_conv") for name in nodes)
     skips = "up1_skip" in nodes
@@ -231,21 +220,18 @@ def _arguments(generator):
         raise ArgumentError(
             f"model {getattr(generator, 'name', generator)!r} is no generator of Pix2PixGenerator"
         )
-
-    def always(name):
-        return nodes[name]["inbound_nodes"][0]["kwargs"].get("training") is True
-
     if nodes["up1_norm"]["class_name"] == "BatchNormalization":
         inference_norm = "moving"
     else:
         one_image = generator.get_layer("up1_norm").output.shape[0] == 1
         inference_norm = "batch" if one_image else "instance"
+    dropout = nodes["up1_dropout"]["inbound_nodes"][0]["kwargs"]
     return {
         "variant": variant,
         "image_shape": tuple(generator.input_shape[1:]),
         "output_channels": nodes[last]["config"]["filters"],
         "filters": nodes["down1_conv"]["config"]["filters"],
         "inference_norm": inference_norm,
-        "inference_dropout": always("up1_dropout"),
+        "inference_dropout": dropout.get("training") is True,
         "synchronized": nodes["up1_norm"]["config"].get("synchronized", False),
     }

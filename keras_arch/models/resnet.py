@@ -1,17 +1,15 @@
-"""Residual and plain networks for ImageNet (He et al. 2015).
-
-K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition.
-"""
+"""Residual and plain networks for ImageNet (He et al. 2015)."""
 
 import keras
 from keras import layers
 
 from keras_arch.errors import ArgumentError
 from keras_arch.layers import he_normal, recursion_limit
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document, variant_of
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
-from keras_arch.models.common.residual import convolution, residual_block
+from keras_arch.models.common.residual import convolution, residual_stage
 from keras_arch.registry import register
 from keras_arch.weights import Source, Weights, load_weights, open_source
 
@@ -28,7 +26,6 @@ STAGE_FILTERS = (64, 128, 256, 512)
 VARIANTS = ("v1", "v1.5")
 SHORTCUTS = ("A", "B", "C")
 LEAST_SIZE = 32
-
 
 _FACTS = {
     "task": "image-classification",
@@ -100,65 +97,43 @@ def ResNet(
     x = convolution(image, 64, 7, 2, "stem", synchronized=synchronized)
     x = layers.Activation("relu", name="stem")(x)
     # After ReLU zeros around the map are what minus infinity would be to the maximum.
-    x = layers.ZeroPadding2D(1, data_format="channels_last", name="stem_pool_pad")(x)
-    x = layers.MaxPooling2D(3, strides=2, data_format="channels_last", name="stem_pool")(x)
-    for stage, (filters, count) in enumerate(
-        zip(STAGE_FILTERS, BLOCKS[depth], strict=True), start=1
-    ):
-        for number in range(1, count + 1):
-            stride = 2 if stage > 1 and number == 1 else 1
-            x = residual_block(
-                x,
-                (_bottleneck if bottleneck else _basic)(filters, stride, variant),
-                # A plain network has no shortcut of any kind.
-                shortcut=shortcut if residual else None,
-                synchronized=synchronized,
-                prefix=f"stage{stage}_block{number}",
-                # The end of a stage has the stage's name: users ask for features by it.
-                name=f"stage{stage}" if number == count else f"stage{stage}_block{number}",
-            )
+    x = channels_last.ZeroPadding2D(1, name="stem_pool_pad")(x)
+    x = channels_last.MaxPooling2D(3, strides=2, name="stem_pool")(x)
+    block = _bottleneck if bottleneck else _basic
+    for stage, count in enumerate(BLOCKS[depth], start=1):
+        filters = STAGE_FILTERS[stage - 1]
+        first = block(filters, 1 if stage == 1 else 2, variant)
+        blocks = [first] + [block(filters, 1, variant)] * (count - 1)
+        kind = shortcut if residual else None
+        x = residual_stage(x, blocks, kind, synchronized=synchronized, name=f"stage{stage}")
     output = head.pool_and_classify(x, he_normal())
     with recursion_limit():
-        model = keras.Model(
-            image, output, name=name or f"{'resnet' if residual else 'plain'}{depth}"
-        )
+        usual_name = f"{'resnet' if residual else 'plain'}{depth}"
+        model = keras.Model(image, output, name=name or usual_name)
     # Neither shows in the shapes of the weights.
     settings = {"residual": residual} | ({"variant": variant} if bottleneck else {})
     return load_weights(model, weights, f"ResNet{depth}", **settings)
 
 
 @register(
-    **_FACTS,
-    parameters={"": 11_689_512, "shortcut='A'": 11_515_688, "residual=False": 11_515_688},
+    **_FACTS, parameters={"": 11_689_512, "shortcut='A'": 11_515_688, "residual=False": 11_515_688}
 )
 @variant_of(ResNet, 18)
 def ResNet18() -> None:
     """ResNet of 18 weighted layers for ImageNet, in blocks of two 3x3 convolutions.
 
     Source: He et al. 2015, table 1; shortcuts in sections 3.3 and 4.1.
-
-    Example:
-        >>> from keras_arch import models
-        >>> models.ResNet18(input_shape=(64, 64, 3), include_top=False).output_shape
-        (None, 2, 2, 512)
     """
 
 
 @register(
-    **_FACTS,
-    parameters={"": 21_797_672, "shortcut='A'": 21_623_848, "residual=False": 21_623_848},
+    **_FACTS, parameters={"": 21_797_672, "shortcut='A'": 21_623_848, "residual=False": 21_623_848}
 )
 @variant_of(ResNet, 34)
 def ResNet34() -> None:
     """ResNet of 34 weighted layers for ImageNet, in blocks of two 3x3 convolutions.
 
     Source: He et al. 2015, table 1 and figure 3.
-
-    Example:
-        >>> from keras_arch import models
-        >>> plain = models.ResNet34(input_shape=(32, 32, 3), residual=False)
-        >>> models.trainable_parameters(plain)
-        21623848
     """
 
 
@@ -172,8 +147,7 @@ def ResNet50() -> None:
 
     Example:
         >>> from keras_arch import models
-        >>> model = models.ResNet50(input_shape=(None, None, 3), include_top=False, pooling="avg")
-        >>> model.output_shape
+        >>> models.ResNet50(include_top=False, pooling="avg").output_shape
         (None, 2048)
     """
 

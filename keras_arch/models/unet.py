@@ -1,9 +1,8 @@
 """U-Net (Ronneberger, Fischer and Brox 2015).
 
-O. Ronneberger, P. Fischer, T. Brox: U-Net: Convolutional Networks for Biomedical Image
-Segmentation. A path that halves the map and doubles its channels, one that does the reverse, and
-skip connections between stages of one stride. As published no convolution pads: the output is
-smaller than the input, and every pixel of it depends on pixels of the image alone.
+A path that halves the map and doubles its channels, one that does the reverse, and skip
+connections between stages of one stride. As published no convolution pads: the output is smaller
+than the input, and every pixel of it depends on pixels of the image alone.
 """
 
 import dataclasses
@@ -18,7 +17,7 @@ from keras import layers
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import batch_norm, he_normal, output_dtype, recursion_limit
-from keras_arch.models.common import pixelwise
+from keras_arch.models.common import channels_last, pixelwise
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice, check_rate, positive_ints
 from keras_arch.models.common.heads import check_input_shape, probabilities
@@ -68,9 +67,8 @@ def UNet(
     """U-Net: a contracting and an expanding path with skip connections, a class for every pixel.
 
     Source: Ronneberger et al. 2015, section 2 and figure 1: 31,030,658 parameters from one channel
-    to two classes. Two 3x3 convolutions with ReLU at each stage, 2x2 max-pooling down, 2x2
-    up-convolutions with stride 2 that halve the channels, He initialisation. Dropout is where the
-    authors' network has it: behind the last two stages of the contracting path.
+    to two classes. Two 3x3 convolutions with ReLU at each stage, He initialisation, and dropout
+    where the authors' network has it: behind the last two stages of the contracting path.
 
     Unpadded, the four stages take sizes of 188 + 16k pixels and give 184 less, as
     `unet_output_size` says; `keras_arch.tiling.predict` takes any size.
@@ -87,7 +85,7 @@ def UNet(
             by name, such as `"ResNet18"`, or a functional Keras model, such as one of
             `keras.applications`, which is copied with its weights. Its maps are joined by their
             strides.
-        depth: Halvings. Default 4; on a backbone all that it has.
+        depth: Halvings, by 2x2 max-pooling. Default 4; on a backbone all that it has.
         filters: Of the first stage, doubled at each halving. Default 64; on a backbone, whose
             maps have their own, those of the expanding path at full size: 16.
         up: Doubling of maps: `"deconvolution"` learns it (2x2, stride 2, as published);
@@ -103,10 +101,6 @@ def UNet(
         A `keras.Model` from `image` `(batch, height, width, channels)` to probabilities `(batch,
         height - 184, width - 184, classes)`, padded `(batch, height, width, classes)`. The ends of
         the contracting stages are named `stage1` to `stage5`.
-
-    Raises:
-        ArgumentError: If an argument is not one of the above, or the weights do not fit; for a
-            size that the network does not take, with the nearest sizes that it takes.
 
     Example:
         >>> from keras_arch import models
@@ -141,27 +135,16 @@ def UNet(
         x, maps = _contract(image, depth, filters, dropout, style)
     else:
         image, maps = pixelwise.pyramid(
-            backbone,
-            input_shape,
-            backbone_weights,
-            arguments=backbone_arguments,
-            synchronized=synchronized,
+            backbone, input_shape, backbone_weights, backbone_arguments, synchronized
         )
         depth = _depth_on(pixelwise.name_of(backbone), maps, depth)
         _check_size(input_shape, padding, depth, up)
-        x = (
-            layers.Dropout(dropout, name="backbone_dropout")(maps[depth])
-            if dropout
-            else maps[depth]
-        )
+        x = maps[depth]
+        if dropout:
+            x = layers.Dropout(dropout, name="backbone_dropout")(x)
     x = _expand(x, maps, depth, filters, style)
-    x = layers.Conv2D(
-        classes,
-        1,
-        kernel_initializer=he_normal(),
-        data_format="channels_last",
-        dtype=output_dtype(),
-        name="logits",
+    x = channels_last.Conv2D(
+        classes, 1, kernel_initializer=he_normal(), dtype=output_dtype(), name="logits"
     )(x)
     x = probabilities(x, classifier_activation)
     usual_name = "unet" if backbone is None else f"unet_{pixelwise.name_of(backbone).lower()}"
@@ -180,9 +163,6 @@ def unet_output_size(size: int, depth: int = 4, up: str = "deconvolution") -> in
         depth: Halvings.
         up: As for `UNet`.
 
-    Returns:
-        Height or width of the output.
-
     Raises:
         ArgumentError: If the network does not take the size; the message names its neighbours.
 
@@ -195,22 +175,17 @@ def unet_output_size(size: int, depth: int = 4, up: str = "deconvolution") -> in
     """
     size, depth = positive_ints(size=size, depth=depth)
     check_choice("up", up, UPS)
-    walked = _walk(size, depth, up)
-    if walked is None:
-        raise ArgumentError(_unfit("size", size, "valid", depth, up))
-    return walked[0]
+    _check_side("size", size, "valid", depth, up)
+    return _walk(size, depth, up)[0]
 
 
 def unet_sizes(limit: int, depth: int = 4, up: str = "deconvolution") -> list[int]:
-    """Input sizes of the unpadded U-Net up to a limit.
+    """Input sizes of the unpadded U-Net up to a limit: heights or widths in pixels, in order.
 
     Args:
         limit: The largest size in pixels.
         depth: Halvings.
         up: As for `UNet`.
-
-    Returns:
-        Heights or widths in pixels, in order.
 
     Example:
         >>> unet_sizes(240)
@@ -230,54 +205,37 @@ class _Style:
     synchronized: bool
     up: str
 
-    def convolve(self, x, filters, convolution, norm, relu):
-        """A 3x3 convolution, its normalisation and ReLU, by their names."""
-        x = layers.Conv2D(
-            filters,
-            3,
-            padding=self.padding,
-            use_bias=self.norm is None,
-            kernel_initializer=he_normal(),
-            data_format="channels_last",
-            name=convolution,
-        )(x)
-        if self.norm:
-            x = batch_norm(norm, synchronized=self.synchronized)(x)
-        return layers.Activation("relu", name=relu)(x)
-
     def double(self, x, filters, name, end):
-        """Both convolutions of a stage, of which the last layer is named `end`."""
-        x = self.convolve(x, filters, f"{name}_conv1", f"{name}_norm1", f"{name}_relu1")
-        return self.convolve(x, filters, f"{name}_conv2", f"{name}_norm2", end)
+        """The 3x3 convolutions of a stage, normalised and with ReLU; the last layer is `end`."""
+        for number, relu in ((1, f"{name}_relu1"), (2, end)):
+            x = channels_last.Conv2D(
+                filters,
+                3,
+                padding=self.padding,
+                use_bias=self.norm is None,
+                kernel_initializer=he_normal(),
+                name=f"{name}_conv{number}",
+            )(x)
+            if self.norm:
+                x = batch_norm(f"{name}_norm{number}", synchronized=self.synchronized)(x)
+            x = layers.Activation("relu", name=relu)(x)
+        return x
 
     def enlarge(self, x, filters, name):
         """Twice the height and width."""
         if self.up == "deconvolution":
             # A pixel of the output sees one of the input: N of the paper is the channels.
             spread = keras.initializers.RandomNormal(0.0, math.sqrt(2 / x.shape[-1]))
-            return layers.Conv2DTranspose(
-                filters,
-                2,
-                strides=2,
-                kernel_initializer=spread,
-                data_format="channels_last",
-                name=name,
-            )(x)
+            settings = {"strides": 2, "kernel_initializer": spread, "name": name}
+            return channels_last.Conv2DTranspose(filters, 2, **settings)(x)
         # The channels first: both are linear, and there are four times fewer pixels.
-        x = layers.Conv2D(
-            filters,
-            1,
-            kernel_initializer=he_normal(),
-            data_format="channels_last",
-            name=f"{name}_reduce",
-        )(x)
-        x = layers.UpSampling2D(
-            2, interpolation="bilinear", data_format="channels_last", name=name
-        )(x)
+        start = he_normal()
+        x = channels_last.Conv2D(filters, 1, kernel_initializer=start, name=f"{name}_reduce")(x)
+        x = channels_last.UpSampling2D(2, interpolation="bilinear", name=name)(x)
         if self.padding == "same":
             return x
         # Beyond the border there is a pixel that only a larger tile has.
-        return layers.Cropping2D(1, data_format="channels_last", name=f"{name}_trim")(x)
+        return channels_last.Cropping2D(1, name=f"{name}_trim")(x)
 
 
 def _contract(image, depth, filters, dropout, style):
@@ -285,7 +243,7 @@ def _contract(image, depth, filters, dropout, style):
     x, maps = image, {}
     for level in range(depth + 1):
         if level:
-            x = layers.MaxPooling2D(2, data_format="channels_last", name=f"stage{level}_pool")(x)
+            x = channels_last.MaxPooling2D(2, name=f"stage{level}_pool")(x)
         x = style.double(x, filters * 2**level, f"stage{level + 1}", f"stage{level + 1}")
         if dropout and level > depth - DROPPED_STAGES:
             x = layers.Dropout(dropout, name=f"stage{level + 1}_dropout")(x)
@@ -314,9 +272,7 @@ def _expand(x, maps, depth, filters, style):
             across = maps[level]
             if style.padding == "valid":
                 _, crops = _walk(_least(depth, style.up), depth, style.up)
-                across = layers.Cropping2D(
-                    crops[level], data_format="channels_last", name=f"{name}_crop"
-                )(across)
+                across = channels_last.Cropping2D(crops[level], name=f"{name}_crop")(across)
             x = layers.Concatenate(name=f"{name}_join")([across, x])
         x = style.double(x, filters * 2**level, name, f"{name}_relu2")
     return x
@@ -373,25 +329,24 @@ def _check(padding, backbone, backbone_arguments, backbone_weights):
 
 def _check_size(input_shape, padding, depth, up):
     for side, size in zip(("height", "width"), input_shape[:2], strict=True):
-        if size is None:
-            continue
-        fits = _walk(size, depth, up) if padding == "valid" else size % 2**depth == 0
-        if not fits:
-            raise ArgumentError(_unfit(side, size, padding, depth, up))
+        if size is not None:
+            _check_side(side, size, padding, depth, up)
 
 
-def _unfit(side, size, padding, depth, up):
-    """The message for a size that is not taken, with the nearest that are."""
+def _check_side(side, size, padding, depth, up):
+    """Refuse a size that the network does not take, with the nearest that it takes."""
     step = 2**depth
+    if _walk(size, depth, up) if padding == "valid" else size % step == 0:
+        return
     least = _least(depth, up) if padding == "valid" else step
     below = size - (size - least) % step
     near = f"the next are {below} and {below + step}" if below >= least else f"the least is {least}"
     if padding == "same":
-        return (
+        raise ArgumentError(
             f"a U-Net of depth {depth} takes multiples of {step} pixels a side, got {side} {size}; "
             f"{near}"
         )
-    return (
+    raise ArgumentError(
         f"an unpadded U-Net of depth {depth} takes {least} + {step}k pixels a side, got {side} "
         f"{size}; {near} (padding='same' takes multiples of {step})"
     )

@@ -1,13 +1,11 @@
-"""VGG, networks of 3x3 convolutions (Simonyan and Zisserman 2014).
-
-K. Simonyan, A. Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition.
-"""
+"""VGG, networks of 3x3 convolutions (Simonyan and Zisserman 2014)."""
 
 import keras
 from keras import layers
 
 from keras_arch.errors import whole_number
 from keras_arch.layers import batch_norm, local_response_norm
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document, variant_of
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
@@ -97,23 +95,19 @@ def VGG(
     for stage, row in enumerate(CONFIGURATIONS[variant], start=1):
         for number, filters in enumerate(row, start=1):
             pointwise = variant == "C" and number == 3
-            x = layers.Conv2D(
-                filters,
-                1 if pointwise else 3,
-                padding="same",
-                data_format="channels_last",
-                name=f"conv{stage}_{number}",
+            x = channels_last.Conv2D(
+                filters, 1 if pointwise else 3, padding="same", name=f"conv{stage}_{number}"
             )(x)
             if norm:
                 x = batch_norm(f"conv{stage}_{number}_norm", synchronized=synchronized)(x)
             x = layers.Activation("relu", name=f"relu{stage}_{number}")(x)
             if variant == "A-LRN" and stage == 1:
                 x = local_response_norm(x, "norm1")
-        x = layers.MaxPooling2D(2, data_format="channels_last", name=f"pool{stage}")(x)
+        x = channels_last.MaxPooling2D(2, name=f"pool{stage}")(x)
         # The same map under the name that all families give to the end of a stage.
         x = layers.Identity(name=f"stage{stage}")(x)
     if include_top:
-        x = layers.Flatten(data_format="channels_last", name="flatten")(x)
+        x = channels_last.Flatten(name="flatten")(x)
         for number in (6, 7):
             x = layers.Dense(units, name=f"fc{number}")(x)
             x = layers.Activation("relu", name=f"relu{number}")(x)
@@ -128,30 +122,17 @@ def VGG(
 @register(
     **_FACTS,
     paper=f"{_PAPER} A",
-    parameters={
-        "": 132_863_336,
-        "variant='A-LRN'": 132_863_336,
-        "norm='batch'": 132_868_840,
-    },
+    parameters={"": 132_863_336, "variant='A-LRN'": 132_863_336, "norm='batch'": 132_868_840},
 )
 @variant_of(VGG, 11, variant="A")
 def VGG11() -> None:
     """VGG of 11 weighted layers: 8 3x3 convolutions in five stages, three dense layers.
 
     Source: Simonyan and Zisserman 2014, table 1, column A.
-
-    Example:
-        >>> from keras_arch import models
-        >>> models.VGG11(input_shape=(32, 32, 3), classes=10, units=64).output_shape
-        (None, 10)
     """
 
 
-@register(
-    **_FACTS,
-    paper=f"{_PAPER} B",
-    parameters={"": 133_047_848, "norm='batch'": 133_053_736},
-)
+@register(**_FACTS, paper=f"{_PAPER} B", parameters={"": 133_047_848, "norm='batch'": 133_053_736})
 @variant_of(VGG, 13, variant="B")
 def VGG13() -> None:
     """VGG of 13 weighted layers: 10 3x3 convolutions in five stages, three dense layers.
@@ -178,20 +159,15 @@ def VGG16() -> None:
 
     Example:
         >>> from keras_arch import models
-        >>> model = models.VGG16(include_top=False, input_shape=(64, 64, 3))
-        >>> models.trainable_parameters(model), model.output_shape
-        (14714688, (None, 2, 2, 512))
+        >>> models.VGG16(include_top=False, input_shape=(64, 64, 3)).output_shape
+        (None, 2, 2, 512)
     """
 
 
 @register(
     **_FACTS,
     paper=f"{_PAPER} E",
-    parameters={
-        "": 143_667_240,
-        "include_top=False": 20_024_384,
-        "norm='batch'": 143_678_248,
-    },
+    parameters={"": 143_667_240, "include_top=False": 20_024_384, "norm='batch'": 143_678_248},
 )
 @variant_of(VGG, 19, variant="E")
 def VGG19() -> None:

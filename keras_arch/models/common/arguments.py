@@ -1,9 +1,4 @@
-"""Documentation and signatures that the builders of networks share.
-
-The docstring of a builder describes the arguments that are its own; `document` adds those that mean
-the same everywhere. `variant_of` gives one network of a family the signature and the documentation
-of the family's builder.
-"""
+"""Documentation and signatures that the builders of networks share."""
 
 import functools
 import inspect
@@ -24,15 +19,13 @@ SHARED = {
     "classifier_activation": '`"softmax"`, `"sigmoid"`, or `None` for logits.',
     "latent_size": "Length of the latent.",
     "backbone_weights": "`weights` of a registered backbone, such as a classifier of its kind.",
-    "backbone_arguments": (
-        'Other arguments of a registered backbone, such as `{"variant": "v1.5"}` of a ResNet.'
-    ),
+    "backbone_arguments": 'Others of a registered backbone, such as `{"variant": "v1.5"}`.',
     "synchronized": "Batch norm statistics over all replicas of a distribution strategy.",
     "weights": "`None` for random weights, or what `keras_arch.weights.load_weights` takes.",
     "name": "Name of the model. Default: the architecture's, in lower case.",
 }
 _RAISES = (
-    "Raises:\n    ArgumentError: If an argument is not one of the above, or the weights do not fit."
+    "Raises:\n    ArgumentError: If an argument or the weights do not fit; it says what would."
 )
 _WIDTH = 96
 
@@ -43,9 +36,6 @@ def document(builder: Builder) -> Builder:
     Args:
         builder: Its docstring may leave out arguments of `SHARED`, and `Raises`.
 
-    Returns:
-        The same function.
-
     Raises:
         KeyError: If an argument is described nowhere.
 
@@ -55,16 +45,17 @@ def document(builder: Builder) -> Builder:
         ...
         ...     Args:
         ...         units: Width of the hidden layer.
-        ...
-        ...     Returns:
-        ...         A `keras.Model`.
         ...     '''
         >>> print(document(Small).__doc__.splitlines()[4])
             name: Name of the model. Default: the architecture's, in lower case.
     """
     head, own, tail = _parts(builder)
     names = inspect.signature(builder).parameters
-    described = [own.get(name) or _entry(name, SHARED[name]) for name in names]
+    indents = {"initial_indent": " " * 4, "subsequent_indent": " " * 8}
+    described = [
+        own.get(name) or textwrap.fill(f"{name}: {SHARED[name]}", _WIDTH, **indents)
+        for name in names
+    ]
     if "Raises:" not in tail:
         before, example, after = tail.partition("Example:")
         tail = f"{before.rstrip()}\n\n{_RAISES}\n\n{example}{after}"
@@ -114,18 +105,12 @@ def variant_of(
         del build.__wrapped__
         build.__signature__ = signature
         build.__annotations__ = {each.name: each.annotation for each in parameters}
-        summary, example, code = (inspect.getdoc(declaration) or "").partition("Example:")
-        _, own, tail = _parts(family)
-        tail, *family_example = tail.partition("Example:")
-        ending = (example, code) if example else family_example
-        build.__doc__ = "\n".join(
-            [
-                f"{summary.rstrip()}\n\nArgs:",
-                *(own[each.name] for each in parameters),
-                "",
-                "".join([tail, *ending]),
-            ]
-        )
+        summary, *example = (inspect.getdoc(declaration) or "").partition("Example:")
+        _, own, rest = _parts(family)
+        rest, *family_example = rest.partition("Example:")
+        described = [own[each.name] for each in parameters]
+        ending = "".join([rest, *(example if any(example) else family_example)])
+        build.__doc__ = "\n".join([f"{summary.rstrip()}\n\nArgs:", *described, "", ending])
         return build
 
     return decorate
@@ -137,10 +122,3 @@ def _parts(builder: Callable[..., Any]) -> tuple[str, dict[str, str], str]:
     arguments, _, tail = rest.partition("\n\n")
     entries = re.split(r"\n(?=    \w+: )", arguments)
     return head, {entry.split(":")[0].strip(): entry for entry in entries if entry}, tail
-
-
-def _entry(name: str, text: str) -> str:
-    """One argument of a docstring, wrapped."""
-    return textwrap.fill(
-        f"{name}: {text}", _WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 8
-    )

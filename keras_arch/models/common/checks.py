@@ -10,7 +10,7 @@ def positive_ints(**numbers: Any) -> tuple[int, ...]:
     """Several positive whole numbers of any integer type as plain `int`s, in order.
 
     Raises:
-        ArgumentError: At the first that is no positive whole number.
+        ArgumentError: At the first that is none.
 
     Example:
         >>> positive_ints(latent_size=100, classes=10)
@@ -44,8 +44,7 @@ def check_rate(name: str, rate: Any) -> None:
     Example:
         >>> check_rate("dropout", 0.5)
     """
-    number = isinstance(rate, int | float) and not isinstance(rate, bool)
-    if not number or not 0 <= rate < 1:
+    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < 1:
         raise ArgumentError(f"{name} must be a rate in [0, 1), got {rate!r}")
 
 
@@ -66,9 +65,6 @@ def check_image_shape(
         multiple: Number of pixels that divides height and width.
         open_sides: Whether height and width may be `None`.
 
-    Returns:
-        The shape as a tuple.
-
     Raises:
         ArgumentError: If it is no such shape.
 
@@ -88,7 +84,7 @@ def check_image_shape(
     if not channels or any(side is not None and side < minimum for side in sides):
         least = f" of at least {minimum}x{minimum} pixels" if minimum > 1 else " in whole pixels"
         raise ArgumentError(
-            f"{name} must be (height, width, channels){least}, got {shape!r}{_channels_last(shape)}"
+            f"{name} must be (height, width, channels){least}, got {shape!r}{_hint(shape)}"
         )
     for side, size in zip(("height", "width"), sides, strict=True):
         if size is not None and size % multiple:
@@ -101,11 +97,9 @@ def check_image_shape(
     return *sides, channels
 
 
-def _channels_last(shape: Any) -> str:
+def _hint(shape: Any) -> str:
     """The hint for a shape whose channels come first."""
-    if not isinstance(shape, tuple | list) or len(shape) != 3:
-        return ""
-    first, *rest = shape
-    if first in (1, 3, 4) and all(isinstance(side, int) and side > first for side in rest):
-        return f"; channels come last: ({rest[0]}, {rest[1]}, {first})"
+    match shape:
+        case (1 | 3 | 4 as channels, int(height), int(width)) if min(height, width) > channels:
+            return f"; channels come last: ({height}, {width}, {channels})"
     return ""

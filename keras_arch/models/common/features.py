@@ -14,14 +14,8 @@ from keras import layers
 from keras_arch.errors import ArgumentError
 from keras_arch.layers import recursion_limit
 
-_WITH_STRIDES = (
-    layers.Conv2D
-    | layers.DepthwiseConv2D
-    | layers.SeparableConv2D
-    | layers.MaxPooling2D
-    | layers.AveragePooling2D
-)
 _CONVOLUTIONS = layers.Conv2D | layers.DepthwiseConv2D | layers.SeparableConv2D
+_WITH_STRIDES = _CONVOLUTIONS | layers.MaxPooling2D | layers.AveragePooling2D
 _GLOBAL_POOLING = layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D
 
 
@@ -31,9 +25,8 @@ def features(
     """Feature maps of a backbone by name, for any functional model of images.
 
     Every backbone of this package has layers `stage1`, `stage2`, ... at the ends of its stages,
-    and most have a `stem`. The names are part of a saved model, so that this works on a model that
-    was loaded as well. Of other models (`keras.applications`) the last map of each stride is a
-    level, of KerasCV's backbones that of their `pyramid_level_inputs`.
+    and most have a `stem`; a loaded one has them too. Of other models (`keras.applications`) the
+    last map of each stride is a level, of KerasCV's that of their `pyramid_level_inputs`.
 
     Args:
         model: A functional model that begins with an image.
@@ -46,25 +39,19 @@ def features(
         (a level 3 as `"P3"`); it shares the weights of the model.
 
     Raises:
-        ArgumentError: If the model has no feature maps, or there is no such level; the message
-            lists those that there are.
+        ArgumentError: If there are no feature maps, or no such level, with those that there are.
 
     Example:
         >>> from keras_arch import models
         >>> pyramid = models.features(models.CIFARResNet(depth=20))
         >>> {name: tuple(map.shape[1:]) for name, map in pyramid.output.items()}
         {'stage1': (32, 32, 16), 'stage2': (16, 16, 32), 'stage3': (8, 8, 64)}
-        >>> backbone = models.ResNet18(include_top=False, input_shape=(64, 64, 3))
-        >>> pyramid = models.features(backbone, ["P2", "P5"])
-        >>> {name: tuple(map.shape[1:]) for name, map in pyramid.output.items()}
-        {'P2': (16, 16, 64), 'P5': (2, 2, 512)}
         >>> backbone = keras.applications.MobileNetV2((64, 64, 3), include_top=False, weights=None)
         >>> models.features(backbone, "P4").output["P4"].shape
         (None, 4, 4, 576)
     """
     if levels is None:
-        outputs = _stages(model) or {level: _layer(model, x) for level, x in _named(model).items()}
-        outputs.pop("stem", None)
+        outputs = _all_maps(model)
     else:
         levels = [levels] if isinstance(levels, str | int) else list(levels)
         outputs = dict(_map_of(model, level) for level in levels)
@@ -78,9 +65,7 @@ def levels(model: keras.Model) -> dict[str, str]:
     """The last map at each power of two of the stride.
 
     Args:
-        model: A functional model that begins with an image. Its levels are its layers `stage1`,
-            `stage2`, ...; else its `pyramid_level_inputs` (KerasCV); else the last layer before
-            each halving of the map.
+        model: As for `features`.
 
     Returns:
         Names of layers by level, `{"P3": "stage2"}` for stride 8.
@@ -93,17 +78,17 @@ def levels(model: keras.Model) -> dict[str, str]:
         >>> levels(models.CIFARResNet(depth=20))
         {'P0': 'stage1', 'P1': 'stage2', 'P2': 'stage3'}
     """
-    return _named(model)
+    stages = _stages(model)
+    if stages:
+        return _levels(stages)
+    pyramid = getattr(model, "pyramid_level_inputs", None)
+    return dict(pyramid) if isinstance(pyramid, Mapping) and pyramid else _last_of_strides(model)
 
 
 def coarsest_stride(model: keras.Model) -> int:
     """Stride of the coarsest map: a shift of the image by it shifts all maps by whole pixels.
 
-    Args:
-        model: A functional model.
-
-    Returns:
-        The least common multiple of the strides of its maps.
+    It is the least common multiple of the strides of all maps of a functional model.
 
     Example:
         >>> from keras_arch import models
@@ -131,8 +116,7 @@ def keras_cv_backbone(model: keras.Model) -> keras.Model:
         model: A model that `features` takes, with or without a top, which is cut off.
 
     Returns:
-        A `keras.Model` on the same input whose output is the last stage's map; it shares the
-        weights of the model.
+        A `keras.Model` on the same input, with the same weights, to the last stage's map.
 
     Raises:
         ArgumentError: If the model has no feature maps.
@@ -145,7 +129,7 @@ def keras_cv_backbone(model: keras.Model) -> keras.Model:
         >>> # keras_cv.models.DeepLabV3Plus(backbone=backbone, num_classes=21)
     """
     stages = _stages(model)
-    last = stages.popitem()[1] if stages else _layer(model, _named(model).popitem()[1])
+    last = stages.popitem()[1] if stages else model.get_layer(levels(model).popitem()[1]).output
     with recursion_limit():
         return KerasCVBackbone(_inputs(model), last, name=f"{model.name}_backbone")
 
@@ -162,7 +146,6 @@ class KerasCVBackbone(keras.Model):
 
 
 def _inputs(model: keras.Model) -> Any:
-    """The symbolic inputs of a functional or sequential model."""
     inputs = model.inputs if isinstance(model, keras.Sequential) else getattr(model, "input", None)
     if inputs is None:
         raise ArgumentError(f"feature maps are those of a functional keras.Model, got {model!r}")
@@ -179,15 +162,6 @@ def _stages(model: keras.Model) -> dict[str, Any]:
     }
     stages = sorted(found.keys() - {"stem"}, key=lambda name: int(name.removeprefix("stage")))
     return {name: found[name] for name in ["stem", *stages] if stages and name in found}
-
-
-def _named(model: keras.Model) -> dict[str, str]:
-    """The layer of each level, as `{"P3": "stage2"}`."""
-    stages = _stages(model)
-    if stages:
-        return _levels(stages)
-    pyramid = getattr(model, "pyramid_level_inputs", None)
-    return dict(pyramid) if isinstance(pyramid, Mapping) and pyramid else _last_of_strides(model)
 
 
 def _last_of_strides(model: keras.Model) -> dict[str, str]:
@@ -213,20 +187,21 @@ def _last_of_strides(model: keras.Model) -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: int(item[0][1:])))
 
 
-def _layer(model: keras.Model, name: str) -> Any:
-    return model.get_layer(name).output
+def _all_maps(model: keras.Model) -> dict[str, Any]:
+    """The maps of all stages, or all levels of a model without named stages."""
+    stages = _stages(model)
+    stages.pop("stem", None)
+    return stages or {level: model.get_layer(x).output for level, x in levels(model).items()}
 
 
 def _map_of(model: keras.Model, level: str | int) -> tuple[str, Any]:
     """The name of a map in the outputs, and the map."""
-    levels = _named(model)
+    named = levels(model)
     name = f"P{level}" if isinstance(level, int) else level
-    if name in levels:
-        return name, _layer(model, levels[name])
     maps = {layer.name: layer.output for layer in model.layers}
-    if name in maps:
-        return name, maps[name]
-    strides = {stage: f" ({known})" for known, stage in levels.items()}
+    if named.get(name, name) in maps:
+        return name, maps[named.get(name, name)]
+    strides = {stage: f" ({known})" for known, stage in named.items()}
     close = difflib.get_close_matches(str(name), maps, n=3)
     raise ArgumentError(
         f"{model.name} has no level {level!r}; it has "
@@ -259,11 +234,7 @@ def _trace(tensor: Any, known: dict[int, _Facts]) -> _Facts:
     """The facts of a tensor from the operations between it and the input.
 
     The stride is counted and not taken from the sizes of the maps, which may be open, and which
-    windows without padding make smaller.
-
-    Args:
-        tensor: Of a functional model.
-        known: Facts by identity of the tensors, to which new ones are added.
+    windows without padding make smaller. New facts are added to those `known` by tensors' identity.
     """
     path = []
     while id(tensor) not in known:

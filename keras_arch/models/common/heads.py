@@ -8,6 +8,7 @@ from keras import layers, ops
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import output_dtype
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.checks import check_choice, check_image_shape
 
 # The layer, and the key of a dictionary of outputs, of a classifier's own logits.
@@ -20,10 +21,10 @@ def check_input_shape(
     """`(height, width, channels)` of plain `int`s, or the default when it is `None`.
 
     Args:
-        input_shape: The user's argument. Height and width may be `None` (any size).
+        input_shape: The user's argument.
         default: Used for `None`.
         minimum: Smallest height and width in pixels.
-        dynamic: Whether height and width may be `None`.
+        dynamic: Whether height and width may be `None` (any size).
 
     Raises:
         ArgumentError: If it is not three numbers that are an image of the minimum size.
@@ -99,24 +100,17 @@ class Head:
     def pool(self, x: Any) -> Any:
         """The last map of a backbone without top, pooled as asked for in the layer `pool`."""
         if self.pooling == "avg":
-            return layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
+            return channels_last.GlobalAveragePooling2D(name="pool")(x)
         if self.pooling == "max":
-            return layers.GlobalMaxPooling2D(data_format="channels_last", name="pool")(x)
+            return channels_last.GlobalMaxPooling2D(name="pool")(x)
         return x
 
     def classify(
         self, x: Any, *, kernel_initializer: Any, bias_initializer: Any = "zeros", prefix: str = ""
     ) -> Any:
-        """The layers `logits` and `probabilities`, in single precision.
+        """The layers `logits` and `probabilities` on features, in single precision.
 
-        Args:
-            x: Features `(batch, channels)`.
-            kernel_initializer: Initializer of the kernel.
-            bias_initializer: Initializer of the bias.
-            prefix: Before the names of the layers, where there are several classifiers.
-
-        Returns:
-            The output tensor.
+        Their names begin with `prefix`, where there are several classifiers.
         """
         x = layers.Dense(
             self.classes,
@@ -128,32 +122,15 @@ class Head:
         return probabilities(x, self.activation, prefix)
 
     def pool_and_classify(self, x: Any, kernel_initializer: Any) -> Any:
-        """Global average pooling and the classifier; without top, the pooled map.
-
-        Args:
-            x: The last feature map.
-            kernel_initializer: Initializer of the classifier's kernel.
-
-        Returns:
-            The output tensor.
-        """
+        """Global average pooling of the last map and the classifier; without top, `pool`."""
         if not self.include_top:
             return self.pool(x)
-        x = layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
+        x = channels_last.GlobalAveragePooling2D(name="pool")(x)
         return self.classify(x, kernel_initializer=kernel_initializer)
 
 
 def probabilities(x: Any, activation: Any, prefix: str = "") -> Any:
-    """The layer `probabilities` on logits, in single precision.
-
-    Args:
-        x: Logits `(..., classes)`.
-        activation: `None` gives the logits as they are.
-        prefix: Before the name of the layer.
-
-    Returns:
-        The output tensor.
-    """
+    """The layer `probabilities` on logits, in single precision; without activation the logits."""
     if keras.activations.get(activation) is keras.activations.linear:
         return x
     return layers.Activation(activation, dtype=output_dtype(), name=f"{prefix}probabilities")(x)
@@ -172,10 +149,8 @@ def stack_heads(network: keras.Model) -> keras.Model:
 
     Example:
         >>> from keras_arch import models
-        >>> network = models.GoogLeNet(
-        ...     input_shape=(79, 79, 3), classes=5, auxiliary=True, classifier_activation=None
-        ... )
-        >>> models.stack_heads(network).output_shape
+        >>> heads = {"classes": 5, "auxiliary": True, "classifier_activation": None}
+        >>> models.stack_heads(models.GoogLeNet(input_shape=(79, 79, 3), **heads)).output_shape
         (None, 3, 5)
     """
     if not isinstance(network.output, dict):
@@ -196,11 +171,8 @@ def main_head(network: keras.Model) -> keras.Model:
 
     Example:
         >>> from keras_arch import models
-        >>> network = models.GoogLeNet(
-        ...     input_shape=(79, 79, 3), classes=5, auxiliary=True, classifier_activation=None
-        ... )
-        >>> models.main_head(models.stack_heads(network)).output_shape
-        (None, 5)
+        >>> models.main_head(models.CIFARResNet(depth=8)).output_shape
+        (None, 10)
     """
     if len(network.output_shape) != 3:
         return network

@@ -10,6 +10,7 @@ from keras_arch import registry
 from keras_arch._tensorflow.fused_batch_norm import fuse
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import recursion_limit
+from keras_arch.models.common import channels_last
 from keras_arch.models.common.features import features, levels
 from keras_arch.models.common.heads import check_activation
 from keras_arch.weights import Weights
@@ -17,29 +18,12 @@ from keras_arch.weights import Weights
 # A size at which the maps of every backbone show whether they are whole parts of the image.
 _PROBE = 256
 # Arguments of a backbone's builder that the network on it decides.
-_DECIDED = (
-    "include_top",
-    "weights",
-    "input_shape",
-    "pooling",
-    "classes",
-    "classifier_activation",
-    "auxiliary",
-    "synchronized",
-    "units",
-    "name",
-)
+_DECIDED = {"include_top", "weights", "input_shape", "pooling", "classes", "classifier_activation"}
+_DECIDED |= {"auxiliary", "synchronized", "units", "name"}
 
 
 def check_classes(classes: Any, activation: str | None) -> int:
-    """The number of classes, if it goes with the activation.
-
-    Args:
-        classes: Number of classes.
-        activation: Of the last layer, `None` for logits.
-
-    Returns:
-        The number as an `int`.
+    """The number of classes as an `int`, if it goes with the activation (`None` for logits).
 
     Raises:
         ArgumentError: If it is none, or the activation is not one of Keras', or a softmax is asked
@@ -59,18 +43,13 @@ def check_classes(classes: Any, activation: str | None) -> int:
 
 
 def crop_to(x: Any, reference: Any, offset: int, name: str) -> Any:
-    """Crop of a map to the size of another, from an offset on.
-
-    Where sizes are open the pixels are counted in the graph.
+    """Crop of a map to the size of another; where sizes are open pixels are counted in the graph.
 
     Args:
         x: Map with channels last, at least `offset` larger than the other.
         reference: Map or image whose height and width are taken.
         offset: Of the first row and column.
         name: Name of the layer.
-
-    Returns:
-        The part, with the channels of `x`.
 
     Example:
         >>> crop_to(keras.Input((20, 30, 5)), keras.Input((16, 16, 1)), 2, "crop").shape
@@ -79,7 +58,7 @@ def crop_to(x: Any, reference: Any, offset: int, name: str) -> Any:
     ours, wanted = x.shape[1:3], reference.shape[1:3]
     if None not in (*ours, *wanted):
         sides = [(offset, mine - offset - side) for mine, side in zip(ours, wanted, strict=True)]
-        return layers.Cropping2D(sides, data_format="channels_last", name=name)(x)
+        return channels_last.Cropping2D(sides, name=name)(x)
     for axis in (1, 2):
         line = reference[:1, :, :1, :1] if axis == 1 else reference[:1, :1, :, :1]
         ones = ops.ones_like(ops.reshape(line, (-1,)), dtype="int32")
@@ -88,34 +67,19 @@ def crop_to(x: Any, reference: Any, offset: int, name: str) -> Any:
 
 
 def backbones() -> tuple[str, ...]:
-    """Names of the registered architectures that may be backbones: all classifiers.
-
-    Example:
-        >>> "ResNet18" in backbones()
-        True
-    """
+    """Names of the registered architectures that may be backbones: all classifiers."""
     return tuple(entry.name for entry in registry.entries("image-classification"))
 
 
 def name_of(backbone: Any) -> str:
-    """The name of a backbone in names of models and messages.
-
-    Example:
-        >>> name_of("ResNet18")
-        'ResNet18'
-    """
+    """The name of a backbone in names of models and messages."""
     return backbone.name if isinstance(backbone, keras.Model) else str(backbone)
 
 
 def default_shape(
     backbone: Any, usual: tuple[int | None, int | None, int]
 ) -> tuple[int | None, int | None, int]:
-    """The input shape of a backbone that is a model, else the usual one.
-
-    Example:
-        >>> default_shape("ResNet18", (256, 256, 3))
-        (256, 256, 3)
-    """
+    """The input shape of a backbone that is a model, else the usual one."""
     if not isinstance(backbone, keras.Model):
         return usual
     shape = getattr(backbone, "input_shape", None)
@@ -131,7 +95,6 @@ def pyramid(
     backbone: str | keras.Model,
     input_shape: tuple[int | None, int | None, int],
     weights: Weights = None,
-    *,
     arguments: Mapping[str, Any] | None = None,
     synchronized: bool = False,
 ) -> tuple[Any, dict[int, Any]]:
@@ -141,13 +104,13 @@ def pyramid(
         backbone: A registered classifier by name, or a functional model, which is copied with its
             weights.
         input_shape: Of the image.
-        weights: `weights` of a registered backbone's builder.
-        arguments: Further arguments of its builder, such as `{"shortcut": "C"}`.
-        synchronized: Batch norm statistics over all replicas, in a registered backbone.
+        weights: `weights` of a registered backbone's builder, as `synchronized` is.
+        arguments: Others of its builder, such as `{"shortcut": "C"}`.
+        synchronized: Batch norm statistics over all replicas.
 
     Returns:
-        The input `image`, and the last map at stride 2**level by level. Of a stage that ends in
-        pooling that is the map before it, which is finer.
+        The input `image`, and the last map at stride 2**level by level: of a stage that ends in
+        pooling the map before it, which is finer.
 
     Raises:
         ArgumentError: If there is no such backbone, it has no such argument, or its maps are not
@@ -180,9 +143,10 @@ def _build(name, input_shape, weights, arguments, synchronized):
             f"backbone must be a Keras model or one of {', '.join(backbones())}, got {name!r}"
         )
     entry = registry.entry(name)
-    given = _check_arguments(name, arguments)
+    given = {} if arguments is None else arguments
+    _check_arguments(name, given)
     if "synchronized" in entry.arguments:
-        given = {"synchronized": synchronized} | given
+        given = {"synchronized": synchronized, **given}
     model = entry.builder(include_top=False, input_shape=input_shape, weights=weights, **given)
     return features(model, levels(model))
 
@@ -230,9 +194,7 @@ def _copy(backbone, input_shape, weights, arguments):
 
 
 def _check_arguments(name, arguments):
-    """The arguments that the user gives to a backbone, without those that the network decides."""
-    if arguments is None:
-        return {}
+    """Refuse what is no argument of a backbone, or one that the network decides."""
     if not isinstance(arguments, Mapping):
         raise ArgumentError(
             f"backbone_arguments must be arguments of {name} by name, got {arguments!r}"
@@ -243,7 +205,6 @@ def _check_arguments(name, arguments):
             raise ArgumentError(
                 f"backbone_arguments has {given!r}; {name} has {', '.join(free) or 'none'}"
             )
-    return dict(arguments)
 
 
 def _check_whole(name, model, input_shape):

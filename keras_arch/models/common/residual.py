@@ -6,111 +6,91 @@ from typing import Any
 from keras import layers, ops
 
 from keras_arch.layers import batch_norm, he_normal
+from keras_arch.models.common import channels_last
 
 
 def convolution(
     x: Any, filters: int, kernel: int, stride: int, name: str, *, synchronized: bool
 ) -> Any:
-    """A convolution without bias that pads evenly, and batch norm.
+    """A convolution without bias that pads evenly, and batch norm; not yet activated.
 
     Args:
         x: A map, channels last.
         filters: Number of filters.
         kernel: Side of the kernel in pixels, odd.
-        stride: Stride in pixels.
+        stride: In pixels.
         name: The layers are `NAME_conv` and `NAME_norm`, with `NAME_pad` where it is needed.
         synchronized: Batch norm statistics over all replicas.
-
-    Returns:
-        The normalised map, not yet activated.
     """
     padded = stride > 1 and kernel > 1
     if padded:
         # Keras' "same" pads only below and right when it strides over an even size; the
         # reference pads every side.
-        x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last", name=f"{name}_pad")(x)
-    x = layers.Conv2D(
+        x = channels_last.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    x = channels_last.Conv2D(
         filters,
         kernel,
         strides=stride,
         padding="valid" if padded or kernel == 1 else "same",
         use_bias=False,
         kernel_initializer=he_normal(),
-        data_format="channels_last",
         name=f"{name}_conv",
     )(x)
     return batch_norm(f"{name}_norm", synchronized=synchronized)(x)
 
 
-def match_shape(
+def _match_shape(
     x: Any, filters: int, stride: int, option: str, prefix: str, *, synchronized: bool
 ) -> Any:
-    """Bring the identity to the shape of a block's output.
-
-    Source: He et al. 2015, section 3.3 and the comparison in section 4.1.
-
-    Args:
-        x: The block's input.
-        filters: Channels of the block's output.
-        stride: Stride of the block.
-        option: `"A"` subsamples and pads with zero channels, half of them on each side; `"B"`
-            projects where the shape changes; `"C"` projects always.
-        prefix: Name of the block; a projection is `PREFIX_shortcut_conv` and
-            `PREFIX_shortcut_norm`.
-        synchronized: Batch norm statistics over all replicas.
-
-    Returns:
-        A map of the output's shape; `x` itself where nothing is to be done.
-    """
+    """Bring the identity to the shape of a block's output; `x` itself where it has that shape."""
     if option != "C" and stride == 1 and x.shape[-1] == filters:
         return x
     if option != "A":
         return convolution(x, filters, 1, stride, f"{prefix}_shortcut", synchronized=synchronized)
     if stride > 1:
         # Pooling over one pixel is the stock way to say "every second pixel".
-        x = layers.MaxPooling2D(
-            1, strides=stride, data_format="channels_last", name=f"{prefix}_shortcut_subsample"
-        )(x)
+        x = channels_last.MaxPooling2D(1, strides=stride, name=f"{prefix}_shortcut_subsample")(x)
     missing = filters - x.shape[-1]
     if not missing:
         return x
     return ops.pad(x, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2)))
 
 
-def residual_block(
+def residual_stage(
     x: Any,
-    convolutions: Sequence[tuple[int, int, int]],
-    *,
+    blocks: Sequence[Sequence[tuple[int, int, int]]],
     shortcut: str | None,
+    *,
     synchronized: bool,
-    prefix: str,
     name: str,
 ) -> Any:
-    """Convolutions in a row with ReLU, and the identity added around them.
+    """Blocks of convolutions in a row with ReLU, and the identity added around each.
 
-    Source: He et al. 2015, figures 2 and 5.
+    Source: He et al. 2015, figures 2 and 5, and section 3.3 for the shortcuts.
 
     Args:
-        x: The block's input.
-        convolutions: `(filters, kernel, stride)` of each.
-        shortcut: `"A"`, `"B"` or `"C"`, as for `match_shape`, or `None` for a plain network.
-        synchronized: Batch norm statistics over all replicas.
-        prefix: Name of the block in the names of its layers.
-        name: Name of its last ReLU.
-
-    Returns:
-        The output map.
+        x: The stage's input.
+        blocks: `(filters, kernel, stride)` of the convolutions of each block.
+        shortcut: `"A"` subsamples and pads with zero channels, half of them on each side; `"B"`
+            projects where the shape changes; `"C"` projects always; `None` is a plain network. A
+            projection is `NAME_block1_shortcut_conv` and `..._norm`.
+        synchronized: As for `convolution`.
+        name: Of the stage. Its last layer has it, as users ask for features by it; the blocks are
+            `NAME_block1`, ...
     """
-    identity = x
-    for number, (filters, kernel, stride) in enumerate(convolutions, start=1):
-        part = f"{prefix}_{number}"
-        x = convolution(x, filters, kernel, stride, part, synchronized=synchronized)
-        if number < len(convolutions):
-            x = layers.Activation("relu", name=part)(x)
-    if shortcut is not None:
-        stride = max(stride for _, _, stride in convolutions)
-        identity = match_shape(
-            identity, x.shape[-1], stride, shortcut, prefix, synchronized=synchronized
-        )
-        x = layers.Add(name=f"{prefix}_add")([x, identity])
-    return layers.Activation("relu", name=name)(x)
+    for block, convolutions in enumerate(blocks, start=1):
+        prefix = f"{name}_block{block}"
+        identity = x
+        for number, (filters, kernel, stride) in enumerate(convolutions, start=1):
+            part = f"{prefix}_{number}"
+            x = convolution(x, filters, kernel, stride, part, synchronized=synchronized)
+            if number < len(convolutions):
+                x = layers.Activation("relu", name=part)(x)
+        if shortcut is not None:
+            stride = max(stride for _, _, stride in convolutions)
+            identity = _match_shape(
+                identity, x.shape[-1], stride, shortcut, prefix, synchronized=synchronized
+            )
+            x = layers.Add(name=f"{prefix}_add")([x, identity])
+        x = layers.Activation("relu", name=prefix if block < len(blocks) else name)(x)
+    return x

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_arch.errors import ArgumentError
-from keras_arch.weights import Source, Weights, load_weights, open_source
+from keras_arch.weights import SETTINGS, Source, Weights, load_weights, open_source
 
 # Layers that start fresh where the weights have none that fit, and those that may be left over.
 _SCORES = re.compile(r"(up)?score.*")
@@ -41,32 +41,25 @@ def bilinear_kernel(size: int, channels: int) -> np.ndarray:
     stride = (size + 1) // 2
     centre = stride - 1 if size % 2 else stride - 0.5
     line = 1 - np.abs(np.arange(size) - centre) / stride
-    kernel = np.zeros((size, size, channels, channels), np.float32)
-    diagonal = np.arange(channels)
-    kernel[:, :, diagonal, diagonal] = np.outer(line, line)[:, :, None]
-    return kernel
+    return np.multiply.outer(np.outer(line, line), np.eye(channels)).astype(np.float32)
 
 
 def start_from(model: keras.Model, weights: Weights, architecture: str) -> keras.Model:
     """Load the weights of a classifier, or of another FCN on its backbone, into a new FCN.
 
     Layers are matched by name, all of the backbone or none. `fc6` and `fc7` of a classifier become
-    convolutions. Scores that the weights do not have, or have for other classes, start
-    fresh, and so do `fc6` and `fc7` where the weights are a backbone's without its top; the logger
+    convolutions. Scores that the weights do not have, or have for other classes, start fresh, and
+    so do `fc6` and `fc7` where the weights are a backbone's without its top; the logger
     `keras_arch` warns.
 
     Args:
-        model: The network.
-        weights: `None`, a model, or what `keras_arch.weights.load_weights` takes; a `.weights.h5`
-            file is one of this very network.
+        model: The network; it is returned.
+        weights: As for `keras_arch.weights.load_weights`; a `.weights.h5` file is one of this very
+            network.
         architecture: Name of its builder.
 
-    Returns:
-        The same network.
-
     Raises:
-        ArgumentError: If the weights do not fit; nothing was changed then.
-        KerasArchError: If there is no such model, as from `keras_arch.hub.load`.
+        KerasArchError: If there is no such model, or it does not fit; nothing was changed then.
 
     Example:
         >>> import keras_arch
@@ -99,7 +92,7 @@ def _check_settings(
         # Windows of maps: those of dense layers, and of scores, are this network's own.
         if mine is None or _HEADS.fullmatch(layer.name):
             continue
-        for key in ("strides", "dilation_rate", "groups", "epsilon"):
+        for key in SETTINGS:
             ours, theirs = getattr(mine, key, None), getattr(layer, key, None)
             if ours != theirs:
                 raise ArgumentError(
