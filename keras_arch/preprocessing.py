@@ -6,7 +6,6 @@ One description is saved with the weights, and training, prediction and export a
 import dataclasses
 import math
 import numbers
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,6 @@ class Preprocessing:
         ArgumentError: If a value is not one of the above.
 
     Example:
-        >>> from keras_arch.preprocessing import Preprocessing
         >>> to_tanh = Preprocessing(size=(32, 32), channels=1, scale=1 / 127.5, mean=1.0)
         >>> black = to_tanh(np.zeros((1, 28, 28, 1), "uint8"))
         >>> black.shape, float(black.numpy().max())
@@ -61,13 +59,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         size = height_and_width("preprocessing size", self.size)
-        try:
-            channels = whole_number("channels", self.channels)
-        except ArgumentError:
-            channels = 0
-        if channels not in (1, 3):
+        if self.channels not in (1, 3):
             raise ArgumentError(f"preprocessing channels must be 1 or 3, got {self.channels!r}")
-        object.__setattr__(self, "channels", channels)
+        channels = whole_number("preprocessing channels", self.channels)
         if self.resize not in RESIZE_METHODS:
             raise ArgumentError(
                 f"preprocessing resize must be one of {', '.join(RESIZE_METHODS)}, "
@@ -77,12 +71,25 @@ class Preprocessing:
             raise ArgumentError(
                 f"preprocessing channel_order must be rgb or bgr, got {self.channel_order!r}"
             )
-        self._check_crop()
+        if self.crop is not None:
+            number = isinstance(self.crop, numbers.Real) and not isinstance(self.crop, bool)
+            if not number or not 0 < self.crop <= 1:
+                raise ArgumentError(
+                    "preprocessing crop must be a number in (0, 1], the part of the shorter side "
+                    f"that is left, or None, got {self.crop!r}"
+                )
+            if self.resize == "pad":
+                raise ArgumentError(
+                    "preprocessing resize 'pad' does not interpolate; leave "
+                    f"crop={self.crop!r} out or resize by another method"
+                )
+            object.__setattr__(self, "crop", float(self.crop))
         if not isinstance(self.scale, numbers.Real) or not 0 < self.scale < float("inf"):
             raise ArgumentError(
                 f"preprocessing scale must be a positive number, got {self.scale!r}"
             )
         object.__setattr__(self, "size", size)
+        object.__setattr__(self, "channels", channels)
         object.__setattr__(self, "scale", float(self.scale))
         for name in ("mean", "std"):
             try:
@@ -93,34 +100,19 @@ class Preprocessing:
                     f"{str(getattr(self, name))[:60]!r}"
                 ) from None
             try:
-                np.broadcast_to(value, (*size, self.channels))
+                np.broadcast_to(value, (*size, channels))
             except ValueError:
                 raise ArgumentError(
                     f"preprocessing {name} of shape {value.shape} does not fit an image of "
-                    f"{size[0]}x{size[1]} with {self.channels} channels"
+                    f"{size[0]}x{size[1]} with {channels} channels"
                 ) from None
             if not np.isfinite(value).all() or (name == "std" and (value <= 0).any()):
                 raise ArgumentError(
                     f"preprocessing {name} must be finite"
                     f"{' and positive' if name == 'std' else ''}, got {getattr(self, name)!r}"
                 )
-            object.__setattr__(self, name, _as_plain(value))
-
-    def _check_crop(self) -> None:
-        if self.crop is None:
-            return
-        number = isinstance(self.crop, numbers.Real) and not isinstance(self.crop, bool)
-        if not number or not 0 < self.crop <= 1:
-            raise ArgumentError(
-                "preprocessing crop must be a number in (0, 1], the part of the shorter side that "
-                f"is left, or None, got {self.crop!r}"
-            )
-        if self.resize == "pad":
-            raise ArgumentError(
-                f"preprocessing resize 'pad' does not interpolate; leave crop={self.crop!r} out or "
-                "resize by another method"
-            )
-        object.__setattr__(self, "crop", float(self.crop))
+            # Floats and nested lists, which JSON stores exactly.
+            object.__setattr__(self, name, value.tolist())
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -174,10 +166,10 @@ class Preprocessing:
         Returns:
             A `uint8` array of the same shape in RGB order.
         """
-        images = np.asarray(images, np.float32)
-        images = (images * np.asarray(self.std, np.float32) + np.asarray(self.mean, np.float32)) / (
-            np.float32(self.scale)
+        scale, mean, std = (
+            np.asarray(each, np.float32) for each in (self.scale, self.mean, self.std)
         )
+        images = (np.asarray(images, np.float32) * std + mean) / scale
         if self.channel_order == "bgr":
             images = images[..., ::-1]
         return np.clip(np.rint(images), 0, 255).astype(np.uint8)
@@ -204,11 +196,9 @@ class Preprocessing:
         return cls(**description)
 
     def _resized(self, images: Any, size: Any) -> Any:
-        if self.resize == "nearest":
-            return tf.image.resize(images, size, method="nearest")
         resized = tf.image.resize(images, size, method=self.resize, antialias=True)
         # Bicubic and Lanczos overshoot at edges; pixels do not.
-        return tf.clip_by_value(resized, 0.0, 255.0)
+        return resized if self.resize == "nearest" else tf.clip_by_value(resized, 0.0, 255.0)
 
     def _fit_centre(self, images: Any) -> Any:
         """Resize the shorter side of images and crop the centre."""
@@ -266,8 +256,3 @@ def height_and_width(name: str, size: Any) -> tuple[int, int]:
             f"{name} must be (height, width) in pixels, or one number for squares, got {size!r}"
         ) from None
     return height, width
-
-
-def _as_plain(value: np.ndarray) -> float | Sequence[Any]:
-    """Floats and nested lists, which JSON stores exactly."""
-    return float(value) if value.ndim == 0 else value.tolist()

@@ -28,12 +28,7 @@ from keras_arch.data.augment.crops import RandomResizedCrop, RandomScaleCrop
 from keras_arch.data.augment.mixing import CutMix, MixUp
 from keras_arch.data.augment.rand_augment import RandAugment
 from keras_arch.data.augment.with_masks import augment_with_mask, mask_augmentations
-from keras_arch.data.border_weights import (
-    WeightMap,
-    border_weights,
-    class_balance,
-    instances_of,
-)
+from keras_arch.data.border_weights import WeightMap, border_weights, class_balance, instances_of
 from keras_arch.data.epochs import Batches
 from keras_arch.data.loading import describe, load
 from keras_arch.data.pipelines import eval_batches, mean_image, train_batches

@@ -101,8 +101,7 @@ def border_weights(
 
     Ronneberger et al. 2015, equation 2: `w(x) = w_c(x) + w0 * exp(-(d1(x) + d2(x))^2 /
     (2 sigma^2))`, with the distances in pixels from x to the nearest and to the second nearest
-    cell. The second term is that of pixels between cells; inside them it is 0. It is computed cell
-    by cell, as far out as it matters (less than 1e-7 further on).
+    cell. The second term is 0 inside cells, and left out where it is less than 1e-7.
 
     Args:
         instances: `(height, width)` whole numbers: 0 between cells, the same number all over a
@@ -134,7 +133,7 @@ def border_weights(
         raise ArgumentError(
             f"w0 must be at least 0 and sigma a number of pixels above 0, got {w0!r} and {sigma!r}"
         )
-    classes = (instances > 0).astype(np.uint8) if mask is None else _two_dimensional(mask, "mask")
+    classes = instances > 0 if mask is None else _two_dimensional(mask, "mask")
     if classes.shape != instances.shape:
         raise ArgumentError(
             f"mask of {classes.shape} pixels and instances of {instances.shape} must be of one size"
@@ -154,11 +153,7 @@ def weight_maps(
     balance = class_balance(masks, classes or max(known)) if weights.balance else False
     return [
         border_weights(
-            instances_of(mask) if weights.w0 else np.zeros(mask.shape, np.int32),
-            weights.w0,
-            weights.sigma,
-            balance,
-            mask,
+            instances_of(mask) if weights.w0 else mask, weights.w0, weights.sigma, balance, mask
         )
         for mask in masks
     ]
@@ -184,17 +179,14 @@ def _by_class(classes: np.ndarray, balance: bool | Sequence[float]) -> np.ndarra
 
 
 def _between(instances: np.ndarray, w0: float, sigma: float) -> np.ndarray:
-    """The border's term of the pixels between cells."""
     from scipy import ndimage
 
-    if w0 <= _NEGLIGIBLE:
+    if w0 <= _NEGLIGIBLE or instances.min() > 0:
         return np.zeros(instances.shape, np.float32)
     reach = math.ceil(sigma * math.sqrt(2 * math.log(w0 / _NEGLIGIBLE)))
     # Numbers without gaps: `find_objects` goes through all up to the largest.
     _, numbered = np.unique(np.maximum(instances, 0), return_inverse=True)
     numbered = numbered.reshape(instances.shape).astype(np.int32)
-    if instances.min() > 0:
-        return np.zeros(instances.shape, np.float32)
     nearest = np.full(instances.shape, np.inf, np.float32)
     second = nearest.copy()
     for number, box in enumerate(ndimage.find_objects(numbered), start=1):

@@ -1,11 +1,10 @@
 """Reading data sets: resizing their images, and caching them in memory."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import counting
@@ -73,7 +72,6 @@ def fit_images(
 def _preprocessings(
     dataset: Any, first: Preprocessing, second: Preprocessing
 ) -> list[Preprocessing | None]:
-    """The preprocessing of each column of a data set; `None` for labels."""
     spec = dataset.element_spec
     specs = spec if isinstance(spec, tuple) else (spec,)
     if not 1 <= len(specs) <= 2 or not all(isinstance(each, tf.TensorSpec) for each in specs):
@@ -85,15 +83,14 @@ def _preprocessings(
 
 
 def _fit(dataset: Any, row: Sequence[Preprocessing | None], jitter: RandomJitter | None) -> Any:
-    """The data set as tuples, with images brought to size."""
     targets = [each and (jitter.enlarged(each) if jitter else each) for each in row]
 
     def bring(values: Any, target: Preprocessing | None) -> Any:
         if target is None:
             return values
         image = target.fit(values)
-        if jitter:
-            image = tf.cast(tf.round(image), tf.uint8) if image.dtype.is_floating else image
+        if jitter and image.dtype.is_floating:
+            image = tf.cast(tf.round(image), tf.uint8)
         image.set_shape(target.input_shape)
         return image
 
@@ -115,30 +112,23 @@ def cache_in_memory(datasets: Sequence[Any], counts: Sequence[int]) -> list[tupl
             f"{images} images need {needed / 2**30:.0f} GiB, and this machine has "
             f"{memory / 2**30:.0f}; set cache to false, and they are read again in every epoch"
         )
-    return [_columns(dataset, count) for dataset, count in zip(datasets, counts, strict=True)]
+    return [_columns(dataset) for dataset in datasets]
 
 
 def example_bytes(dataset: Any) -> int:
     """Bytes of the images of one example, estimated where they differ in size."""
-    images = [column for column in dataset.element_spec if column.shape.rank == 3]
     return sum(
-        image.dtype.size * int(np.prod([side or _TYPICAL_SIDE for side in image.shape]))
-        for image in images
+        column.dtype.size * math.prod(side or _TYPICAL_SIDE for side in column.shape)
+        for column in dataset.element_spec
+        if column.shape.rank == 3
     )
 
 
-def _columns(dataset: Any, count: int) -> tuple[Any, ...]:
-    columns = [
-        np.empty((count, *column.shape), column.dtype.as_numpy_dtype)
-        for column in dataset.element_spec
-    ]
-    filled = 0
-    # A batch of small images is large enough, and a batch of large ones small enough.
-    for batch in counting.read(dataset.batch(256 if columns[0][:1].nbytes < 2**16 else 8)):
-        stop = filled + len(batch[0])
-        for column, values in zip(columns, batch, strict=True):
-            column[filled:stop] = values
-        filled = stop
+def _columns(dataset: Any) -> tuple[Any, ...]:
     # A GPU's memory is too small for a data set; the gather happens on the host.
     with tf.device("CPU"):
-        return tuple(tf.constant(column) for column in columns)
+        columns = [[tf.zeros([0, *each.shape], each.dtype)] for each in dataset.element_spec]
+        for batch in counting.read(dataset.batch(64)):
+            for column, values in zip(columns, batch, strict=True):
+                column.append(values)
+        return tuple(tf.concat(column, axis=0) for column in columns)

@@ -1,9 +1,10 @@
 """Image files: listing those of a folder, their sizes, and decoding them in a pipeline."""
 
+import contextlib
 import functools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 SPLITS = ("train", "test", "val", "valid", "validation")
 Shape = tuple[int | None, int | None, int]
 
-_FORMATS = ("JPEG", "PNG", "BMP")
 _GREY = ("L", "1", "LA", "I;16")
 
 
@@ -47,15 +47,13 @@ def pixels_of(encoded: Any) -> Any:
     Returns:
         `uint8` `(height, width, 3)`; grey images have three equal channels.
     """
-
-    def jpeg() -> Any:
+    pixels = tf.cond(
+        tf.io.is_jpeg(encoded),
         # TensorFlow's usual transform is faster, and up to ten levels away from libjpeg's own.
-        return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
-
-    def other() -> Any:
-        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
-
-    return tf.ensure_shape(tf.cond(tf.io.is_jpeg(encoded), jpeg, other), (None, None, 3))
+        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+    )
+    return tf.ensure_shape(pixels, (None, None, 3))
 
 
 def decoded(files: Sequence[Path], shape: Shape, *columns: Any) -> Any:
@@ -76,16 +74,16 @@ def decoded(files: Sequence[Path], shape: Shape, *columns: Any) -> Any:
 
 def subfolders(folder: Path) -> list[Path]:
     """Sub-folders in natural order, hidden ones left out."""
-    return _sorted(entry for entry in _entries(folder) if entry.is_dir())
+    return [entry for entry in _entries(folder) if entry.is_dir()]
 
 
 def images(folder: Path) -> list[Path]:
     """Image files in natural order; files of other kinds and hidden ones are left alone."""
-    return _sorted(
+    return [
         entry
         for entry in _entries(folder)
         if entry.suffix.lower() in SUFFIXES and not entry.is_dir()
-    )
+    ]
 
 
 def some_images(folder: Path) -> list[Path]:
@@ -116,12 +114,9 @@ def same_sizes(pairs: Sequence[tuple[Path, ...]], error: str) -> None:
 
 def _entries(folder: Path) -> list[Path]:
     try:
-        return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     except OSError as error:
         raise DataError(f"folder {folder} cannot be read: {error.strerror}") from None
-
-
-def _sorted(entries: Iterable[Path]) -> list[Path]:
     return sorted(entries, key=lambda entry: natural(entry.name))
 
 
@@ -141,15 +136,14 @@ def in_threads(function: Any, files: Iterable[Path]) -> list[Any]:
             raise
 
 
-def head(file: Path) -> tuple[tuple[int, int], str]:
-    """An image's (height, width) and mode from the first bytes of the file."""
+@contextlib.contextmanager
+def opened(file: Path) -> Iterator[Any]:
+    """A JPEG, PNG or BMP file as a Pillow image; errors of reading it are `DataError`s."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(file, formats=_FORMATS) as image:
-            if image.format == "BMP" and image.mode in ("1", "P"):
-                raise DataError(f"{file} is a BMP file with a palette; save it as a PNG file")
-            return (image.height, image.width), image.mode
+        with Image.open(file, formats=("JPEG", "PNG", "BMP")) as image:
+            yield image
     except UnidentifiedImageError:
         raise DataError(f"{file} is not a JPEG, PNG or BMP image; repair or remove it") from None
     except DataError:
@@ -157,6 +151,14 @@ def head(file: Path) -> tuple[tuple[int, int], str]:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{file} cannot be read: {reason}; repair or remove it") from None
+
+
+def head(file: Path) -> tuple[tuple[int, int], str]:
+    """An image's (height, width) and mode from the first bytes of the file."""
+    with opened(file) as image:
+        if image.format == "BMP" and image.mode in ("1", "P"):
+            raise DataError(f"{file} is a BMP file with a palette; save it as a PNG file")
+        return (image.height, image.width), image.mode
 
 
 def check(file: Path) -> None:

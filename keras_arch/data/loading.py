@@ -26,8 +26,7 @@ def load(
               in PATH/train and PATH/test (also PATH/val); images alone are unlabelled;
             - `"npz:PATH"`: a NumPy archive with `x_train`, `y_train`, `x_test`, `y_test`, or with
               JPEG bytes in `train_jpeg`, `train_offsets`, `train_labels` and the same for `test`
-              (image i is `jpeg[offsets[i]:offsets[i + 1]]`), either with an optional
-              `class_names`;
+              (image i is `jpeg[offsets[i]:offsets[i + 1]]`), either with an optional `class_names`;
             - `"pairs:PATH"`: image files that hold A and B side by side, each half the width, in
               PATH or in PATH/train, PATH/test and PATH/val, as the pix2pix authors store them; or
               single images of equal names and sizes in two folders A and B in those places. A is
@@ -71,7 +70,7 @@ def load(
         >>> image.shape, image.dtype, int(label)
         (TensorShape([8, 8, 1]), tf.uint8, 0)
     """
-    return open_source(source, data_dir, download=True).load(split)
+    return describe(source, data_dir=data_dir, download=True).load(split)
 
 
 def describe(
@@ -96,17 +95,6 @@ def describe(
         >>> digits = data.describe("digits")
         >>> digits.splits, digits.image_shape
         ({'train': 1438, 'test': 359}, (8, 8, 1))
-    """
-    return open_source(source, data_dir, download=download)
-
-
-def open_source(
-    source: str, data_dir: str | os.PathLike[str] | None = None, *, download: bool = False
-) -> Source:
-    """The `Source` of a text `SCHEME:PATH?OPTION=VALUE&...`; arguments as for `describe`.
-
-    Raises:
-        DataError: If the source is not there or is malformed.
     """
     if not source:
         raise unknown_source(source)

@@ -5,6 +5,7 @@ through, so that it is gone over in several rounds.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,10 +24,7 @@ _SHUFFLE_BUFFER, _SHUFFLE_BYTES = 10_000, 2**30
 class CachedRows:
     """Examples in memory, in a new uniform permutation in each epoch.
 
-    Args:
-        datasets: One data set, or one for each domain.
-        counts: Their sizes.
-        epochs: The epochs to go over.
+    `datasets` are one, or one for each domain, and `counts` their sizes.
     """
 
     def __init__(self, datasets: Sequence[Any], counts: Sequence[int], epochs: Epochs) -> None:
@@ -51,7 +49,6 @@ class CachedRows:
         ]
 
     def _order(self, domain: int, epoch: Any) -> Any:
-        """`(steps, batch)` indices of a domain."""
         seed, numbers = self._epochs.seed_of(ORDER[domain], epoch), tf.range(self._counts[domain])
         rounds = _rounds(self._counts, domain)
 
@@ -62,18 +59,14 @@ class CachedRows:
             order = shuffle(seed)
         else:
             order = tf.map_fn(lambda turn: shuffle(fold_in(seed, turn)), tf.range(rounds))
-        steps, batch_size = self._epochs.steps, self._epochs.batch_size
-        return tf.reshape(tf.reshape(order, [-1])[: steps * batch_size], [steps, batch_size])
+        shape = self._epochs.steps, self._epochs.batch_size
+        return tf.reshape(tf.reshape(order, [-1])[: math.prod(shape)], shape)
 
 
 class StreamedRows:
     """Examples that are read again in each epoch, shuffled through a buffer.
 
-    Args:
-        datasets: As for `CachedRows`.
-        counts: As for `CachedRows`.
-        epochs: As for `CachedRows`.
-        crop: `None`, or a function `(image, seed) -> image` that is applied to each image.
+    Arguments as for `CachedRows`; `crop(image, seed)` is applied to each image.
     """
 
     def __init__(
@@ -92,9 +85,10 @@ class StreamedRows:
     def of(self, epoch: Any) -> Any:
         """A data set of `(epoch, step, columns of the batch)`."""
         first, batch_size = self._epochs.first_step(epoch), self._epochs.batch_size
-        domains = range(len(self._datasets))
-        rows = tf.data.Dataset.zip(tuple(self._stream(domain, epoch) for domain in domains))
-        rows = rows.map(lambda *parts: tuple(itertools.chain(*parts)))
+        streams = [self._stream(domain, epoch) for domain in range(len(self._datasets))]
+        rows = tf.data.Dataset.zip(tuple(streams)).map(
+            lambda *parts: tuple(itertools.chain(*parts))
+        )
         if self._crop is None:
             rows = rows.skip(first * batch_size)
         else:
@@ -113,7 +107,6 @@ class StreamedRows:
         return columns
 
     def _stream(self, domain: int, epoch: Any) -> Any:
-        """The examples of a domain in the order of an epoch."""
         seed, rounds = self._epochs.seed_of(ORDER[domain], epoch), _rounds(self._counts, domain)
         if rounds == 1:
             return self._shuffled(domain, seed)

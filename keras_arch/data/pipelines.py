@@ -1,7 +1,6 @@
 """Batches of images for training and evaluation.
 
-`keras_arch.data.epochs` has the start of epochs and the seeds, `order` the order of examples,
-`augment.stages` their augmentation.
+`keras_arch.data.epochs` has the start of epochs and the seeds, `order` the order of examples.
 """
 
 import dataclasses
@@ -12,9 +11,12 @@ import numpy as np
 
 from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import caching, counting
-from keras_arch.data.augment.stages import Stages
+from keras_arch.data.augment.basic import RandomJitter, augmentations
+from keras_arch.data.augment.crops import WindowCrop
+from keras_arch.data.augment.mixing import CutMix, MixUp, mix
 from keras_arch.data.epochs import Batches, Epochs, check_enough, checked_seed, prefetch
 from keras_arch.data.order import CachedRows, StreamedRows
+from keras_arch.data.seeds import branches
 from keras_arch.data.sources.unpaired import Unpaired
 from keras_arch.errors import ArgumentError, DataError, whole_number
 from keras_arch.preprocessing import Preprocessing
@@ -40,9 +42,8 @@ def train_batches(
 
     With `cache`, images are read once, here, and cached in memory at the size of `preprocessing`
     (`uint8` unless a resize made fractions); each epoch is then a uniform permutation of all of
-    them. Without, they are read again in every epoch and shuffled through a buffer of 10,000
-    (or of 1 GiB, where that is fewer), and
-    starting inside an epoch reads over the examples before.
+    them. Without, they are read again in every epoch and shuffled through a buffer of 10,000 (or of
+    1 GiB, where that is fewer), and starting inside an epoch reads over the examples before.
 
     Of a pair both images change alike. The two domains of unpaired images are shuffled and changed
     independently; an epoch goes over the larger one, and the smaller one is shuffled again
@@ -83,20 +84,16 @@ def train_batches(
 
     Example:
         >>> from keras_arch import data
-        >>> from keras_arch.preprocessing import Preprocessing
         >>> to_tanh = Preprocessing((16, 16), 1, scale=1 / 127.5, mean=1.0)
         >>> batches = data.train_batches(data.load("digits", "train[:100]"), to_tanh, 32, seed=1)
         >>> batches.steps_per_epoch, batches.examples
         (3, 100)
     """
     batch_size, seed = whole_number("batch_size", batch_size), checked_seed(seed)
-    stages = Stages.of(augment)
+    stages = _Stages(augment)
+    whole = stages.crop is not None
     datasets, columns = caching.fit_images(
-        dataset,
-        preprocessing,
-        target_preprocessing,
-        stages.jitter,
-        whole=stages.crop is not None,
+        dataset, preprocessing, target_preprocessing, stages.jitter, whole
     )
     images = [column.preprocessing for column in columns if column.preprocessing]
     stages.check(images, len(datasets) > 1, cache)
@@ -115,20 +112,8 @@ def train_batches(
 
     def finish(epoch: Any, step: Any, *row: Any) -> Any:
         # The seeds are the same for both images of a pair, and not for two domains.
-        seeds = [
-            stages.seeds(epochs.seed_of(_AUGMENT[domain], epoch, step))
-            for domain in range(len(datasets))
-        ]
-        batch = [
-            stages.normalize(values, column.preprocessing, seeds[column.domain])
-            if column.preprocessing
-            else values
-            for values, column in zip(rows.read(*row), columns, strict=True)
-        ]
-        batch = _with_one_hot(batch, classes)
-        if stages.mixing:
-            batch = stages.mix(*batch, seeds[0])
-        return tuple(batch) if len(batch) > 1 else batch[0]
+        seeds = [epochs.seed_of(stream, epoch, step) for stream in _AUGMENT[: len(datasets)]]
+        return stages.batch(rows.read(*row), columns, seeds, classes)
 
     return epochs.batches(rows.of, finish, batched=True)
 
@@ -161,7 +146,6 @@ def eval_batches(
 
     Example:
         >>> from keras_arch import data
-        >>> from keras_arch.preprocessing import Preprocessing
         >>> test = data.eval_batches(data.load("digits", "test"), Preprocessing((8, 8), 1), 100)
         >>> [len(labels) for _, labels in test]
         [100, 100, 100, 59]
@@ -173,16 +157,8 @@ def eval_batches(
     _check_labels(dataset, columns, classes)
     examples = counting.count(dataset)
 
-    def normalize(values: Any, column: caching.Column) -> Any:
-        if column.preprocessing is None:
-            return values
-        values = column.preprocessing.normalize(values)
-        values.set_shape([None, *column.preprocessing.input_shape])
-        return values
-
-    def finish(*columns_of_batch: Any) -> Any:
-        batch = _with_one_hot(list(map(normalize, columns_of_batch, columns)), classes)
-        return tuple(batch) if len(batch) > 1 else batch[0]
+    def finish(*row: Any) -> Any:
+        return _Stages(()).batch(row, columns, [None], classes)
 
     with tf.device("CPU"):
         if cache:
@@ -217,7 +193,6 @@ def mean_image(dataset: Any, preprocessing: Preprocessing, per_pixel: bool) -> n
 
     Example:
         >>> from keras_arch import data
-        >>> from keras_arch.preprocessing import Preprocessing
         >>> data.mean_image(data.load("digits"), Preprocessing((8, 8), 1), per_pixel=True).shape
         (8, 8, 1)
     """
@@ -234,9 +209,88 @@ def mean_image(dataset: Any, preprocessing: Preprocessing, per_pixel: bool) -> n
     return (mean if per_pixel else mean.mean(axis=(0, 1))).astype(np.float32)
 
 
-def _with_one_hot(batch: list[Any], classes: int | None) -> list[Any]:
-    """A batch with its labels as `float32` `(batch, classes)`, where classes are given."""
-    return batch if classes is None else [batch[0], tf.one_hot(batch[1], classes)]
+class _Stages:
+    """Augmentations by the stage of the pipeline in which they are applied.
+
+    The position of an augmentation in their list decides its seed.
+
+    Attributes:
+        crop: Cuts each image out of the whole one before it is put into a batch, or `None`.
+        jitter: Cuts a batch of enlarged images, or `None`.
+        mixing: Positions of those that mix images and labels of a batch.
+    """
+
+    def __init__(self, names: Any) -> None:
+        self._changes = augmentations(names)
+        for change in self._changes[1:]:
+            if isinstance(change, RandomJitter | WindowCrop):
+                jitter = isinstance(change, RandomJitter)
+                names = "jitter" if jitter else "scale_crop or resized_crop"
+                raise ArgumentError(f"augment must begin with {names}: crops come before all else")
+        first = next(iter(self._changes), None)
+        self.crop = first if isinstance(first, WindowCrop) else None
+        self.jitter = first if isinstance(first, RandomJitter) else None
+        kinds = list(enumerate(self._changes))
+        self.mixing = [number for number, each in kinds if isinstance(each, MixUp | CutMix)]
+
+    def check(self, preprocessings: Sequence[Preprocessing], unpaired: bool, cache: bool) -> None:
+        """Refuse augmentations that do not fit the images of an example."""
+        if self.crop is not None:
+            if cache:
+                raise ArgumentError(
+                    "scale_crop and resized_crop cut every image out of the whole one in every "
+                    "epoch; set cache to false, and they are read each time"
+                )
+            if len(preprocessings) > 1:
+                raise ArgumentError(
+                    "scale_crop and resized_crop are for images with labels or alone; for pairs "
+                    "and unpaired images there is jitter:30"
+                )
+            self.crop.check(preprocessings[0])
+        sizes = [each.size for each in preprocessings]
+        if self._changes and len(set(sizes)) > 1 and not unpaired:
+            raise ArgumentError(
+                "augment changes both images of a pair alike, which needs one size; preprocessing "
+                f"has {sizes[0]} and target_preprocessing {sizes[1]}"
+            )
+
+    def batch(
+        self,
+        row: Sequence[Any],
+        columns: Sequence[caching.Column],
+        seeds: Sequence[Any],
+        classes: int | None,
+    ) -> Any:
+        """Augment and normalise the columns of a batch; `seeds` are those of each domain."""
+        drawn = [branches(seed, len(self._changes)) for seed in seeds]
+        batch = [
+            self._normalized(values, column.preprocessing, drawn[column.domain])
+            if column.preprocessing
+            else values
+            for values, column in zip(row, columns, strict=True)
+        ]
+        if classes is not None:
+            batch[1] = tf.one_hot(batch[1], classes)
+        if self.mixing:
+            mixers = tuple(self._changes[number] for number in self.mixing)
+            batch = mix(mixers, *batch, drawn[0][self.mixing[0]])
+        return tuple(batch) if len(batch) > 1 else batch[0]
+
+    def _normalized(self, images: Any, preprocessing: Preprocessing, seeds: list[Any]) -> Any:
+        shape = [images.shape[0], *preprocessing.input_shape]
+        if self.jitter:
+            images = self.jitter(images, seeds[0])
+        images = self._changed(tf.ensure_shape(images, shape), seeds, on_pixels=True)
+        images = tf.ensure_shape(preprocessing.normalize(images), shape)
+        return self._changed(images, seeds, on_pixels=False)
+
+    def _changed(self, images: Any, seeds: list[Any], on_pixels: bool) -> Any:
+        elsewhere = RandomJitter | WindowCrop | MixUp | CutMix
+        for change, seed in zip(self._changes, seeds, strict=True):
+            if isinstance(change, elsewhere) or getattr(change, "on_pixels", False) != on_pixels:
+                continue
+            images = change(images, seed)
+        return images
 
 
 def _check_labels(

@@ -29,28 +29,21 @@ CROP_MODES = ("tiles", "whole")
 class _Cache:
     """Images of any sizes with masks in memory, and weights where there are some."""
 
+    sizes: np.ndarray
+    channels: int
     pixels: Any
     masks: Any
     weights: Any | None
-    sizes: np.ndarray
-    starts: np.ndarray
-    channels: int
-
-    def __len__(self) -> int:
-        return len(self.sizes)
 
     def example(self, index: Any) -> tuple[Any, Any, Any]:
         """`(height, width, channels)` pixels, `(height, width, 1)` mask and weights or `None`."""
-        height, width = tf.unstack(tf.gather(tf.constant(self.sizes), index))
-        start = tf.gather(tf.constant(self.starts), index)
-        count = tf.cast(height * width, tf.int64)
-
-        def cut(flat: Any, channels: int) -> Any:
-            part = flat[start * channels : (start + count) * channels]
-            return tf.reshape(part, tf.stack([height, width, channels]))
-
-        weights = None if self.weights is None else cut(self.weights, 1)
-        return cut(self.pixels, self.channels), cut(self.masks, 1), weights
+        size = tf.gather(tf.constant(self.sizes), index)
+        image = tf.reshape(self.pixels[index], tf.concat([size, [self.channels]], axis=0))
+        mask, weights = (
+            part if part is None else tf.reshape(part[index], tf.concat([size, [1]], axis=0))
+            for part in (self.masks, self.weights)
+        )
+        return image, mask, weights
 
 
 def segmentation_train_batches(
@@ -105,7 +98,6 @@ def segmentation_train_batches(
 
     Example:
         >>> from keras_arch import data
-        >>> from keras_arch.preprocessing import Preprocessing
         >>> batches = data.segmentation_train_batches(
         ...     data.load("cells", "train[:4]"), Preprocessing((124, 124), 1), 2, seed=0,
         ...     output=(84, 84), augment=["elastic:10"], weights=data.WeightMap(),
@@ -118,20 +110,17 @@ def segmentation_train_batches(
     batch_size, seed = whole_number("batch_size", batch_size), checked_seed(seed)
     crops_per_image = whole_number("crops_per_image", crops_per_image)
     cache = _read(dataset, preprocessing, crop_mode, weights, classes)
-    tiles = len(cache) * crops_per_image
-    check_enough(
-        tiles,
-        batch_size,
-        f"an epoch over {len(cache)} images has {tiles} tiles",
-        ", or more crops_per_image",
-    )
+    images = len(cache.sizes)
+    tiles = images * crops_per_image
+    whole = f"an epoch over {images} images has {tiles} tiles"
+    check_enough(tiles, batch_size, whole, ", or more crops_per_image")
     epochs = Epochs(tiles, batch_size, seed, start_epoch, start_step)
 
     def rows_of(epoch: Any) -> Any:
         first, end = epochs.first_step(epoch) * batch_size, epochs.steps * batch_size
         numbers, order = tf.range(tiles, dtype=tf.int64), epochs.seed_of(_ORDER, epoch)
         chosen = tf.random.experimental.stateless_shuffle(numbers, order, alg="philox")
-        chosen = chosen[:end] % len(cache)
+        chosen = chosen[:end] % images
         places = tf.range(first, end, dtype=tf.int64)
         return tf.data.Dataset.from_tensor_slices((places, chosen[first:])).map(
             lambda place, index: (epoch, place, index)
@@ -198,7 +187,6 @@ def segmentation_eval_batches(
 
     Example:
         >>> from keras_arch import data
-        >>> from keras_arch.preprocessing import Preprocessing
         >>> tiles = data.segmentation_eval_batches(
         ...     data.load("cells", "test[:2]"), Preprocessing((124, 124), 1), 8, output=(84, 84)
         ... )
@@ -208,7 +196,7 @@ def segmentation_eval_batches(
     size, output, margin = _sizes(preprocessing, output, crop_mode)
     batch_size = whole_number("batch_size", batch_size)
     replicas = whole_number("replicas", replicas)
-    cache = _read(dataset, preprocessing, crop_mode, None, None)
+    cache = _read(dataset, preprocessing, crop_mode)
     places = [
         (index, top, left)
         for index, (height, width) in enumerate(cache.sizes.tolist())
@@ -252,9 +240,7 @@ def fit_mask(mask: Any, preprocessing: Preprocessing) -> np.ndarray:
         [[255, 1, 1, 255]]
     """
     method = "pad" if preprocessing.resize == "pad" else "nearest"
-    plain = dataclasses.replace(
-        preprocessing, channels=1, resize=method, mean=0.0, std=1.0, channel_order="rgb"
-    )
+    plain = dataclasses.replace(preprocessing, channels=1, resize=method, mean=0.0, std=1.0)
     # Padding adds zeros, and the complement of 0 is 255.
     return 255 - np.asarray(plain.fit(255 - np.asarray(mask, np.uint8)[..., None]))[..., 0]
 
@@ -284,8 +270,8 @@ def _read(
     dataset: Any,
     preprocessing: Preprocessing,
     crop_mode: str,
-    weights: WeightMap | None,
-    classes: int | None,
+    weights: WeightMap | None = None,
+    classes: int | None = None,
 ) -> _Cache:
     """Read all images and masks into the host's memory."""
     spec = dataset.element_spec
@@ -308,23 +294,20 @@ def _read(
             how = dataclasses.replace(preprocessing, size=mask.shape, crop=None, mean=0.0, std=1.0)
         else:
             mask = fit_mask(mask, how)
-        pixels = np.asarray(how.fit(image))
-        images.append(np.rint(pixels).astype(np.uint8) if pixels.dtype != np.uint8 else pixels)
+        images.append(np.rint(how.fit(image)).astype(np.uint8))
         masks.append(mask)
     if not images:
         raise DataError("the data set holds no image")
     sizes = np.array([mask.shape for mask in masks], np.int32)
-    starts = np.concatenate([[0], np.cumsum(sizes.astype(np.int64).prod(axis=1))[:-1]])
-    maps = None if weights is None else weight_maps(masks, weights, classes)
+    maps = None if weights is None else _ragged(weight_maps(masks, weights, classes))
+    return _Cache(sizes, preprocessing.channels, _ragged(images), _ragged(masks), maps)
+
+
+def _ragged(arrays: Sequence[np.ndarray]) -> Any:
+    """Arrays of any shapes as the rows of one ragged tensor."""
     with tf.device("CPU"):
-        return _Cache(
-            tf.constant(np.concatenate([image.ravel() for image in images])),
-            tf.constant(np.concatenate([mask.ravel() for mask in masks])),
-            None if maps is None else tf.constant(np.concatenate([each.ravel() for each in maps])),
-            sizes,
-            starts.astype(np.int64),
-            preprocessing.channels,
-        )
+        values = np.concatenate([array.ravel() for array in arrays])
+        return tf.RaggedTensor.from_row_lengths(values, [array.size for array in arrays])
 
 
 def _corner(size: Any, output: tuple[int, int], seed: Any) -> list[Any]:

@@ -39,28 +39,20 @@ def parse(expression: str, sizes: dict[str, int], source: str) -> list[tuple[str
         if name not in sizes:
             raise DataError(f"{source} has no split {name!r}; it has {', '.join(sizes)}")
         # A percent sign on either side is for both, as in TensorFlow Datasets.
-        percent = "%" in text
-        start = _boundary(match["start"], 0, percent, sizes[name], expression, source)
-        stop = _boundary(match["stop"], sizes[name], percent, sizes[name], expression, source)
+        size, percent = sizes[name], "%" in text
+        limit = 100 if percent else size
+        bounds = [0, size]
+        for side, given in enumerate(match.group("start", "stop")):
+            if given is None:
+                continue
+            value = int(given.rstrip("%"))
+            if abs(value) > limit:
+                beyond = f"{limit}%" if percent else limit
+                raise DataError(f"split {expression!r} of {source} goes beyond {beyond}")
+            index = round(value * size / 100) if percent else value
+            bounds[side] = index + size if value < 0 else index
+        start, stop = bounds
         if start >= stop:
-            raise DataError(
-                f"split {expression!r} of {source} selects no image: {name} has {sizes[name]}"
-            )
+            raise DataError(f"split {expression!r} of {source} selects no image: {name} has {size}")
         parts.append((name, start, stop))
     return parts
-
-
-def _boundary(
-    text: str | None, default: int, percent: bool, size: int, expression: str, source: str
-) -> int:
-    """One side of a slice as an index."""
-    if text is None:
-        return default
-    value = int(text.rstrip("%"))
-    limit = 100 if percent else size
-    if abs(value) > limit:
-        raise DataError(
-            f"split {expression!r} of {source} goes beyond {f'{limit}%' if percent else limit}"
-        )
-    index = round(value * size / 100) if percent else value
-    return index + size if value < 0 else index

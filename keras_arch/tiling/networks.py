@@ -15,8 +15,8 @@ from keras_arch.models.common.features import coarsest_stride
 
 # The output to take of a network with several: the first of these that it has.
 _NAMES = ("probabilities", "logits")
-# Tiles of networks of unknown stride begin at multiples of this number of pixels. It is the
-# coarsest stride of nearly all networks, and a multiple of that of others.
+# Tiles of networks of unknown stride begin at multiples of this number of pixels: the coarsest
+# stride of nearly all networks, and a multiple of that of others.
 _USUAL_MULTIPLE = 32
 
 # The last traced shape of tiles, by model; for models that interpolate.
@@ -74,7 +74,8 @@ class Network:
                     f"called {' or '.join(_NAMES)}; give a function that returns one of them"
                 )
             outputs = maps[name] if name else next(iter(maps.values()))
-        scores = np.asarray(keras.ops.convert_to_numpy(outputs) if _is_tensor(outputs) else outputs)
+        tensor = keras.ops.is_tensor(outputs)
+        scores = np.asarray(keras.ops.convert_to_numpy(outputs) if tensor else outputs)
         if scores.ndim != 4:
             raise ArgumentError(
                 f"{self.name} gives {_shape(scores.shape)} for a batch of tiles, and a class for "
@@ -161,14 +162,13 @@ def network_of(model: Any) -> Network:
 def _of_signature(function: Any) -> Network:
     """A signature of a SavedModel: a dictionary in, a dictionary out."""
     _, given = function.structured_input_signature
-    specs = {name: spec for name, spec in given.items() if len(spec.shape or ()) == 4}
-    if len(given) != 1 or not specs:
+    if len(given) != 1 or not all(len(spec.shape or ()) == 4 for spec in given.values()):
+        names = ", ".join(f"{name} {spec.dtype.name}{spec.shape}" for name, spec in given.items())
         raise ArgumentError(
-            "the signature takes "
-            f"{', '.join(f'{name} {spec.dtype.name}{spec.shape}' for name, spec in given.items())},"
-            " and tiles are one image (batch, height, width, channels); give another signature"
+            f"the signature takes {names}, and tiles are one image (batch, height, width, "
+            "channels); give another signature"
         )
-    ((name, spec),) = specs.items()
+    ((name, spec),) = given.items()
 
     def call(tiles: np.ndarray) -> Any:
         return function(**{name: tf.constant(tiles.astype(spec.dtype.as_numpy_dtype, copy=False))})
@@ -177,11 +177,8 @@ def _of_signature(function: Any) -> Network:
 
 
 def _interpolates(model: keras.Model) -> bool:
-    return any(
-        (isinstance(layer, layers.UpSampling2D) and layer.interpolation != "nearest")
-        or (isinstance(layer, keras.Model) and _interpolates(layer))
-        for layer in model.layers
-    )
+    found = (each for each in model._flatten_layers() if isinstance(each, layers.UpSampling2D))
+    return any(layer.interpolation != "nearest" for layer in found)
 
 
 def _predict_exactly(model: keras.Model, tiles: np.ndarray) -> Any:
@@ -222,10 +219,6 @@ def _spec(operation: Any, *arguments: Any, **keywords: Any) -> Any:
         if len(sizes) > 1:
             raise ValueError(f"{operation.name} joins maps of {sizes}")
     return operation.compute_output_spec(*arguments, **keywords)
-
-
-def _is_tensor(value: Any) -> bool:
-    return keras.ops.is_tensor(value)
 
 
 def _shape(shape: Any) -> str:

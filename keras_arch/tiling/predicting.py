@@ -1,9 +1,8 @@
 """Tiled prediction of a whole image in constant memory."""
 
-import contextlib
 import importlib.util
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -106,13 +105,13 @@ def predict(
     out = _checked_out((height, width), classes, output, out)
     writer = _Blended(out, places, tile, classes) if border == (0, 0) else _SideBySide(out)
     prepare = _preparation(preprocessing, channels)
-    with _progress_bar(len(places), progress) as advance:
-        for batch in _batches(places, batch_size):
-            tiles = [cut(image, row - border[0], column - border[1], tile) for row, column in batch]
-            scores = network(prepare(np.stack(tiles)))
-            for place, score in zip(batch, scores, strict=True):
-                writer.put(place, score)
-            advance(len(batch))
+    corners = list(itertools.product(*places))
+    batches = [corners[n : n + batch_size] for n in range(0, len(corners), batch_size)]
+    for batch in _with_progress(batches, progress):
+        tiles = [cut(image, row - border[0], column - border[1], tile) for row, column in batch]
+        scores = network(prepare(np.stack(tiles)))
+        for place, score in zip(batch, scores, strict=True):
+            writer.put(place, score)
     writer.finish()
     if hasattr(out, "flush"):
         out.flush()
@@ -128,10 +127,8 @@ class _SideBySide:
     def put(self, place: Size, scores: np.ndarray) -> None:
         row, column = place
         height, width = self._out.shape[:2]
-        scores = scores[: height - row, : width - column]
-        self._out[row : row + scores.shape[0], column : column + scores.shape[1]] = _as(
-            self._out, scores
-        )
+        values = _as(self._out, scores[: height - row, : width - column])
+        self._out[row : row + len(values), column : column + values.shape[1]] = values
 
     def finish(self) -> None:
         pass
@@ -294,22 +291,12 @@ def _checked_out(size: Size, classes: int, output: str, out: Any) -> Any:
     return out
 
 
-def _batches(places: Places, size: int) -> Iterator[list[Size]]:
-    remaining = iter(places)
-    while batch := list(itertools.islice(remaining, size)):
-        yield batch
-
-
-@contextlib.contextmanager
-def _progress_bar(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Progress bar in the terminal, as a function that adds a number of tiles."""
+def _with_progress(batches: list[list[Size]], shown: bool) -> Iterable[list[Size]]:
+    """The batches, with a progress bar in the terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import track
 
-    columns = ("Tiles", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # In a notebook rich draws by ipywidgets, and warns in the page where there are none.
     plain = importlib.util.find_spec("ipywidgets") is None
     console = Console(stderr=True, force_jupyter=False if plain else None)
-    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task("tiles", total=total)
-        yield lambda count: bar.advance(task, count)
+    return track(batches, "Tiles", console=console, transient=True, disable=not shown)

@@ -58,14 +58,17 @@ def _default(network: Network, size: Size, channels: int, overlap: float) -> Siz
     """The default tile: as few of them as of the largest, and no larger than needed for that."""
     if None not in network.size:
         return tuple(network.size)
-    usual = _near(network, network.size, LARGEST)
+    if network.fits((LARGEST, LARGEST)) is None:
+        raise ArgumentError(
+            f"the tiles that {network.name} takes are not known; give the size that it was trained "
+            "on, such as tile=512"
+        )
+    # The largest that the network takes, square where both sides are open.
+    tiles = (tuple(fixed or side for fixed in network.size) for side in range(LARGEST, 0, -1))
+    usual = next(filter(network.fits, tiles), None)
     if usual is None:
-        known = network.fits((LARGEST, LARGEST)) is not None
         raise ArgumentError(
             f"{network.name} takes no tile of up to {LARGEST} pixels a side; give a larger one"
-            if known
-            else f"the tiles that {network.name} takes are not known; give the size that it was "
-            "trained on, such as tile=512"
         )
     *output, _ = network.output_of(usual, channels)
     multiple, chosen = network.multiple, list(usual)
@@ -87,30 +90,17 @@ def _default(network: Network, size: Size, channels: int, overlap: float) -> Siz
     return tuple(chosen) if network.fits(tuple(chosen)) else usual
 
 
-def _near(network: Network, sides: list[int | None], limit: int) -> Size | None:
-    """The largest tile up to a limit that the network takes, square where both sides are open."""
-    if network.fits((limit, limit)) is None:
-        return None
-    for side in range(limit, 0, -1):
-        tile = tuple(fixed or side for fixed in sides)
-        if network.fits(tile):
-            return tile
-    return None
-
-
 def _unfit(network: Network, tile: Size) -> str:
     """The error for a tile that the network does not take, with the next smaller and larger one."""
     found = []
     for direction in (-1, 1):
         for away in range(1, 2 * network.multiple + 1):
-            near = tuple(
-                fixed or side + direction * away
-                for side, fixed in zip(tile, network.size, strict=True)
-            )
+            sides = zip(tile, network.size, strict=True)
+            near = tuple(fixed or side + direction * away for side, fixed in sides)
             if min(near) > 0 and network.fits(near):
-                found.append(near)
+                found.append(f"{near[0]}x{near[1]}")
                 break
-    names = " and ".join(f"{height}x{width}" for height, width in found)
+    names = " and ".join(found)
     return f"{network.name} does not take a tile of {tile[0]}x{tile[1]} pixels" + (
         f"; the next that it takes are {names}" if names else ""
     )

@@ -1,9 +1,6 @@
 """Positions of tiles, their pixels, and the weights of pixels where tiles overlap."""
 
-import dataclasses
-import itertools
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,27 +11,17 @@ SIGMA = 0.125
 LEAST_WEIGHT = 1e-3
 
 
-@dataclasses.dataclass(frozen=True)
-class Places:
+class Places(NamedTuple):
     """Upper left corners of the tiles' outputs in the image: a grid of rows and columns."""
 
     rows: tuple[int, ...]
     columns: tuple[int, ...]
 
-    def __len__(self) -> int:
-        return len(self.rows) * len(self.columns)
-
-    def __iter__(self) -> Iterator[Size]:
-        return itertools.product(self.rows, self.columns)
-
 
 def side_by_side(size: Size, output: Size, multiple: int) -> Places:
     """Positions of outputs that cover an image side by side, at multiples of some pixels.
 
-    Args:
-        size: Of the image.
-        output: Height and width of the output for a tile, at least `multiple` each.
-        multiple: See `keras_arch.tiling.networks.Network.multiple`.
+    The output for a tile is at least `multiple` (see `networks.Network`) in height and width.
 
     Example:
         >>> side_by_side((512, 300), (388, 388), 16)
@@ -52,13 +39,8 @@ def _steps(size: int, output: int, multiple: int) -> tuple[int, ...]:
 def overlapping(size: Size, tile: Size, overlap: float) -> Places:
     """Positions of tiles that overlap by a part of their side; the last ones end with the image.
 
-    Source: `sliding_window_inference` of MONAI. An image that is smaller than a tile lies in its
-    middle.
-
-    Args:
-        size: Of the image.
-        tile: Of the tiles.
-        overlap: In [0, 1).
+    An image that is smaller than a tile lies in its middle. Source: `sliding_window_inference` of
+    MONAI.
 
     Example:
         >>> overlapping((20, 5), (8, 8), 0.25)
@@ -76,24 +58,14 @@ def _shifts(size: int, tile: int, overlap: float) -> tuple[int, ...]:
 
 
 def importance(tile: Size) -> np.ndarray:
-    """Weights of the pixels of a tile where tiles overlap: a Gaussian, 1 in the middle.
+    """Weights of the pixels of a tile where tiles overlap: a Gaussian, 1 in the middle, float32.
 
     Source: MONAI's `compute_importance_map` in the mode `"gaussian"`.
-
-    Args:
-        tile: Height and width.
-
-    Returns:
-        A float32 array of the tile's size.
-
-    Example:
-        >>> importance((3, 3)).max(), importance((3, 3)).shape
-        (np.float32(1.0), (3, 3))
     """
-    lines = []
-    for side in tile:
-        away = np.arange(side) - (side - 1) / 2
-        lines.append(np.exp(-(away**2) / (2 * (SIGMA * side) ** 2)))
+    away = [np.arange(side) - (side - 1) / 2 for side in tile]
+    lines = [
+        np.exp(-(x**2) / (2 * (SIGMA * side) ** 2)) for x, side in zip(away, tile, strict=True)
+    ]
     weights = np.outer(*lines)
     # As in MONAI: the least of them where that is more, which it is for the smallest tiles only.
     return np.maximum(weights, max(weights.min(), LEAST_WEIGHT)).astype(np.float32)
@@ -102,13 +74,8 @@ def importance(tile: Size) -> np.ndarray:
 def cut(image: Any, top: int, left: int, tile: Size) -> np.ndarray:
     """A tile of an image, mirrored beyond its border (repeatedly where the tile is larger).
 
-    Source: Ronneberger et al. 2015, figure 2. The pixels at the border are not repeated.
-
-    Args:
-        image: `(height, width, channels)`; only the part inside the tile is read.
-        top: Row of the tile's first pixel, which may be outside.
-        left: Column of it.
-        tile: Height and width.
+    Source: Ronneberger et al. 2015, figure 2. The pixels at the border are not repeated. The tile's
+    first pixel may be outside. Only the part inside is read.
 
     Example:
         >>> cut(np.arange(4)[None, :, None], 0, -2, (1, 9)).ravel().tolist()
@@ -124,8 +91,6 @@ def cut(image: Any, top: int, left: int, tile: Size) -> np.ndarray:
 
 
 def _mirrored(places: np.ndarray, size: int) -> np.ndarray:
-    if size == 1:
-        return np.zeros_like(places)
-    there_and_back = 2 * (size - 1)
+    there_and_back = max(1, 2 * (size - 1))
     places = places % there_and_back
     return np.minimum(places, there_and_back - places)

@@ -5,7 +5,7 @@ import difflib
 import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from keras_arch.errors import ArgumentError, whole_number
 
@@ -13,7 +13,8 @@ from keras_arch.errors import ArgumentError, whole_number
 class Augmentation:
     """Base class of augmentations: dataclasses whose numbers are checked.
 
-    A subclass is callable, `(images, seed) -> images`. It gives the same change for the same seed.
+    A subclass is callable, `(images, seed) -> images`, on `(batch, height, width, channels)` and a
+    seed of two integers. It gives the same change for the same seed.
 
     Attributes:
         on_pixels: Whether it changes pixels in [0, 255], before they are normalised.
@@ -43,7 +44,6 @@ def whole(default: int, least: int = 1) -> Any:
 
 def real(default: float, most: float = math.inf, least: float | None = None) -> Any:
     """A field that takes real numbers: above 0, or from `least`; up to `most`, and finite."""
-
     low = "(0" if least is None else f"[{least:g}"
     limits = f"{low}, inf)" if most == math.inf else f"{low}, {most:g}]"
 
@@ -57,27 +57,12 @@ def real(default: float, most: float = math.inf, least: float | None = None) -> 
     return dataclasses.field(default=default, metadata={"check": check})
 
 
-@dataclasses.dataclass(frozen=True)
-class Named:
+class Named(NamedTuple):
     """An augmentation by its name in configs: its class, an example, the types of its numbers."""
 
     build: Callable[..., Any]
     example: str
     numbers: tuple[type, ...] = ()
-
-    def read(self, text: str) -> Any:
-        """The augmentation with the numbers of `"2,9"`; `None` where they cannot be read.
-
-        `"2:9"` is read likewise, for in a list of YAML the comma ends a name without quotes.
-        """
-        parts = text.replace(":", ",").split(",")
-        if not 1 <= len(parts) <= len(self.numbers):
-            return None
-        try:
-            values = [number(part) for number, part in zip(self.numbers, parts, strict=False)]
-        except ValueError:
-            return None
-        return self.build(*values)
 
 
 def look_up(
@@ -93,7 +78,7 @@ def look_up(
 
 
 def _by_name(text: Any, table: Mapping[str, Named], title: str) -> Any:
-    name, colon, numbers_of_name = str(text).partition(":")
+    name, colon, rest = str(text).partition(":")
     if name not in table:
         close = difflib.get_close_matches(name, table, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
@@ -101,7 +86,14 @@ def _by_name(text: Any, table: Mapping[str, Named], title: str) -> Any:
         raise ArgumentError(
             f"no {title} named {text!r}; there are {', '.join(first)} and {last}{hint}"
         )
-    found = table[name].read(numbers_of_name) if colon else table[name].build()
-    if found is None:
-        raise ArgumentError(f"augmentation {text!r} cannot be read; write {table[name].example}")
-    return found
+    found = table[name]
+    # "2:9" is read as "2,9", for in a list of YAML the comma ends a name without quotes.
+    parts = rest.replace(":", ",").split(",") if colon else []
+    readable = not colon or 1 <= len(parts) <= len(found.numbers)
+    try:
+        values = [number(part) for number, part in zip(found.numbers, parts, strict=False)]
+    except ValueError:
+        readable = False
+    if not readable:
+        raise ArgumentError(f"augmentation {text!r} cannot be read; write {found.example}")
+    return found.build(*values)

@@ -1,10 +1,6 @@
 """Random crops, flips and jitter of training images, and all augmentations by name.
 
-Draws are stateless: the same seed gives the same change.
-
-Keras' own layers are not used here because `keras.layers.RandomCrop` draws one offset for a whole
-batch, and from a stateful generator: a run that is resumed in the middle of an epoch could not
-repeat it.
+(`keras.layers.RandomCrop` draws one offset for a whole batch.)
 """
 
 import dataclasses
@@ -24,14 +20,13 @@ from keras_arch.preprocessing import Preprocessing
 class RandomCrop(Augmentation):
     """Pad each image with zeros on all sides and crop the old size at a random place.
 
-    It works on normalised images, so that the border is the mean, as in the ResNet paper on
-    CIFAR-10 with 4 pixels (He et al. 2015, section 4.2).
+    It works on normalised images, so that the border is the mean: ResNet on CIFAR-10 with 4 pixels
+    (He et al. 2015, section 4.2).
 
     Args:
         padding: Pixels added on each side.
 
     Example:
-        >>> import tensorflow as tf
         >>> RandomCrop(4)(tf.ones([2, 32, 32, 3]), seed=[0, 1]).shape
         TensorShape([2, 32, 32, 3])
     """
@@ -41,13 +36,8 @@ class RandomCrop(Augmentation):
     def __call__(self, images: Any, seed: Any) -> Any:
         """Crop `(batch, height, width, channels)` images by draws from a seed of two integers."""
         pad = self.padding
-        batch = tf.shape(images)[0]
-        height, width = images.shape[1:3]
-        offsets = tf.random.stateless_uniform(
-            [2, batch], seed, 0, 2 * pad + 1, tf.int32, alg="philox"
-        )
         padded = tf.pad(images, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-        return _windows(padded, offsets, height, width)
+        return _windows(padded, 2 * pad, seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +52,6 @@ class RandomJitter(Augmentation):
         pixels: Pixels by which height and width are enlarged and then cropped.
 
     Example:
-        >>> import tensorflow as tf
         >>> RandomJitter(30)(tf.ones([2, 286, 286, 3]), seed=[0, 1]).shape
         TensorShape([2, 256, 256, 3])
     """
@@ -82,11 +71,7 @@ class RandomJitter(Augmentation):
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Crop windows out of `(batch, height, width, channels)` images by draws from a seed."""
-        height, width = (side - self.pixels for side in images.shape[1:3])
-        offsets = tf.random.stateless_uniform(
-            [2, tf.shape(images)[0]], seed, 0, self.pixels + 1, tf.int32, alg="philox"
-        )
-        return _windows(images, offsets, height, width)
+        return _windows(images, self.pixels, seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +79,6 @@ class RandomFlip(Augmentation):
     """Mirror each image left to right with probability one half.
 
     Example:
-        >>> import tensorflow as tf
         >>> RandomFlip()(tf.ones([2, 32, 32, 3]), seed=[0, 1]).shape
         TensorShape([2, 32, 32, 3])
     """
@@ -110,10 +94,14 @@ class RandomFlip(Augmentation):
         return tf.gather(images, columns, axis=2, batch_dims=1)
 
 
-def _windows(images: Any, offsets: Any, height: int, width: int) -> Any:
-    """The window of each image with its upper left corner at `offsets` `(2, batch)`."""
-    rows = offsets[0][:, None] + tf.range(height)
-    columns = offsets[1][:, None] + tf.range(width)
+def _windows(images: Any, pixels: int, seed: Any) -> Any:
+    """A window at a random place in each image, smaller by some pixels in height and width."""
+    offsets = tf.random.stateless_uniform(
+        [2, tf.shape(images)[0], 1], seed, 0, pixels + 1, tf.int32, alg="philox"
+    )
+    height, width = images.shape[1:3]
+    rows = offsets[0] + tf.range(height - pixels)
+    columns = offsets[1] + tf.range(width - pixels)
     return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
 
 

@@ -15,11 +15,10 @@ from keras_arch.errors import ArgumentError
 # augmentation share; the paper does not print its own.
 DEVIATIONS = np.array([0.2175, 0.0188, 0.0045], np.float32) * 255
 DIRECTIONS = np.array(
-    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
-    np.float32,
+    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]], np.float32
 )
 # Weights of red, green and blue in grey.
-_LUMA = (0.299, 0.587, 0.114)
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +34,6 @@ class RandomLighting(Augmentation):
         sigma: Standard deviation of the draws. The paper has 0.1.
 
     Example:
-        >>> import tensorflow as tf
         >>> RandomLighting(0.1)(tf.zeros([2, 8, 8, 3]), seed=[0, 1]).shape
         TensorShape([2, 8, 8, 3])
     """
@@ -70,7 +68,6 @@ class ColorJitter(Augmentation):
         strength: Factors are drawn evenly from 1 - strength to 1 + strength, in (0, 1].
 
     Example:
-        >>> import tensorflow as tf
         >>> ColorJitter(0.5)(tf.zeros([2, 8, 8, 3]), seed=[0, 1]).shape
         TensorShape([2, 8, 8, 3])
     """
@@ -93,7 +90,7 @@ class ColorJitter(Augmentation):
         for turn in range(3):
             kind = order[:, turn, None, None, None]
             factor = tf.gather(factors, order[:, turn], batch_dims=1)[:, None, None, None]
-            grey = tf.reduce_sum(images * np.array(_LUMA, np.float32), axis=3, keepdims=True)
+            grey = tf.reduce_sum(images * _LUMA, axis=3, keepdims=True)
             mean = tf.reduce_mean(grey, axis=[1, 2], keepdims=True)
             plain = tf.where(kind == 0, 0.0, tf.where(kind == 1, mean, grey))
             images = tf.clip_by_value(plain + factor * (images - plain), 0.0, 255.0)

@@ -1,11 +1,11 @@
 """Random crops of whole images of any size, as the ImageNet networks were trained with them.
 
-They take each image as it was decoded, before it is resized to the network's size, because the
-window is larger or smaller than that. The draws of an image follow from the seed, the epoch and its
-place in the epoch alone, as those of a batch do.
+They take each image as it was decoded, before it is resized to the network's size. The draws of an
+image follow from the seed, the epoch and its place in the epoch alone, as those of a batch do.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -24,11 +24,7 @@ class WindowCrop(Augmentation):
     """Base class of crops that cut a window out of a whole image and resize it."""
 
     def check(self, preprocessing: Preprocessing) -> None:
-        """Refuse a preprocessing that the crop cannot be used with.
-
-        Raises:
-            ArgumentError: If it resizes by padding, or its size is out of the crop's range.
-        """
+        """Refuse a preprocessing that resizes by padding, or to a size out of the crop's range."""
         if preprocessing.resize == "pad":
             raise ArgumentError(
                 f"{self} resizes its window; set preprocessing.resize to another method than 'pad'"
@@ -39,21 +35,18 @@ class WindowCrop(Augmentation):
         raise NotImplementedError
 
     def __call__(self, image: Any, preprocessing: Preprocessing, seed: Any) -> Any:
-        """Cut and resize one image.
+        """Cut a window out of one image of any size, and bring it to the preprocessing's size.
 
         Args:
-            image: `uint8` or float `(height, width, 1 or 3)` pixels, of any size.
-            preprocessing: Its size, channels and resize method are used; its `crop` is for
-                evaluation.
+            image: `uint8` or float `(height, width, 1 or 3)` pixels.
+            preprocessing: Its size, channels and resize method are used; not its `crop`.
             seed: Two integers.
 
         Returns:
             `float32` pixels in [0, 255] of the preprocessing's input shape.
         """
-        shape = tf.shape(image)
-        top, left, height, width = tf.unstack(
-            self.window(shape[0], shape[1], preprocessing.size, seed)
-        )
+        sides = tf.unstack(tf.shape(image)[:2])
+        top, left, height, width = tf.unstack(self.window(*sides, preprocessing.size, seed))
         cut = image[top : top + height, left : left + width]
         whole = dataclasses.replace(preprocessing, crop=None, mean=0.0, std=1.0)
         return tf.ensure_shape(tf.cast(whole.fit(cut), tf.float32), preprocessing.input_shape)
@@ -73,7 +66,6 @@ class RandomScaleCrop(WindowCrop):
         longest: The greatest; whole numbers between them are equally likely.
 
     Example:
-        >>> import tensorflow as tf
         >>> crop = RandomScaleCrop(256, 480)
         >>> crop(tf.zeros([300, 400, 3], tf.uint8), Preprocessing((224, 224)), seed=[0, 1]).shape
         TensorShape([224, 224, 3])
@@ -101,14 +93,14 @@ class RandomScaleCrop(WindowCrop):
 
     def window(self, height: Any, width: Any, size: tuple[int, int], seed: Any) -> Any:
         """The window that has the network's size once the shorter side has its length."""
-        draws = branches(seed, 2)
+        of_length, of_place = branches(seed, 2)
         length = tf.random.stateless_uniform(
-            [], draws[0], self.shortest, self.longest + 1, tf.int32, alg="philox"
+            [], of_length, self.shortest, self.longest + 1, tf.int32, alg="philox"
         )
         scale = tf.cast(tf.minimum(height, width), tf.float32) / tf.cast(length, tf.float32)
         sides = tf.cast(tf.round(tf.constant(size, tf.float32) * scale), tf.int32)
         sides = tf.clip_by_value(sides, 1, tf.stack([height, width]))
-        return _placed(sides, height, width, draws[1])
+        return _placed(sides, height, width, of_place)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +119,6 @@ class RandomResizedCrop(WindowCrop):
         aspect: The greatest aspect, from 1; its inverse is the least.
 
     Example:
-        >>> import tensorflow as tf
         >>> crop = RandomResizedCrop()
         >>> crop(tf.zeros([300, 400, 3], tf.uint8), Preprocessing((224, 224)), seed=[0, 1]).shape
         TensorShape([224, 224, 3])
@@ -147,11 +138,12 @@ class RandomResizedCrop(WindowCrop):
 
     def window(self, height: Any, width: Any, size: tuple[int, int], seed: Any) -> Any:
         """The first of ten windows that fits, or the middle."""
-        draws = branches(seed, 3)
+        of_area, of_aspect, of_place = branches(seed, 3)
         h, w = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
-        area = h * w * _uniform(draws[0], self.least, self.most)
+        uniform = functools.partial(tf.random.stateless_uniform, [TRIES], alg="philox")
+        area = h * w * uniform(of_area, self.least, self.most)
         bound = math.log(self.aspect)
-        aspect = tf.exp(_uniform(draws[1], -bound, bound))
+        aspect = tf.exp(uniform(of_aspect, -bound, bound))
         # Columns of heights and widths, and the middle in the last row.
         tried = tf.stack([tf.sqrt(area / aspect), tf.sqrt(area * aspect)], axis=1)
         middle = tf.stack([tf.minimum(h, w * self.aspect), tf.minimum(w, h * self.aspect)])
@@ -159,21 +151,16 @@ class RandomResizedCrop(WindowCrop):
         fits = tf.reduce_all((tried >= 1) & (tried <= tf.stack([height, width])), axis=1)
         first = tf.argmax(tf.cast(fits, tf.int32), output_type=tf.int32)
         sides = tf.maximum(tried[first], 1)
-        place = _placed(sides, height, width, draws[2])
+        place = _placed(sides, height, width, of_place)
         centre = tf.concat([(tf.stack([height, width]) - sides) // 2, sides], axis=0)
         return tf.where(first < TRIES, place, centre)
 
 
-def _uniform(seed: Any, low: float, high: float) -> Any:
-    return tf.random.stateless_uniform([TRIES], seed, low, high, alg="philox")
-
-
 def _placed(sides: Any, height: Any, width: Any, seed: Any) -> Any:
     """A window of given sides at a random place; all places are equally likely."""
-    room = tf.stack([height, width]) - sides + 1
-    # One draw for each axis from its own range.
+    room = tf.unstack(tf.stack([height, width]) - sides + 1)
     corner = [
-        tf.random.stateless_uniform([], draw, 0, room[axis], tf.int32, alg="philox")
-        for axis, draw in enumerate(branches(seed, 2))
+        tf.random.stateless_uniform([], draw, 0, most, tf.int32, alg="philox")
+        for draw, most in zip(branches(seed, 2), room, strict=True)
     ]
-    return tf.concat([tf.stack(corner), sides], axis=0)
+    return tf.concat([corner, sides], axis=0)

@@ -1,9 +1,7 @@
 """MixUp and CutMix: mixing the images of a batch, and their labels likewise.
 
-They are written here, and not taken from Keras, because `keras.layers.MixUp` and
-`keras.layers.CutMix` draw from a state that changes with every call, so that a resumed run could
-not repeat a batch; `CutMix` there also draws the parameter of its beta distribution from between
-0 and the given one in each call.
+(`keras.layers.CutMix` draws the parameter of its beta distribution from between 0 and the given one
+in each call.)
 """
 
 import dataclasses
@@ -26,7 +24,6 @@ class MixUp(Augmentation):
         alpha: Parameter of the beta distribution. The paper has 0.2 for ImageNet and 1 for CIFAR.
 
     Example:
-        >>> import tensorflow as tf
         >>> images, labels = MixUp(1.0)(tf.ones([4, 8, 8, 3]), tf.eye(4), seed=[0, 1])
         >>> images.shape, [round(float(total), 4) for total in tf.reduce_sum(labels, axis=1)]
         (TensorShape([4, 8, 8, 3]), [1.0, 1.0, 1.0, 1.0])
@@ -54,7 +51,6 @@ class CutMix(Augmentation):
         alpha: Parameter of the beta distribution. The paper has 1.
 
     Example:
-        >>> import tensorflow as tf
         >>> images, labels = CutMix()(tf.ones([4, 8, 8, 3]), tf.eye(4), seed=[0, 1])
         >>> images.shape, [round(float(total), 4) for total in tf.reduce_sum(labels, axis=1)]
         (TensorShape([4, 8, 8, 3]), [1.0, 1.0, 1.0, 1.0])
@@ -65,12 +61,11 @@ class CutMix(Augmentation):
     def __call__(self, images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
         """Mix `(batch, height, width, channels)` images and `(batch, classes)` labels."""
         batch = tf.shape(images)[0]
-        height, width = images.shape[1:3]
         share, others = _draws(self.alpha, seed, batch)
         centres = tf.random.stateless_uniform([2, batch], fold_in(seed, 3), alg="philox")
         part = tf.sqrt(1.0 - share)
-        rows = _inside(centres[0], part, height)
-        columns = _inside(centres[1], part, width)
+        rows = _inside(centres[0], part, images.shape[1])
+        columns = _inside(centres[1], part, images.shape[2])
         replaced = rows[:, :, None] & columns[:, None, :]
         mixed = tf.where(replaced[..., None], tf.gather(images, others), images)
         stays = 1.0 - tf.reduce_mean(tf.cast(replaced, tf.float32), axis=[1, 2])
@@ -78,22 +73,7 @@ class CutMix(Augmentation):
 
 
 def mix(mixers: tuple[Any, ...], images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
-    """Mix a batch by one of several mixers, drawn at random.
-
-    Args:
-        mixers: `MixUp` and `CutMix`, at least one.
-        images: `(batch, height, width, channels)`.
-        labels: `(batch, classes)`.
-        seed: Two integers.
-
-    Returns:
-        The mixed images and labels.
-
-    Example:
-        >>> import tensorflow as tf
-        >>> mix((MixUp(), CutMix()), tf.ones([4, 8, 8, 3]), tf.eye(4), [0, 1])[1].shape
-        TensorShape([4, 4])
-    """
+    """Mix images and labels of a batch by one of several `MixUp` and `CutMix`, drawn at random."""
     if len(mixers) == 1:
         return mixers[0](images, labels, seed)
     chosen = tf.random.stateless_uniform(

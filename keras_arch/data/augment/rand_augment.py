@@ -1,14 +1,12 @@
 """RandAugment: some of fourteen operations, drawn for each image, at one strength.
 
 Cubuk, Zoph, Shlens, Le: RandAugment (2019), with the operations of AutoAugment (Cubuk et al. 2018,
-table 6).
-
-It is written here, and not taken from Keras, because `keras.layers.RandAugment` draws one sequence
-of operations for a whole batch, where the paper draws one for each image, and draws it from a state
-that changes with every call.
+table 6). (`keras.layers.RandAugment` draws one sequence of operations for a whole batch, where the
+paper draws one for each image.)
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -17,23 +15,6 @@ from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.augment.base import Augmentation, real, whole
 from keras_arch.data.seeds import fold_in
 
-OPERATIONS = (
-    "identity",
-    "auto_contrast",
-    "equalize",
-    "rotate",
-    "solarize",
-    "color",
-    "posterize",
-    "contrast",
-    "brightness",
-    "sharpness",
-    "shear_x",
-    "shear_y",
-    "translate_x",
-    "translate_y",
-)
-_MOVES = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 STRONGEST = 10
 # The grey of pixels from outside the image, as in the authors' code.
 _OUTSIDE = 128.0
@@ -58,7 +39,6 @@ class RandAugment(Augmentation):
         strength: M in the paper, 0 to 10. The paper has (2, 9) for ResNet-50 on ImageNet.
 
     Example:
-        >>> import tensorflow as tf
         >>> RandAugment(2, 9)(tf.zeros([4, 32, 32, 3], tf.uint8), seed=[0, 1]).shape
         TensorShape([4, 32, 32, 3])
     """
@@ -76,49 +56,30 @@ class RandAugment(Augmentation):
             draws = tf.random.stateless_uniform(
                 [2, batch], fold_in(seed, turn), 0, 2 * len(OPERATIONS), tf.int32, alg="philox"
             )
-            chosen, ways = tf.unstack(draws)
-            chosen, signs = chosen // 2, tf.cast(1 - 2 * (ways % 2), tf.float32)
+            chosen, signs = draws[0] // 2, tf.cast(1 - 2 * (draws[1] % 2), tf.float32)
             # Each operation is applied only to the images that drew it.
-            parts = [
-                operate(name, part, self.strength * signs_of_part)
-                for name, part, signs_of_part in zip(
-                    OPERATIONS,
-                    tf.dynamic_partition(images, chosen, len(OPERATIONS)),
-                    tf.dynamic_partition(signs, chosen, len(OPERATIONS)),
-                    strict=True,
-                )
-            ]
-            places = tf.dynamic_partition(tf.range(batch), chosen, len(OPERATIONS))
-            images = tf.dynamic_stitch(places, parts)
+            columns = (images, self.strength * signs, tf.range(batch))
+            images, strengths, places = (
+                tf.dynamic_partition(column, chosen, len(OPERATIONS)) for column in columns
+            )
+            images = tf.dynamic_stitch(places, list(map(operate, OPERATIONS, images, strengths)))
             images = tf.ensure_shape(images, shape)
         return images
 
 
 def operate(name: str, images: Any, strength: Any) -> Any:
-    """Apply one operation to all images.
+    """Apply one of `OPERATIONS` to `float32` images in [0, 255]; gives whole numbers.
 
-    Args:
-        name: One of `OPERATIONS`.
-        images: `float32` `(batch, height, width, 1 or 3)` in [0, 255].
-        strength: `(batch,)` in [-10, 10]; operations without a direction ignore its sign.
-
-    Returns:
-        `float32` whole numbers in [0, 255], in the shape of `images`.
+    The `strength` of each image is in [-10, 10]; operations without a direction ignore its sign.
 
     Example:
-        >>> import tensorflow as tf
         >>> float(operate("solarize", tf.fill([1, 1, 1, 1], 250.0), tf.constant([5.0]))[0, 0, 0, 0])
         5.0
     """
-    images = tf.round(images)
-    part = strength / STRONGEST
-    if name in _MOVES:
-        return tf.round(_moved(images, _transform(name, part, *images.shape[1:3])))
-    return _CHANGES[name](images, part)
+    return _CHANGES[name](tf.round(images), strength / STRONGEST)
 
 
 def _auto_contrast(images: Any, part: Any) -> Any:
-    """Stretch each channel to the whole range."""
     low = tf.reduce_min(images, axis=[1, 2], keepdims=True)
     high = tf.reduce_max(images, axis=[1, 2], keepdims=True)
     spread = tf.where(high > low, high - low, 1.0)
@@ -145,32 +106,20 @@ def _equalize(images: Any, part: Any) -> Any:
 
 
 def _solarize(images: Any, part: Any) -> Any:
-    """Invert pixels that are brighter than a threshold, which falls from 256."""
     threshold = 256.0 * (1.0 - tf.abs(part))[:, None, None, None]
     return tf.where(images < threshold, images, 255.0 - images)
 
 
 def _posterize(images: Any, part: Any) -> Any:
-    """Keep 8 to 4 bits."""
     lost = tf.cast(tf.round(4.0 * tf.abs(part)), tf.int32)[:, None, None, None]
     bits = tf.bitwise.left_shift(tf.bitwise.right_shift(tf.cast(images, tf.int32), lost), lost)
     return tf.cast(bits, tf.float32)
-
-
-def _color(images: Any, part: Any) -> Any:
-    """Towards or away from grey."""
-    return _away(images, _grey(images), part)
 
 
 def _contrast(images: Any, part: Any) -> Any:
     """Towards or away from the image's mean grey."""
     mean = tf.reduce_mean(_grey(images), axis=[1, 2, 3], keepdims=True)
     return _away(images, tf.floor(mean + 0.5), part)
-
-
-def _brightness(images: Any, part: Any) -> Any:
-    """Towards or away from black."""
-    return _away(images, 0.0, part)
 
 
 def _sharpness(images: Any, part: Any) -> Any:
@@ -191,7 +140,6 @@ def _sharpness(images: Any, part: Any) -> Any:
 
 
 def _grey(images: Any) -> Any:
-    """Luma, as whole numbers."""
     if images.shape[-1] == 1:
         return images
     return tf.round(tf.tensordot(images, [0.299, 0.587, 0.114], 1))[..., None]
@@ -203,11 +151,9 @@ def _away(images: Any, plain: Any, part: Any) -> Any:
     return tf.round(tf.clip_by_value(plain + factor * (images - plain), 0.0, 255.0))
 
 
-def _transform(name: str, part: Any, height: int, width: int) -> Any:
-    """Projective transform from pixels of the result to pixels of the image, `(batch, 8)`.
-
-    A pixel (x, y) comes from (a x + b y + c, d x + e y + f) for a row (a, b, c, d, e, f, 0, 0).
-    """
+def _moved(name: str, images: Any, part: Any) -> Any:
+    """Move pixels: (x, y) comes from the nearest pixel to (a x + b y + c, d x + e y + f)."""
+    height, width = images.shape[1:3]
     none, one = tf.zeros_like(part), tf.ones_like(part)
     a, b, c, d, e, f = one, none, none, none, one, none
     if name == "rotate":
@@ -225,15 +171,10 @@ def _transform(name: str, part: Any, height: int, width: int) -> Any:
         c = tf.round(0.45 * width * part)
     else:
         f = tf.round(0.45 * height * part)
-    return tf.stack([a, b, c, d, e, f, none, none], axis=1)
-
-
-def _moved(images: Any, transform: Any) -> Any:
-    """Apply a transform, with the nearest pixel."""
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
-        transforms=transform,
-        output_shape=images.shape[1:3],
+        transforms=tf.stack([a, b, c, d, e, f, none, none], axis=1),
+        output_shape=[height, width],
         fill_value=_OUTSIDE,
         interpolation="NEAREST",
         fill_mode="CONSTANT",
@@ -244,10 +185,18 @@ _CHANGES: dict[str, Callable[[Any, Any], Any]] = {
     "identity": lambda images, part: images,
     "auto_contrast": _auto_contrast,
     "equalize": _equalize,
+    "rotate": functools.partial(_moved, "rotate"),
     "solarize": _solarize,
-    "color": _color,
+    # Towards or away from grey.
+    "color": lambda images, part: _away(images, _grey(images), part),
     "posterize": _posterize,
     "contrast": _contrast,
-    "brightness": _brightness,
+    # Towards or away from black.
+    "brightness": lambda images, part: _away(images, 0.0, part),
     "sharpness": _sharpness,
+    "shear_x": functools.partial(_moved, "shear_x"),
+    "shear_y": functools.partial(_moved, "shear_y"),
+    "translate_x": functools.partial(_moved, "translate_x"),
+    "translate_y": functools.partial(_moved, "translate_y"),
 }
+OPERATIONS = tuple(_CHANGES)

@@ -24,8 +24,7 @@ def sample(image: Any, places: Any, order: int) -> Any:
         ArgumentError: If the order is another one.
 
     Example:
-        >>> import tensorflow as tf
-        >>> ramp = tf.range(4.0)[None, :, None]
+            >>> ramp = tf.range(4.0)[None, :, None]
         >>> [float(sample(ramp, [[[0.0]], [[at]]], 1)[0, 0, 0]) for at in (1.5, -1.0, 3.5)]
         [1.5, 1.0, 2.5]
     """

@@ -1,11 +1,8 @@
 """Random augmentation of an image together with its mask and its weights.
 
-Draws follow from a seed alone, as in `keras_arch.data.augment.basic`. All movements of a pixel are
-composed first, so that an image is interpolated once, however many there are.
-
-Keras' own layers are not used here: `keras.layers.RandomElasticTransform` draws a displacement for
-every pixel and smooths it, where U-Net interpolates a coarse grid, and all of them draw from a
-state, so that a resumed run could not repeat a step.
+All movements of a pixel are composed first, so that an image is interpolated once, however many
+there are. (`keras.layers.RandomElasticTransform` draws a displacement for every pixel and smooths
+it, where U-Net interpolates a coarse grid.)
 """
 
 import dataclasses
@@ -24,11 +21,8 @@ class Elastic(Augmentation):
     """Bend an image smoothly, the augmentation of U-Net.
 
     Ronneberger et al. 2015, section 3.1: random displacement vectors on a coarse 3x3 grid, from a
-    Gaussian distribution with 10 pixels standard deviation; displacements a pixel by bicubic
-    interpolation. The grid spans the window that is cut out.
-
-    Args:
-        sigma: Standard deviation of the displacements, in pixels.
+    Gaussian distribution with 10 pixels (`sigma`) standard deviation; displacements a pixel by
+    bicubic interpolation. The grid spans the window that is cut out.
     """
 
     sigma: float = real(10.0)
@@ -41,26 +35,13 @@ class Elastic(Augmentation):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Affine(Augmentation):
-    """Base class of affine movements around the middle of the window."""
-
-    def matrix(self, seed: Any) -> Any:
-        """The map from (row, column, 1) of the result to the image, `(2, 3)`."""
-        raise NotImplementedError
-
-
-@dataclasses.dataclass(frozen=True)
-class Rotation(_Affine):
-    """Rotate an image around the middle of the window, by an angle from -degrees to degrees.
-
-    Args:
-        degrees: The largest angle.
-    """
+class Rotation(Augmentation):
+    """Rotate an image around the middle of the window, by an angle from -degrees to degrees."""
 
     degrees: float = real(180.0)
 
     def matrix(self, seed: Any) -> Any:
-        """A rotation. Arguments and result as in the base class."""
+        """The map from (row, column, 1) of the result to the image, `(2, 3)`."""
         most = math.radians(self.degrees)
         angle = tf.random.stateless_uniform([], seed, -most, most, alg="philox")
         cos, sin = tf.cos(angle), tf.sin(angle)
@@ -68,50 +49,38 @@ class Rotation(_Affine):
 
 
 @dataclasses.dataclass(frozen=True)
-class Shift(_Affine):
-    """Shift an image along each axis, by fractions of pixels too.
-
-    Args:
-        pixels: The largest shift.
-    """
+class Shift(Augmentation):
+    """Shift an image along each axis by -pixels to pixels, by fractions too."""
 
     pixels: float = real(20.0)
 
     def matrix(self, seed: Any) -> Any:
-        """A shift. Arguments and result as in the base class."""
+        """As `Rotation.matrix`."""
         by = tf.random.stateless_uniform([2, 1], seed, -self.pixels, self.pixels, alg="philox")
         return tf.concat([tf.eye(2), by], axis=1)
 
 
 @dataclasses.dataclass(frozen=True)
-class Zoom(_Affine):
-    """Scale an image by a factor from 1 / (1 + share) to 1 + share.
-
-    Args:
-        share: Limit of the factor, above 1.
-    """
+class Zoom(Augmentation):
+    """Scale an image by a factor from 1 / (1 + share) to 1 + share."""
 
     share: float = real(0.2)
 
     def matrix(self, seed: Any) -> Any:
-        """A scaling. Arguments and result as in the base class."""
+        """As `Rotation.matrix`."""
         most = math.log1p(self.share)
         factor = tf.exp(tf.random.stateless_uniform([], seed, -most, most, alg="philox"))
         return tf.concat([tf.eye(2) * factor, tf.zeros([2, 1])], axis=1)
 
 
 @dataclasses.dataclass(frozen=True)
-class Mirror(_Affine):
-    """Mirror an image with probability one half.
-
-    Args:
-        axis: 1 from left to right, 0 from top to bottom.
-    """
+class Mirror(Augmentation):
+    """Mirror an image with probability one half; `axis` 1 is left to right, 0 top to bottom."""
 
     axis: int = 1
 
     def matrix(self, seed: Any) -> Any:
-        """A reflection, or the identity. Arguments and result as in the base class."""
+        """As `Rotation.matrix`."""
         flip = tf.random.stateless_uniform([], seed, 0, 2, tf.int32, alg="philox")
         sign = tf.cast(1 - 2 * flip, tf.float32)
         signs = [sign, 1.0] if self.axis == 0 else [1.0, sign]
@@ -122,14 +91,8 @@ class Mirror(_Affine):
 class Grey(Augmentation):
     """Change contrast and brightness; the mask stays.
 
-    Args:
-        share: Contrast is multiplied by 1 - share to 1 + share around the mean, and up to this
-            share of 255 is added or subtracted.
-
-    Example:
-        >>> import tensorflow as tf
-        >>> Grey(0.1).shade(tf.fill([2, 2, 1], 100.0), seed=[0, 1]).shape
-        TensorShape([2, 2, 1])
+    Contrast is multiplied by 1 - share to 1 + share around the mean, and up to this share of 255 is
+    added or subtracted.
     """
 
     share: float = real(0.1)
@@ -144,7 +107,7 @@ class Grey(Augmentation):
         return tf.clip_by_value(changed, 0.0, 255.0)
 
 
-Change = Elastic | _Affine | Grey
+Change = Elastic | Rotation | Shift | Zoom | Mirror | Grey
 
 _BY_NAME: dict[str, Named] = {
     "flip": Named(lambda: Mirror(1), "flip"),
@@ -174,22 +137,12 @@ def mask_augmentations(names: Sequence[Any]) -> tuple[Change, ...]:
         >>> mask_augmentations(["rotate:90", "elastic"])
         (Rotation(degrees=90.0), Elastic(sigma=10.0))
     """
-    return look_up(
-        names,
-        _BY_NAME,
-        lambda each: isinstance(each, Change),
-        "augmentation of images with masks",
-    )
+    title = "augmentation of images with masks"
+    return look_up(names, _BY_NAME, lambda each: isinstance(each, Change), title)
 
 
 def augment_with_mask(
-    image: Any,
-    mask: Any,
-    changes: Sequence[Any],
-    seed: Any,
-    *,
-    order: int = 1,
-    mask_order: int = 0,
+    image: Any, mask: Any, changes: Sequence[Any], seed: Any, *, order: int = 1, mask_order: int = 0
 ) -> tuple[Any, Any]:
     """Augment one image and its mask alike.
 
@@ -208,7 +161,6 @@ def augment_with_mask(
         `float32` image and mask, of the same sizes.
 
     Example:
-        >>> import tensorflow as tf
         >>> image, mask = augment_with_mask(
         ...     tf.ones([32, 32, 1]), tf.ones([32, 32], tf.uint8), ["elastic:10", "flip"], [0, 1]
         ... )
@@ -219,8 +171,7 @@ def augment_with_mask(
     image, mask = tf.convert_to_tensor(image), tf.convert_to_tensor(mask)
     height, width = map(int, image.shape[:2])
     middle = tf.constant([(height - 1) / 2, (width - 1) / 2], tf.float32)
-    places = moved(changes, height, width, seed)
-    places = places + middle[:, None, None]
+    places = moved(changes, height, width, seed) + middle[:, None, None]
     image = shaded(changes, sample(image, places, order), seed)
     dtype = mask.dtype if mask_order == 0 else tf.float32
     return image, tf.cast(sample(mask[..., None], places, mask_order)[..., 0], dtype)

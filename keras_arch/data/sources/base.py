@@ -87,13 +87,14 @@ class Source:
         parts = splits.parse(split, self.splits, self.name)
         # Reading belongs to the host; without this, constants land on a GPU when there is one.
         with tf.device("CPU"):
-            datasets = []
-            for part in parts:
-                found = self.examples(*part)
-                if not isinstance(found, tf.data.Dataset):
-                    found = tf.data.Dataset.from_tensor_slices(found)
-                datasets.append(found)
-            dataset = functools.reduce(lambda first, second: first.concatenate(second), datasets)
+            found = [self.examples(*part) for part in parts]
+            datasets = [
+                each
+                if isinstance(each, tf.data.Dataset)
+                else tf.data.Dataset.from_tensor_slices(each)
+                for each in found
+            ]
+            dataset = functools.reduce(tf.data.Dataset.concatenate, datasets)
         count = sum(stop - start for _, start, stop in parts)
         return dataset.apply(tf.data.experimental.assert_cardinality(count))
 
@@ -146,14 +147,9 @@ def unknown_source(name: str) -> DataError:
 
 
 def existing_path(path: str | os.PathLike[str], folder_of: str | None = None) -> Path:
-    """The path of files to read, with `~` expanded.
+    """The path of files to read, with `~` expanded; a `DataError` if there is none.
 
-    Args:
-        path: A file or folder.
-        folder_of: The content of a folder, for messages, where it must be one.
-
-    Raises:
-        DataError: If there is no such file or folder.
+    `folder_of` is the content of a folder, for messages, where it must be one.
     """
     expanded = Path(path).expanduser()
     if not expanded.exists():

@@ -88,11 +88,8 @@ def class_table(text: str) -> tuple[dict[str, int], bool]:
 class Masks(Source):
     """Folders of images and of masks with files of equal names.
 
-    Args:
-        path: A folder of the two, or of folders train, test and val of these.
-        images: As for `open_masks`.
-        masks: As for `open_masks`.
-        classes: As for `open_masks`.
+    `path` is a folder of the two, or of folders train, test and val of these; the other arguments
+    are those of `open_masks`.
     """
 
     kind = "masks"
@@ -147,12 +144,10 @@ class Masks(Source):
             unknown = sorted(found - set(known))
             if unknown:
                 shown = ", ".join(_written(value, coloured) for value in unknown[:_SHOWN])
-                names = ", ".join(
-                    f"{name} {_written(value, coloured)}" for name, value in table.items()
-                )
+                names = [f"{name} {_written(value, coloured)}" for name, value in table.items()]
                 raise DataError(
                     f"{file} holds the unknown value{'s' * (len(unknown) > 1)} {shown}"
-                    f"{', ...' * (len(unknown) > _SHOWN)}; the classes are {names}"
+                    f"{', ...' * (len(unknown) > _SHOWN)}; the classes are {', '.join(names)}"
                 )
             if {known[value] for value in found} == {_IGNORED}:
                 raise DataError(
@@ -163,18 +158,12 @@ class Masks(Source):
         numbers = {name: number for number, name in enumerate(self.classes)} | {_IGNORED: IGNORE}
         self._values = np.array(sorted(known))
         self._numbers = np.array([numbers[known[value]] for value in sorted(known)], np.uint8)
-        self.colors = self._class_colors([table[name] for name in self.classes], files)
-
-    def _class_colors(
-        self, values: list[int], files: Sequence[Path]
-    ) -> tuple[tuple[int, int, int], ...] | None:
-        """A colour for each class, where the table or a palette has them."""
-        if self._coloured:
-            return tuple(_rgb(value) for value in values)
+        shown = [table[name] for name in self.classes]
         palette = _palette(files[0])
-        if palette is None or max(values) >= len(palette):
-            return None
-        return tuple(tuple(map(int, palette[value])) for value in values)
+        if coloured:
+            self.colors = tuple((value >> 16, value >> 8 & 255, value & 255) for value in shown)
+        elif palette is not None and max(shown) < len(palette):
+            self.colors = tuple(tuple(palette[value].tolist()) for value in shown)
 
 
 class TFDSMasks(Source):
@@ -212,8 +201,7 @@ def _mask_feature(inner: TFDSSource) -> tuple[str, int, tuple[str, ...]]:
 
     if inner.set_name in _KNOWN:
         return _KNOWN[inner.set_name]
-    features = dict(inner.features.items())
-    for key, feature in features.items():
+    for key, feature in inner.features.items():
         if isinstance(feature, tfds.features.LabeledImage) and feature.names:
             return key, 0, tuple(feature.names)
     raise DataError(
@@ -236,24 +224,15 @@ def _matched(folder: Path, images: str, masks: str) -> list[tuple[Path, Path]]:
 
 def _raw(file: Path, coloured: bool) -> np.ndarray:
     """The values of a mask as they are in its file: numbers, or colours as `0xrrggbb`."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(file) as image:
-            if image.format == "JPEG":
-                raise DataError(f"{file} is a JPEG file, which blurs values; save masks as PNG")
-            if image.mode not in (*_GREY, *_COLOURED):
-                raise DataError(f"{file} has pixels of kind {image.mode}; save masks as PNG")
-            if coloured or image.mode in ("RGB", "RGBA"):
-                pixels = np.asarray(image.convert("RGB")).astype(np.int64)
-            else:
-                grey = image.convert("L") if image.mode in ("1", "LA") else image
-                return np.asarray(grey).astype(np.int64)
-    except DataError:
-        raise
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"{file} cannot be read: {reason}; repair or remove it") from None
+    with image_files.opened(file) as image:
+        if image.format == "JPEG":
+            raise DataError(f"{file} is a JPEG file, which blurs values; save masks as PNG")
+        if image.mode not in (*_GREY, *_COLOURED):
+            raise DataError(f"{file} has pixels of kind {image.mode}; save masks as PNG")
+        if not coloured and image.mode not in ("RGB", "RGBA"):
+            grey = image.convert("L") if image.mode in ("1", "LA") else image
+            return np.asarray(grey).astype(np.int64)
+        pixels = np.asarray(image.convert("RGB")).astype(np.int64)
     if coloured:
         return pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
     if (pixels != pixels[..., :1]).any():
@@ -305,15 +284,9 @@ def _guessed(files: Sequence[Path], held: Sequence[frozenset[int]]) -> dict[str,
 
 def _palette(file: Path) -> np.ndarray | None:
     """`(colours, 3)`, of an image that has a palette."""
-    from PIL import Image
-
-    with Image.open(file) as image:
+    with image_files.opened(file) as image:
         colours = image.getpalette("RGB") if image.mode == "P" else None
     return None if colours is None else np.array(colours).reshape(-1, 3)
-
-
-def _rgb(value: int) -> tuple[int, int, int]:
-    return value >> 16, value >> 8 & 255, value & 255
 
 
 def _written(value: int, coloured: bool) -> str:

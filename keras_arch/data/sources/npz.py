@@ -12,9 +12,6 @@ from keras_arch._tensorflow.lazy import tf
 from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.errors import DataError
 
-ARRAY_KEYS = "x_train, y_train, x_test, y_test"
-JPEG_KEYS = "train_jpeg, train_offsets, train_labels, test_jpeg, test_offsets, test_labels"
-
 
 def open_archive(path: str | Path) -> "JPEGArchive | ArrayArchive":
     """Open a `.npz` file of either layout."""
@@ -25,8 +22,9 @@ def open_archive(path: str | Path) -> "JPEGArchive | ArrayArchive":
     if any(f"x_{split}" in archive.keys for split in ("train", "test")):
         return ArrayArchive(archive)
     raise DataError(
-        f"{path} holds {', '.join(sorted(archive.keys)) or 'nothing'}; "
-        f"an image archive holds {ARRAY_KEYS}, or {JPEG_KEYS}"
+        f"{path} holds {', '.join(sorted(archive.keys)) or 'nothing'}; an image archive holds "
+        "x_train, y_train, x_test, y_test, or train_jpeg, train_offsets, train_labels, test_jpeg, "
+        "test_offsets, test_labels"
     )
 
 
@@ -51,18 +49,14 @@ class Archive:
     def shape(self, key: str) -> tuple[int, ...]:
         """An array's shape from its header, without reading the array."""
         header = np.lib.format
-        with (
-            self._errors(key),
-            zipfile.ZipFile(self.path) as file,
-            file.open(f"{key}.npy") as array,
-        ):
+        with self._errors(key), zipfile.ZipFile(self.path) as file:
+            array = file.open(f"{key}.npy")
             first = header.read_magic(array) == (1, 0)
             read = header.read_array_header_1_0 if first else header.read_array_header_2_0
             return read(array)[0]
 
     @contextlib.contextmanager
     def _errors(self, key: str) -> Iterator[None]:
-        """Turn errors of reading into a message of one line."""
         try:
             yield
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -93,9 +87,9 @@ class Archive:
             return None
         first = next(iter(labels))
         if "class_names" in self.keys:
-            names = tuple(str(name) for name in self["class_names"].tolist())
+            names = tuple(map(str, self["class_names"].tolist()))
         else:
-            names = tuple(str(label) for label in range(int(labels[first].max(initial=-1)) + 1))
+            names = tuple(map(str, range(int(labels[first].max(initial=-1)) + 1)))
         for split, values in labels.items():
             (beyond,) = np.nonzero(values >= len(names))
             if beyond.size:
@@ -105,27 +99,18 @@ class Archive:
                 )
         return names
 
-    def license(self) -> str:
-        """The archive's own `license` string, where it has one."""
-        return str(self["license"]) if "license" in self.keys else "not stated"
-
 
 class _ArchiveSource(Source):
-    """Base class of the two layouts.
-
-    Args:
-        archive: The opened file.
-        sizes: Number of images in each split.
-        labels: Format of the labels' keys, such as `"y_{}"`.
-    """
+    """Base class of the two layouts; `labels` is the format of the labels' keys: `"y_{}"`."""
 
     def __init__(self, archive: Archive, sizes: dict[str, int], labels: str) -> None:
-        self._archive, self.splits, self.license = archive, sizes, archive.license()
-        keys = {split: labels.format(split) for split in sizes}
+        self._archive, self.splits = archive, sizes
+        if "license" in archive.keys:
+            self.license = str(archive["license"])
         self._labels = {
-            split: archive.labels(key, sizes[split])
-            for split, key in keys.items()
-            if key in archive.keys
+            split: archive.labels(labels.format(split), size)
+            for split, size in sizes.items()
+            if labels.format(split) in archive.keys
         }
         self.classes = archive.classes(self._labels)
 
@@ -159,14 +144,11 @@ class JPEGArchive(_ArchiveSource):
             image = tf.ensure_shape(image, shape)
             return (image, *label) if label else image
 
-        columns: tuple[Any, ...] = (self._files(split, start, stop),)
-        if split in self._labels:
-            columns += (self._labels[split][start:stop],)
-        files = tf.data.Dataset.from_tensor_slices(columns)
+        labels = [self._labels[split][start:stop]] if split in self._labels else []
+        files = tf.data.Dataset.from_tensor_slices((self._files(split, start, stop), *labels))
         return files.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     def _checked_offsets(self, split: str) -> np.ndarray:
-        """A split's offsets, which must rise from 0 to the number of bytes."""
         key = f"{split}_offsets"
         offsets = self._archive[key]
         (size,) = self._archive.shape(f"{split}_jpeg")

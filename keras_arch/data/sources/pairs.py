@@ -25,7 +25,7 @@ class Pairs(Source):
     kind = "pairs"
 
     def __init__(self, path: str | Path, *, direction: str = "AtoB") -> None:
-        swap = swaps(direction)
+        self._swap = swaps(direction)
         path = existing_path(path, _LAYOUT)
         found = image_files.split_folders(path)
         strange = [each for each in image_files.subfolders(path) if each.name not in found]
@@ -34,10 +34,8 @@ class Pairs(Source):
             raise DataError(
                 f"{path} holds folders of splits and also {strange[0]}; move it elsewhere"
             )
-        self._files = {
-            split: _pairs(folder) for split, folder in (found or {"train": path}).items()
-        }
-        self._swap = swap
+        folders = found or {"train": path}
+        self._files = {split: _pairs(folder) for split, folder in folders.items()}
         everything = [files for pairs in self._files.values() for files in pairs]
         widths = {len(files) for files in everything}
         if len(widths) > 1:
@@ -45,7 +43,7 @@ class Pairs(Source):
         self._joined = widths == {1}
         self._shapes = _joined(everything) if self._joined else _separate(everything)
         self.splits = {split: len(files) for split, files in self._files.items()}
-        self.image_shape, self.other_shape = self._shapes[::-1] if swap else self._shapes
+        self.image_shape, self.other_shape = self._shapes[::-1] if self._swap else self._shapes
 
     def examples(self, split: str, start: int, stop: int) -> Any:
         """Pairs `start` to `stop` as `(image, target)`."""
@@ -72,8 +70,8 @@ def swaps(direction: str) -> bool:
     """Whether a direction, `"AtoB"` or `"BtoA"`, makes B the input and A the target."""
     if direction not in ("AtoB", "BtoA"):
         raise DataError(
-            f"the direction of a data source is direction=AtoB or direction=BtoA, got "
-            f"{f'direction={direction}'!r}"
+            "the direction of a data source is direction=AtoB or direction=BtoA, got "
+            f"'direction={direction}'"
         )
     return direction == "BtoA"
 
@@ -125,9 +123,8 @@ def _by_name(folder: Path) -> dict[str, Path]:
 def _joined(pairs: list[tuple[Path, ...]]) -> tuple[Shape, Shape]:
     """The shape of each half of files that hold two images side by side."""
     files = [file for (file,) in pairs]
-    for file, ((_, width), _) in zip(
-        files, image_files.in_threads(image_files.head, files), strict=True
-    ):
+    heads = image_files.in_threads(image_files.head, files)
+    for file, ((_, width), _) in zip(files, heads, strict=True):
         if width % 2:
             raise DataError(
                 f"{file} is {width} pixels wide, which is odd; two images of one size side by side "

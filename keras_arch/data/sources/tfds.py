@@ -33,11 +33,7 @@ class TFDSSource(Source):
     """
 
     def __init__(
-        self,
-        name: str,
-        *,
-        data_dir: str | os.PathLike[str] | None = None,
-        download: bool = False,
+        self, name: str, *, data_dir: str | os.PathLike[str] | None = None, download: bool = False
     ) -> None:
         self._builder = _builder(name, data_dir)
         if not self._builder.is_prepared():
@@ -59,11 +55,11 @@ class TFDSSource(Source):
 
     def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop` in the order of the files, with their labels."""
-        dataset = self.read(split, start, stop, list(filter(None, (self.image, self._label))))
-        if self._label is None:
-            return dataset.map(lambda example: example[self.image])
-        return dataset.map(
-            lambda example: (example[self.image], tf.cast(example[self._label], tf.int64))
+        image, label = self.image, self._label
+        if label is None:
+            return self.read(split, start, stop, [image]).map(lambda example: example[image])
+        return self.read(split, start, stop, [image, label]).map(
+            lambda example: (example[image], tf.cast(example[label], tf.int64))
         )
 
     def read(self, split: str, start: int, stop: int, keys: Sequence[str]) -> Any:
@@ -82,7 +78,6 @@ class TFDSSource(Source):
 
 
 def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
-    """The builder of a set; errors of its name are `DataError`s of one line."""
     if not _NAME.fullmatch(name):
         raise unknown_source(name)
     import tensorflow_datasets as tfds
@@ -147,14 +142,9 @@ def _columns(info: Any, name: str) -> tuple[str, str | None]:
 
 def _choose(keys: list[str], usual: str, supervised: Any) -> str | None:
     """One of several features: the supervised one, the one of the usual name, or the only one."""
-    for key in keys:
-        if key in supervised:
-            return key
-    if usual in keys:
-        return usual
-    return keys[0] if len(keys) == 1 else None
+    chosen = [key for key in keys if key in supervised] or [key for key in keys if key == usual]
+    return next(iter(chosen), keys[0] if len(keys) == 1 else None)
 
 
 def _line(error: BaseException) -> str:
-    """An error's first line without its full stop."""
     return str(error).strip().partition("\n")[0].rstrip(".")

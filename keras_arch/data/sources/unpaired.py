@@ -10,7 +10,7 @@ from typing import Any
 from keras_arch._tensorflow.lazy import tf
 from keras_arch.data import counting, image_files
 from keras_arch.data.image_files import Shape
-from keras_arch.data.loading import open_source
+from keras_arch.data.loading import describe
 from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.data.sources.pairs import swaps
 from keras_arch.errors import DataError
@@ -82,10 +82,7 @@ class Unpaired:
 class UnpairedSource(Source):
     """Two domains, each a data source of its own, with splits of equal names.
 
-    Args:
-        image: The domain that is translated.
-        other: The domain that it is translated to.
-        swap: Whether the two change places.
+    The first is translated to the other; `swap` lets the two change places.
     """
 
     kind = "unpaired"
@@ -123,7 +120,7 @@ def open_unpaired(
     swap = swaps(direction)
     scheme, colon, _ = str(path).partition(":")
     if colon and scheme in SOURCES:
-        return _from_source(open_source(path, data_dir, download=download), swap)
+        return _from_source(describe(path, data_dir=data_dir, download=download), swap)
     path = existing_path(path, "folders trainA and trainB")
     inner = {folder.name: folder for folder in image_files.subfolders(path)}
     splits = [split for split in image_files.SPLITS if {split + "A", split + "B"} & set(inner)]
