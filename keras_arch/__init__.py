@@ -10,7 +10,7 @@ Example:
     (None, 10)
 """
 
-import importlib
+import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -102,22 +102,6 @@ __all__ = [
     "visualization",
     "weights",
 ]
-_FUNCTIONS = frozenset(
-    {
-        "diagnose",
-        "evaluate",
-        "evaluate_generator",
-        "export_model",
-        "finetune",
-        "generate",
-        "predict",
-        "push",
-        "train",
-        "translate",
-    }
-)
-# Modules with classes that `keras.saving` stores.
-_WITH_CUSTOM_OBJECTS = ("losses", "metrics", "optimizers", "trainers")
 
 
 def register_custom_objects() -> None:
@@ -133,7 +117,7 @@ def register_custom_objects() -> None:
         >>> keras.saving.get_registered_object("keras_arch>PixelDice").__name__
         'PixelDice'
     """
-    for name in _WITH_CUSTOM_OBJECTS:
+    for name in ("losses", "metrics", "optimizers", "trainers"):
         importlib.import_module(f"keras_arch.{name}")
 
 
@@ -142,23 +126,19 @@ def _open_model(reference: Any) -> tuple[Any, str | None, dict[str, Any]]:
     from keras_arch import hub
 
     loaded = hub.load_with_card(reference)
-    if loaded.card is None:
-        return loaded.model, None, {}
-    return loaded.model, loaded.card.architecture, loaded.card.arguments
+    card = loaded.card
+    return (loaded.model, card.architecture, card.arguments) if card else (loaded.model, None, {})
 
 
 registry.set_opener(_open_model)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FUNCTIONS:
-        value = getattr(importlib.import_module("keras_arch.api"), name)
-    elif name in __all__:
-        value = importlib.import_module(f"keras_arch.{name}")
-    else:
+    if name not in __all__:
         raise AttributeError(f"module 'keras_arch' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    if importlib.util.find_spec(f"keras_arch.{name}"):
+        return importlib.import_module(f"keras_arch.{name}")
+    return getattr(importlib.import_module("keras_arch.api"), name)
 
 
 def __dir__() -> list[str]:

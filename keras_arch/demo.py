@@ -17,6 +17,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_arch import api, config, data, files, hub, trainers, visualization
 from keras_arch.errors import ArgumentError, RunError
@@ -31,6 +32,7 @@ _CHECK = """
 import sys
 sys.modules["keras_arch"] = None
 import numpy as np
+import tensorflow as tf
 import tensorflow as tf
 
 served = tf.saved_model.load(sys.argv[1])
@@ -75,13 +77,10 @@ def run(out: str | Path = "demo", *, overrides: Sequence[str] = ()) -> dict[str,
             model, or the classifier misses its expected accuracy.
 
     Example:
-        >>> import tempfile
-        >>> from keras_arch import demo, files
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     mine = files.atomic_write(folder + "/thesis.txt", "mine")
-        ...     demo.run(folder)
+        >>> from keras_arch import demo
+        >>> demo.run("/")
         Traceback (most recent call last):
-        keras_arch.errors.ArgumentError: ... is not a demo's folder; choose another --out
+        keras_arch.errors.ArgumentError: / is not a demo's folder; choose another --out
     """
     from rich.console import Console
 
@@ -96,13 +95,12 @@ def run(out: str | Path = "demo", *, overrides: Sequence[str] = ()) -> dict[str,
         yield
         seconds[title] = time.perf_counter() - start
 
-    names = (GENERATOR, CLASSIFIER)
-    uris = {name: f"file://{out.resolve()}/hub/keras-arch/{name}" for name in names}
     finished, served = {}, {}
-    for name in names:
+    for name in (GENERATOR, CLASSIFIER):
         with step(f"Train {name}"):
             finished[name] = api.train(name, out / "runs" / name, overrides=overrides)
     _check_accuracy(finished[CLASSIFIER], console)
+    uris = {name: f"file://{out.resolve()}/hub/keras-arch/{name}" for name in finished}
     with step("Publish to a Hub in a folder, and load"):
         for name, uri in uris.items():
             hub.push(finished[name].model, uri)
@@ -113,8 +111,8 @@ def run(out: str | Path = "demo", *, overrides: Sequence[str] = ()) -> dict[str,
             served[name] = api.export_model(uri, out / "serving")
             console.print(f"{served[name]}")
     with step("Check each export in another process"):
-        for name in names:
-            loaded = hub.load_with_card(finished[name].model)
+        for name, done in finished.items():
+            loaded = hub.load_with_card(done.model)
             record = _generator_record if loaded.card.latent else _classifier_record
             for line in _check_export(served[name], record(loaded)):
                 console.print(f"{name} {line}")
@@ -149,17 +147,16 @@ def _check_accuracy(run: api.Run, console: Any) -> None:
     console.print(f"accuracy on held-out digits: {accuracy:.2%}")
 
 
+def _test_images() -> np.ndarray:
+    images = data.load("digits", "test").take(COUNT)
+    return np.stack([image for image, _ in images.as_numpy_iterator()])
+
+
 def _inputs(loaded: "hub.LoadedModel") -> Any:
-    """Inputs of the model: test images, or latents."""
     if loaded.card.latent:
         size = loaded.card.latent["size"]
         return np.random.default_rng(SEED).standard_normal((COUNT, size)).astype(np.float32)
     return loaded.card.preprocessing(_test_images())
-
-
-def _test_images() -> np.ndarray:
-    images = data.load("digits", "test").take(COUNT)
-    return np.stack([image for image, _ in images.as_numpy_iterator()])
 
 
 def _outputs(loaded: "hub.LoadedModel") -> np.ndarray:
@@ -175,23 +172,17 @@ def _check_equal(directory: Path, uri: str) -> None:
 
 def _classifier_record(loaded: "hub.LoadedModel") -> dict[str, np.ndarray]:
     """Requests to both signatures of a classifier, and the outputs of its model."""
-    from PIL import Image
-
     images = _test_images()
     probabilities = _outputs(loaded)
     labels = np.array(loaded.card.labels)[probabilities.argmax(-1)]
-    encoded = []
-    for image in images:
-        content = io.BytesIO()
-        Image.fromarray(image[..., 0]).save(content, format="PNG")
-        encoded.append(content.getvalue())
-    outputs = {"probabilities": probabilities, "label": labels}
+    encoded = [tf.io.encode_png(image).numpy() for image in images]
     record = {
         "serving_default/in/image": images.astype(np.float32),
         "serving_bytes/in/image_bytes": np.array(encoded, dtype="S"),
     }
     for signature in ("serving_default", "serving_bytes"):
-        record |= {f"{signature}/out/{key}": value for key, value in outputs.items()}
+        record[f"{signature}/out/probabilities"] = probabilities
+        record[f"{signature}/out/label"] = labels
     return record
 
 

@@ -67,7 +67,9 @@ class Registry(Generic[T]):
             if name in self._objects:
                 taken = _path_of(self._objects[name])
             if taken not in (None, _path_of(value)):
-                raise ArgumentError(f"a {self.kind} named {name!r} is registered already: {taken}")
+                raise ArgumentError(
+                    f"another {self.kind} named {name!r} is registered already: {taken}"
+                )
             self._objects[name] = value
             return value
 
@@ -84,13 +86,10 @@ class Registry(Generic[T]):
             if name in self._builtins:
                 module, _, attribute = self._builtins[name].partition(":")
                 self._objects[name] = getattr(importlib.import_module(module), attribute)
+            elif point := self._entry_points().get(name):
+                self._objects[name] = self._load(name, point)
             else:
-                points = self._entry_points()
-                if name not in points:
-                    raise self.unknown(name)
-                self._load(name, points[name])
-                if name in self._failed:
-                    raise self._error(self._failed[name])
+                raise self.unknown(name)
         return self._objects[name]
 
     def names(self) -> tuple[str, ...]:
@@ -99,16 +98,16 @@ class Registry(Generic[T]):
 
     def items(self) -> Iterator[tuple[str, T]]:
         """All names with their objects; an entry point that fails gives one warning instead."""
-        points = self._entry_points()
         for name in self.names():
-            if name in points and name not in self._objects and name not in self._builtins:
-                if name not in self._failed:
-                    self._load(name, points[name])
-                    if name in self._failed:
-                        warnings.warn(self._failed[name], stacklevel=2)
-                if name in self._failed:
-                    continue
-            yield name, self.get(name)
+            if name in self._failed and name not in self._objects:
+                continue
+            try:
+                value = self.get(name)
+            except self._error as error:
+                self._failed[name] = str(error)
+                warnings.warn(self._failed[name], stacklevel=2)
+            else:
+                yield name, value
 
     def __contains__(self, name: object) -> bool:
         return name in self._objects or name in self._builtins or name in self._entry_points()
@@ -136,31 +135,26 @@ class Registry(Generic[T]):
             found.setdefault(point.name, point)
         return found
 
-    def _load(self, name: str, point: Any) -> None:
-        """Import an entry point; a failure is noted with the name of its package."""
-        package = point.dist.name if point.dist else point.value
+    def _load(self, name: str, point: Any) -> T:
+        """Import an entry point; the error for a failure names its package."""
+        title = (
+            f"{self.kind} {name!r} of the package {point.dist.name if point.dist else point.value}"
+        )
         # Another package's import may raise anything; that must not stop what does not need it.
         try:
             value = point.load()
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-            self._failed[name] = (
-                f"{self.kind} {name!r} of the package {package} cannot be imported: {reason}"
-            )
-            return
-        if name in self._objects:
-            return
+            raise self._error(f"{title} cannot be imported: {reason}") from error
+        value = self._objects.get(name, value)
         if isinstance(value, types.ModuleType):
-            self._failed[name] = (
-                f"{self.kind} {name!r} of the package {package} is missing: the module "
-                f"{point.value} does not register it"
-            )
-            return
-        self._objects[name] = value
+            raise self._error(f"{title} is missing: the module {point.value} does not register it")
+        return value
 
 
 def _path_of(value: Any) -> str:
-    """Where an object is defined, `"module:attribute"`."""
+    """Where an object, or the builder of an architecture, is defined: `"module:attribute"`."""
+    value = value.builder if isinstance(value, Entry) else value
     module = getattr(value, "__module__", type(value).__module__)
     return f"{module}:{getattr(value, '__qualname__', type(value).__qualname__)}"
 
@@ -213,8 +207,8 @@ class Facts:
         paper: Authors, title and year.
         url: URL of the paper.
         default_input: Shape of the default input, without the batch.
-        parameters: Parameter counts known from the paper or its reference code, as
-            `{"arguments as written in a call": count}`. Tests compare them with the built network.
+        parameters: Trainable parameters known from the paper or its reference code, by arguments:
+            `{"depth=20": 269722}`. Tests compare them with the built network.
         latent: For generators, the latent distribution of the source, by variant.
         summary: One line for listings.
     """
@@ -231,11 +225,7 @@ class Facts:
 
 @dataclasses.dataclass(frozen=True)
 class Entry(Facts):
-    """Record of one architecture: its facts and its builder.
-
-    Attributes:
-        builder: The function that returns a `keras.Model`.
-    """
+    """Record of one architecture: its facts, and the function that builds it."""
 
     builder: Callable[..., Any]
 
@@ -261,15 +251,8 @@ def register(
     """Decorator that registers a builder under its own name.
 
     Args:
-        task: One of `TASKS.names()`.
-        paper: Authors, title and year.
-        url: URL of the paper.
-        default_input: Shape of the default input, without the batch.
-        parameters: Trainable parameters for given arguments, `{"depth=20": 269722}`.
-        latent: Latent distribution by variant, for generators.
-
-    Returns:
-        A decorator that returns the builder unchanged.
+        task, paper, url, default_input, parameters, latent: As in `Facts`. The first line of the
+            builder's docstring is the summary.
 
     Raises:
         ArgumentError: If the task is unknown, or another builder has the name.
@@ -291,11 +274,7 @@ def register(
                 f"task of {name} must be one of {', '.join(TASKS.names())}, got {task!r}; a task "
                 "of your own is registered first"
             )
-        taken = ARCHITECTURES._objects.get(name)
-        if taken is not None and _path_of(taken.builder) != _path_of(builder):
-            raise ArgumentError(
-                f"an architecture named {name!r} is registered already: {_path_of(taken.builder)}"
-            )
+
         summary = (builder.__doc__ or "").strip().partition("\n")[0]
         ARCHITECTURES.register(name)(
             Entry(name, task, paper, url, default_input, parameters, latent or {}, summary, builder)
@@ -305,8 +284,7 @@ def register(
     return decorate
 
 
-# Function that opens models by name. `keras_arch.hub` is above this module in the order of imports,
-# so the package sets it when it is imported.
+# `keras_arch.hub` is above this module in the order of imports, so the package sets its function.
 _opener: Callable[[Any], tuple[Any, str | None, dict[str, Any]]] | None = None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from keras_arch import files
-from keras_arch.errors import ArgumentError, RunError
+from keras_arch.errors import ArgumentError, RunError, whole_number
 
 # Metrics that are better when they are lower, or higher.
 LOWER = ("fid", "kid")
@@ -43,11 +43,7 @@ class BestCheckpoint:
         return self.directory / f"{name}.weights.h5"
 
     def load(self, networks: keras.Model | dict[str, keras.Model]) -> None:
-        """Load the weights into a network, or into several by the names of their files.
-
-        Args:
-            networks: Built as the saved ones were.
-        """
+        """Load the weights into a network, or several by name, that are built as the saved ones."""
         for name, network in _named(networks).items():
             network.load_weights(self.weights(name))
 
@@ -60,10 +56,8 @@ class BestModel(keras.callbacks.Callback):
 
     Each best network so far gets a folder of its own, `epoch-00012` with its weights and
     `metrics.json`, written whole or not at all. Older ones are deleted once no checkpoint can lead
-    back to before they were surpassed: a run that is killed at any moment and resumed forgets the
-    epochs after its checkpoint, still has the best one before it, and ends with the same best
-    epoch as a run without the interruption. (Folders of epochs after the one that a `fit` begins
-    with count as such a remainder.)
+    back to before they were surpassed: a run that is killed and resumed forgets the epochs after
+    its checkpoint, and ends with the same best epoch as a run without the interruption.
 
     Args:
         directory: Folder of the weights. It is this callback's alone.
@@ -82,8 +76,7 @@ class BestModel(keras.callbacks.Callback):
             of them.
 
     Raises:
-        ArgumentError: If `mode` or `every` is not one of the above, or `"auto"` is unknown for the
-            metric.
+        ArgumentError: If `mode` or `every` is wrong, or `"auto"` is unknown for the metric.
 
     Example:
         >>> import tempfile
@@ -119,15 +112,13 @@ class BestModel(keras.callbacks.Callback):
                 f"whether {monitor!r} is better low or high must be said, with mode='min' or "
                 f"'max'; known are {', '.join(LOWER + HIGHER)}"
             )
-        if not isinstance(every, int) or every < 1:
-            raise ArgumentError(f"every must be a positive whole number of epochs, got {every!r}")
         self.directory = Path(directory)
         self.measure = measure
         self.network = network
         self.monitor = monitor
         self.lower = mode == "min" or (mode == "auto" and monitor in LOWER)
         self.ties = ties
-        self.every = every
+        self.every = whole_number("every", every)
         self.keep = keep
         self._done: int | None = None
 
@@ -165,10 +156,7 @@ class BestModel(keras.callbacks.Callback):
             self._tidy()
 
     def best(self, epoch: int | None = None) -> BestCheckpoint | None:
-        """The best epoch up to `epoch` (of all without it), `None` where there is none.
-
-        Also of a run that ended in another process.
-        """
+        """The best epoch up to `epoch`, or of all; `None` where there is none."""
         saved = [one for one in self._all() if epoch is None or one.epoch <= epoch]
         # Of equals the earliest.
         return min(saved, key=lambda one: (*self._rank(one.metrics), one.epoch), default=None)
@@ -193,9 +181,8 @@ class BestModel(keras.callbacks.Callback):
                     f"{path.parent} was saved for its {record['monitor']!r}, which cannot be "
                     f"compared by {self.monitor!r}; resume with the settings that began the run"
                 )
-            metrics = record["metrics"]
-            value = metrics[self.monitor]
-            saved.append(BestCheckpoint(record["epoch"], self.monitor, value, metrics, path.parent))
+            value = record["metrics"][self.monitor]
+            saved.append(BestCheckpoint(**record, value=value, directory=path.parent))
         return saved
 
     def _tidy(self) -> None:

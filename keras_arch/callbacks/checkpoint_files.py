@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import ml_dtypes
 import numpy as np
 
 from keras_arch import files
@@ -48,7 +49,7 @@ def variables_of(model: keras.Model) -> list[Any]:
     """
     optimizers = getattr(model, "optimizers", None) or {"": model.optimizer}
     groups = [model.variables, model.metrics_variables]
-    groups += [optimizers[name].variables for name in optimizers]
+    groups += [optimizer.variables for optimizer in optimizers.values()]
     unique = {id(variable): variable for group in groups for variable in group}
     return list(unique.values())
 
@@ -141,7 +142,8 @@ class Checkpoint:
             )
         for number, variable in enumerate(variables):
             _, dtype, shape = self.variables[number]
-            value = np.frombuffer(self._arrays[str(number)].tobytes(), _dtype(dtype))
+            # NumPy itself has no bfloat16.
+            value = self._arrays[str(number)].view(getattr(ml_dtypes, dtype, dtype))
             variable.assign(value.reshape(shape))
 
 
@@ -180,12 +182,3 @@ class CheckpointManager:
     def _files(self) -> list[Path]:
         found = self.directory.glob("epoch-*-step-*.npz")
         return sorted(found, key=lambda path: [int(n) for n in re.findall(r"\d+", path.name)])
-
-
-def _dtype(name: str) -> np.dtype:
-    try:
-        return np.dtype(name)
-    except TypeError:
-        import ml_dtypes
-
-        return np.dtype(getattr(ml_dtypes, name))

@@ -3,7 +3,6 @@
 import math
 import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +35,10 @@ class StopOnNonFinite(keras.callbacks.Callback):
         """Look at every logged value."""
         for name, value in (logs or {}).items():
             if not math.isfinite(value):
-                kept = f"; the last good checkpoint is in {self.checkpoints}"
+                place = f"; the last good checkpoint is in {self.checkpoints}"
                 raise NonFiniteError(
                     f"{name} became {float(value)} in epoch {self.epoch + 1} at step {batch + 1}"
-                    f"{kept if self.checkpoints else ''}; {REMEDY}"
+                    f"{place if self.checkpoints else ''}; {REMEDY}"
                 )
 
 
@@ -79,19 +78,19 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Save and stop, if asked to."""
-        self._stop(self.checkpoint.save)
+        if self.received is not None:
+            self.checkpoint.save()
+            self._interrupt(self.received)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Stop, if asked to during validation: the epoch's state is written already."""
-        self._stop(lambda: None)
+        if self.received is not None:
+            self._interrupt(self.received)
 
-    def _stop(self, save: Callable[[], Any]) -> None:
-        if self.received is None:
-            return
-        save()
+    def _interrupt(self, number: int) -> None:
         position = self.checkpoint.position
         raise Interrupted(
-            f"stopped by {signal.Signals(self.received).name} after epoch {position.epoch}, step "
+            f"stopped by {signal.Signals(number).name} after epoch {position.epoch}, step "
             f"{position.step}; everything is saved. {self.how_to_resume}",
-            self.received,
+            number,
         )

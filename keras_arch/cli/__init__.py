@@ -1,4 +1,4 @@
-"""Command line `keras-arch`: one module a command, each a thin call of `keras_arch.api`.
+"""Command line `keras-arch`: each command is a thin call of `keras_arch.api`.
 
 Keras and TensorFlow are imported when a command needs them, so that help and listings answer at
 once. A user's error ends in one line on standard error and exit code 2.

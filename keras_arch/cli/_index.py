@@ -7,10 +7,8 @@ Architectures of other packages are not in it: they are listed by the name of th
 import dataclasses
 import fnmatch
 import functools
-import inspect
 import json
 from pathlib import Path
-from typing import Any
 
 from keras_arch import registry
 from keras_arch.cli._lazy import quiet_loading
@@ -36,12 +34,10 @@ class Facts(registry.Facts):
 @functools.cache
 def read() -> dict[str, Facts]:
     """Facts of this package's architectures by name."""
-    found = {}
-    for name, content in json.loads(PATH.read_text(encoding="utf-8")).items():
-        content["default_input"] = tuple(content["default_input"])
-        content["weights"] = tuple(content["weights"])
-        found[name] = Facts(name=name, **content)
-    return found
+    found = json.loads(PATH.read_text(encoding="utf-8"))
+    for content in found.values():
+        content |= {key: tuple(content[key]) for key in ("default_input", "weights")}
+    return {name: Facts(name=name, **content) for name, content in found.items()}
 
 
 def plugins() -> dict[str, str]:
@@ -64,11 +60,6 @@ def matching(filter: str) -> list[str]:
     if not found:
         raise ArgumentError(f"no architecture matches {filter!r}; there are {', '.join(names)}")
     return found
-
-
-def is_known(name: str) -> bool:
-    """Whether there is an architecture of that name."""
-    return name in read() or name in plugins()
 
 
 def facts(name: str) -> Facts:
@@ -106,11 +97,11 @@ def write() -> Path:
 def _facts_of(entry: registry.Entry) -> Facts:
     from keras_arch.convert.sources import weight_sources
 
-    names = [field.name for field in dataclasses.fields(registry.Facts)]
-    shared = {name: getattr(entry, name) for name in names}
-    arguments = {name: _default(argument) for name, argument in entry.arguments.items()}
+    shared = {
+        field.name: getattr(entry, field.name) for field in dataclasses.fields(registry.Facts)
+    }
+    arguments = {
+        name: "" if argument.default is argument.empty else repr(argument.default)
+        for name, argument in entry.arguments.items()
+    }
     return Facts(**shared, arguments=arguments, weights=weight_sources(entry.name))
-
-
-def _default(argument: Any) -> str:
-    return "" if argument.default is inspect.Parameter.empty else repr(argument.default)

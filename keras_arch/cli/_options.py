@@ -25,7 +25,7 @@ Split = Annotated[str | None, typer.Option(help="Split of the data, such as test
 RunDirectory = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Run directory.", show_default="runs/NAME")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in DIR.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue what is in DIR.")]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Number of images used.", show_default="all")
 ]

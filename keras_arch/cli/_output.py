@@ -2,24 +2,11 @@
 
 import contextlib
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-
-# First words of columns that hold numbers, which are aligned to the right.
-_NUMERIC = (
-    "parameters",
-    "weights",
-    "probability",
-    "share",
-    "value",
-    "training",
-    "test",
-    "change",
-    "cosine",
-    "accuracy",
-)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
@@ -33,8 +20,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE, show_header=any(columns))
-    for column in columns:
-        numeric = column.startswith(_NUMERIC)
+    for number, column in enumerate(columns):
+        numeric = all(re.fullmatch(r"[\d.,]*", row[number]) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)

@@ -9,23 +9,15 @@ import typer
 
 from keras_arch import __version__
 from keras_arch.cli._output import log_on_stderr
-from keras_arch.cli.configs import configs
 from keras_arch.cli.demo import demo
-from keras_arch.cli.diagnose import diagnose
-from keras_arch.cli.evaluate import evaluate
-from keras_arch.cli.evaluate_generator import evaluate_generator
+from keras_arch.cli.evaluate import diagnose, evaluate, evaluate_generator
 from keras_arch.cli.experiment import experiment
 from keras_arch.cli.export import export
-from keras_arch.cli.finetune import finetune
-from keras_arch.cli.generate import generate
-from keras_arch.cli.models import models
-from keras_arch.cli.predict import predict
-from keras_arch.cli.pull import pull
-from keras_arch.cli.push import push
+from keras_arch.cli.hub import pull, push
+from keras_arch.cli.listings import configs, models, weights
+from keras_arch.cli.predict import generate, predict, translate
 from keras_arch.cli.show import show
-from keras_arch.cli.train import train
-from keras_arch.cli.translate import translate
-from keras_arch.cli.weights import weights
+from keras_arch.cli.train import finetune, train
 from keras_arch.errors import Interrupted, KerasArchError
 
 USER_ERROR, INTERRUPTED = 2, 130

@@ -6,7 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from keras_arch.cli._lazy import quiet_loading
-from keras_arch.cli._options import TRAINED_ON, DataDir, Limit, Ref, Settings, Split, Strategy
+from keras_arch.cli._options import (
+    TRAINED_ON,
+    DataDir,
+    Limit,
+    Ref,
+    Resume,
+    Settings,
+    Split,
+    Strategy,
+)
 from keras_arch.cli._output import table
 from keras_arch.errors import ArgumentError
 
@@ -32,9 +41,7 @@ def degradation(
     data_dir: DataDir = None,
     settings: Settings = None,
     strategy: Strategy = "auto",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the experiment in DIR.")
-    ] = False,
+    resume: Resume = False,
 ) -> None:
     """Train plain and residual networks of several depths, and plot their errors."""
     try:
@@ -53,18 +60,12 @@ def degradation(
         strategy=strategy,
         resume=resume,
     )
-    rows = [
-        (
-            net.name,
-            f"{net.parameters:,}",
-            f"{100 * net.training_error[-1]:.2f}",
-            f"{100 * net.test_error[-1]:.2f}",
-        )
-        for net in done.nets
-    ]
+    rows = []
+    for net in done.nets:
+        errors = (f"{100 * part[-1]:.2f}" for part in (net.training_error, net.test_error))
+        rows.append((net.name, f"{net.parameters:,}", *errors))
     table(("network", "parameters", "training error %", "test error %"), rows)
-    print(f"figure: {done.figure}")
-    print(f"table: {done.table}")
+    _print_files(done)
 
 
 @experiment.command()
@@ -85,21 +86,17 @@ def blocks(
     done = _experiments().blocks(
         ref, source=source, split=split, data_dir=data_dir, limit=limit, out=out
     )
-    rows = [
-        (
-            block.name,
-            block.shortcut,
-            f"{block.change:.3f}",
-            f"{block.cosine:.3f}",
-            f"{block.accuracy:.4f}",
-        )
-        for block in done.blocks
-    ]
+    rows = []
+    for block in done.blocks:
+        numbers = (f"{block.change:.3f}", f"{block.cosine:.3f}", f"{block.accuracy:.4f}")
+        rows.append((block.name, block.shortcut, *numbers))
     rows.append(("(whole network)", "", "", "", f"{done.accuracy:.4f}"))
-    columns = ("block", "shortcut", "change", "cosine", "accuracy without it")
-    table(columns, rows)
-    print(f"figure: {done.figure}")
-    print(f"table: {done.table}")
+    table(("block", "shortcut", "change", "cosine", "accuracy without it"), rows)
+    _print_files(done)
+
+
+def _print_files(done: Any) -> None:
+    print(f"figure: {done.figure}\ntable: {done.table}")
 
 
 def _experiments() -> Any:

@@ -1,4 +1,4 @@
-"""Command `predict`."""
+"""Commands that use a network: `predict`, `generate`, `translate`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -47,3 +47,29 @@ def predict(
     for found in predictions:
         for kind, path in found.files.items():
             print(f"{kind}: {path}")
+
+
+def generate(
+    ref: Ref,
+    count: Annotated[int, typer.Option(help="Number of images.")] = 64,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same images.")] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="Class to generate, by number or name; repeatable."),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE.png")] = Path("samples.png"),
+) -> None:
+    """Generate images into one PNG file."""
+    print(api().generate(ref, count, seed, out, labels=labels))
+
+
+def translate(
+    ref: Ref,
+    images: Images,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the results, NAME.png each.")
+    ] = Path("translated"),
+) -> None:
+    """Translate image files with a pix2pix or CycleGAN generator."""
+    for path in api().translate(ref, images, out):
+        print(path)

@@ -37,7 +37,8 @@ def show(
         raise ArgumentError(f"--plot writes PNG; give a name that ends in .png, got {str(plot)!r}")
     build = layers or plot is not None or bool(settings)
     model: keras.Model | None = None
-    if _index.is_known(name) or not _is_reference(name):
+    is_reference = "://" in name or name in presets.names() or Path(name).exists()
+    if name in _index.read() or name in _index.plugins() or not is_reference:
         facts = _architecture_facts(_index.facts(name))
         if build:
             with quiet_loading():
@@ -57,32 +58,20 @@ def show(
     if model is None:
         table(("", ""), facts, title=name)
         return
-    facts.append(("trainable parameters", f"{_trainable_parameters(model):,}"))
+    from keras_arch import models
+
+    facts.append(("trainable parameters", f"{models.trainable_parameters(model):,}"))
     table(("", ""), facts, title=model.name)
     if layers:
-        _layer_table(model)
+        rows = [
+            (each.name, type(each).__name__, _shape_text(each.output), f"{each.count_params():,}")
+            for each in model.layers
+        ]
+        table(("layer", "type", "output", "weights"), rows, title="Layers")
     if plot is not None:
         from keras_arch.visualization import diagrams
 
         print(diagrams.draw(model, plot))
-
-
-def _is_reference(name: str) -> bool:
-    return "://" in name or name in presets.names() or Path(name).exists()
-
-
-def _trainable_parameters(model: "keras.Model") -> int:
-    from keras_arch import models
-
-    return models.trainable_parameters(model)
-
-
-def _layer_table(model: "keras.Model") -> None:
-    rows = [
-        (layer.name, type(layer).__name__, _shape_text(layer.output), f"{layer.count_params():,}")
-        for layer in model.layers
-    ]
-    table(("layer", "type", "output", "weights"), rows, title="Layers")
 
 
 def _architecture_facts(facts: _index.Facts) -> list[tuple[str, str]]:

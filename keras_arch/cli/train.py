@@ -1,11 +1,11 @@
-"""Command `train`."""
+"""Commands `train` and `finetune`."""
 
 from typing import Annotated
 
 import typer
 
 from keras_arch.cli._lazy import api, quiet_loading
-from keras_arch.cli._options import Resume, RunDirectory, Settings, Strategy
+from keras_arch.cli._options import REF, DataDir, Resume, RunDirectory, Settings, Strategy
 from keras_arch.cli._output import run_result
 
 
@@ -25,3 +25,38 @@ def train(
 
         checked = configs.load(config, settings or ())
     run_result(api().train(checked, out, strategy=strategy, resume=resume))
+
+
+def finetune(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=REF, show_default=False)],
+    images: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="folder:PATH (one subfolder a class), npz:PATH, digits, or a TFDS name.",
+            show_default=False,
+        ),
+    ],
+    out: RunDirectory = None,
+    settings: Settings = None,
+    data_dir: DataDir = None,
+    strategy: Strategy = "auto",
+    resume: Resume = False,
+) -> None:
+    """Fine-tune a classifier on new classes: keras-arch finetune resnet20-cifar10 --data digits.
+
+    First only the new head is trained, then all layers, with lower learning rates near the input.
+    The weights with the best validation result are saved.
+    """
+    run_result(
+        api().finetune(
+            source,
+            images,
+            out,
+            data_dir=data_dir,
+            overrides=settings or (),
+            strategy=strategy,
+            resume=resume,
+        )
+    )

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_arch import api, config, data, errors, files, models, presets, visualization
 from keras_arch.errors import ArgumentError, Interrupted, RunError
+from keras_arch.training.references import without_folders
 from keras_arch.training.run_directory import RunDirectory
 
 # The config with the paper's recipe, and the learning rate from each fraction of its iterations on.
@@ -78,21 +79,19 @@ def degradation(
 ) -> Degradation:
     """Train plain and residual nets of several depths with one recipe, and plot their errors.
 
-    Source: He et al. 2015, section 4.2 and figure 6. The recipe is the paper's (that of the config
-    `resnet20-cifar10`); its learning rate of .1 falls to .01 after half of the budget and to .001
-    after three quarters, as after 32,000 and 48,000 of the paper's 64,000 iterations. Nets of 110
-    layers and more begin with .01 for 400 iterations (at most a tenth of the budget).
+    Source: He et al. 2015, section 4.2 and figure 6. The recipe is that of the config
+    `resnet20-cifar10`, with the learning rate of `schedule`.
 
     Args:
         budget: Epochs of each net. The paper has 164, of 50,000 images.
         source: A labelled data source, as in `keras_arch.data.load`. Images are brought to 32x32.
         depths: Numbers of weighted layers, 6n+2.
         out: Folder of the experiment; each net becomes an ordinary run in `out/NAME`.
-        limit: Number of training images, the first ones. Default: all. Printed in the figure.
-        test_limit: Number of test images. Default: all. Printed in the figure.
+        limit: Number of training images, the first ones. Default: all.
+        test_limit: Number of test images. Default: all.
         data_dir: As in `keras_arch.data.load`.
-        overrides: Changes to the config of every net, such as `"recipe.seed=1"`. Printed in the
-            figure.
+        overrides: Changes to the config of every net, such as `"recipe.seed=1"`. The figure names
+            them, and both limits.
         strategy: As in `keras_arch.distribute.strategy`.
         resume: Continue the experiment in `out`. Finished nets are not trained again; an
             interrupted one continues. Depths may be added.
@@ -117,15 +116,15 @@ def degradation(
     """
     depths = _checked_depths(depths)
     budget = errors.whole_number("budget", budget)
-    limit, test_limit = (
-        value if value is None else errors.whole_number(name, value)
-        for name, value in (("limit", limit), ("test_limit", test_limit))
-    )
-    out = Path(out)
+    for name, value in (("limit", limit), ("test_limit", test_limit)):
+        if value is not None:
+            errors.whole_number(name, value)
+    out, whole, used, splits = Path(out), {}, {}, {}
     # Loaded before anything is written: a missing data set is downloaded, and its sizes are known.
-    total = int(data.load(source, "train", data_dir=data_dir).cardinality())
-    tests = int(data.load(source, "test", data_dir=data_dir).cardinality())
-    used = {"train": min(limit or total, total), "test": min(test_limit or tests, tests)}
+    for split, most in (("train", limit), ("test", test_limit)):
+        whole[split] = int(data.load(source, split, data_dir=data_dir).cardinality())
+        used[split] = int(min(most or whole[split], whole[split]))
+        splits[split] = f"{split}[:{used[split]}]" if used[split] < whole[split] else split
     settings = {
         "budget": budget,
         "source": source,
@@ -135,16 +134,10 @@ def degradation(
         "overrides": list(overrides),
     }
     described = data.describe(source, data_dir=data_dir)
-    content = presets.read(RECIPE)
-    content["data"] |= {
-        "source": source,
-        "data_dir": data_dir,
-        "train": f"train[:{used['train']}]" if used["train"] < total else "train",
-        "test": f"test[:{used['test']}]" if used["test"] < tests else "test",
-    }
+    content = presets.read(RECIPE) | {"expected": {}, "repository": None}
+    content["data"] |= {"source": source, "data_dir": data_dir, **splits}
     content["preprocessing"]["channels"] = described.image_shape[-1]
     content["recipe"]["epochs"] = budget
-    content |= {"expected": {}, "repository": None}
     configs = [
         _config(content, depth, residual, len(described.classes or ()), used["train"], overrides)
         for depth in depths
@@ -158,7 +151,7 @@ def degradation(
     settings["iterations"] = budget * (used["train"] // configs[0].recipe.batch_size)
     table = {"settings": settings, "nets": [dataclasses.asdict(net) for net in nets]}
     written = files.atomic_write(out / "degradation.json", json.dumps(table, indent=1) + "\n")
-    title, caption = _title_and_caption(settings, whole=(total, tests))
+    title, caption = _title_and_caption(settings, whole=(whole["train"], whole["test"]))
     figure = draw(nets, out / "degradation.png", title=title, caption=caption)
     return Degradation(out, figure, written, tuple(nets))
 
@@ -168,12 +161,9 @@ def draw(nets: Sequence[Curves], path: str | Path, *, title: str = "", caption: 
 
     Args:
         nets: Plain nets are plotted left, residual ones right; each depth has one colour.
-        path: The PNG file.
+        path: The PNG file, which is returned.
         title: Title above both panels.
         caption: Text below both.
-
-    Returns:
-        The path.
 
     Example:
         >>> import tempfile
@@ -191,13 +181,9 @@ def draw(nets: Sequence[Curves], path: str | Path, *, title: str = "", caption: 
             after = np.arange(1, len(net.test_error) + 1)
             colour = colours.get(net.depth, "black")
             label = f"{'ResNet' if residual else 'plain'}-{net.depth}"
-            for values, part, style in (
-                (net.training_error, "training", {"linestyle": "--", "linewidth": 1}),
-                (net.test_error, "test", {"linestyle": "-", "linewidth": 2.2}),
-            ):
-                axes.plot(
-                    after, 100 * np.array(values), color=colour, label=f"{label} {part}", **style
-                )
+            training, test = 100 * np.array([net.training_error, net.test_error])
+            axes.plot(after, training, "--", color=colour, lw=1, label=f"{label} training")
+            axes.plot(after, test, "-", color=colour, lw=2.2, label=f"{label} test")
         for fall in list(FALLS)[1:]:
             axes.axvline(fall * epochs, color="grey", linestyle=":", linewidth=0.8)
         axes.set_title("residual nets" if residual else "plain nets", fontsize="medium")
@@ -237,29 +223,30 @@ def _config(
     """The config of one net, with the learning rate scaled to its number of iterations."""
     name = f"{'resnet' if residual else 'plain'}{depth}"
     arguments = {"depth": depth, "residual": residual, "classes": classes}
+    recipe = content["recipe"]
     content = content | {
         "name": name,
         "description": f"{name}, one of the nets of a degradation experiment with a budget of "
-        f"{content['recipe']['epochs']} epochs (He et al. 2015, section 4.2).",
+        f"{recipe['epochs']} epochs (He et al. 2015, section 4.2).",
         "model": {"name": "CIFARResNet", "arguments": arguments},
     }
     # Parsed twice: the schedule and the input shape depend on values that overrides may change.
     checked = config.parse(content, name, overrides)
-    shape = [*checked.preprocessing.size, checked.preprocessing.channels]
-    arguments["input_shape"] = shape
-    recipe = content["recipe"]
+    arguments["input_shape"] = [*checked.preprocessing.size, checked.preprocessing.channels]
     iterations = checked.recipe.epochs * (images // checked.recipe.batch_size)
     optimizer = recipe["optimizer"] | {"learning_rate": schedule(iterations, depth)}
-    content["recipe"] = recipe | {"optimizer": optimizer}
-    return config.parse(content, name, overrides)
+    return config.parse(content | {"recipe": recipe | {"optimizer": optimizer}}, name, overrides)
 
 
 def schedule(iterations: int, depth: int) -> dict[str, list[Any]]:
     """The paper's learning rate, scaled to a number of iterations.
 
+    It falls from .1 to .01 after a half of them and to .001 after three quarters.
+
     Args:
         iterations: Total number of updates.
-        depth: Weighted layers. Nets of 110 and more start with a warm-up.
+        depth: Weighted layers. Nets of 110 and more begin with .01 for 400 iterations (at most a
+            tenth of all).
 
     Returns:
         `name`, `boundaries` and `values`, as in a config.
@@ -356,8 +343,7 @@ def _curves(checked: config.TaskConfig, out: Path) -> Curves:
 
 def _title_and_caption(settings: dict[str, Any], whole: tuple[int, int]) -> tuple[str, str]:
     """Title of the figure, with the budget, and its caption, with what was reduced."""
-    kind, colon, path = settings["source"].partition(":")
-    name = Path(path).name if colon else kind
+    name = without_folders(settings["source"]).rpartition(":")[2]
     images, tests = settings["training_images"], settings["test_images"]
     epochs = settings["budget"]
     title = (
@@ -369,12 +355,8 @@ def _title_and_caption(settings: dict[str, Any], whole: tuple[int, int]) -> tupl
         "Dashed: training error, mean over the epoch in training mode on augmented images. Bold: "
         "test error after each epoch. Dotted: learning rate divided by 10."
     )
-    reduced = [
-        f"{part:,} of {total:,} {kind} images"
-        for part, total, kind in zip((images, tests), whole, ("training", "test"), strict=True)
-        if part < total
-    ]
-    reduced += settings["overrides"]
-    if reduced:
+    parts = zip((images, tests), whole, ("training", "test"), strict=True)
+    reduced = [f"{n:,} of {total:,} {kind} images" for n, total, kind in parts if n < total]
+    if reduced := reduced + settings["overrides"]:
         caption += f"\nReduced or changed: {'; '.join(reduced)}."
     return title, caption

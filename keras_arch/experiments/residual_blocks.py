@@ -20,7 +20,7 @@ from keras_arch import data, files, visualization
 from keras_arch import layers as layouts
 from keras_arch.errors import ArgumentError, DataError, whole_number
 from keras_arch.tasks.base import source_of
-from keras_arch.training.references import load_model, training_data
+from keras_arch.training.references import load_model, training_data, without_folders
 
 _BATCH = 256
 _STAGES = ("tab:blue", "tab:green", "tab:orange", "tab:red")
@@ -121,10 +121,9 @@ def blocks(
     batches = data.eval_batches(images, card.preprocessing, _BATCH)
     accuracy, found = measure(loaded.model, batches)
     count = int(images.cardinality())
-    kind, colon, path = source.partition(":")
     table = {
         "model": card.name,
-        "data": f"{kind}:{Path(path).name}" if colon else kind,
+        "data": without_folders(source),
         "images": count,
         "accuracy": accuracy,
         "blocks": [dataclasses.asdict(block) for block in found],
@@ -200,12 +199,9 @@ def block_names(model: keras.Model) -> list[str]:
         >>> block_names(models.CIFARResNet(depth=14))[:3]
         ['stage1_block1', 'stage1_block2', 'stage2_block1']
     """
-    names = [
-        layer.name.removesuffix("_add")
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Add)
-        and re.fullmatch(r"stage\d+_block\d+_add", layer.name)
-    ]
+    additions = (layer.name for layer in model.layers if isinstance(layer, keras.layers.Add))
+    matches = (re.fullmatch(r"(stage\d+_block\d+)_add", name) for name in additions)
+    names = [match[1] for match in matches if match]
     if not names:
         raise ArgumentError(
             f"{model.name} has no residual blocks (layers named stage1_block1_add, ...); give a "
@@ -239,15 +235,13 @@ def without(model: keras.Model, block: str) -> Iterator[keras.Model]:
     if block not in names:
         raise ArgumentError(f"{model.name} has no block {block!r}; it has {', '.join(names)}")
     norm = _branches(model, block)[0]._keras_history.operation
-    weights = [norm.gamma, norm.beta]
-    before = [keras.ops.convert_to_numpy(weight) for weight in weights]
+    before = norm.get_weights()
     try:
-        for weight in weights:
-            weight.assign(keras.ops.zeros_like(weight))
+        norm.gamma.assign(ops.zeros_like(norm.gamma))
+        norm.beta.assign(ops.zeros_like(norm.beta))
         yield model
     finally:
-        for weight, value in zip(weights, before, strict=True):
-            weight.assign(value)
+        norm.set_weights(before)
 
 
 def draw(
@@ -263,12 +257,9 @@ def draw(
     Args:
         found: The blocks in their order.
         accuracy: Of the whole net, a dashed line.
-        path: The PNG file.
+        path: The PNG file, which is returned.
         title: Title above the bars.
         chance: The accuracy of guessing, a dotted line, or `None`.
-
-    Returns:
-        The path.
 
     Example:
         >>> import tempfile
@@ -297,27 +288,17 @@ def draw(
         levels[f"chance {100 * chance:.3g} %"] = (chance, ":")
     for text, (level, line) in levels.items():
         lower.axhline(100 * level, color="black", linestyle=line, linewidth=1)
-        lower.annotate(
-            text,
-            (1, 100 * level),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize="small",
-        )
+        right = lower.get_yaxis_transform()
+        lower.text(1.01, 100 * level, text, transform=right, va="center", fontsize="small")
     short = [re.sub(r"stage(\d+)_block(\d+)", r"\1.\2", block.name) for block in found]
     lower.set_xticks(positions, short, rotation=90 if len(found) > 12 else 0, fontsize="small")
     lower.set_xlabel("block (stage.number), in order")
     for axes in (upper, lower):
         axes.set_axisbelow(True)
         axes.grid(axis="y", alpha=0.25)
-    handles = [
-        Patch(color=_STAGES[(stage - 1) % len(_STAGES)], label=f"stage {stage}")
-        for stage in sorted({block.stage for block in found})
-    ]
-    if any(hatches):
-        kinds = sorted({block.shortcut for block in found} - {"identity"})
+    stages = dict(sorted(zip((block.stage for block in found), colours, strict=True)))
+    handles = [Patch(color=colour, label=f"stage {stage}") for stage, colour in stages.items()]
+    if kinds := sorted({block.shortcut for block in found} - {"identity"}):
         label = f"shortcut is no identity ({' or '.join(kinds)})"
         handles.append(Patch(facecolor="lightgrey", hatch="///", edgecolor="white", label=label))
     upper.legend(handles=handles, fontsize="small", ncols=len(handles), loc="upper center")

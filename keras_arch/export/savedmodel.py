@@ -15,11 +15,8 @@ from keras_arch.export.spec import ExportSpec
 from keras_arch.preprocessing import Preprocessing
 
 # The tasks that follow from labels and latent alone.
-_INFERRED = (
-    "image-classification",
-    "unconditional-image-generation",
-    "conditional-image-generation",
-)
+_GENERATION = ("unconditional-image-generation", "conditional-image-generation")
+_INFERRED = ("image-classification", *_GENERATION)
 
 
 def saved_model(
@@ -82,17 +79,15 @@ def saved_model(
         model: A `keras.Model` with one output and one input (a conditional generator has two,
             latent and label). A classifier ends in a softmax or in logits (then the softmax is
             added). It may compute in half precision; outputs are float32 (and uint8).
-        directory: Folder of all served models. Missing folders are made.
+        directory: Folder of all served models.
         name: Name of the model: letters, digits, `.`, `_`, `-`.
-        preprocessing: The preprocessing that the model was trained with: of the images that it
-            takes, or that it makes.
+        preprocessing: That of the training, of the images that the model takes or makes.
         labels: One string a class, in the order of the outputs or of the labels that it takes.
         latent: `{"size": 100, "distribution": "normal"}`, or `"uniform"` for U(-1, 1), or
             `"uniform01"` for U(0, 1).
-        version: A number from 1. Default the first above those there are.
-        task: `"image-classification"`, `"image-segmentation"`, `"unconditional-image-generation"`,
-            `"conditional-image-generation"` or `"image-to-image"`. Default: what `labels` and
-            `latent` say.
+        version: A number from 1. Default: the first above those there are.
+        task: One of the above, or `"image-classification"`, `"unconditional-image-generation"` or
+            `"conditional-image-generation"`. Default: what `labels` and `latent` say.
         target_preprocessing: For a translator, the preprocessing of the images that it makes.
             Default: that of those it takes.
         tiles: Whether a segmentation network works on tiles at the images' own resolution.
@@ -108,32 +103,23 @@ def saved_model(
         >>> import tempfile
         >>> from keras_arch import export, models
         >>> from keras_arch.preprocessing import Preprocessing
-        >>> path = export.saved_model(
-        ...     models.CIFARResNet(depth=8, input_shape=(8, 8, 1), classes=2),
-        ...     tempfile.mkdtemp(),
-        ...     name="coins",
-        ...     preprocessing=Preprocessing(size=(8, 8), channels=1),
-        ...     labels=["heads", "tails"],
-        ... )
-        >>> path.parts[-2:]
-        ('coins', '1')
         >>> import tensorflow as tf
-        >>> classify = tf.saved_model.load(path).signatures["serving_default"]
-        >>> out = classify(image=tf.zeros((5, 20, 30, 1)))
-        >>> out["probabilities"].shape, out["label"].dtype
-        (TensorShape([5, 2]), tf.string)
-        >>> import shutil
-        >>> shutil.rmtree(path.parents[1])
+        >>> model = models.CIFARResNet(depth=8, input_shape=(8, 8, 1), classes=2)
+        >>> coins = {"preprocessing": Preprocessing((8, 8), 1), "labels": ["heads", "tails"]}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = export.saved_model(model, folder, name="coins", **coins)
+        ...     classify = tf.saved_model.load(path).signatures["serving_default"]
+        ...     out = classify(image=tf.zeros((5, 20, 30, 1)))
+        >>> path.name, out["probabilities"].shape, out["label"].dtype
+        ('1', TensorShape([5, 2]), tf.string)
     """
     kind = _task(model, task, labels, latent)
     _check_model(model, kind)
-    for name_of, value in (
-        ("preprocessing", preprocessing),
-        ("target_preprocessing", target_preprocessing or preprocessing),
-    ):
+    target = target_preprocessing or preprocessing
+    for key, value in (("preprocessing", preprocessing), ("target_preprocessing", target)):
         if not isinstance(value, Preprocessing):
             raise ArgumentError(
-                f"model {model.name!r} comes without its {name_of} (got {value!r}); give the "
+                f"model {model.name!r} comes without its {key} (got {value!r}); give the "
                 "Preprocessing that it was trained with"
             )
     if target_preprocessing is not None and not kind.has_target_preprocessing:
@@ -190,9 +176,8 @@ def _one_line_errors(path: Path) -> Iterator[None]:
 
 def _task(model: Any, task: str | None, labels: Any, latent: Any) -> Any:
     """The task of a model: the one that is named, or the one that labels and latent imply."""
-    given = tuple(
-        key for key, value in (("labels", labels), ("latent", latent)) if value is not None
-    )
+    values = {"labels": labels, "latent": latent}
+    given = tuple(key for key, value in values.items() if value is not None)
     named = getattr(model, "name", model)
     if task is None:
         if not given:

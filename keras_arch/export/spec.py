@@ -51,30 +51,19 @@ class ExportSpec:
         return self.target_preprocessing or self.preprocessing
 
     def check_input(self, model: Any) -> None:
-        """Refuse a model that takes images of another shape.
-
-        Raises:
-            ArgumentError: Naming both shapes.
-        """
+        """Refuse a model that takes images of another shape, with an `ArgumentError`."""
         _check_shape(model, "takes images", model.input_shape, self.preprocessing)
 
     def check_output(self, model: Any, hint: str = "") -> None:
-        """Refuse a model that generates images of another shape.
-
-        Raises:
-            ArgumentError: Naming both shapes.
-        """
+        """Refuse a model that generates images of another shape, with an `ArgumentError`."""
         _check_shape(model, "makes images", model.output_shape, self.output_preprocessing, hint)
 
     def check_labels(self, model: Any, classes: int | None) -> None:
-        """Refuse labels that are not one line of text for each class.
+        """Refuse labels that are not one line of text a class, with an `ArgumentError`.
 
         Args:
             model: Named in messages.
             classes: Number of classes, where it is known.
-
-        Raises:
-            ArgumentError: Naming the label or both numbers.
         """
         labels = self.labels
         if isinstance(labels, str) or not all(isinstance(label, str) for label in labels or ()):
@@ -89,11 +78,7 @@ class ExportSpec:
                 raise ArgumentError(f"a label must be one line of text, got {label!r}")
 
     def check_latent(self, model: Any) -> None:
-        """Refuse a latent that does not fit the inputs of a generator.
-
-        Raises:
-            ArgumentError: Naming what does not fit.
-        """
+        """Refuse a latent that does not fit a generator's inputs, with an `ArgumentError`."""
         latent = self.latent or {}
         if set(latent) != {"size", "distribution"}:
             raise ArgumentError(

@@ -9,32 +9,20 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.files import storage_errors
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def next_version(folder: str | os.PathLike[str]) -> int:
-    """The first number above all versions there are.
-
-    Args:
-        folder: `DIRECTORY/NAME`; it need not exist.
-
-    Returns:
-        1 or more.
+    """The first number above all versions in `DIRECTORY/NAME`; 1 where there are none.
 
     Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from keras_arch.export.versions import next_version
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     (Path(folder) / "7").mkdir()
-        ...     next_version(folder)
-        8
+        >>> next_version("absent")
+        1
     """
-    folder = Path(folder)
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    names = (path.name for path in Path(folder).glob("*"))
     return max((int(name) for name in names if name.isdecimal()), default=0) + 1
 
 
@@ -64,16 +52,13 @@ def publish(
 
     Example:
         >>> import tempfile
-        >>> from keras_arch.export.versions import publish
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = publish(folder, "digits", None, lambda new: (new / "model").touch())
-        ...     path.relative_to(folder).as_posix(), [file.name for file in path.iterdir()]
-        ('digits/1', ['model'])
+        ...     publish(folder, "digits", None, lambda new: (new / "model").touch()).name
+        '1'
     """
     folder = Path(directory) / check_name(name)
     if version is not None:
-        if not isinstance(version, int) or version < 1:
-            raise ArgumentError(f"version must be a whole number from 1, got {version!r}")
+        version = whole_number("version", version)
         if (folder / str(version)).exists():
             raise _taken(folder, version)
     blocking = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), None)
@@ -96,11 +81,7 @@ def publish(
 
 
 def check_name(name: str) -> str:
-    """The name itself if it can be a folder and a part of a URL.
-
-    Raises:
-        ArgumentError: If it cannot.
-    """
+    """The name itself if it can be a folder and a part of a URL; else an `ArgumentError`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ArgumentError(
             f"name must be letters, digits, '.', '_' and '-', beginning with a letter or digit, "

@@ -25,18 +25,14 @@ _MAP_VALUE = 2
 
 
 def prediction_log(name: str, signature: str, inputs: dict[str, Any]) -> bytes:
-    """One `PredictionLog` with a `PredictRequest`.
+    """One serialized `PredictionLog` with a `PredictRequest`.
 
     Args:
         name: Name of the model.
         signature: Name of the signature.
         inputs: Arrays or lists by the name of the input.
 
-    Returns:
-        The serialized message.
-
     Example:
-        >>> from keras_arch.export.warmup import prediction_log
         >>> prediction_log("digits", "generate", {})
         b'2\\x16\\n\\x14\\n\\x12\\n\\x06digits\\x1a\\x08generate'
     """
@@ -53,16 +49,7 @@ def prediction_log(name: str, signature: str, inputs: dict[str, Any]) -> bytes:
 
 
 def write(folder: Path, name: str, requests: dict[str, dict[str, Any]]) -> Path:
-    """Write one request a signature beside a SavedModel.
-
-    Args:
-        folder: The SavedModel.
-        name: Name of the model.
-        requests: Inputs by signature.
-
-    Returns:
-        The file.
-    """
+    """Write one request a signature into the folder of a SavedModel, from inputs by signature."""
     import tensorflow as tf
 
     path = folder / FOLDER / FILE

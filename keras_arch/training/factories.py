@@ -11,15 +11,11 @@ from keras_arch import config, hub, models, optimizers, registry, trainers
 from keras_arch.errors import ConfigError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.trainers.engines.tensorflow import compiles_faster
+from keras_arch.training.references import without_folders
 
 EVALUATION_BATCH = 256
 
-_OPTIMIZERS = {
-    "sgd": keras.optimizers.SGD,
-    "adam": keras.optimizers.Adam,
-    "adamw": keras.optimizers.AdamW,
-    "rmsprop": keras.optimizers.RMSprop,
-}
+_OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}
 
 
 def make_optimizer(settings: config.Optimizer) -> keras.optimizers.Optimizer:
@@ -35,9 +31,8 @@ def make_optimizer(settings: config.Optimizer) -> keras.optimizers.Optimizer:
     if settings.average is not None:
         # The average is a copy beside the weights and never overwrites them.
         arguments |= {"use_ema": True, "ema_momentum": settings.average}
-    chosen = _OPTIMIZERS[settings.name]
-    if isinstance(getattr(settings, "momentum", None), config.LinearRamp):
-        ramp = settings.momentum
+    chosen = getattr(keras.optimizers, _OPTIMIZERS[settings.name])
+    if isinstance(ramp := getattr(settings, "momentum", None), config.LinearRamp):
         chosen = optimizers.ScheduledSGD
         arguments["momentum"] = optimizers.LinearRamp(ramp.start, ramp.end, ramp.steps)
     decay = getattr(settings, "weight_decay", 0.0)
@@ -45,8 +40,9 @@ def make_optimizer(settings: config.Optimizer) -> keras.optimizers.Optimizer:
         # Keras refuses an AdamW without, and the others count zero as a decay.
         arguments["weight_decay"] = decay
     optimizer = chosen(learning_rate=_learning_rate(settings.learning_rate), **arguments)
-    kernels_only = decay and settings.weight_decay_on == "kernels"
-    return optimizers.decay_kernels_only(optimizer) if kernels_only else optimizer
+    if decay and settings.weight_decay_on == "kernels":
+        optimizers.decay_kernels_only(optimizer)
+    return optimizer
 
 
 def _learning_rate(rate: Any) -> Any:
@@ -116,8 +112,7 @@ def compile_network(
     Args:
         network: Trained by plain `model.fit`.
         recipe: A `config.Recipe`, with an `optimizer` where none is given.
-        loss: As in `keras.Model.compile`.
-        metrics: As in `keras.Model.compile`.
+        loss, metrics: As in `keras.Model.compile`.
         optimizer: Default: that of the recipe.
     """
     network.compile(
@@ -132,12 +127,10 @@ def compile_network(
 
 
 def make_metric_variables(model: keras.Model, inputs: np.ndarray, targets: np.ndarray) -> None:
-    """Create the variables of a model's metrics.
-
-    Keras creates them at the first batch; a resumed run restores them before it.
+    """Create the metrics' variables of a compiled model, which a resumed run then restores.
 
     Args:
-        model: Compiled.
+        model: The model.
         inputs: A batch of any values, one example a replica.
         targets: The targets of the batch.
     """
@@ -146,11 +139,7 @@ def make_metric_variables(model: keras.Model, inputs: np.ndarray, targets: np.nd
 
 
 def check_architecture(builder: config.Builder, key: str, *tasks: str) -> None:
-    """Refuse an architecture of another task.
-
-    Raises:
-        ConfigError: Naming its task.
-    """
+    """Refuse an architecture of another task, with a `ConfigError` that names its own."""
     found = registry.entry(builder.name).task
     if found not in tasks:
         raise ConfigError(
@@ -169,8 +158,7 @@ def check_shape(preprocessing: Preprocessing, name: str, shape: Any) -> None:
     Raises:
         ConfigError: Naming both shapes.
     """
-    wanted = tuple(shape[1:])
-    given = preprocessing.input_shape
+    wanted, given = tuple(shape[1:]), preprocessing.input_shape
     if any(want is not None and want != got for want, got in zip(wanted, given, strict=True)):
         raise ConfigError(f"preprocessing makes images of shape {given}, {name} is {wanted}")
 
@@ -187,11 +175,7 @@ def pixel_range(preprocessing: Preprocessing) -> tuple[float, float]:
 
 
 def check_range(network: keras.Model, preprocessing: Preprocessing) -> None:
-    """Refuse a generator whose output range is not that of the preprocessed images.
-
-    Raises:
-        ConfigError: Naming both ranges.
-    """
+    """Refuse a generator with another output range than the images, with a `ConfigError`."""
     activation = getattr(getattr(network.layers[-1], "activation", None), "__name__", None)
     if activation not in trainers.OUTPUT_RANGES:
         return
@@ -220,15 +204,12 @@ def make_card(checked: config.TaskConfig, builder: config.Builder, **fields: Any
         **fields: Fields of the card, `task` among them; they come before those of the config.
     """
     entry = registry.entry(builder.name)
-    scheme, colon, path = checked.data.source.partition(":")
-    source = f"{scheme}:{Path(path).name}" if colon else scheme
+    source = without_folders(checked.data.source)
     recipe = checked.model_dump(mode="json", exclude={"preprocessing", "expected", "imports"})
-    recipe["data"] = recipe["data"] | {"source": source, "data_dir": None}
-    if evaluation := recipe.get("generator_evaluation"):
-        network = evaluation["network"]
-        if not network.startswith("hf://"):
-            evaluation = evaluation | {"network": Path(network).name}
-        recipe["generator_evaluation"] = evaluation
+    recipe["data"] |= {"source": source, "data_dir": None}
+    evaluation = recipe.get("generator_evaluation")
+    if evaluation and not evaluation["network"].startswith("hf://"):
+        evaluation["network"] = Path(evaluation["network"]).name
     common = {
         "name": checked.name,
         "architecture": builder.name,

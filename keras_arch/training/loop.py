@@ -50,8 +50,8 @@ def train(
         out: The run directory. Default `runs/NAME`.
         overrides: Changes such as `"recipe.epochs=20"`, where `source` is a name or path.
         strategy: As in `keras_arch.distribute.strategy`.
-        resume: Go on with the run in `out` (from the start when it has not got far enough to
-            have a checkpoint). It ends as it would have without the interruption.
+        resume: Continue the run in `out` (from the start where it has no checkpoint yet). It ends
+            as it would have without the interruption.
         verbose: Of `fit`: 0 is silent, 1 a progress bar, 2 a line an epoch; `"auto"` is 1 in a
             terminal, else 2.
 
@@ -67,14 +67,10 @@ def train(
 
     Example:
         >>> import tempfile
-        >>> from keras_arch import api
+        >>> import keras_arch
+        >>> few = ["recipe.epochs=1", "data.train=train[:64]", "data.test=test[:64]"]
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     run = api.train(
-        ...         "resnet20-digits",
-        ...         folder + "/run",
-        ...         overrides=["recipe.epochs=1", "data.train=train[:64]", "data.test=test[:64]"],
-        ...         verbose=0,
-        ...     )
+        ...     run = keras_arch.train("resnet20-digits", folder, overrides=few, verbose=0)
         ...     sorted(run.metrics)
         ['accuracy', 'error', 'loss']
     """
@@ -132,37 +128,27 @@ def _resolve(
     checked: config.TaskConfig, kind: Any, dataset: Any
 ) -> tuple[config.TaskConfig, Preprocessing]:
     """A config with measured values in place of their names, and its preprocessing."""
-    checked = _resolve_schedules(checked, kind, dataset)
-    settings = checked.preprocessing
-    if not isinstance(settings.mean, str):
-        return checked, settings.build()
-    unmeasured = settings.build(mean=0.0)
-    mean = data.mean_image(dataset, unmeasured, per_pixel=settings.mean == "per_pixel")
-    # Rounded: what a config can hold readably is exactly what is used.
-    rounded = mean.round(4).tolist()
-    resolved = checked.model_copy(
-        update={"preprocessing": settings.model_copy(update={"mean": rounded})}
-    )
-    return resolved, settings.build(mean=rounded)
-
-
-def _resolve_schedules(checked: config.TaskConfig, kind: Any, dataset: Any) -> config.TaskConfig:
-    """A config whose cosine schedules say their lengths in steps."""
-    recipe, changed = checked.recipe, {}
+    recipe = checked.recipe
+    unpaired = isinstance(dataset, data.Unpaired)
+    domains = (dataset.image, dataset.other) if unpaired else (dataset,)
+    changed = {}
     for name, value in recipe:
         rate = getattr(value, "learning_rate", None)
-        if not isinstance(rate, config.Cosine):
-            continue
-        domains = (
-            [dataset.image, dataset.other] if isinstance(dataset, data.Unpaired) else [dataset]
-        )
-        examples = max(int(domain.cardinality()) for domain in domains)
-        try:
-            resolved = rate.resolved(*kind.schedule_length(checked, examples))
-        except ValueError as error:
-            raise ConfigError(f"recipe.{name}.learning_rate: {error}") from None
-        changed[name] = value.model_copy(update={"learning_rate": resolved})
-    return checked.model_copy(update={"recipe": recipe.model_copy(update=changed)})
+        if isinstance(rate, config.Cosine):
+            examples = max(int(domain.cardinality()) for domain in domains)
+            try:
+                resolved = rate.resolved(*kind.schedule_length(checked, examples))
+            except ValueError as error:
+                raise ConfigError(f"recipe.{name}.learning_rate: {error}") from None
+            changed[name] = value.model_copy(update={"learning_rate": resolved})
+    settings = checked.preprocessing
+    if isinstance(settings.mean, str):
+        unmeasured = settings.build(mean=0.0)
+        mean = data.mean_image(dataset, unmeasured, per_pixel=settings.mean == "per_pixel")
+        # Rounded: what a config can hold readably is exactly what is used.
+        settings = settings.model_copy(update={"mean": mean.round(4).tolist()})
+    update = {"recipe": recipe.model_copy(update=changed), "preprocessing": settings}
+    return checked.model_copy(update=update), settings.build()
 
 
 def _fit(
@@ -173,7 +159,6 @@ def _fit(
     saved: "callbacks.Checkpoint | None",
     verbose: int | str,
 ) -> None:
-    """Train to the last epoch, from wherever the run is."""
     recipe = task.config.recipe
     start = saved.position if saved else callbacks.Position()
     checkpoint = callbacks.SaveCheckpoint(
@@ -197,11 +182,9 @@ def _fit(
         callbacks.StopEarly(lambda: task.should_stop(checkpoint.position.rows)),
         stop,
     ]
-    # An epoch that was begun is finished by a `fit` of its own, shorter than the others, and
-    # another phase has one of its own.
-    ends = {epoch for epoch in (*task.phases, recipe.epochs) if start.epoch < epoch}
-    ends |= {start.epoch + 1} if start.step else set()
-    ends = sorted(end for end in ends if end <= recipe.epochs)
+    # Each phase has a `fit` of its own, and so has the rest of an epoch that was begun.
+    ends = {*task.phases, recipe.epochs, *((start.epoch + 1,) if start.step else ())}
+    ends = sorted(end for end in ends if start.epoch < end <= recipe.epochs)
     with stop:
         for first, last in itertools.pairwise((start.epoch, *ends)):
             if task.should_stop(checkpoint.position.rows):
@@ -233,10 +216,7 @@ def _end_epoch(
     chain: list[keras.callbacks.Callback],
     verbose: int | str,
 ) -> None:
-    """The end of an epoch whose steps are all done, as `fit` runs it.
-
-    Keras' `fit` cannot run an epoch without steps.
-    """
+    """End an epoch whose steps are all done; Keras' `fit` runs none without steps."""
     called = keras.callbacks.CallbackList(
         chain,
         add_history=True,
@@ -262,16 +242,11 @@ def _finish(model: keras.Model, task: Any, directory: RunDirectory) -> Run:
     metrics = task.measure(model, directory)
     network, training = task.export_copy(model)
     card = task.card(network, metrics)
-    pictures = task.pictures(directory)
+    picture = next(iter(task.pictures(directory)), None)
     with tempfile.TemporaryDirectory() as scratch:
         for name, (part, part_card) in training.items():
             hub.save(part, Path(scratch) / name, part_card)
-        hub.save(
-            network,
-            directory.model,
-            card,
-            samples=pictures[0] if pictures else None,
-            training=scratch if training else None,
-        )
+        parts = scratch if training else None
+        hub.save(network, directory.model, card, samples=picture, training=parts)
     files.atomic_write(directory.metrics, json.dumps(metrics, indent=1) + "\n")
     return Run(directory.path, directory.model, metrics)

@@ -1,10 +1,11 @@
-"""Command `push`."""
+"""Commands `push` and `pull`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from keras_arch.cli._lazy import api
+from keras_arch.cli._lazy import api, quiet_loading
 from keras_arch.cli._options import Ref
 
 
@@ -20,3 +21,13 @@ def push(
 ) -> None:
     """Upload the model of a run to the Hugging Face Hub."""
     print(api().push(ref, repository, private=private, revision=revision))
+
+
+def pull(
+    ref: Ref,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder.")],
+) -> None:
+    """Download a model into a folder."""
+    with quiet_loading():
+        from keras_arch import hub
+    print(hub.pull(ref, directory))

@@ -1,0 +1,68 @@
+"""Commands that list: `models`, `weights`, `configs`."""
+
+from typing import Annotated
+
+import typer
+
+from keras_arch import presets
+from keras_arch.cli import _index
+from keras_arch.cli._output import table
+
+_CONVERTERS = {
+    "keras.applications": "keras_arch.convert.from_keras_applications(MODEL)",
+    "KerasHub": "keras_arch.convert.from_keras_hub(MODEL)",
+}
+Filter = Annotated[
+    str, typer.Argument(metavar="[FILTER]", help="Shell pattern or part of a name: 'dcgan*'.")
+]
+
+
+def models(filter: Filter = "*") -> None:
+    """List the architectures."""
+    known = _index.read()
+    rows = []
+    for name in _index.matching(filter):
+        if facts := known.get(name):
+            # Parameters with default arguments, else of the smallest known variant.
+            smallest = min(facts.parameters.values(), default=None)
+            count = facts.parameters.get("", smallest)
+            rows.append((name, facts.task, "" if count is None else f"{count:,}", facts.paper))
+        else:
+            rows.append((name, "", "", f"from the package {_index.plugins()[name]}"))
+    table(("name", "task", "parameters from", "paper"), rows)
+
+
+def weights(filter: Filter = "*") -> None:
+    """List the weights of each architecture, and how they are loaded.
+
+    A published model loads by the name of its config: ResNet50(weights="resnet50-imagenet").
+    Weights of other libraries are converted. Repositories of timm and transformers on the Hugging
+    Face Hub load by their URI too: ResNet50(weights="hf://timm/resnet50.a1_in1k").
+    """
+    known = _index.read()
+    published: dict[str, list[tuple[str, str, str]]] = {}
+    for config in presets.names():
+        content = presets.read(config)
+        network = content.get("model") or content.get("generator") or {}
+        if "repository" in content:
+            expected = ", ".join(f"{k} {v}" for k, v in content.get("expected", {}).items())
+            row = (config, f'weights="{config}"', expected)
+            published.setdefault(network.get("name", ""), []).append(row)
+    rows = []
+    for name in _index.matching(filter):
+        rows += [(name, *row) for row in published.get(name, ())]
+        for source in known[name].weights if name in known else ():
+            default = f'keras_arch.convert.from_torch("{name}", FILE)'
+            rows.append((name, source, _CONVERTERS.get(source, default), ""))
+    table(("architecture", "weights", "how to load", "expected"), rows)
+
+
+def configs() -> None:
+    """List the configs of the package."""
+    rows = []
+    for name in presets.names():
+        content = presets.read(name)
+        description = " ".join(content.get("description", "").split())
+        source = content.get("data", {}).get("source", "")
+        rows.append((name, content.get("task", ""), source, description))
+    table(("name", "task", "data", "description"), rows)
