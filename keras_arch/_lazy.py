@@ -1,8 +1,18 @@
-"""Lazy modules: imported when an attribute of them is first used."""
+"""Lazy modules: `from keras_arch._lazy import keras, tf` imports them when they are first used.
+
+A config is checked, and a mistake in it reported, before Keras is imported.
+"""
 
 import importlib
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras as keras
+    import numpy as np
+    import tensorflow as tf
+
+    __all__ = ["keras", "lazy_modules", "np", "tf"]
 
 
 class _LazyModule(types.ModuleType):
@@ -11,15 +21,7 @@ class _LazyModule(types.ModuleType):
 
 
 def lazy_modules(*names: str) -> tuple[Any, ...]:
-    """Stand-ins for modules that take long to import.
-
-    A config is checked, and a mistake in it reported, before Keras is imported.
-
-    Args:
-        *names: Full names, such as `"keras"`.
-
-    Returns:
-        A stand-in for each, whose attributes are those of the module.
+    """Stand-ins for modules by their full names, with the attributes of the modules.
 
     Example:
         >>> (math,) = lazy_modules("math")
@@ -27,3 +29,7 @@ def lazy_modules(*names: str) -> tuple[Any, ...]:
         3.0
     """
     return tuple(map(_LazyModule, names))
+
+
+if not TYPE_CHECKING:
+    keras, np, tf = lazy_modules("keras", "numpy", "tensorflow")

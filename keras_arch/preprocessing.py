@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.errors import ArgumentError, whole_number
 
 RESIZE_METHODS = ("nearest", "bilinear", "bicubic", "lanczos3", "area", "pad")

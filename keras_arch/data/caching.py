@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data import counting
 from keras_arch.data.augment.basic import RandomJitter
 from keras_arch.data.sources.unpaired import Unpaired

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data.seeds import fold_in
 from keras_arch.errors import ArgumentError, DataError, whole_number
 

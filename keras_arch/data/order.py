@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data import caching
 from keras_arch.data.epochs import Epochs
 from keras_arch.data.seeds import fold_in

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data import caching, counting
 from keras_arch.data.augment.basic import RandomJitter, augmentations
 from keras_arch.data.augment.crops import WindowCrop

@@ -5,7 +5,7 @@ The generator is Philox on every device, so that a seed gives the same draws eve
 
 from typing import Any
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 
 
 def fold_in(seed: Any, number: Any) -> Any:

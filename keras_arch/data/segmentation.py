@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data import counting
 from keras_arch.data.augment.sampling import mirrored, sample
 from keras_arch.data.augment.with_masks import mask_augmentations, moved, moves, shaded

@@ -12,20 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from keras_arch import data, files, registry
-from keras_arch._lazy import lazy_modules
 from keras_arch.config.base import TaskConfig
 from keras_arch.errors import ArgumentError
 from keras_arch.hub import readme
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.tasks._modules import factories
 
 if TYPE_CHECKING:
     import keras
 
     from keras_arch import export, hub
-    from keras_arch.training import factories
     from keras_arch.training.run_directory import RunDirectory
-else:
-    (factories,) = lazy_modules("keras_arch.training.factories")
 
 _T = TypeVar("_T", bound="type[Task]")
 

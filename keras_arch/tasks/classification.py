@@ -10,36 +10,25 @@ from typing import TYPE_CHECKING, Any, Literal
 import pydantic
 
 from keras_arch import config, data, hub
-from keras_arch._lazy import lazy_modules
+from keras_arch._lazy import keras, lazy_modules, np
 from keras_arch.config.base import Fraction, NotNegative, Positive
 from keras_arch.config.optimizers import WeightDecayOn
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_input
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.tasks._modules import callbacks, factories, losses, models
 from keras_arch.tasks.base import Prediction, Task, evaluation_data, register_task, write_metrics
 
 if TYPE_CHECKING:
-    import keras
-    import numpy as np
-
-    from keras_arch import callbacks, export, losses, models
+    from keras_arch import export
     from keras_arch.tasks import (
         auxiliary_heads,
         classification_predictions,
         classification_report,
         classification_signatures,
     )
-    from keras_arch.training import factories
     from keras_arch.training.run_directory import RunDirectory
 else:
-    keras, np, callbacks, losses, models, factories = lazy_modules(
-        "keras",
-        "numpy",
-        "keras_arch.callbacks",
-        "keras_arch.losses",
-        "keras_arch.models",
-        "keras_arch.training.factories",
-    )
     (
         auxiliary_heads,
         classification_predictions,

@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
 from keras_arch import config, data, hub, registry
-from keras_arch._lazy import lazy_modules
+from keras_arch._lazy import keras
 from keras_arch.config.base import Positive, Rate
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.tasks._modules import factories, losses, models, optimizers, references, weights
 from keras_arch.tasks.base import register_task
 from keras_arch.tasks.classification import (
     Classification,
     ClassificationConfig,
     ClassificationRecipe,
 )
-
-if TYPE_CHECKING:
-    import keras
-
-    from keras_arch import losses, models, optimizers, weights
-    from keras_arch.training import factories, references
-else:
-    keras, losses, models, optimizers, weights, factories, references = lazy_modules(
-        "keras",
-        "keras_arch.losses",
-        "keras_arch.models",
-        "keras_arch.optimizers",
-        "keras_arch.weights",
-        "keras_arch.training.factories",
-        "keras_arch.training.references",
-    )
 
 # The name of the classifier's layer in every architecture.
 HEAD = "logits"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from keras_arch import config as configs
 from keras_arch import data, hub
-from keras_arch._lazy import lazy_modules
+from keras_arch._lazy import keras, lazy_modules, np
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_output
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.tasks._modules import callbacks, factories, trainers, visualization
 from keras_arch.tasks.base import (
     Task,
     class_number,
@@ -23,30 +24,13 @@ from keras_arch.tasks.base import (
 from keras_arch.tasks.generation_config import GenerationConfig
 
 if TYPE_CHECKING:
-    import keras
-    import numpy as np
-
-    from keras_arch import callbacks, export, trainers, visualization
+    from keras_arch import export
     from keras_arch.tasks import generation_signatures, generator_evaluation
-    from keras_arch.training import factories
     from keras_arch.training.run_directory import RunDirectory
 else:
-    (
-        keras,
-        callbacks,
-        trainers,
-        visualization,
-        generation_signatures,
-        generator_evaluation,
-        factories,
-    ) = lazy_modules(
-        "keras",
-        "keras_arch.callbacks",
-        "keras_arch.trainers",
-        "keras_arch.visualization",
+    generation_signatures, generator_evaluation = lazy_modules(
         "keras_arch.tasks.generation_signatures",
         "keras_arch.tasks.generator_evaluation",
-        "keras_arch.training.factories",
     )
 
 # Code that draws from the distributions of `registry.LATENTS`, for READMEs.

@@ -5,18 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from keras_arch import config as configs
-from keras_arch._lazy import lazy_modules
+from keras_arch.tasks._modules import factories, trainers
 from keras_arch.tasks.base import register_task
 from keras_arch.tasks.generation import ConditionalGeneration
 from keras_arch.tasks.generation_config import LAPGANConfig
 
 if TYPE_CHECKING:
     import keras
-
-    from keras_arch import trainers
-    from keras_arch.training import factories
-else:
-    trainers, factories = lazy_modules("keras_arch.trainers", "keras_arch.training.factories")
 
 
 @register_task("laplacian-pyramid-generation")

@@ -7,9 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_arch import data, hub
-from keras_arch._lazy import lazy_modules
+from keras_arch._lazy import keras, lazy_modules, np
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.tasks._modules import (
+    callbacks,
+    distribute,
+    factories,
+    losses,
+    metrics,
+    tiling_networks,
+    visualization,
+)
 from keras_arch.tasks.base import (
     Prediction,
     Task,
@@ -22,40 +31,18 @@ from keras_arch.tasks.classification import best_of_validation
 from keras_arch.tasks.segmentation_config import SegmentationConfig, SegmentationData
 
 if TYPE_CHECKING:
-    import keras
-    import numpy as np
-
-    from keras_arch import callbacks, distribute, export, losses, metrics, visualization
+    from keras_arch import export
     from keras_arch.tasks import (
         segmentation_predictions,
         segmentation_report,
         segmentation_signatures,
     )
-    from keras_arch.tiling import networks as tiling_networks
-    from keras_arch.training import factories
     from keras_arch.training.run_directory import RunDirectory
 else:
-    keras, np, callbacks, distribute, losses, metrics, visualization = lazy_modules(
-        "keras",
-        "numpy",
-        "keras_arch.callbacks",
-        "keras_arch.distribute",
-        "keras_arch.losses",
-        "keras_arch.metrics",
-        "keras_arch.visualization",
-    )
-    (
-        factories,
-        segmentation_predictions,
-        segmentation_report,
-        segmentation_signatures,
-        tiling_networks,
-    ) = lazy_modules(
-        "keras_arch.training.factories",
+    segmentation_predictions, segmentation_report, segmentation_signatures = lazy_modules(
         "keras_arch.tasks.segmentation_predictions",
         "keras_arch.tasks.segmentation_report",
         "keras_arch.tasks.segmentation_signatures",
-        "keras_arch.tiling.networks",
     )
 
 _MONITOR, _TIES = "val_mean_iu", "val_loss"

@@ -10,40 +10,25 @@ import pydantic
 
 from keras_arch import config as configs
 from keras_arch import data, hub, registry
-from keras_arch._lazy import lazy_modules
+from keras_arch._lazy import lazy_modules, np
 from keras_arch.config.base import Rate
 from keras_arch.data.image_files import read_image
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_output
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.tasks._modules import callbacks, factories, metrics, trainers, visualization
 from keras_arch.tasks.base import Task, evaluation_data, register_task, write_metrics
 from keras_arch.tasks.generation_config import AdversarialConfig, UnpenalizedLoss
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
-    from keras_arch import callbacks, export, metrics, trainers, visualization
+    from keras_arch import export
     from keras_arch.tasks import translation_signatures
-    from keras_arch.training import factories
     from keras_arch.training.run_directory import RunDirectory
 else:
-    (
-        np,
-        callbacks,
-        metrics,
-        trainers,
-        visualization,
-        translation_signatures,
-        factories,
-    ) = lazy_modules(
-        "numpy",
-        "keras_arch.callbacks",
-        "keras_arch.metrics",
-        "keras_arch.trainers",
-        "keras_arch.visualization",
+    (translation_signatures,) = lazy_modules(
         "keras_arch.tasks.translation_signatures",
-        "keras_arch.training.factories",
     )
 
 _STATISTICS = {

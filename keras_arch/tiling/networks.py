@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.errors import ArgumentError
 from keras_arch.models.common.features import coarsest_stride
 

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data.augment.base import Augmentation, Named, look_up, whole
 from keras_arch.data.augment.color import ColorJitter, RandomLighting
 from keras_arch.data.augment.crops import RandomResizedCrop, RandomScaleCrop

@@ -9,7 +9,7 @@ import functools
 import math
 from typing import Any
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data.augment.base import Augmentation, real, whole
 from keras_arch.data.seeds import branches
 from keras_arch.errors import ArgumentError

@@ -7,7 +7,7 @@ in each call.)
 import dataclasses
 from typing import Any
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data.augment.base import Augmentation, real
 from keras_arch.data.seeds import fold_in
 

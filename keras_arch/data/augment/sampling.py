@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.errors import ArgumentError
 
 

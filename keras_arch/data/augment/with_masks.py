@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data.augment.base import Augmentation, Named, look_up, real
 from keras_arch.data.augment.sampling import bicubic_of_three, sample
 from keras_arch.data.seeds import fold_in

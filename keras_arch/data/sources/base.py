@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, TypeVar
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data import splits
 from keras_arch.data.image_files import Shape
 from keras_arch.errors import ArgumentError, DataError

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data import image_files
 from keras_arch.data.border_weights import IGNORE
 from keras_arch.data.sources import pairs

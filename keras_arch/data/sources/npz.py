@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.errors import DataError
 

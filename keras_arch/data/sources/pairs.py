@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data import image_files
 from keras_arch.data.image_files import Shape
 from keras_arch.data.sources.base import Source, existing_path

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data.sources.base import Source, unknown_source
 from keras_arch.errors import DataError
 from keras_arch.registry import SOURCES

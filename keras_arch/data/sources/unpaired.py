@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_arch._tensorflow.lazy import tf
+from keras_arch._lazy import tf
 from keras_arch.data import counting, image_files
 from keras_arch.data.image_files import Shape
 from keras_arch.data.loading import describe
