@@ -6,15 +6,16 @@ run directory, a model directory, the name of a config, `hf://user/repo[@revisio
 """
 
 import inspect
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_arch import export, hub, metrics, registry, visualization
+from keras_arch import export, files, hub, metrics, registry, visualization
 from keras_arch.errors import ArgumentError
 from keras_arch.tasks import finetuning_config, generator_evaluation
-from keras_arch.tasks.base import Prediction
+from keras_arch.tasks.base import EvaluationData, Prediction
 from keras_arch.training.loop import Run, train
 from keras_arch.training.references import load_model, model_uri, training_data
 
@@ -143,14 +144,13 @@ def evaluate(
             task has no evaluation.
     """
     loaded = load_model(ref, token=token, training=True)
-    return _task(loaded).evaluate(
-        loaded,
-        training_data(ref, loaded.card),
-        source=source,
-        split=split,
-        data_dir=data_dir,
-        out=None if out is None else Path(out),
-    )
+    settings = training_data(ref, loaded.card)
+    chosen = EvaluationData(loaded.card, settings, source, split, data_dir)
+    folder = None if out is None else Path(out)
+    found = _task(loaded).evaluate(loaded, chosen, folder)
+    if folder is not None:
+        files.atomic_write(folder / "metrics.json", json.dumps(found, indent=1) + "\n")
+    return found
 
 
 def predict(

@@ -19,7 +19,7 @@ from keras import ops
 from keras_arch import data, files, visualization
 from keras_arch import layers as layouts
 from keras_arch.errors import ArgumentError, DataError, whole_number
-from keras_arch.tasks.base import source_of
+from keras_arch.tasks.base import EvaluationData
 from keras_arch.training.references import load_model, training_data, without_folders
 
 _BATCH = 256
@@ -107,7 +107,7 @@ def blocks(
     settings = training_data(ref, card)
     # Another source has its own splits.
     split = split or (None if source else settings.get("test")) or "test"
-    source = source_of(card, settings, source)
+    source = EvaluationData(card, settings, source).uri
     data_dir = data_dir or settings.get("data_dir")
     images = data.load(source, split, data_dir=data_dir)
     if limit is not None:

@@ -6,12 +6,12 @@ A task is trained from a config: an instance belongs to one run. What is done wi
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-from keras_arch import data, files, registry
+from keras_arch import data, registry
 from keras_arch.config.base import TaskConfig
 from keras_arch.errors import ArgumentError
 from keras_arch.hub import readme
@@ -25,6 +25,46 @@ if TYPE_CHECKING:
     from keras_arch.training.run_directory import RunDirectory
 
 _T = TypeVar("_T", bound="type[Task]")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationData:
+    """The data of an evaluation: the user's choice, else that of the training.
+
+    Attributes:
+        card: Of the model.
+        settings: The data settings of its training.
+        source: As in `data.load`, or `None`, as the other two.
+        split: A split or slice.
+        data_dir: Folder of TensorFlow Datasets.
+    """
+
+    card: hub.Card
+    settings: Mapping[str, Any]
+    source: str | None = None
+    split: str | None = None
+    data_dir: str | None = None
+
+    @property
+    def uri(self) -> str:
+        """The data source; an `ArgumentError` if neither is known."""
+        source = self.source or self.settings.get("source")
+        if source is None:
+            raise ArgumentError(
+                f"{self.card.name} does not say what it was trained on; give a data source"
+            )
+        return source
+
+    def load(self, default: str = "test", uri: str | None = None) -> tuple[data.Source, Any]:
+        """The description of the source, and the examples of a split of it.
+
+        Args:
+            default: The split of the training's settings to take where none was chosen.
+            uri: The source, where a task changes it.
+        """
+        data_dir = self.data_dir or self.settings.get("data_dir")
+        described = data.describe(uri or self.uri, data_dir=data_dir, download=True)
+        return described, described.load(self.split or self.settings.get(default, default))
 
 
 class Prediction(Protocol):
@@ -219,16 +259,9 @@ class Task:
 
     @classmethod
     def evaluate(
-        cls,
-        loaded: hub.LoadedModel,
-        settings: Mapping[str, Any],
-        *,
-        source: str | None = None,
-        split: str | None = None,
-        data_dir: str | None = None,
-        out: Path | None = None,
+        cls, loaded: hub.LoadedModel, chosen: EvaluationData, out: Path | None = None
     ) -> dict[str, float]:
-        """Metrics of a saved model on a data set; `settings` are those of its training data."""
+        """Metrics of a saved model on a data set; a report goes into the folder `out`."""
         raise cls.cannot("evaluate", loaded)
 
     @classmethod
@@ -333,45 +366,6 @@ def capable(operation: str) -> list[str]:
     ]
 
 
-def source_of(card: hub.Card, settings: Mapping[str, Any], source: str | None = None) -> str:
-    """The data source to evaluate on: the one given, else that of the training.
-
-    Raises:
-        ArgumentError: If neither is known.
-    """
-    source = source or settings.get("source")
-    if source is None:
-        raise ArgumentError(f"{card.name} does not say what it was trained on; give a data source")
-    return source
-
-
-def evaluation_data(
-    card: hub.Card,
-    settings: Mapping[str, Any],
-    source: str | None = None,
-    split: str | None = None,
-    data_dir: str | None = None,
-    default: str = "test",
-) -> tuple[data.Source, Any]:
-    """The data source to evaluate on, and the examples of a split of it.
-
-    Args:
-        card: Of the model.
-        settings: Those of its training data.
-        source: As for `Task.evaluate`, as are `split` and `data_dir`.
-        split: Default: the split that `settings` have under the name `default`.
-        data_dir: Default: that of `settings`.
-        default: `"test"`, or `"train"`.
-
-    Raises:
-        ArgumentError: If no source is given and that of the training is unknown.
-        DataError: If the data is missing.
-    """
-    data_dir = data_dir or settings.get("data_dir")
-    described = data.describe(source_of(card, settings, source), data_dir=data_dir, download=True)
-    return described, described.load(split or settings.get(default, default))
-
-
 def class_number(label: int | str, labels: Sequence[str], name: str) -> int:
     """A class by its name or number.
 
@@ -394,12 +388,6 @@ def class_number(label: int | str, labels: Sequence[str], name: str) -> int:
         f"{name} has no class {label!r}; {'did you mean' if close else 'it has'} {known}"
         f"{'?' if close else ''}"
     )
-
-
-def write_metrics(metrics: Mapping[str, float], out: Path | None) -> None:
-    """Write `metrics.json` into a folder, if there is one."""
-    if out is not None:
-        files.atomic_write(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
 
 
 def _example_images(card: hub.Card) -> list[str]:

@@ -17,7 +17,7 @@ from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_input
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks._modules import callbacks, factories, losses, models
-from keras_arch.tasks.base import Prediction, Task, evaluation_data, register_task, write_metrics
+from keras_arch.tasks.base import EvaluationData, Prediction, Task, register_task
 
 if TYPE_CHECKING:
     from keras_arch import export
@@ -245,18 +245,11 @@ class Classification(Task):
 
     @classmethod
     def evaluate(
-        cls,
-        loaded: hub.LoadedModel,
-        settings: Mapping[str, Any],
-        *,
-        source: str | None = None,
-        split: str | None = None,
-        data_dir: str | None = None,
-        out: Path | None = None,
+        cls, loaded: hub.LoadedModel, chosen: EvaluationData, out: Path | None = None
     ) -> dict[str, float]:
         """Accuracy, error and loss; writes the report into `out`."""
         card = loaded.card
-        described, images = evaluation_data(card, settings, source, split, data_dir)
+        described, images = chosen.load()
         classes = described.classes
         outputs = loaded.model.output_shape[-1]
         if classes is None or len(classes) != outputs:
@@ -268,7 +261,6 @@ class Classification(Task):
         report = classification_report.measure(loaded.model, batches, from_logits=False)
         if out is not None:
             report.write(batches, card.preprocessing, card.labels or classes, out)
-        write_metrics(report.metrics, out)
         return report.metrics
 
     @classmethod

@@ -15,11 +15,10 @@ from keras_arch.hub.readme import describe_output
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks._modules import callbacks, factories, trainers, visualization
 from keras_arch.tasks.base import (
+    EvaluationData,
     Task,
     class_number,
-    evaluation_data,
     register_task,
-    write_metrics,
 )
 from keras_arch.tasks.generation_config import GenerationConfig
 
@@ -240,14 +239,7 @@ class Generation(Task):
 
     @classmethod
     def evaluate(
-        cls,
-        loaded: hub.LoadedModel,
-        settings: Mapping[str, Any],
-        *,
-        source: str | None = None,
-        split: str | None = None,
-        data_dir: str | None = None,
-        out: Path | None = None,
+        cls, loaded: hub.LoadedModel, chosen: EvaluationData, out: Path | None = None
     ) -> dict[str, float]:
         """Mean losses against the discriminator that was saved with the generator."""
         card = loaded.card
@@ -257,16 +249,14 @@ class Generation(Task):
                 f"{card.name} was saved without its discriminator; compare its images with real "
                 "ones: keras-arch evaluate-generator, or look at them: keras-arch generate"
             )
-        _, images = evaluation_data(card, settings, source, split, data_dir, default="train")
+        _, images = chosen.load("train")
         batches = data.eval_batches(images, card.preprocessing, factories.EVALUATION_BATCH)
         classes, latent = len(card.labels or ()) or None, card.latent["distribution"]
         trainer = cls.make_trainer(loaded.model, hub.load(folder), classes, latent=latent)
         loss = card.recipe.get("recipe", {}).get("loss", "non_saturating")
         trainer.compile(loss=cls.adversarial_losses.get(loss, loss))
         losses = trainer.evaluate(batches, return_dict=True, verbose=0)
-        found = {name: float(value) for name, value in losses.items()}
-        write_metrics(found, out)
-        return found
+        return {name: float(value) for name, value in losses.items()}
 
     @classmethod
     def generate(

@@ -14,7 +14,7 @@ from keras_arch import callbacks, data, files, hub, metrics, trainers, visualiza
 from keras_arch.data import caching, counting
 from keras_arch.errors import ArgumentError, ConfigError, DataError, HubError, RunError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks.base import source_of
+from keras_arch.tasks.base import EvaluationData
 from keras_arch.training.factories import pixel_range
 from keras_arch.training.references import load_model, training_data
 from keras_arch.training.run_directory import RunDirectory
@@ -206,7 +206,7 @@ def evaluate_generator(
     loaded = _load_generator(ref)
     card = loaded.card
     settings = training_data(ref, card)
-    source = source_of(card, settings, source)
+    source = EvaluationData(card, settings, source).uri
     split = split or settings.get("train", "train")
     data_dir = data_dir or settings.get("data_dir")
     if unknown := [name for name in names if name not in (*metrics.GENERATIVE_METRICS, "parzen")]:

@@ -20,12 +20,10 @@ from keras_arch.tasks._modules import (
     visualization,
 )
 from keras_arch.tasks.base import (
+    EvaluationData,
     Prediction,
     Task,
-    evaluation_data,
     register_task,
-    source_of,
-    write_metrics,
 )
 from keras_arch.tasks.classification import best_of_validation
 from keras_arch.tasks.segmentation_config import SegmentationConfig, SegmentationData
@@ -269,19 +267,12 @@ class Segmentation(Task):
 
     @classmethod
     def evaluate(
-        cls,
-        loaded: hub.LoadedModel,
-        settings: Mapping[str, Any],
-        *,
-        source: str | None = None,
-        split: str | None = None,
-        data_dir: str | None = None,
-        out: Path | None = None,
+        cls, loaded: hub.LoadedModel, chosen: EvaluationData, out: Path | None = None
     ) -> dict[str, float]:
         """Metrics of pixels and boundaries of whole images; writes the report into `out`."""
         card = loaded.card
-        source = _with_classes(source_of(card, settings, source), settings)
-        described, dataset = evaluation_data(card, settings, source, split, data_dir)
+        source = _with_classes(chosen.uri, chosen.settings)
+        described, dataset = chosen.load(uri=source)
         if described.kind != "masks" or len(described.classes) != len(card.labels):
             found = "no masks"
             if described.kind == "masks":
@@ -298,7 +289,6 @@ class Segmentation(Task):
         )
         if out is not None:
             report.write(card.labels, colors_of(card), out)
-        write_metrics(report.metrics, out)
         return report.metrics
 
     @classmethod

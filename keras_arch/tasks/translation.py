@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -17,7 +17,7 @@ from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_output
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks._modules import callbacks, factories, metrics, trainers, visualization
-from keras_arch.tasks.base import Task, evaluation_data, register_task, write_metrics
+from keras_arch.tasks.base import EvaluationData, Task, register_task
 from keras_arch.tasks.generation_config import AdversarialConfig, UnpenalizedLoss
 
 if TYPE_CHECKING:
@@ -212,18 +212,11 @@ class Translation(Task):
 
     @classmethod
     def evaluate(
-        cls,
-        loaded: hub.LoadedModel,
-        settings: Mapping[str, Any],
-        *,
-        source: str | None = None,
-        split: str | None = None,
-        data_dir: str | None = None,
-        out: Path | None = None,
+        cls, loaded: hub.LoadedModel, chosen: EvaluationData, out: Path | None = None
     ) -> dict[str, float]:
         """The mean L1 error on pairs, in [-1, 1]."""
         card = loaded.card
-        described, images = evaluation_data(card, settings, source, split, data_dir)
+        described, images = chosen.load()
         if described.kind != "pairs":
             raise ArgumentError(
                 f"a translator is evaluated on pairs:PATH, {described.name} is no such data"
@@ -234,9 +227,7 @@ class Translation(Task):
             translated = trainers.translate(loaded.model, inputs)
             total += float(np.abs(translated - targets).mean(axis=(1, 2, 3)).sum())
             count += len(targets)
-        found = {"l1": total / count}
-        write_metrics(found, out)
-        return found
+        return {"l1": total / count}
 
     @classmethod
     def translate(cls, loaded: hub.LoadedModel, images: Sequence[Path], out: Path) -> list[Path]:

@@ -36,9 +36,7 @@ def test_register_refuses_a_second_builder_of_one_name():
         """Another builder."""
 
     assert "CIFARResNet" in models.list_models()
-    with pytest.raises(
-        ArgumentError, match=r"registered already: .*cifar_resnet"
-    ):
+    with pytest.raises(ArgumentError, match=r"registered already: .*cifar_resnet"):
         registry.register(
             task="discriminator", paper="", url="", default_input=(1,), parameters={}
         )(CIFARResNet)

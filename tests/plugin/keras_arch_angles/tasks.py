@@ -15,7 +15,7 @@ from keras_arch import config, data
 from keras_arch.data.image_files import read_image
 from keras_arch.errors import ConfigError, DataError
 from keras_arch.export import signatures as shared
-from keras_arch.tasks.base import Task, evaluation_data, register_task, write_metrics
+from keras_arch.tasks.base import Task, register_task
 from keras_arch.training import factories
 from keras_arch_angles.losses import squared_distance
 
@@ -89,13 +89,11 @@ class Regression(Task):
     # Saved models.
 
     @classmethod
-    def evaluate(cls, loaded, settings, *, source=None, split=None, data_dir=None, out=None):
+    def evaluate(cls, loaded, chosen, out=None):
         """Errors on a split of a data source."""
-        described, images = evaluation_data(loaded.card, settings, source, split, data_dir)
+        described, images = chosen.load()
         _check_angles(described)
-        metrics = _errors(loaded.model, data.eval_batches(images, loaded.card.preprocessing, 64))
-        write_metrics(metrics, out)
-        return metrics
+        return _errors(loaded.model, data.eval_batches(images, loaded.card.preprocessing, 64))
 
     @classmethod
     def predict(cls, loaded, images, *, out=None):
