@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_arch import export, files, hub, metrics, registry, visualization
+from keras_arch import export, files, hub, registry, visualization
 from keras_arch.errors import ArgumentError
-from keras_arch.tasks import finetuning_config, generator_evaluation
+from keras_arch.tasks import finetuning_config
 from keras_arch.tasks.base import EvaluationData, Prediction
+from keras_arch.tasks.generator_evaluation import diagnose, evaluate_generator
 from keras_arch.training.loop import Run, train
 from keras_arch.training.references import load_model, model_uri, training_data
 
@@ -257,91 +258,6 @@ def translate(
     """
     loaded = load_model(ref, token=token)
     return _task(loaded).translate(loaded, list(map(Path, images)), Path(out))
-
-
-def evaluate_generator(
-    ref: str | Path,
-    network: str,
-    *,
-    metrics: Sequence[str] = ("fid", "kid"),
-    images: int = 10_000,
-    source: str | None = None,
-    split: str | None = None,
-    data_dir: str | None = None,
-    seed: int = 0,
-    out: str | Path | None = None,
-) -> "metrics.Evaluation":
-    """Compare the images of a generator with real ones.
-
-    Args:
-        ref: A generator, as in `model_uri`.
-        network: In whose features images are compared: a classifier, as in `model_uri`, or
-            `"inception"`.
-        metrics: Some of `keras_arch.metrics.GENERATIVE_METRICS`; `"parzen"` compares pixels and
-            follows the first GAN paper (10,000 images).
-        images: Number of generated images, and the most real ones they are compared with.
-        source: Of the real images. Default: that of the training.
-        split: Default: that of the training.
-        data_dir: As in `data.load`.
-        seed: Of the latents.
-        out: Folder for `generator_evaluation.json`, or `None`.
-
-    Returns:
-        The metrics, with a description of the network and the images.
-
-    Raises:
-        ArgumentError: If the model is no generator, a metric is unknown, or the training data is
-            unknown and no `source` is given.
-        ConfigError: If `network` is no classifier.
-    """
-    return generator_evaluation.evaluate_generator(
-        ref,
-        network,
-        names=metrics,
-        images=images,
-        source=source,
-        split=split,
-        data_dir=data_dir,
-        seed=seed,
-        out=out,
-    )
-
-
-def diagnose(
-    ref: str | Path,
-    out: str | Path,
-    *,
-    network: str | None = None,
-    source: str | None = None,
-    data_dir: str | None = None,
-    seed: int = 0,
-) -> list[Path]:
-    """Draw diagnostic pictures of a generator.
-
-    `latent_walk.png`: smooth changes are evidence against memorised images.
-    `vector_arithmetic.png`: sums of latents. `nearest_neighbors.png`: samples beside the training
-    images nearest to them. With a classifier `modes.png` (how many of its classes it finds in 1,000
-    samples), and for a conditional generator `classifier_agreement.png` (predicted against
-    requested classes).
-
-    Args:
-        ref: A generator, as in `model_uri`.
-        out: Folder of the pictures.
-        network: A classifier, as in `model_uri`, or `None`.
-        source: Of the training images. Default: that of the training; without any there is no
-            picture of neighbors.
-        data_dir: As in `data.load`.
-        seed: Of the latents.
-
-    Returns:
-        The pictures.
-
-    Raises:
-        ArgumentError: If the model is no generator.
-    """
-    return generator_evaluation.diagnose(
-        ref, out, network=network, source=source, data_dir=data_dir, seed=seed
-    )
 
 
 def export_model(

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_arch import callbacks, data, files, hub, metrics, trainers, visualization
+from keras_arch import callbacks, data, files, hub, trainers, visualization
+from keras_arch import metrics as generative
 from keras_arch.data import caching, counting
 from keras_arch.errors import ArgumentError, ConfigError, DataError, HubError, RunError
 from keras_arch.preprocessing import Preprocessing
@@ -71,12 +72,12 @@ class GeneratorEvaluator:
             )
 
     @functools.cached_property
-    def network(self) -> metrics.FeatureNetwork:
+    def network(self) -> generative.FeatureNetwork:
         """The network in whose features images are compared."""
         return feature_network(self.config.network)
 
     @functools.cached_property
-    def real(self) -> metrics.GenerativeMetrics:
+    def real(self) -> generative.GenerativeMetrics:
         """The metrics, with the features of the real images."""
         settings = self.task.config.data
         wanted = [name for name in self.config.metrics if name != "classifier_agreement"]
@@ -87,7 +88,7 @@ class GeneratorEvaluator:
             self.config.images,
             settings.data_dir,
         )
-        found = metrics.GenerativeMetrics(images, self.network, wanted or ["fid"])
+        found = generative.GenerativeMetrics(images, self.network, wanted or ["fid"])
         _log.info("evaluated with %s", found.description)
         return found
 
@@ -133,7 +134,7 @@ class GeneratorEvaluator:
         return found
 
 
-def feature_network(ref: str) -> metrics.FeatureNetwork:
+def feature_network(ref: str) -> generative.FeatureNetwork:
     """The network in whose features images are compared.
 
     Args:
@@ -143,11 +144,11 @@ def feature_network(ref: str) -> metrics.FeatureNetwork:
         ConfigError: If it is no classifier.
     """
     if ref == "inception":
-        return metrics.inception()
+        return generative.inception()
     loaded = load_model(ref)
     if loaded.card.task != "image-classification":
         raise ConfigError(f"{ref} is no classifier; give one, or inception")
-    return metrics.classifier(loaded.model, loaded.card.preprocessing, loaded.card.name)
+    return generative.classifier(loaded.model, loaded.card.preprocessing, loaded.card.name)
 
 
 def real_images(
@@ -194,40 +195,64 @@ def evaluate_generator(
     ref: str | Path,
     network: str,
     *,
-    names: Sequence[str] = ("fid", "kid"),
+    metrics: Sequence[str] = ("fid", "kid"),
     images: int = 10_000,
     source: str | None = None,
     split: str | None = None,
     data_dir: str | None = None,
     seed: int = 0,
     out: str | Path | None = None,
-) -> metrics.Evaluation:
-    """Metrics of a saved generator; arguments are those of `keras_arch.evaluate_generator`."""
+) -> generative.Evaluation:
+    """Compare the images of a generator with real ones.
+
+    Args:
+        ref: A generator, as in `model_uri`.
+        network: In whose features images are compared: a classifier, as in `model_uri`, or
+            `"inception"`.
+        metrics: Some of `keras_arch.metrics.GENERATIVE_METRICS`; `"parzen"` compares pixels and
+            follows the first GAN paper (10,000 images).
+        images: Number of generated images, and the most real ones they are compared with.
+        source: Of the real images. Default: that of the training.
+        split: Default: that of the training.
+        data_dir: As in `data.load`.
+        seed: Of the latents.
+        out: Folder for `generator_evaluation.json`, or `None`.
+
+    Returns:
+        The metrics, with a description of the network and the images.
+
+    Raises:
+        ArgumentError: If the model is no generator, a metric is unknown, or the training data is
+            unknown and no `source` is given.
+        ConfigError: If `network` is no classifier.
+    """
     loaded = _load_generator(ref)
     card = loaded.card
     settings = training_data(ref, card)
     source = EvaluationData(card, settings, source).uri
     split = split or settings.get("train", "train")
     data_dir = data_dir or settings.get("data_dir")
-    if unknown := [name for name in names if name not in (*metrics.GENERATIVE_METRICS, "parzen")]:
+    if unknown := [
+        name for name in metrics if name not in (*generative.GENERATIVE_METRICS, "parzen")
+    ]:
         raise ArgumentError(
-            f"metrics are {', '.join(metrics.GENERATIVE_METRICS)} and parzen, got {unknown[0]!r}"
+            f"metrics are {', '.join(generative.GENERATIVE_METRICS)} and parzen, got {unknown[0]!r}"
         )
     values: dict[str, float] = {}
     descriptions = []
-    others = [name for name in names if name != "parzen"]
+    others = [name for name in metrics if name != "parzen"]
     compare = None
     if others:
         # Before the images, which take longest: a mistake in either shows at once.
         features = feature_network(network)
         real = real_images(source, split, card.preprocessing, images, data_dir)
-        compare = metrics.GenerativeMetrics(real, features, others)
+        compare = generative.GenerativeMetrics(real, features, others)
     generated = draw_from(loaded, images, seed)
     if compare is not None:
         found = compare(generated)
         values |= found.values
         descriptions.append(found.description)
-    if "parzen" in names:
+    if "parzen" in metrics:
         held_out = real_images(source, "train[-1000:]", card.preprocessing, 1_000, data_dir)
         test = real_images(
             source, settings.get("test", "test"), card.preprocessing, 10_000, data_dir
@@ -235,12 +260,12 @@ def evaluate_generator(
         parts = [
             (part / np.float32(255)).reshape(len(part), -1) for part in (generated, held_out, test)
         ]
-        estimate = metrics.parzen_log_likelihood(*parts)
+        estimate = generative.parzen_log_likelihood(*parts)
         values |= {"parzen": estimate.mean, "parzen_error": estimate.standard_error}
         descriptions.append(
             f"Parzen windows of sigma {estimate.sigma:.4g} around {len(generated)} images"
         )
-    result = metrics.Evaluation(values, "; ".join(descriptions))
+    result = generative.Evaluation(values, "; ".join(descriptions))
     if out is not None:
         content = {"metrics": result.values, "description": result.description}
         path = Path(out) / "generator_evaluation.json"
@@ -257,7 +282,29 @@ def diagnose(
     data_dir: str | None = None,
     seed: int = 0,
 ) -> list[Path]:
-    """Diagnostic pictures of a saved generator; arguments are those of `keras_arch.diagnose`."""
+    """Draw diagnostic pictures of a generator.
+
+    `latent_walk.png`: smooth changes are evidence against memorised images.
+    `vector_arithmetic.png`: sums of latents. `nearest_neighbors.png`: samples beside the training
+    images nearest to them. With a classifier `modes.png` (how many of its classes it finds in 1,000
+    samples), and for a conditional generator `classifier_agreement.png` (predicted against
+    requested classes).
+
+    Args:
+        ref: A generator, as in `model_uri`.
+        out: Folder of the pictures.
+        network: A classifier, as in `model_uri`, or `None`.
+        source: Of the training images. Default: that of the training; without any there is no
+            picture of neighbors.
+        data_dir: As in `data.load`.
+        seed: Of the latents.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        ArgumentError: If the model is no generator.
+    """
     loaded = _load_generator(ref)
     card, out = loaded.card, Path(out)
     classes = len(card.labels) if card.labels else None
