@@ -19,14 +19,11 @@ _TYPICAL_SIDE = 400
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One column of a batch.
+    """One column of a batch."""
 
-    Attributes:
-        preprocessing: That of its images; `None` for labels.
-        domain: 0, or 1 for the second of two domains that are drawn independently.
-    """
-
+    # `None` for labels.
     preprocessing: Preprocessing | None
+    # 0, or 1 for the second of two domains that are drawn independently.
     domain: int
 
 
@@ -39,11 +36,8 @@ def fit_images(
 ) -> tuple[list[Any], list[Column]]:
     """Bring the images of a data set to size.
 
-    A second column is an image when its elements have three dimensions, else it is a label.
-
     Args:
-        dataset: `tf.data.Dataset` of `image`, `(image, label)` or `(image, target)`, or an
-            `Unpaired`, which is two data sets of one column each.
+        dataset: As for `train_batches`. An `Unpaired` is two data sets of one column each.
         preprocessing: The size and channels of the images.
         target_preprocessing: The same for a target or a second domain. Default: the first.
         jitter: Enlarges the images, and rounds them as image libraries do.

@@ -80,12 +80,9 @@ class Epochs:
     def batches(
         self, rows_of: Callable[[Any], Any], change: Callable[..., Any], *, batched: bool
     ) -> Batches:
-        """The pipeline.
+        """The pipeline, from the rows of an epoch and the change of a row.
 
-        Args:
-            rows_of: From the number of an epoch to a `tf.data.Dataset` of its rows.
-            change: From a row to a batch, or to an example.
-            batched: Whether rows are batches already; else examples are put into batches.
+        Rows are changed to batches where they are `batched` already, else to examples.
         """
         with tf.device("CPU"):
             dataset = (

@@ -181,11 +181,7 @@ def _check_version(file: Path, _modified: int, _size: int) -> None:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """An image file as `uint8` `(height, width, 1 or 3)`.
-
-    Raises:
-        DataError: If it is missing, no image, or has too many pixels.
-    """
+    """An image file as `uint8` `(height, width, 1 or 3)`, of at most the pixels Pillow allows."""
     from PIL import Image, UnidentifiedImageError
 
     try:

@@ -273,7 +273,6 @@ def _read(
     weights: WeightMap | None = None,
     classes: int | None = None,
 ) -> _Cache:
-    """Read all images and masks into the host's memory."""
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or [
         getattr(part, "shape", tf.TensorShape(None)).rank for part in spec

@@ -131,9 +131,6 @@ class KerasNetwork(Network):
 def network_of(model: Any) -> Network:
     """A `Network` from a Keras model, a loaded SavedModel or one of its signatures, or a function.
 
-    Raises:
-        ArgumentError: If the model is none of these, or takes no image.
-
     Example:
         >>> network = network_of(lambda tiles: tiles)
         >>> network.size, network.output_of((8, 8), 3)
@@ -160,7 +157,6 @@ def network_of(model: Any) -> Network:
 
 
 def _of_signature(function: Any) -> Network:
-    """A signature of a SavedModel: a dictionary in, a dictionary out."""
     _, given = function.structured_input_signature
     if len(given) != 1 or not all(len(spec.shape or ()) == 4 for spec in given.values()):
         names = ", ".join(f"{name} {spec.dtype.name}{spec.shape}" for name, spec in given.items())
@@ -199,7 +195,6 @@ def _graph_of(model: keras.Model) -> Any:
 
 
 def _outputs(graph: Any, inputs: list[Any]) -> Any:
-    """The outputs of a graph, as tensors without values."""
     return graph._run_through_graph(
         keras.tree.pack_sequence_as(graph._inputs_struct, inputs),
         operation_fn=lambda operation: functools.partial(_spec, operation),

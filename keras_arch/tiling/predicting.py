@@ -119,8 +119,6 @@ def predict(
 
 
 class _SideBySide:
-    """Writer of outputs side by side."""
-
     def __init__(self, out: Any) -> None:
         self._out = out
 
@@ -179,7 +177,6 @@ def _as(out: Any, scores: np.ndarray) -> np.ndarray:
 
 
 def _checked(image: Any, network: Network, preprocessing: Any) -> Any:
-    """The image with three axes, checked against the network."""
     if not all(hasattr(image, name) for name in ("shape", "dtype", "__getitem__")):
         image = np.asarray(image)
     if len(image.shape) == 2:
@@ -232,7 +229,6 @@ class _Grey:
 
 
 def _preparation(preprocessing: Any, channels: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Function from tiles of pixels to the model's input."""
     if isinstance(preprocessing, Preprocessing):
         if np.ndim(preprocessing.mean) == 3 and np.shape(preprocessing.mean)[:2] != (1, 1):
             raise ArgumentError(
@@ -271,7 +267,6 @@ def _multiple(network: Network, multiple: int | None, tile: Size, output: Size) 
 
 
 def _checked_out(size: Size, classes: int, output: str, out: Any) -> Any:
-    """Array of the result: the user's, which must fit, or a new one."""
     shape = size if output == "classes" else (*size, classes)
     if out is None:
         whole = np.uint8 if classes <= 256 else np.uint16

@@ -140,13 +140,7 @@ def augmentations(names: Any) -> tuple[Callable[..., Any], ...]:
 
 
 def mixes_labels(names: Any) -> bool:
-    """Whether one of these augmentations mixes the labels of a batch.
-
-    Args:
-        names: As for `augmentations`.
-
-    Raises:
-        ArgumentError: As `augmentations` does.
+    """Whether one of these augmentations, as for `augmentations`, mixes the labels of a batch.
 
     Example:
         >>> mixes_labels(["flip"]), mixes_labels(["flip", "cutmix"])

@@ -15,13 +15,10 @@ def sample(image: Any, places: Any, order: int) -> Any:
     Args:
         image: `(height, width, channels)`.
         places: `(2, h, w)` rows and columns.
-        order: 0 nearest, 1 bilinear, 3 bicubic (Keys 1981).
+        order: 0 nearest, 1 bilinear, 3 bicubic (Keys 1981); others are refused.
 
     Returns:
         `(h, w, channels)`: of the image's type for order 0, else `float32`.
-
-    Raises:
-        ArgumentError: If the order is another one.
 
     Example:
             >>> ramp = tf.range(4.0)[None, :, None]

@@ -133,7 +133,6 @@ class Masks(Source):
         return files.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     def _read_classes(self, files: Sequence[Path], table: dict[str, int]) -> None:
-        """Read all masks, check their values and set the classes."""
         coloured = self._coloured
         values = image_files.in_threads(lambda file: _values_in(file, coloured), files)
         table = table or _guessed(files, values)
@@ -211,7 +210,6 @@ def _mask_feature(inner: TFDSSource) -> tuple[str, int, tuple[str, ...]]:
 
 
 def _matched(folder: Path, images: str, masks: str) -> list[tuple[Path, Path]]:
-    """Images and masks of one split."""
     for name in (images, masks):
         if not (folder / name).is_dir():
             names = ", ".join(path.name for path in image_files.subfolders(folder)[:5]) or "none"
@@ -260,7 +258,6 @@ def _values_of_version(file: Path, coloured: bool, _modified: int, _size: int) -
 
 
 def _guessed(files: Sequence[Path], held: Sequence[frozenset[int]]) -> dict[str, int]:
-    """The classes of masks without a table."""
     values = set().union(*held)
     classes = sorted(values - {IGNORE})
     if values == {0, IGNORE} and _palette(files[0]) is None:

@@ -216,18 +216,10 @@ class ArrayArchive(_ArchiveSource):
 
 
 def as_pixels(images: np.ndarray, name: str) -> np.ndarray:
-    """Bring images to `uint8` in [0, 255].
+    """Bring images of any shape to `uint8` in [0, 255].
 
-    Args:
-        images: `(n, height, width)` or `(n, height, width, channels)`: `uint8`, or other numbers
-            in [0, 255], or floats in [0, 1] (none of them above 1).
-        name: Name of the array in messages.
-
-    Returns:
-        `uint8` pixels of the same shape.
-
-    Raises:
-        DataError: If a value is not finite or out of range; the message names the image.
+    They are `uint8`, other numbers in [0, 255], or floats in [0, 1] (none of them above 1). A
+    `DataError` names the array and the image of a value that is not finite or out of range.
 
     Example:
         >>> as_pixels(np.array([[[0.0, 0.5, 1.0]]]), "x").tolist()

@@ -111,7 +111,6 @@ def matched(one: Path, other: Path) -> list[tuple[Path, Path]]:
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    """The images of a folder by their names without the ending."""
     named: dict[str, Path] = {}
     for file in image_files.some_images(folder):
         if file.stem in named:

@@ -125,7 +125,6 @@ def _prepare(builder: Any, name: str) -> None:
 
 
 def _columns(info: Any, name: str) -> tuple[str, str | None]:
-    """The keys of the image and of its class label."""
     import tensorflow_datasets as tfds
 
     features = dict(info.features.items()) if hasattr(info.features, "items") else {}

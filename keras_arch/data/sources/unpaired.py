@@ -158,8 +158,6 @@ def _from_source(source: Source, swap: bool) -> UnpairedSource:
 
 
 class _Images(Source):
-    """The images of one domain, with a folder for each split."""
-
     def __init__(self, folders: dict[str, Path]) -> None:
         self._files = {split: image_files.some_images(folder) for split, folder in folders.items()}
         self.name = ", ".join(map(str, folders.values()))
