@@ -1,16 +1,14 @@
 """Metrics of generators and of segmentation, on any Keras backend.
 
 Of generated images: distances between features (`frechet_distance` for FID, `kernel_distance` for
-KID), scores of samples (`inception_score`, `precision_recall`, `density_coverage`), the Parzen
-log-likelihood of the first GANs, and sharpness. `evaluate` computes several of them from images
-through a `FeatureNetwork`.
+KID), scores of samples (`inception_score`, `precision_recall`, `density_coverage`), Parzen
+log-likelihood and sharpness. `evaluate` computes several of them through a `FeatureNetwork`.
 
 Of segmentations: scores of a confusion matrix of pixels (`pixel_scores`, or `MeanIU` and the other
 Keras metrics in `model.fit`), of boundaries (`boundary_f_score`), and those of ISBI-2012
 (`pixel_error`, `rand_error`, `warping_error`).
 """
 
-from keras_arch.metrics.boundaries import boundary_f_score, boundary_of
 from keras_arch.metrics.evaluation import (
     GENERATIVE_METRICS,
     LOWER_IS_BETTER,
@@ -31,15 +29,17 @@ from keras_arch.metrics.isbi2012 import (
     warp_towards,
     warping_error,
 )
-from keras_arch.metrics.likelihood import ParzenEstimate, parzen_log_likelihood
 from keras_arch.metrics.neighbors import nearest_neighbors
 from keras_arch.metrics.networks import Activations, FeatureNetwork, classifier, inception
 from keras_arch.metrics.scores import (
     DensityCoverage,
     InceptionScore,
+    ParzenEstimate,
     PrecisionRecall,
     density_coverage,
     inception_score,
+    mean_gradient_magnitude,
+    parzen_log_likelihood,
     precision_recall,
 )
 from keras_arch.metrics.segmentation import (
@@ -49,11 +49,12 @@ from keras_arch.metrics.segmentation import (
     MeanIU,
     PixelAccuracy,
     PixelMetric,
+    boundary_f_score,
+    boundary_of,
     per_class,
     pixel_confusion,
     pixel_scores,
 )
-from keras_arch.metrics.sharpness import mean_gradient_magnitude
 
 __all__ = [
     "GENERATIVE_METRICS",

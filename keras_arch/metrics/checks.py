@@ -30,10 +30,8 @@ def check_points(points: Any, name: str, minimum: int = 2) -> np.ndarray:
 
 def check_pair(first: Any, second: Any, names: tuple[str, str], minimum: int = 2) -> Any:
     """Convert two sets of points by `check_points`, refusing different dimensions."""
-    first, second = (
-        check_points(points, name, minimum)
-        for points, name in zip((first, second), names, strict=True)
-    )
+    first = check_points(first, names[0], minimum)
+    second = check_points(second, names[1], minimum)
     if first.shape[1] != second.shape[1]:
         raise ArgumentError(
             f"{names[0]} and {names[1]} must have the same dimensions, got {first.shape[1]} and "
@@ -59,21 +57,3 @@ def check_image_batch(images: Any, user: str) -> np.ndarray:
             + ("; Preprocessing.to_pixels makes them" if array.dtype.kind == "f" else "")
         )
     return array
-
-
-def check_images(images: Any, name: str) -> np.ndarray:
-    """Convert `uint8` images, or floats in [0, 1], to float64 pixels in [0, 1].
-
-    Example:
-        >>> check_images(np.array([0, 255], "uint8"), "images").tolist()
-        [0.0, 1.0]
-    """
-    pixels = images.astype(np.float64)
-    if images.dtype == np.uint8:
-        pixels /= 255
-    if not (pixels.min() >= 0 and pixels.max() <= 1):
-        raise ArgumentError(
-            f"{name} must be uint8 or pixels in [0, 1], got values from {pixels.min():.4g} to "
-            f"{pixels.max():.4g}"
-        )
-    return pixels

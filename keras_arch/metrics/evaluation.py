@@ -69,9 +69,7 @@ class GenerativeMetrics:
                 f"metrics must be some of {', '.join(GENERATIVE_METRICS)}, got "
                 f"{unknown[0] if unknown else 'none'!r}"
             )
-        self.network = network
-        self.metrics = metrics
-        self.seed = seed
+        self.network, self.metrics, self.seed = network, metrics, seed
         self.statistics, self.real, _ = self._features(real, probabilities=False)
         if self.statistics.count < 2:
             raise ArgumentError(f"metrics need at least 2 real images, got {self.statistics.count}")
@@ -149,10 +147,7 @@ def evaluate(
 
     Args:
         generated: Generated images, as `real`.
-        real: As for `GenerativeMetrics`, like all arguments that follow.
-        network: Feature network.
-        metrics: Some of `GENERATIVE_METRICS`.
-        seed: Seed of the random draws.
+        real: Real images; like `network`, `metrics` and `seed` as for `GenerativeMetrics`.
 
     Returns:
         Values by name, and the description.

@@ -23,8 +23,7 @@ class FeatureStatistics:
         features: The first features, `(samples, dimensions)`, or `None`.
 
     Example:
-        >>> statistics = FeatureStatistics()
-        >>> statistics.update([[0.0, 1.0], [2.0, 1.0]])
+        >>> statistics = FeatureStatistics([[0.0, 1.0], [2.0, 1.0]])
         >>> statistics.update([[4.0, 1.0]])
         >>> statistics.count, statistics.mean.tolist(), statistics.covariance.tolist()
         (3, [2.0, 1.0], [[4.0, 0.0], [0.0, 0.0]])
@@ -110,11 +109,9 @@ def frechet_distance(features_a: Any, features_b: Any) -> float:
         sets.append((features.mean, features.covariance))
         if features.count < len(features.mean):
             _log.warning(
-                "Frechet distance: %s has %d samples for %d dimensions, so its covariance is "
-                "singular and the distance is too large; take more samples",
-                name,
-                features.count,
-                len(features.mean),
+                f"Frechet distance: {name} has {features.count} samples for {len(features.mean)} "
+                "dimensions, so its covariance is singular and the distance is too large; take "
+                "more samples"
             )
     (mean_a, covariance_a), (mean_b, covariance_b) = sets
     if len(mean_a) != len(mean_b):

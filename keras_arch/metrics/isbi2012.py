@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from keras_arch.errors import ArgumentError
 from keras_arch.losses.pixel import IGNORE
-from keras_arch.metrics.boundaries import boundary_of
+from keras_arch.metrics.segmentation import boundary_of
 
 # Thresholds of the interior probability.
 THRESHOLDS = tuple(step / 10 for step in range(1, 10))
@@ -46,27 +46,22 @@ def pixel_error(truth: Any, interior: Any) -> float:
 
 
 def rand_error(
-    truth: Any,
-    interior: Any,
-    thresholds: Sequence[float] = THRESHOLDS,
-    thin: bool = True,
+    truth: Any, interior: Any, thresholds: Sequence[float] = THRESHOLDS, thin: bool = True
 ) -> float:
     """ISBI-2012's Rand error: 1 - the largest foreground-restricted Rand F-score.
 
-    A pair of interior pixels of the truth is either in one cell or in two, and likewise in the
-    prediction. Precision is the share of pairs that the prediction joins which belong together,
-    recall the share of pairs that belong together which it joins; the score is their harmonic mean.
-    Pixels of the truth's membranes are ignored; pixels of predicted membranes are cells of one
-    pixel each. The challenge ranked by it at first ("1 - the maximal F-score of the
-    foreground-restricted Rand index", on its evaluation page) and later by the score "after border
-    thinning". Here each slice is scored by itself, and the score is the mean over slices.
+    Two interior pixels of the truth are in one cell or in two, and likewise in the prediction.
+    Precision is the share of pairs that the prediction joins which belong together, recall the
+    share of pairs that belong together which it joins; the score is their harmonic mean. Pixels of
+    the truth's membranes are ignored; pixels of predicted membranes are cells of one pixel each.
+    The challenge ranked by it ("1 - the maximal F-score of the foreground-restricted Rand index"),
+    later "after border thinning". Here slices are scored one by one and averaged.
 
     Args:
         truth: Labels `(height, width)` or `(n, height, width)`, as for `pixel_error`.
         interior: Probabilities of interior in [0, 1], in the same shape.
         thresholds: Thresholds of interior; the best one counts, as in the challenge.
-        thin: Whether to thin predicted membranes to lines of one pixel first, as the later ranking
-            did, so that their thickness does not count.
+        thin: Whether to thin predicted membranes to one pixel first, as the later ranking did.
 
     Returns:
         A number in [0, 1].
@@ -122,7 +117,6 @@ def warping_error(truth: Any, interior: Any, threshold: float = 0.5) -> float:
         >>> truth = np.ones((5, 6), int)
         >>> truth[:, 2] = 0
         >>> moved = np.roll(truth, 1, axis=1)
-        >>> moved[:, 0] = 1
         >>> pixel_error(truth, moved) > 0, warping_error(truth, moved)
         (True, 0.0)
     """
@@ -172,9 +166,7 @@ def thin_lines(lines: Any) -> np.ndarray:
         `(height, width)`, boolean.
 
     Example:
-        >>> lines = np.zeros((5, 4), bool)
-        >>> lines[1:4] = True
-        >>> thin_lines(lines).astype(int)[:, 0].tolist()
+        >>> thin_lines(np.repeat([[0], [1], [1], [1], [0]], 4, axis=1)).astype(int)[:, 0].tolist()
         [0, 0, 1, 0, 0]
     """
     image = np.asarray(lines, bool).copy()
@@ -191,10 +183,7 @@ def thin_lines(lines: Any) -> np.ndarray:
 
 
 def _fields(shape: tuple[int, int]) -> list[np.ndarray]:
-    """Four sets of pixels without neighbors within a set.
-
-    Simple points of one set can be flipped at once, as no flip changes a neighbor of another.
-    """
+    """Four sets of pixels without neighbors in a set, whose simple points can flip at once."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     return [(rows % 2 == row) & (columns % 2 == column) for row in (0, 1) for column in (0, 1)]
 

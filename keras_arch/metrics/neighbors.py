@@ -1,8 +1,7 @@
 """Nearest neighbors and distances between two sets of points, with bounded memory.
 
-Blocks of distances come from scikit-learn. Its `NearestNeighbors` is not used: it copies all
-references as float64 at once (376 MB for MNIST; here `uint8` images are converted in blocks), and
-it takes distances from a matrix product, so that a copy of an image is not at distance 0.
+Blocks of distances come from scikit-learn. Its `NearestNeighbors` is not used: it converts all
+references to float64 at once (376 MB for MNIST), and a copy of an image is not at distance 0.
 """
 
 from collections.abc import Iterator
@@ -45,8 +44,7 @@ def nearest_neighbors(points: Any, references: Any, k: int = 1) -> tuple[np.ndar
 
     Args:
         points: `(n, ...)`; further axes are flattened.
-        references: `(m, ...)` likewise. Blocks of them are converted to `float64` one after
-            another, so `uint8` images stay small.
+        references: `(m, ...)` likewise, converted to float64 in blocks.
         k: Number of neighbors, at most m.
 
     Returns:
@@ -80,10 +78,10 @@ def nearest_neighbors(points: Any, references: Any, k: int = 1) -> tuple[np.ndar
             # The k smallest of the best so far and of the new ones.
             row = np.concatenate([best[block], distances], axis=1)
             order = np.argpartition(row, k - 1, axis=1)[:, :k]
+            kept = order < k
+            indices = np.take_along_axis(chosen[block], order * kept, axis=1)
+            chosen[block] = np.where(kept, indices, order - k + first)
             best[block] = np.take_along_axis(row, order, axis=1)
-            numbers = np.broadcast_to(np.arange(first, first + len(part)), distances.shape)
-            row = np.concatenate([chosen[block], numbers], axis=1)
-            chosen[block] = np.take_along_axis(row, order, axis=1)
     # Exact distances of the chosen ones: a copy is at distance 0, not near it.
     exact = np.empty_like(best)
     for column in range(k):

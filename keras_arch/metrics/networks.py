@@ -1,8 +1,4 @@
-"""Feature networks for the comparison of images.
-
-A metric depends on its network, weights, layer and resize: a `FeatureNetwork` holds them, and
-`describe()` names them.
-"""
+"""Feature networks for the comparison of images, with their weights, layer and resize."""
 
 import dataclasses
 import hashlib
@@ -24,12 +20,7 @@ INCEPTION_SIZE = 299
 
 @dataclasses.dataclass(frozen=True)
 class Activations:
-    """Outputs of a feature network.
-
-    Attributes:
-        features: `(images, feature_size)`, float32.
-        probabilities: `(images, classes)`, float32, or `None` if it is no classifier.
-    """
+    """Features `(n, size)` and probabilities `(n, classes)`, `None` without classes; float32."""
 
     features: np.ndarray
     probabilities: np.ndarray | None
@@ -52,13 +43,11 @@ class FeatureNetwork:
         classes: Number of classes, 0 if it is no classifier.
 
     Example:
-        >>> def corners(images):
-        ...     return images[:, ::27, ::27, 0].reshape(len(images), 4), None
-        >>> network = FeatureNetwork("corners", "pixels", "none", "none", corners)
-        >>> network(np.zeros((3, 28, 28, 1), "uint8")).features.shape
-        (3, 4)
-        >>> network.describe()
-        'corners: features of pixels; weights none; resize none'
+        >>> net = FeatureNetwork("mean", "pixels", "none", "none", lambda x: (x.mean((1, 2)), None))
+        >>> net(np.zeros((3, 28, 28, 1), "uint8")).features.shape
+        (3, 1)
+        >>> net.describe()
+        'mean: features of pixels; weights none; resize none'
     """
 
     name: str
@@ -89,11 +78,10 @@ class FeatureNetwork:
         parts = list(self.stream(images, progress))
         if not parts:
             raise ArgumentError(f"{self.name} needs at least one image, got none")
-        probabilities = [part.probabilities for part in parts]
-        return Activations(
-            np.concatenate([part.features for part in parts]),
-            None if probabilities[0] is None else np.concatenate(probabilities),
-        )
+        features = np.concatenate([part.features for part in parts])
+        if parts[0].probabilities is None:
+            return Activations(features, None)
+        return Activations(features, np.concatenate([part.probabilities for part in parts]))
 
     def stream(
         self, images: Any, progress: Callable[[int], None] | None = None
@@ -139,8 +127,7 @@ def classifier(
     Args:
         model: Ends in a `Dense` layer, whose output is logits or goes through a softmax. Its
             features are that layer's input: the globally pooled map, in most networks.
-        preprocessing: From `uint8` images to its input as in training, for example a
-            `Preprocessing`.
+        preprocessing: From `uint8` images to its input as in training, such as a `Preprocessing`.
         name: Name in descriptions. Default: the model's name.
         batch_size: Images in one forward pass.
 
@@ -154,9 +141,8 @@ def classifier(
         >>> from keras_arch import models
         >>> from keras_arch.preprocessing import Preprocessing
         >>> network = classifier(models.CIFARResNet(depth=8), Preprocessing(size=(32, 32)))
-        >>> activations = network(np.zeros((2, 32, 32, 3), "uint8"))
-        >>> activations.features.shape, activations.probabilities.shape
-        ((2, 64), (2, 10))
+        >>> network(np.zeros((2, 32, 32, 3), "uint8")).features.shape
+        (2, 64)
     """
     dense, taken, is_softmax = _ending(model)
     source, before = _producer(taken)
@@ -197,8 +183,7 @@ def inception(
     with published ones. Images are resized to 299x299 as that graph does, by `resize_bilinear`.
 
     Args:
-        weights: `"imagenet"`, downloaded once by Keras, or the path of a weights file of the whole
-            network (with its classifier).
+        weights: `"imagenet"`, downloaded once, or the path of weights that include the classifier.
         batch_size: Images in one forward pass.
 
     Returns:

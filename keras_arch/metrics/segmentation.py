@@ -1,6 +1,6 @@
-"""Metrics of segmentation: the four of FCN, Dice, and a report for each class.
+"""Metrics of segmentation: the four of FCN, Dice, a report for each class, and boundaries.
 
-All come from one confusion matrix. Ignored pixels (255) are in none of its cells. A class that is
+All but the last come from one confusion matrix, without ignored pixels (255). A class that is
 neither in the truth nor in the predictions is left out of means, as any value would bias them.
 """
 
@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from scipy import ndimage
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.losses.pixel import IGNORE
@@ -65,9 +66,8 @@ def pixel_scores(confusion: Any) -> dict[str, float]:
         confusion: `(classes, classes)` counts with true classes as rows.
 
     Returns:
-        `pixel_accuracy`, `mean_accuracy`, `mean_iu`, `frequency_weighted_iu` and `dice`, as
-        fractions; 0 where no pixel counts. A class without true pixels has no accuracy; one without
-        true or predicted pixels has no IU and no Dice.
+        `pixel_accuracy`, `mean_accuracy`, `mean_iu`, `frequency_weighted_iu` and `dice`, in [0, 1].
+        A class without true pixels has no accuracy; one without any pixels no IU and no Dice.
 
     Example:
         >>> {name: round(value, 3) for name, value in pixel_scores([[1, 1], [0, 2]]).items()}
@@ -130,6 +130,103 @@ def per_class(confusion: Any, labels: Sequence[str] | None = None) -> list[dict[
     ]
 
 
+def boundary_f_score(
+    truth: Any, predicted: Any, classes: int, tolerance: float = 2.0, ignore: int | None = IGNORE
+) -> dict[str, Any]:
+    """F-score of boundary pixels, which match within a tolerance (Csurka et al. 2013).
+
+    The boundary of a class are its pixels beside one of another class, but not at the border of the
+    image or of ignored pixels. Precision is the share of predicted boundary pixels with a true one
+    within the tolerance, recall the reverse, and F = 2 P R / (P + R), counted over all images; the
+    mean is over the classes that have some boundary, true or predicted.
+
+    Args:
+        truth: `(height, width)` or `(n, height, width)` classes, or a list of maps of any sizes.
+        predicted: As `truth`.
+        classes: Number of classes.
+        tolerance: Distance in pixels up to which boundaries match.
+        ignore: Value of `truth` that does not count.
+
+    Returns:
+        `f_score`, the mean, and `per_class`, a list with `None` where there is no boundary.
+
+    Raises:
+        ArgumentError: If the maps are not of one size, or the tolerance is negative.
+
+    Example:
+        >>> truth, predicted = np.zeros((2, 8, 8), int)
+        >>> truth[:, 4:], predicted[:, 5:] = 1, 1
+        >>> boundary_f_score(truth, predicted, 2, tolerance=1)["f_score"]
+        1.0
+    """
+    if not tolerance >= 0:
+        raise ArgumentError(f"tolerance must be a number of pixels from 0, got {tolerance!r}")
+    # Of each class: predicted pixels that match, true ones that match, all predicted, all true.
+    counts = np.zeros((classes, 4), np.int64)
+    for one, other in zip(_maps(truth), _maps(predicted), strict=True):
+        if one.shape != other.shape:
+            raise ArgumentError(
+                f"truth of {one.shape} pixels and predictions of {other.shape} must be of one size"
+            )
+        counted = np.ones(one.shape, bool) if ignore is None else one != ignore
+        for number in range(classes):
+            true = boundary_of(one == number, counted)
+            found = boundary_of((other == number) & counted, counted)
+            matches = _near(found, true, tolerance), _near(true, found, tolerance)
+            counts[number] += [*matches, found.sum(), true.sum()]
+    scores = [_f_score(*row) if any(row) else None for row in counts.tolist()]
+    some = [score for score in scores if score is not None]
+    return {"f_score": float(np.mean(some)) if some else 0.0, "per_class": scores}
+
+
+def boundary_of(region: Any, counted: Any = None) -> np.ndarray:
+    """Pixels of a region that have a neighbor outside of it, on one of four sides.
+
+    Args:
+        region: `(height, width)`, boolean.
+        counted: `(height, width)`, boolean: neighbors that count. Default: all.
+
+    Returns:
+        `(height, width)`, boolean.
+
+    Example:
+        >>> boundary_of(np.array([[1, 1, 0]], bool)).tolist()
+        [[False, True, False]]
+    """
+    region = np.asarray(region, bool)
+    outside = ~region if counted is None else ~region & np.asarray(counted, bool)
+    beside = np.zeros_like(region)
+    beside[1:] |= outside[:-1]
+    beside[:-1] |= outside[1:]
+    beside[:, 1:] |= outside[:, :-1]
+    beside[:, :-1] |= outside[:, 1:]
+    return region & beside
+
+
+def _maps(values: Any) -> list[np.ndarray]:
+    if isinstance(values, list | tuple) and np.ndim(values[0]) == 2:
+        return [np.asarray(value) for value in values]
+    array = np.asarray(values)
+    if array.ndim not in (2, 3):
+        raise ArgumentError(
+            f"maps of classes must be of shape (height, width) or (n, height, width), got "
+            f"{array.shape}"
+        )
+    return list(array if array.ndim == 3 else array[None])
+
+
+def _near(these: np.ndarray, those: np.ndarray, tolerance: float) -> int:
+    """Number of pixels of the first mask with one of the second within the tolerance."""
+    if not those.any() or not these.any():
+        return 0
+    return int((ndimage.distance_transform_edt(~those)[these] <= tolerance).sum())
+
+
+def _f_score(matched: int, reached: int, found: int, true: int) -> float:
+    precision, recall = matched / found if found else 0.0, reached / true if true else 0.0
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
 class PixelMetric(keras.Metric):
     """Base class of metrics of the confusion matrix of all pixels since the last reset.
 
@@ -155,13 +252,11 @@ class PixelMetric(keras.Metric):
         )
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch.
+        """Count a batch; sample weights are not used.
 
         Args:
-            y_true: `(batch, height, width)` or `(batch, height, width, 1)` classes.
-            y_pred: `(batch, height, width, classes)` logits or probabilities, of which the largest
-                counts, or classes of the shape of `y_true`.
-            sample_weight: Not used, as these metrics count pixels; `ignore` excludes some.
+            y_true: Classes `(batch, height, width)` or `(batch, height, width, 1)`.
+            y_pred: Logits or probabilities `(batch, height, width, classes)`, or classes.
         """
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if len(y_true.shape) == 4 and y_true.shape[-1] == 1:
@@ -204,9 +299,7 @@ class PixelAccuracy(PixelMetric):
     """Fraction of correct pixels (Long et al. 2015, section 5).
 
     Example:
-        >>> metric = PixelAccuracy(2)
-        >>> metric.update_state([[[0, 1, 255]]], [[[0, 0, 0]]])
-        >>> float(metric.result())
+        >>> float(PixelAccuracy(2)([[[0, 1, 255]]], [[[0, 0, 0]]]))
         0.5
     """
 
@@ -222,9 +315,7 @@ class MeanAccuracy(PixelMetric):
     """Mean over classes of the fraction of correct pixels (Long et al. 2015, section 5).
 
     Example:
-        >>> metric = MeanAccuracy(2)
-        >>> metric.update_state([[[0, 0, 0, 1]]], [[[0, 0, 0, 0]]])
-        >>> float(metric.result())
+        >>> float(MeanAccuracy(2)([[[0, 0, 0, 1]]], [[[0, 0, 0, 0]]]))
         0.5
     """
 
@@ -243,9 +334,7 @@ class MeanIU(PixelMetric):
     is, and counts exactly.
 
     Example:
-        >>> metric = MeanIU(3)  # class 2 has no pixel and is left out
-        >>> metric.update_state([[[0, 0, 1, 1]]], [[[0, 1, 1, 1]]])
-        >>> round(float(metric.result()), 4)  # (1/2 + 2/3) / 2
+        >>> round(float(MeanIU(3)([[[0, 0, 1, 1]]], [[[0, 1, 1, 1]]])), 4)  # without class 2
         0.5833
     """
 
@@ -261,9 +350,7 @@ class FrequencyWeightedIU(PixelMetric):
     """Intersection over union, weighted by the pixels of each class (Long et al. 2015).
 
     Example:
-        >>> metric = FrequencyWeightedIU(2)
-        >>> metric.update_state([[[0, 0, 1, 1]]], [[[0, 1, 1, 1]]])
-        >>> round(float(metric.result()), 4)
+        >>> round(float(FrequencyWeightedIU(2)([[[0, 0, 1, 1]]], [[[0, 1, 1, 1]]])), 4)
         0.5833
     """
 
@@ -280,9 +367,7 @@ class Dice(PixelMetric):
     """Mean over classes of Dice's coefficient, `2 n_ii / (t_i + sum_j n_ji)`.
 
     Example:
-        >>> metric = Dice(2)
-        >>> metric.update_state([[[0, 0, 1, 1]]], [[[0, 1, 1, 1]]])
-        >>> round(float(metric.result()), 4)  # (2/3 + 4/5) / 2
+        >>> round(float(Dice(2)([[[0, 0, 1, 1]]], [[[0, 1, 1, 1]]])), 4)  # (2/3 + 4/5) / 2
         0.7333
     """
 

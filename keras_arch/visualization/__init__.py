@@ -18,26 +18,29 @@ from keras_arch.visualization.diagrams import draw as draw_diagram
 from keras_arch.visualization.figures import (
     bar_chart,
     confusion_matrix,
+    grid,
     history,
     new_figure,
     save_figure,
+    save_png,
     shorten_label,
+    side_by_side,
+)
+from keras_arch.visualization.generators import (
+    ClassifierAgreement,
+    ModeCoverage,
+    Neighbors,
+    classifier_agreement,
+    mode_coverage,
+    nearest_neighbors,
 )
 from keras_arch.visualization.grad_cam import draw_explanation, grad_cam, overlay_heatmap
-from keras_arch.visualization.grids import grid, save_png, side_by_side
 from keras_arch.visualization.latents import (
     LatentPicture,
     interpolate,
     latent_walk,
     vector_arithmetic,
 )
-from keras_arch.visualization.modes import (
-    ClassifierAgreement,
-    ModeCoverage,
-    classifier_agreement,
-    mode_coverage,
-)
-from keras_arch.visualization.neighbors import Neighbors, nearest_neighbors
 from keras_arch.visualization.overlays import (
     Colors,
     class_colors,

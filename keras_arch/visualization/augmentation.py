@@ -1,7 +1,7 @@
 """Gallery of augmented images, drawn by KerasCV.
 
 `keras_cv.visualization.plot_image_gallery` works on Keras 3 when it is given the number of rows and
-columns and three channels. It draws into a pyplot figure, which gets titles here and is closed.
+columns and three channels. It draws into a pyplot figure.
 """
 
 import os
@@ -13,6 +13,7 @@ import numpy as np
 from keras_arch import data, kerascv
 from keras_arch.data.augment.crops import WindowCrop
 from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.metrics.checks import check_image_batch
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.visualization.figures import save_figure
 
@@ -39,14 +40,11 @@ def augmentation_gallery(
         images: `uint8` `(n, height, width, 1 or 3)`, or a `tf.data.Dataset` as
             `keras_arch.data.load` gives it; labels are not used.
         augment: Names such as `["crop:4", "flip"]` or callables, as for `train_batches`.
-        path: The PNG file to write.
+        path: The PNG file to write; it is returned.
         preprocessing: What the network expects. Default: the images' own size, values in [0, 1].
         count: The first so many images are shown; `mixup` and `cutmix` mix them with each other.
         draws: Augmented versions of each, those of the first so many epochs.
         seed: As for `train_batches`.
-
-    Returns:
-        The path.
 
     Raises:
         KerasArchError: If KerasCV is not installed or too old.
@@ -62,7 +60,11 @@ def augmentation_gallery(
     count, draws = whole_number("count", count), whole_number("draws", draws)
     dataset = _numbered(images, count)
     count = int(dataset.cardinality())
-    preprocessing = preprocessing or _own_size(dataset)
+    if preprocessing is None:
+        shape = dataset.element_spec[0].shape
+        if not shape.is_fully_defined():
+            raise ArgumentError("images of several sizes need preprocessing= to bring them to one")
+        preprocessing = Preprocessing(tuple(shape[:2]), shape[2])
     drawn = _augmented(dataset, data.augmentations(augment), preprocessing, count, draws, seed)
     # The images as they are evaluated, without augmentation.
     ((originals, _),) = data.eval_batches(dataset, preprocessing, count)
@@ -90,12 +92,7 @@ def _numbered(images: Any, count: int) -> Any:
     import tensorflow as tf
 
     if not isinstance(images, tf.data.Dataset):
-        array = np.asarray(images)
-        if array.dtype != np.uint8 or array.ndim != 4:
-            raise ArgumentError(
-                "images must be a tf.data.Dataset or uint8 (n, height, width, 1 or 3), got "
-                f"{array.dtype} of shape {array.shape}"
-            )
+        array = check_image_batch(images, "a gallery without a tf.data.Dataset")
         images = tf.data.Dataset.from_tensor_slices(array[:count])
     first = images.take(count).map(lambda *row: row[0])
     found = len(list(first))
@@ -103,13 +100,6 @@ def _numbered(images: Any, count: int) -> Any:
         raise ArgumentError("the gallery needs at least one image, got none")
     numbered = tf.data.Dataset.zip((first, tf.data.Dataset.range(found)))
     return numbered.apply(tf.data.experimental.assert_cardinality(found))
-
-
-def _own_size(dataset: Any) -> Preprocessing:
-    shape = dataset.element_spec[0].shape
-    if not shape.is_fully_defined():
-        raise ArgumentError("images of several sizes need preprocessing=, which brings them to one")
-    return Preprocessing(tuple(shape[:2]), shape[2])
 
 
 def _augmented(

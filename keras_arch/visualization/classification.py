@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,7 @@ _LONGEST_NAME = 28
 
 @dataclasses.dataclass(frozen=True)
 class Mistake:
-    """Misclassified image.
-
-    Attributes:
-        index: Its number in the data.
-        truth: Its class.
-        predicted: Its predicted class.
-        probability: Probability of the predicted class.
-    """
+    """Misclassified image: its number in the data, class, predicted class and its probability."""
 
     index: int
     truth: int
@@ -39,10 +32,7 @@ class Mistake:
 
 
 def per_class_report(
-    truth: Any,
-    predictions: Any,
-    labels: Sequence[str],
-    path: str | os.PathLike[str] | None = None,
+    truth: Any, predictions: Any, labels: Sequence[str], path: str | os.PathLike[str] | None = None
 ) -> dict[str, dict[str, float]]:
     """Compute precision, recall, F1 and support of every class, as scikit-learn does.
 
@@ -62,11 +52,10 @@ def per_class_report(
         ArgumentError: If there is no image, or a number is no class.
 
     Example:
-        >>> report = per_class_report([0, 0, 0, 1], [0, 0, 1, 1], ["cat", "dog"])
-        >>> report["dog"]
+        >>> per_class_report([0, 0, 0, 1], [0, 0, 1, 1], ["cat", "dog"])["dog"]
         {'precision': 0.5, 'recall': 1.0, 'f1': 0.6667, 'support': 1.0}
     """
-    from sklearn.metrics import precision_recall_fscore_support
+    from sklearn.metrics import classification_report
 
     truth, predictions = np.asarray(truth), np.asarray(predictions)
     if truth.shape != predictions.shape or truth.ndim != 1 or not len(truth):
@@ -78,15 +67,12 @@ def per_class_report(
         beyond = values[(values < 0) | (values >= len(labels))]
         if len(beyond):
             raise ArgumentError(f"{beyond[0]} is no class: there are {len(labels)}")
-    columns = precision_recall_fscore_support(
-        truth, predictions, labels=range(len(labels)), zero_division=0
+    found = classification_report(
+        truth, predictions, labels=range(len(labels)), output_dict=True, zero_division=0
     )
-    rows = np.stack(columns, axis=1)
-    report = {name: _row(row) for name, row in zip(_unique(labels), rows, strict=True)}
-    support = rows[:, 3]
-    report["macro avg"] = _row([*rows[:, :3].mean(axis=0), support.sum()])
-    weighted = (rows[:, :3] * support[:, None]).sum(axis=0) / support.sum()
-    report["weighted avg"] = _row([*weighted, support.sum()])
+    names = {str(number): name for number, name in enumerate(_unique(labels))}
+    names |= {average: average for average in _AVERAGES}
+    report = {name: _row(found[key].values()) for key, name in names.items()}
     if path is not None:
         _draw_report(report, path)
     return report
@@ -124,10 +110,7 @@ def draw_mistakes(
         mistakes: As from `confident_mistakes`.
         images: `uint8` `(mistakes, height, width, 1 or 3)`, in their order.
         labels: A name for each class.
-        path: The PNG file to write.
-
-    Returns:
-        The path.
+        path: The PNG file to write; it is returned.
 
     Raises:
         ArgumentError: If there is no mistake, or not one image for each.
@@ -160,7 +143,7 @@ def draw_mistakes(
     return save_figure(figure, path)
 
 
-def _row(values: Sequence[float]) -> dict[str, float]:
+def _row(values: Iterable[float]) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in zip(_SCORES, values, strict=True)}
 
 
@@ -183,7 +166,7 @@ def _draw_report(report: dict[str, dict[str, float]], path: str | os.PathLike[st
     blocks = -(-len(rows) // _ROWS_OF_A_BLOCK)
     height = -(-len(rows) // blocks)
     parts = [rows[i * height : (i + 1) * height] for i in range(blocks)]
-    parts[-1] = [*parts[-1], *means.items()]
+    parts[-1] += means.items()
     tallest = max(map(len, parts)) + 1
     longest = max(len(shorten_label(name, _LONGEST_NAME)) for name, _ in [*rows, *means.items()])
     across = _LETTER * longest + 0.15 + _NUMBER * len(_SCORES)

@@ -6,11 +6,14 @@ their number, so that a network of a hundred layers fits on a page.
 
 import collections
 import dataclasses
+import itertools
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import keras
 
 from keras_arch.layers import trainable_parameters
 from keras_arch.visualization.figures import new_figure, save_figure
@@ -52,13 +55,7 @@ class Box:
 
 @dataclasses.dataclass
 class Group:
-    """Repeated block of boxes, drawn once.
-
-    Attributes:
-        boxes: Positions of the boxes of its first repeat.
-        repeats: Number of repeats.
-        last_name: Name of the last box of the last repeat.
-    """
+    """Repeated block, drawn once: positions of its first boxes, and the name of its last one."""
 
     boxes: range
     repeats: int
@@ -70,18 +67,14 @@ def draw(model: Any, path: str | os.PathLike[str]) -> Path:
 
     Args:
         model: A functional or sequential `keras.Model`.
-        path: The PNG file; missing folders are created.
-
-    Returns:
-        The path.
+        path: The PNG file to write, in folders that are created; it is returned.
 
     Raises:
         StorageError: If the file cannot be written.
 
     Example:
         >>> from keras_arch import models
-        >>> from keras_arch.visualization import diagrams
-        >>> diagrams.draw(models.CIFARResNet(depth=20), "resnet20.png").name
+        >>> draw(models.CIFARResNet(depth=20), "resnet20.png").name
         'resnet20.png'
     """
     all_boxes = boxes(model)
@@ -92,8 +85,7 @@ def draw(model: Any, path: str | os.PathLike[str]) -> Path:
     figure = new_figure(width, height)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, width)
-    axes.set_ylim(-height, 0)
+    axes.set(xlim=(0, width), ylim=(-height, 0))
     axes.axis("off")
     parameters = f"{trainable_parameters(model):,} parameters" if model.built else ""
     axes.text(0.4, -0.45, model.name, fontsize=15, weight="bold", va="center")
@@ -113,10 +105,7 @@ def boxes(model: Any) -> list[Box]:
 
     Example:
         >>> from keras_arch import models
-        >>> from keras_arch.visualization import diagrams
-        >>> first, second, *_ = diagrams.boxes(models.DCGANDiscriminator("pytorch"))
-        >>> first.title, first.shape
-        ('image', (64, 64, 3))
+        >>> _, second, *_ = boxes(models.DCGANDiscriminator("pytorch"))
         >>> second.title, second.extras
         ('conv 4x4, 64, stride 2', ['leaky relu'])
     """
@@ -137,35 +126,29 @@ def boxes(model: Any) -> list[Box]:
         else:
             number, box = len(result), Box(kind, title, [], "", (), places)
             result.append(box)
-        box.name, box.shape = layer.name, _shape(layer)
+        box.name, box.shape = layer.name, tuple(keras.tree.flatten(layer.output)[0].shape[1:])
         place[layer.name] = number
     return result
 
 
 def _graph(model: Any) -> list[tuple[Any, list[str]]]:
     """Operations in order, each with the names of the operations of its inputs."""
-    described = model.get_config()["layers"]
-    if not any("inbound_nodes" in layer for layer in described):
-        layers = list(model.layers)
-        before = [[]] + [[layer.name] for layer in layers[:-1]]
-        return list(zip(layers, before, strict=True))
+    if isinstance(model, keras.Sequential):
+        layers = model.layers
+        return [(layers[0], []), *((b, [a.name]) for a, b in itertools.pairwise(layers))]
     operations = {operation.name: operation for operation in model.operations}
     return [
         (operations[layer["name"]], list(dict.fromkeys(_histories(layer["inbound_nodes"]))))
-        for layer in described
+        for layer in model.get_config()["layers"]
     ]
 
 
 def _histories(nested: Any) -> Iterator[str]:
     """Names of the operations whose tensors appear in a serialized call."""
-    if isinstance(nested, dict):
-        if nested.get("class_name") == "__keras_tensor__":
-            yield nested["config"]["keras_history"][0]
-        else:
-            for value in nested.values():
-                yield from _histories(value)
-    elif isinstance(nested, list | tuple):
-        for value in nested:
+    if isinstance(nested, dict) and nested.get("class_name") == "__keras_tensor__":
+        yield nested["config"]["keras_history"][0]
+    elif isinstance(nested, dict | list | tuple):
+        for value in nested.values() if isinstance(nested, dict) else nested:
             yield from _histories(value)
 
 
@@ -206,12 +189,6 @@ def _words(name: str) -> str:
     """`"LeakyReLU"` as `"leaky relu"`."""
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]*(?:LU)?|[a-z]+|\d+D?", name)
     return " ".join(parts).lower().replace("re lu", "relu")
-
-
-def _shape(layer: Any) -> tuple[Any, ...]:
-    output = layer.output
-    first = output[0] if isinstance(output, list | tuple) else output
-    return tuple(first.shape[1:])
 
 
 def _groups(all_boxes: list[Box]) -> Iterator[Group]:
@@ -277,7 +254,6 @@ def _columns(groups: list[Group]) -> list[list[Group]]:
 
 
 def _paint(axes: Any, all_boxes: list[Box], columns: list[list[Group]]) -> None:
-    """Draw boxes, outlines of repeated blocks, and arrows."""
     position: dict[int, tuple[float, float]] = {}
     stands_for: dict[int, int] = {}
     for number, column in enumerate(columns):

@@ -42,8 +42,7 @@ def grad_cam(
             the last layer with maps if no stage is named.
 
     Returns:
-        `float32` `(n, height, width)`, 0 or more, in the units of the score: divide each map by its
-        maximum to show it.
+        `float32` `(n, height, width)`, 0 or more, in the units of the score.
 
     Raises:
         ArgumentError: If the model has no such layer or the layer no maps, a path to the score
@@ -107,8 +106,7 @@ def overlay_heatmap(pixels: Any, heat: Any) -> np.ndarray:
         ArgumentError: If the sizes differ.
 
     Example:
-        >>> picture = np.full((4, 4, 1), 100, "uint8")
-        >>> overlay_heatmap(picture, np.eye(4))[0, 1].tolist()  # 0 in the heatmap
+        >>> overlay_heatmap(np.full((4, 4, 1), 100, "uint8"), np.eye(4))[0, 1].tolist()
         [100, 100, 100]
     """
     from matplotlib import colormaps
@@ -127,10 +125,7 @@ def draw_explanation(pixels: Any, heat: Any, title: str, path: str | os.PathLike
         pixels: `uint8` `(height, width, 1 or 3)`; small images are enlarged.
         heat: `(height, width)`, as from `grad_cam`.
         title: Title, such as the class.
-        path: The PNG file to write.
-
-    Returns:
-        The path.
+        path: The PNG file to write; it is returned.
 
     Raises:
         ArgumentError: If the sizes differ.

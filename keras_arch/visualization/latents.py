@@ -13,7 +13,7 @@ from keras_arch.registry import LATENTS
 from keras_arch.trainers.checks import output_range
 from keras_arch.trainers.inference import forward
 from keras_arch.trainers.players import Noise
-from keras_arch.visualization.grids import grid, save_png
+from keras_arch.visualization.figures import grid, save_png
 
 # Amplitude of the noise around a sum in figure 7 of the DCGAN paper.
 AROUND = 0.25
@@ -127,7 +127,10 @@ def latent_walk(
         [interpolate(*pair, steps, latent) for pair in ends.reshape(rows, 2, latent_size)]
     )
     images = _generate(generator, latents, label, value_range)
-    return _picture(latents, images, images, steps, path)
+    sheet = grid(images, columns=steps, enlarge=True)
+    if path is not None:
+        save_png(sheet, path)
+    return LatentPicture(latents, images, sheet)
 
 
 def vector_arithmetic(
@@ -158,8 +161,7 @@ def vector_arithmetic(
 
     Returns:
         Latents and images: the n of a, of b and of c, the three means, the sum, and eight points
-        around it. In the sheet a, b and c are columns with their mean below; on the right is the
-        sum, with the others around it.
+        around it. The sheet has columns of a, b and c over their means, and the sum on the right.
 
     Raises:
         ArgumentError: If the shapes of a, b and c differ or the range is not known.
@@ -195,7 +197,10 @@ def vector_arithmetic(
     block = np.concatenate([around[:4], center[None], around[4:]])
     top = (rows - 3) // 2
     cells[top : top + 3, 4:] = block.reshape(3, 3, *images.shape[1:])
-    return _picture(latents, images, cells.reshape(-1, *images.shape[1:]), 7, path)
+    sheet = grid(cells.reshape(-1, *images.shape[1:]), columns=7, enlarge=True)
+    if path is not None:
+        save_png(sheet, path)
+    return LatentPicture(latents, images, sheet)
 
 
 def _generate(
@@ -232,16 +237,3 @@ def _generate(
     if not low < high:
         raise ArgumentError(f"value_range must be (darkest, brightest), got {value_range!r}")
     return np.clip(np.rint((images - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
-
-
-def _picture(
-    latents: np.ndarray,
-    images: np.ndarray,
-    cells: np.ndarray,
-    columns: int,
-    path: str | os.PathLike[str] | None,
-) -> LatentPicture:
-    sheet = grid(cells, columns, enlarge=True)
-    if path is not None:
-        save_png(sheet, path)
-    return LatentPicture(latents, images, sheet)

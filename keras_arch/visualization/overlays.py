@@ -147,7 +147,7 @@ def error_map(truth: Any, predicted: Any) -> np.ndarray:
 def zoom_on_errors(
     image: Any, truth: Any, predicted: Any, size: int = 48, enlarge: int = 6
 ) -> np.ndarray:
-    """Crop the window with the most errors near true borders, and enlarge it.
+    """Enlarge the window with the most errors near true borders.
 
     True borders are green, predicted ones red, and both together yellow.
 

@@ -1,4 +1,4 @@
-"""Classes of generated images by an independent classifier."""
+"""Pictures of generated images: their classes by a classifier, their nearest training images."""
 
 import dataclasses
 import math
@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from keras_arch import metrics
 from keras_arch.errors import ArgumentError
-from keras_arch.metrics import FeatureNetwork, pixel_confusion
-from keras_arch.visualization.figures import bar_chart, confusion_matrix
+from keras_arch.metrics import FeatureNetwork
+from keras_arch.visualization.figures import bar_chart, confusion_matrix, side_by_side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +21,7 @@ class ModeCoverage:
     Attributes:
         seen: Number of classes with at least one sample.
         counts: Samples of each class, `(classes,)`.
-        divergence: KL divergence of the class frequencies from uniform ones, in nats: 0 for a
-            balanced set, log(classes) for a single class.
+        divergence: KL divergence of class frequencies from uniform ones in nats, 0 to log(classes).
         confidence: Mean probability of the predicted class.
         description: The classifier.
     """
@@ -78,17 +78,11 @@ def mode_coverage(
     shares = counts / counts.sum()
     present = shares[shares > 0]
     divergence = float((present * np.log(present)).sum()) + math.log(len(counts))
-    found = ModeCoverage(
-        seen=int((counts > 0).sum()),
-        counts=counts,
-        divergence=max(0.0, divergence),
-        confidence=float(rows.max(axis=1).mean()),
-        description=network.describe(),
-    )
+    seen, confidence = len(present), float(rows.max(axis=1).mean())
     if path is not None:
-        title = f"{found.seen} of {len(counts)} classes in {counts.sum()} samples"
+        title = f"{seen} of {len(counts)} classes in {counts.sum()} samples"
         bar_chart(counts, names, path, title=title, level=counts.sum() / len(counts))
-    return found
+    return ModeCoverage(seen, counts, max(0.0, divergence), confidence, network.describe())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,9 +102,8 @@ class ClassifierAgreement:
     @property
     def by_class(self) -> np.ndarray:
         """Fraction of agreement for each label; NaN for a label without samples."""
-        totals = self.matrix.sum(axis=1)
-        shares = np.full(len(totals), np.nan)
-        return np.divide(np.diag(self.matrix), totals, out=shares, where=totals > 0)
+        with np.errstate(invalid="ignore"):
+            return np.diag(self.matrix) / self.matrix.sum(axis=1)
 
     def __str__(self) -> str:
         return (
@@ -163,7 +156,7 @@ def classifier_agreement(
             f"labels must be 0 to {classes - 1}, the classes of {network.name}, got "
             f"{labels.min()} to {labels.max()}"
         )
-    matrix = pixel_confusion(labels, rows.argmax(axis=1), classes, ignore=None)
+    matrix = metrics.pixel_confusion(labels, rows.argmax(axis=1), classes, ignore=None)
     if path is not None:
         confusion_matrix(matrix, names, path)
     return ClassifierAgreement(float(np.trace(matrix) / len(rows)), matrix, network.describe())
@@ -175,3 +168,76 @@ def _names(names: Sequence[str] | None, classes: int) -> Sequence[str]:
     if len(names) != classes:
         raise ArgumentError(f"class_names must be {classes} names, got {len(names)}")
     return names
+
+
+@dataclasses.dataclass(frozen=True)
+class Neighbors:
+    """Nearest training images of samples.
+
+    Attributes:
+        indices: `(n, k)` into the training images, the nearest first.
+        distances: `(n, k)`, Euclidean, of pixels in [0, 1] or of features: 0 for a copy.
+        description: Space of the distances.
+    """
+
+    indices: np.ndarray
+    distances: np.ndarray
+    description: str
+
+
+def nearest_neighbors(
+    samples: Any,
+    training: Any,
+    *,
+    k: int = 5,
+    network: FeatureNetwork | None = None,
+    path: str | os.PathLike[str] | None = None,
+) -> Neighbors:
+    """Find the nearest training images of samples, a test for memorization.
+
+    Pixels find copies; features of a network find the same object shifted or in other colors.
+
+    Args:
+        samples: Generated images, `uint8` `(n, height, width, 1 or 3)`. Draw about ten.
+        training: All training images, in the same shape.
+        k: Number of neighbors of each sample.
+        network: Feature network of the distances, or `None` for pixels.
+        path: A PNG file for a sheet with one sample a row, or `None`.
+
+    Returns:
+        Indices and distances.
+
+    Raises:
+        ArgumentError: If the images are not `uint8` or not alike, or k is more than there are.
+
+    Example:
+        >>> training = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 1), "uint8")
+        >>> found = nearest_neighbors(training[[7, 3]], training, k=2)
+        >>> found.indices[:, 0].tolist(), found.distances[:, 0].tolist()
+        ([7, 3], [0.0, 0.0])
+    """
+    samples, training = np.asarray(samples), np.asarray(training)
+    for name, images in (("samples", samples), ("training images", training)):
+        if images.dtype != np.uint8 or images.ndim != 4 or not len(images):
+            raise ArgumentError(
+                f"{name} must be uint8 images (n, height, width, channels), got {images.dtype} of "
+                f"shape {images.shape}"
+            )
+    if samples.shape[1:] != training.shape[1:]:
+        raise ArgumentError(
+            f"samples and training images must have one shape, got {samples.shape[1:]} and "
+            f"{training.shape[1:]}"
+        )
+    if network is None:
+        indices, distances = metrics.nearest_neighbors(samples, training, k)
+        distances, description = distances / 255, "pixels in [0, 1]"
+    else:
+        points, references = network(samples).features, network(training).features
+        indices, distances = metrics.nearest_neighbors(points, references, k)
+        description = network.describe()
+    if path is not None:
+        columns = {"sample": samples}
+        columns |= {f"nearest {i + 1}": training[indices[:, i]] for i in range(k)}
+        captions = [[""] * len(samples), *([f"{d:.3g}" for d in row] for row in distances.T)]
+        side_by_side(columns, path, captions=captions)
+    return Neighbors(indices, distances, description)
