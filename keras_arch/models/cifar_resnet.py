@@ -86,8 +86,8 @@ def CIFARResNet(
         kind = shortcut if residual else None
         x = residual_stage(x, blocks, kind, synchronized=synchronized, name=f"stage{stage}")
     output = head.pool_and_classify(x, he_normal())
+    usual_name = f"{'resnet' if residual else 'plain'}{depth}"
     with recursion_limit():
-        usual_name = f"{'resnet' if residual else 'plain'}{depth}"
         model = keras.Model(image, output, name=name or usual_name)
     return load_weights(model, weights, "CIFARResNet", residual=residual)
 
