@@ -1,11 +1,11 @@
 """Callbacks for `fit`: exact checkpoints, clean stops, the best model, sample grids and tables."""
 
 from keras_arch.callbacks.best_model import BestCheckpoint, BestModel
-from keras_arch.callbacks.checkpoint import SaveCheckpoint
 from keras_arch.callbacks.checkpoint_files import (
     Checkpoint,
     CheckpointManager,
     Position,
+    SaveCheckpoint,
     variables_of,
 )
 from keras_arch.callbacks.early_stopping import StopEarly, out_of_patience

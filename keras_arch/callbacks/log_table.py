@@ -15,15 +15,14 @@ from keras_arch import files, visualization
 class LogTable(keras.callbacks.Callback):
     """Writes `log.csv` anew after each epoch and draws `history.png`, from all rows of the run.
 
-    Keras' `CSVLogger` appends, and so repeats the epochs that a killed run had begun. The picture
-    is drawn at the end, and after an epoch where the last one is so many seconds old: drawing takes
-    longer than a small network's epoch.
+    Keras' `CSVLogger` appends, and so repeats the epochs that a killed run had begun. Drawing takes
+    longer than a small network's epoch, so it is not done after each.
 
     Args:
         table: The CSV file.
         picture: The PNG of the curves.
         rows: Gives all rows so far, for example those of a `SaveCheckpoint`. Put this after it.
-        seconds: At least so many between two drawings, but for the last.
+        seconds: At least so many between two drawings, but for the one at the end.
     """
 
     def __init__(

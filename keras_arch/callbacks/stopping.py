@@ -8,8 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_arch.callbacks.checkpoint import SaveCheckpoint
-from keras_arch.callbacks.checkpoint_files import REMEDY
+from keras_arch.callbacks.checkpoint_files import REMEDY, SaveCheckpoint
 from keras_arch.errors import Interrupted, NonFiniteError
 
 

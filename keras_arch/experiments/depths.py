@@ -278,26 +278,22 @@ def _experiment_folder(out: Path, settings: dict[str, Any], *, resume: bool) -> 
     """
     record = out / "experiment.json"
     new = not record.exists()
-    if new:
-        if out.exists() and any(out.iterdir()):
-            raise RunError(f"{out} has other files; choose another --out")
-        files.atomic_write(record, json.dumps(settings, indent=1) + "\n")
-    elif not resume:
+    if new and out.exists() and any(out.iterdir()):
+        raise RunError(f"{out} has other files; choose another --out")
+    if not new and not resume:
         raise RunError(
             f"{out} has an experiment already; continue it with --resume or choose another --out"
         )
-    else:
-        before = json.loads(record.read_text(encoding="utf-8"))
-        if set(before.get("depths", ())) < set(settings["depths"]):
-            # Depths may be added; all other settings must be equal.
-            before["depths"] = settings["depths"]
-            files.atomic_write(record, json.dumps(before, indent=1) + "\n")
-        for key, value in settings.items():
-            if before.get(key) != value:
-                raise RunError(
-                    f"the experiment in {out} was started with {key} {before.get(key)!r}, not "
-                    f"{value!r}; resume with the same settings"
-                )
+    before = settings if new else json.loads(record.read_text(encoding="utf-8"))
+    # Depths may be added; all other settings must be equal.
+    added = set(before["depths"]) < set(settings["depths"])
+    for key, value in settings.items():
+        if before.get(key) != value and not (added and key == "depths"):
+            raise RunError(
+                f"the experiment in {out} was started with {key} {before.get(key)!r}, not "
+                f"{value!r}; resume with the same settings"
+            )
+    files.atomic_write(record, json.dumps(settings, indent=1) + "\n")
     try:
         yield
     except (ArgumentError, errors.ConfigError, errors.DataError):

@@ -20,9 +20,9 @@ from keras_arch import data, files, visualization
 from keras_arch import layers as layouts
 from keras_arch.errors import ArgumentError, DataError, whole_number
 from keras_arch.tasks.base import EvaluationData
+from keras_arch.training.factories import EVALUATION_BATCH
 from keras_arch.training.references import load_model, training_data, without_folders
 
-_BATCH = 256
 _STAGES = ("tab:blue", "tab:green", "tab:orange", "tab:red")
 
 
@@ -106,19 +106,16 @@ def blocks(
     block_names(loaded.model)
     settings = training_data(ref, card)
     # Another source has its own splits.
-    split = split or (None if source else settings.get("test")) or "test"
-    source = EvaluationData(card, settings, source).uri
-    data_dir = data_dir or settings.get("data_dir")
-    images = data.load(source, split, data_dir=data_dir)
+    split = split or ("test" if source else None)
+    evaluated = EvaluationData(card, settings, source, split, data_dir)
+    source = evaluated.uri
+    described, images = evaluated.load()
     if limit is not None:
         images = images.take(whole_number("limit", limit))
-    classes = data.describe(source, data_dir=data_dir).classes
-    outputs = loaded.model.output_shape[-1]
-    if classes is None or len(classes) != outputs:
-        raise DataError(
-            f"{source} has {len(classes) if classes else 'no'} classes, the model {outputs}"
-        )
-    batches = data.eval_batches(images, card.preprocessing, _BATCH)
+    classes, outputs = len(described.classes or ()), loaded.model.output_shape[-1]
+    if classes != outputs:
+        raise DataError(f"{source} has {classes or 'no'} classes, the model {outputs}")
+    batches = data.eval_batches(images, card.preprocessing, EVALUATION_BATCH)
     accuracy, found = measure(loaded.model, batches)
     count = int(images.cardinality())
     table = {
@@ -128,10 +125,10 @@ def blocks(
         "accuracy": accuracy,
         "blocks": [dataclasses.asdict(block) for block in found],
     }
-    out = Path(out)
-    written = files.atomic_write(out / "residual_blocks.json", json.dumps(table, indent=1) + "\n")
+    path = Path(out) / "residual_blocks.json"
+    written = files.atomic_write(path, json.dumps(table, indent=1) + "\n")
     title = f"Residual blocks of {card.name}, measured on {count:,} test images"
-    figure = draw(found, accuracy, out / "residual_blocks.png", title=title, chance=1 / outputs)
+    figure = draw(found, accuracy, path.with_suffix(".png"), title=title, chance=1 / outputs)
     return Blocks(figure, written, accuracy, count, tuple(found))
 
 
@@ -214,8 +211,8 @@ def block_names(model: keras.Model) -> list[str]:
 def without(model: keras.Model, block: str) -> Iterator[keras.Model]:
     """Context manager in which one block of a model is replaced by its shortcut.
 
-    F ends in batch norm, `gamma * normalised + beta`. With both at zero F is exactly zero for every
-    input, so the block is relu(shortcut(x)), without a new graph.
+    F ends in batch norm, `gamma * normalised + beta`: with both at zero it is exactly zero, so the
+    block is relu(shortcut(x)), without a new graph.
 
     Args:
         model: The model. Its weights are restored at the end.
@@ -309,8 +306,7 @@ def draw(
 
 def _branches(model: keras.Model, block: str) -> tuple[Any, Any]:
     """The two inputs of a block's addition: F(x) and the shortcut."""
-    residual, shortcut = model.get_layer(f"{block}_add").input
-    return residual, shortcut
+    return tuple(model.get_layer(f"{block}_add").input)
 
 
 def _shortcut_kind(model: keras.Model, block: str) -> str:

@@ -69,9 +69,6 @@ def load_model(
         token: For a private repository.
         training: Whether to load the networks of `training/` too.
 
-    Returns:
-        The model with its card.
-
     Raises:
         HubError: If it is not there, cannot be reached or is not what its record says.
         ArgumentError: If it has no card.

@@ -20,11 +20,7 @@ _PACKAGES = ("keras", "tensorflow", "tensorflow-datasets", "huggingface-hub", "n
 
 
 class RunDirectory:
-    """The files of one run.
-
-    Args:
-        path: The directory; it need not exist yet.
-    """
+    """The files of one run, in a directory that need not exist yet."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -48,18 +44,15 @@ class RunDirectory:
             RunError: If it holds a run and `resume` is not asked for, or the run in it has
                 another config.
         """
-        if not self.config.exists():
-            if self.path.exists() and any(self.path.iterdir()):
-                raise RunError(f"{self.path} holds files of something else; choose another --out")
-            files.atomic_write(self.config, config.dump(resolved))
-        elif not resume:
-            raise RunError(
-                f"{self.path} holds a run already; go on with --resume or choose another --out"
-            )
-        else:
+        if self.config.exists():
+            if not resume:
+                raise RunError(
+                    f"{self.path} holds a run already; go on with --resume or choose another --out"
+                )
             self._check_same(resolved)
-            # More epochs is the one change that a run may see.
-            files.atomic_write(self.config, config.dump(resolved))
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise RunError(f"{self.path} holds files of something else; choose another --out")
+        files.atomic_write(self.config, config.dump(resolved))
         files.atomic_write(self.environment, json.dumps(environment(), indent=1) + "\n")
 
     def abandon(self) -> None:
@@ -79,9 +72,8 @@ class RunDirectory:
             self.path.rmdir()
 
     def _check_same(self, resolved: config.TaskConfig) -> None:
-        before = config.load(self.config).model_dump()
-        now = resolved.model_dump()
-        before["recipe"].pop("epochs"), now["recipe"].pop("epochs")
+        before, now = config.load(self.config).model_dump(), resolved.model_dump()
+        before["recipe"]["epochs"] = now["recipe"]["epochs"]
         for section in now:
             if before.get(section) != now[section]:
                 raise RunError(

@@ -219,7 +219,7 @@ def test_several_networks_by_name(tmp_path):
     [
         ({"monitor": "loss"}, r"'loss' is better low or high.*known are fid, kid"),
         ({"mode": "lowest"}, r"auto, min or max, got 'lowest'"),
-        ({"every": 0}, r"positive whole number of epochs, got 0"),
+        ({"every": 0}, "every must be a positive whole number, got 0"),
     ],
 )
 def test_bad_arguments(options, message, tmp_path):
