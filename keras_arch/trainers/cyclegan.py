@@ -193,10 +193,7 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
 
     def input_spec(self) -> dict[str, tuple[int | None, ...]]:
         """Both kinds of image."""
-        return {
-            "image": _output_shape(self.generator_back),
-            "other": _output_shape(self.generator),
-        }
+        return {"image": _output_shape(self.generator_back), "other": _output_shape(self.generator)}
 
     def output_networks(self) -> dict[str, keras.Model]:
         """Each generator, whose images are like those of the other's input."""

@@ -216,10 +216,7 @@ class _Table:
         return tuple(self.of(group) for group in self._groups)
 
     def trial(
-        self,
-        function: Callable[[], Any],
-        variables: Sequence[Any] = (),
-        values: Sequence[Any] = (),
+        self, function: Callable[[], Any], variables: Sequence[Any] = (), values: Sequence[Any] = ()
     ) -> tuple[Any, list[Any]]:
         """A function's result with some variables at other values, and all values afterwards."""
         other = {id(v): value for v, value in zip(variables, values, strict=True)}
