@@ -127,10 +127,7 @@ class PixelCrossEntropy(PixelLoss):
     """
 
     def __init__(
-        self,
-        normalize: bool = True,
-        name: str = "pixel_cross_entropy",
-        **options: Any,
+        self, normalize: bool = True, name: str = "pixel_cross_entropy", **options: Any
     ) -> None:
         super().__init__(name=name, **options)
         self.normalize = normalize
@@ -236,11 +233,7 @@ class PixelDice(_Overlap):
         0.0
     """
 
-    def __init__(
-        self,
-        name: str = "pixel_dice",
-        **options: Any,
-    ) -> None:
+    def __init__(self, name: str = "pixel_dice", **options: Any) -> None:
         super().__init__(name=name, **options)
 
     def overlap(self, truth: Any, predicted: Any) -> Any:
@@ -267,11 +260,7 @@ class PixelTversky(_Overlap):
     """
 
     def __init__(
-        self,
-        alpha: float = 0.5,
-        beta: float = 0.5,
-        name: str = "pixel_tversky",
-        **options: Any,
+        self, alpha: float = 0.5, beta: float = 0.5, name: str = "pixel_tversky", **options: Any
     ) -> None:
         super().__init__(name=name, **options)
         for key, value in (("alpha", alpha), ("beta", beta)):

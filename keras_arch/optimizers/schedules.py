@@ -164,11 +164,7 @@ class ScheduledSGD(keras.optimizers.SGD):
     """
 
     def __init__(
-        self,
-        learning_rate: Any = 0.01,
-        momentum: Any = 0.0,
-        nesterov: bool = False,
-        **kwargs: Any,
+        self, learning_rate: Any = 0.01, momentum: Any = 0.0, nesterov: bool = False, **kwargs: Any
     ) -> None:
         scheduled = isinstance(momentum, Schedule)
         if not scheduled and (not isinstance(momentum, Real) or not 0 <= momentum <= 1):

@@ -18,7 +18,7 @@ from keras import ops
 from keras_arch import losses
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.trainers.checks import check_range, check_shapes, first_batch
-from keras_arch.trainers.compiling import optimizers_of_players, serialized, warn_of_batch_norm
+from keras_arch.trainers.compiling import optimizers_of_players, warn_of_batch_norm
 from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
 
 UPDATES = ("alternating", "simultaneous")
@@ -46,6 +46,8 @@ class AdversarialTrainer(keras.Model):
 
     # Names of the parts of a batch that is a tuple. The first is images; others may be absent.
     BATCH_KEYS: tuple[str, ...] = ("image", "label")
+    # A subclass's own arguments of `compile`, which are its attributes.
+    COMPILE_KEYS: tuple[str, ...] = ()
 
     def __init__(self, seed: int | None = None, name: str | None = None) -> None:
         super().__init__(name=name)
@@ -335,16 +337,16 @@ class AdversarialTrainer(keras.Model):
             cannot be saved: a loaded trainer then has its weights and must be compiled anew.
         """
         try:
-            loss = serialized(self.adversarial_loss)
+            loss = keras.saving.serialize_keras_object(self.adversarial_loss)
         except ArgumentError as error:
             _log.warning("%s is saved without its compile arguments: %s", self.name, error)
             return None
         return {
-            "optimizer": serialized(dict(self.player_optimizers)),
+            "optimizer": keras.saving.serialize_keras_object(dict(self.player_optimizers)),
             "loss": loss,
             "update": self.update,
             "steps_per_execution": self.steps_per_execution,
-        }
+        } | {name: getattr(self, name) for name in self.COMPILE_KEYS}
 
     def save_own_variables(self, store: Any) -> None:
         """As in `keras.Model`, with the random numbers' state, which Keras does not save."""

@@ -45,7 +45,8 @@ def optimizers_of_players(trainer: Any, given: Any) -> dict[str, keras.optimizer
     else:
         # The settings and not the object, which can serve one player only.
         config = keras.optimizers.serialize(compiled_optimizer(trainer, given))
-        found = {name: compiled_optimizer(trainer, _copy_of(config)) for name in names}
+        copies = {name: keras.optimizers.deserialize(config) for name in names}
+        found = {name: compiled_optimizer(trainer, copies[name]) for name in names}
     if len({id(each) for each in found.values()}) < len(found):
         raise ArgumentError(
             "the players must have an optimizer object each, which keeps the moments of its "
@@ -69,12 +70,3 @@ def compiled_optimizer(trainer: Any, given: Any) -> keras.optimizers.Optimizer:
         if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
-
-
-def serialized(objects: Any) -> Any:
-    """Keras objects, or a dictionary or list of them, as `keras.saving` stores them."""
-    return keras.saving.serialize_keras_object(objects)
-
-
-def _copy_of(config: dict[str, Any]) -> keras.optimizers.Optimizer:
-    return keras.optimizers.deserialize(config)

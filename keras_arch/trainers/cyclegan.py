@@ -11,7 +11,6 @@ from keras_arch import losses
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.trainers.adversarial import GeneratorDiscriminatorTrainer
 from keras_arch.trainers.checks import check_input_shapes, check_positive
-from keras_arch.trainers.compiling import serialized
 from keras_arch.trainers.image_pool import ImagePool
 from keras_arch.trainers.pix2pix import translate
 from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
@@ -58,6 +57,7 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
     """
 
     BATCH_KEYS = ("image", "other")
+    COMPILE_KEYS = ("cycle_weight", "identity_weight", "d_weight")
 
     def __init__(
         self,
@@ -193,10 +193,7 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
 
     def input_spec(self) -> dict[str, tuple[int | None, ...]]:
         """Both kinds of image."""
-        return {
-            "image": _output_shape(self.generator_back),
-            "other": _output_shape(self.generator),
-        }
+        return {"image": _output_shape(self.generator_back), "other": _output_shape(self.generator)}
 
     def output_networks(self) -> dict[str, keras.Model]:
         """Each generator, whose images are like those of the other's input."""
@@ -265,14 +262,8 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
 
     def get_config(self) -> dict[str, Any]:
         """The networks and the pools' size, for `keras.saving`."""
-        networks = serialized({name: getattr(self, name) for name in NETWORKS})
-        return networks | {"pool_size": self.pool_size, "name": self.name}
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """The arguments of `compile`, for `keras.saving`; see `AdversarialTrainer`."""
-        config = super().get_compile_config()
-        names = ("cycle_weight", "identity_weight", "d_weight")
-        return config and config | {name: getattr(self, name) for name in names}
+        names = (*NETWORKS, "pool_size", "name")
+        return keras.saving.serialize_keras_object({name: getattr(self, name) for name in names})
 
 
 def _output_shape(generator: keras.Model) -> tuple[int | None, ...]:

@@ -9,7 +9,6 @@ from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.trainers import diff_augment as augmentation
 from keras_arch.trainers.adversarial import GeneratorDiscriminatorTrainer
 from keras_arch.trainers.checks import example_shape
-from keras_arch.trainers.compiling import serialized
 from keras_arch.trainers.latent_sampling import LatentSampling
 from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
 
@@ -45,6 +44,8 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
         >>> gan.generate(3, seed=0).shape
         (3, 16, 16, 1)
     """
+
+    COMPILE_KEYS = ("n_critic", "diff_augment")
 
     def __init__(
         self,
@@ -176,11 +177,5 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
 
     def get_config(self) -> dict[str, Any]:
         """The networks and the latent, for `keras.saving`."""
-        networks = {"generator": self.generator, "discriminator": self.discriminator}
-        return serialized(networks) | {"latent": self.latent, "name": self.name}
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """The arguments of `compile`, for `keras.saving`; see `AdversarialTrainer`."""
-        config = super().get_compile_config()
-        own = {"n_critic": self.n_critic, "diff_augment": self.diff_augment}
-        return config and config | own
+        names = ("generator", "discriminator", "latent", "name")
+        return keras.saving.serialize_keras_object({name: getattr(self, name) for name in names})

@@ -13,7 +13,6 @@ from keras_arch import optimizers
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.trainers.adversarial import AdversarialTrainer
 from keras_arch.trainers.checks import check_input_shapes, check_positive
-from keras_arch.trainers.compiling import serialized
 from keras_arch.trainers.latent_sampling import LatentSampling
 from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
 
@@ -61,6 +60,8 @@ class LAPGAN(LatentSampling, AdversarialTrainer):
         >>> lapgan.generate(3, seed=0).shape
         (3, 12, 12, 3)
     """
+
+    COMPILE_KEYS = ("d_weight",)
 
     def __init__(
         self,
@@ -198,14 +199,8 @@ class LAPGAN(LatentSampling, AdversarialTrainer):
 
     def get_config(self) -> dict[str, Any]:
         """The networks, the classes and the latent, for `keras.saving`."""
-        networks = {"generator": self.generator, "discriminators": list(self.discriminators)}
-        settings = {"classes": self.classes, "latent": self.latent, "name": self.name}
-        return serialized(networks) | settings
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """The arguments of `compile`, for `keras.saving`; see `AdversarialTrainer`."""
-        config = super().get_compile_config()
-        return config and config | {"d_weight": self.d_weight}
+        names = ("generator", "discriminators", "classes", "latent", "name")
+        return keras.saving.serialize_keras_object({name: getattr(self, name) for name in names})
 
 
 def authors_optimizer(player: str = "") -> keras.optimizers.Optimizer:

@@ -10,7 +10,6 @@ from keras_arch import losses
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.trainers.adversarial import GeneratorDiscriminatorTrainer
 from keras_arch.trainers.checks import check_input_shapes, check_positive
-from keras_arch.trainers.compiling import serialized
 from keras_arch.trainers.inference import forward
 from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
 
@@ -49,6 +48,7 @@ class Pix2Pix(GeneratorDiscriminatorTrainer):
     """
 
     BATCH_KEYS = ("image", "target")
+    COMPILE_KEYS = ("l1_weight", "d_weight")
 
     def __init__(
         self,
@@ -194,13 +194,8 @@ class Pix2Pix(GeneratorDiscriminatorTrainer):
 
     def get_config(self) -> dict[str, Any]:
         """The networks and the objective, for `keras.saving`."""
-        networks = {"generator": self.generator, "discriminator": self.discriminator}
-        return serialized(networks) | {"objective": self.objective, "name": self.name}
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """The arguments of `compile`, for `keras.saving`; see `AdversarialTrainer`."""
-        config = super().get_compile_config()
-        return config and config | {"l1_weight": self.l1_weight, "d_weight": self.d_weight}
+        names = ("generator", "discriminator", "objective", "name")
+        return keras.saving.serialize_keras_object({name: getattr(self, name) for name in names})
 
 
 def translate(generator: keras.Model, images: Any, batch_size: int = 1) -> np.ndarray:

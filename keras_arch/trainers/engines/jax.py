@@ -17,15 +17,6 @@ from jax import numpy as jnp
 from keras import ops
 
 from keras_arch.trainers.engines import common
-from keras_arch.trainers.engines.common import (
-    MissingMeans,
-    Values,
-    collect,
-    evaluated,
-    label_error,
-    missing_means,
-    update_means,
-)
 
 SeedGenerator, scope, global_batch = common.SeedGenerator, common.scope, common.global_batch
 exchange, translate_errors = common.exchange, common.translate_errors
@@ -76,7 +67,7 @@ def wrap_step(trainer: Any, build: Callable[[], Callable[..., Any]]) -> Callable
                 trainer.unpack(batch)
             try:
                 return function(state, iter(batches))
-            except MissingMeans as missing:
+            except common.MissingMeans as missing:
                 # Nothing has changed yet: the step was only traced, or ran on copies.
                 before = {id(variable) for variable in trainer.metrics_variables}
                 trainer.track(*missing.names)
@@ -122,7 +113,7 @@ def check_labels(labels: Any, classes: int) -> Any:
     values = np.asarray(labels)
     outside = values[(values < 0) | (values >= classes)]
     if outside.size:
-        raise label_error(classes, outside[0])
+        raise common.label_error(classes, outside[0])
     return labels
 
 
@@ -144,7 +135,7 @@ def train_step(trainer: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any
 
     outputs, pullback, (fixed, after) = jax.vjp(shared_forward, weights, has_aux=True)
     table.put_all(after)
-    values: Values = {}
+    values: common.Values = {}
     pending = []
     for player in players:
         optimizer = optimizers[player.name]
@@ -155,7 +146,7 @@ def train_step(trainer: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any
             )
             losses, logged, after = aux
             table.put_all(after)
-            collect(values, player, losses, logged)
+            common.collect(values, player, losses, logged)
             # XLA drops the other players' parts of this.
             shared = pullback(through)[0][player.name]
             gradients = [a + b for a, b in zip(own, shared, strict=True)]
@@ -173,14 +164,14 @@ def test_step(trainer: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]
     table = _Table(_groups(trainer, state), state)
     batch = table.run(lambda: trainer.draw(trainer.unpack(data), trainer.evaluation_seed_generator))
     # A network that uses batch statistics or dropout at inference would move its state.
-    values, _ = table.trial(lambda: evaluated(trainer, batch))
+    values, _ = table.trial(lambda: common.evaluated(trainer, batch))
     return _logs(trainer, table, values)
 
 
-def _logs(trainer: Any, table: "_Table", values: Values) -> tuple[dict[str, Any], Any]:
-    if missing := missing_means(trainer, values):
-        raise MissingMeans(missing)
-    logs = table.run(lambda: update_means(trainer, values))
+def _logs(trainer: Any, table: "_Table", values: common.Values) -> tuple[dict[str, Any], Any]:
+    if missing := common.missing_means(trainer, values):
+        raise common.MissingMeans(missing)
+    logs = table.run(lambda: common.update_means(trainer, values))
     return logs, table.state()
 
 
@@ -216,10 +207,7 @@ class _Table:
         return tuple(self.of(group) for group in self._groups)
 
     def trial(
-        self,
-        function: Callable[[], Any],
-        variables: Sequence[Any] = (),
-        values: Sequence[Any] = (),
+        self, function: Callable[[], Any], variables: Sequence[Any] = (), values: Sequence[Any] = ()
     ) -> tuple[Any, list[Any]]:
         """A function's result with some variables at other values, and all values afterwards."""
         other = {id(v): value for v, value in zip(variables, values, strict=True)}

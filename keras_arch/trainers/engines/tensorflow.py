@@ -16,14 +16,6 @@ import tensorflow as tf
 
 from keras_arch._tensorflow import one_pass_adam
 from keras_arch.trainers.engines import common
-from keras_arch.trainers.engines.common import (
-    MissingMeans,
-    Values,
-    collect,
-    evaluated,
-    label_error,
-    missing_means,
-)
 
 build_optimizers = common.build_optimizers
 _LABELS = "labels must be below"
@@ -51,7 +43,7 @@ def wrap_step(trainer: Any, build: Callable[[], Callable[..., Any]]) -> Callable
         nonlocal function
         try:
             return function(iterator)
-        except MissingMeans as missing:
+        except common.MissingMeans as missing:
             # Raised while the step was traced, before it took a batch.
             trainer.track(*missing.names)
             function = build()
@@ -144,14 +136,14 @@ def translate_errors() -> Iterator[None]:
         found = re.search(rf"{_LABELS} (\d+)", str(error.message))
         if found is None:
             raise
-        raise label_error(int(found[1])) from None
+        raise common.label_error(int(found[1])) from None
 
 
 def train_step(trainer: Any, data: Any) -> dict[str, Any]:
     """One update of every player, all on one forward of `trainer.shared_forward`."""
     batch = trainer.draw(trainer.unpack(data), trainer.seed_generator)
     optimizers = trainer.optimizers
-    values: Values = {}
+    values: common.Values = {}
     pending = []
     # One tape for all: it remembers the shared forward, which the last player's gradient needs
     # after the others have moved.
@@ -164,7 +156,7 @@ def train_step(trainer: Any, data: Any) -> dict[str, Any]:
                 losses, logged = player.loss(micro_batch, True)
                 scaled = optimizer.scale_loss(_global_mean(losses))
                 with tape.stop_recording():
-                    collect(values, player, losses, logged)
+                    common.collect(values, player, losses, logged)
                     gradients = tape.gradient(scaled, variables)
                     if trainer.update == "simultaneous":
                         pending.append((optimizer, gradients, variables))
@@ -180,7 +172,7 @@ def test_step(trainer: Any, data: Any) -> dict[str, Any]:
     batch = trainer.draw(trainer.unpack(data), trainer.evaluation_seed_generator)
     # A network that uses batch statistics or dropout at inference would move its state.
     with keras.StatelessScope():
-        values = evaluated(trainer, batch)
+        values = common.evaluated(trainer, batch)
     return _log(trainer, values)
 
 
@@ -200,7 +192,7 @@ def _global_mean(values: Any) -> Any:
     return tf.reduce_sum(values) / tf.cast(size, values.dtype)
 
 
-def _log(trainer: Any, values: Values) -> dict[str, Any]:
+def _log(trainer: Any, values: common.Values) -> dict[str, Any]:
     """Update the running means by the sums over all replicas."""
     joined = {name: tf.concat(parts, axis=0) for name, parts in values.items()}
     sums = tf.stack([tf.cast(tf.reduce_sum(value), tf.float32) for value in joined.values()])
@@ -208,9 +200,9 @@ def _log(trainer: Any, values: Values) -> dict[str, Any]:
     context, replicas = _replicas()
     if replicas > 1:
         sums, sizes = context.all_reduce(tf.distribute.ReduceOp.SUM, [sums, sizes])
-    if missing := missing_means(trainer, values):
+    if missing := common.missing_means(trainer, values):
         if not tf.executing_eagerly():
-            raise MissingMeans(missing)
+            raise common.MissingMeans(missing)
         # Once for all replicas.
         context.merge_call(lambda strategy: trainer.track(*missing))
     trackers = {tracker.name: tracker for tracker in trainer.metrics}

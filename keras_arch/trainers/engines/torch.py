@@ -8,14 +8,6 @@ import torch
 from keras import ops
 
 from keras_arch.trainers.engines import common
-from keras_arch.trainers.engines.common import (
-    Values,
-    collect,
-    evaluated,
-    label_error,
-    missing_means,
-    update_means,
-)
 
 SeedGenerator, scope, global_batch = common.SeedGenerator, common.scope, common.global_batch
 exchange, translate_errors = common.exchange, common.translate_errors
@@ -47,7 +39,7 @@ def check_labels(labels: Any, classes: int) -> Any:
     """The labels, checked."""
     outside = labels[(labels < 0) | (labels >= classes)]
     if outside.numel():
-        raise label_error(classes, int(outside[0]))
+        raise common.label_error(classes, int(outside[0]))
     return labels
 
 
@@ -60,7 +52,7 @@ def train_step(trainer: Any, data: Any) -> dict[str, Any]:
         trainer.micro_batch(batch, 0, player.num_updates)
     tensors = batch | trainer.shared_forward(batch, training=True)
     updates = [(player, index) for player in players for index in range(player.num_updates)]
-    values: Values = {}
+    values: common.Values = {}
     pending = []
     for number, (player, index) in enumerate(updates, start=1):
         optimizer, variables = optimizers[player.name], player.variables
@@ -73,7 +65,7 @@ def train_step(trainer: Any, data: Any) -> dict[str, Any]:
             retain_graph=number < len(updates),
             allow_unused=True,
         )
-        collect(values, player, losses, logged)
+        common.collect(values, player, losses, logged)
         if trainer.update == "simultaneous":
             pending.append((optimizer, gradients, variables))
         else:
@@ -88,7 +80,7 @@ def test_step(trainer: Any, data: Any) -> dict[str, Any]:
     batch = _drawn(trainer, data, trainer.evaluation_seed_generator)
     # A network that uses batch statistics or dropout at inference would move its state.
     with keras.StatelessScope():
-        values = evaluated(trainer, batch)
+        values = common.evaluated(trainer, batch)
     return _log(trainer, values)
 
 
@@ -103,6 +95,6 @@ def _apply(optimizer: Any, gradients: Any, variables: list[Any]) -> None:
     optimizer.apply(list(gradients), variables)
 
 
-def _log(trainer: Any, values: Values) -> dict[str, Any]:
-    trainer.track(*missing_means(trainer, values))
-    return update_means(trainer, values)
+def _log(trainer: Any, values: common.Values) -> dict[str, Any]:
+    trainer.track(*common.missing_means(trainer, values))
+    return common.update_means(trainer, values)
