@@ -12,11 +12,19 @@ import keras
 from keras import ops
 
 from keras_arch.errors import ArgumentError
-from keras_arch.losses.precision import full_precision
 
 PENALTY_POINTS = ("real", "fake", "between")
 
 _registered = keras.saving.register_keras_serializable("keras_arch")
+
+
+@_registered
+def full_precision(values: Any) -> Any:
+    """Values in half precision as float32; others, doubles too, as they are."""
+    values = ops.convert_to_tensor(values)
+    if keras.backend.standardize_dtype(values.dtype) in ("float16", "bfloat16"):
+        return ops.cast(values, "float32")
+    return values
 
 
 @_registered

@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from keras_arch.errors import ArgumentError
-from keras_arch.losses.precision import full_precision
+from keras_arch.losses.adversarial import full_precision
 
 IGNORE = 255
 

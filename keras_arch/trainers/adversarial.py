@@ -18,8 +18,16 @@ from keras import ops
 from keras_arch import losses
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.trainers.checks import check_range, check_shapes, first_batch
-from keras_arch.trainers.compiling import optimizers_of_players, warn_of_batch_norm
-from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
+from keras_arch.trainers.players import (
+    CompileOptions,
+    Loss,
+    Noise,
+    Player,
+    Tensors,
+    Values,
+    optimizers_of_players,
+    warn_of_batch_norm,
+)
 
 UPDATES = ("alternating", "simultaneous")
 ENGINES = {

@@ -114,15 +114,10 @@ def first_batch(data: Any) -> Any:
     if type(data).__module__.startswith("tensorflow.python.data"):
         return next(iter(data.take(1)), None)
     parts = data.values() if isinstance(data, dict) else data
-    parts = parts if isinstance(parts, tuple | list) or isinstance(data, dict) else (data,)
-    arrays = all(part is None or static_shape(part) is not None for part in parts)
-    if not arrays:
+    parts = parts if isinstance(data, dict | tuple | list) else (data,)
+    if any(part is not None and static_shape(part) is None for part in parts):
         return None
-    if isinstance(data, dict):
-        return {name: part[:64] for name, part in data.items()}
-    if isinstance(data, tuple | list):
-        return tuple(None if part is None else part[:64] for part in data)
-    return data[:64]
+    return keras.tree.map_structure(lambda part: None if part is None else part[:64], data)
 
 
 def _activation(network: keras.Model) -> str | None:
