@@ -26,10 +26,7 @@ def fuse(layer: layers.BatchNormalization) -> layers.BatchNormalization:
     of images, under a mask, or synchronized over replicas.
 
     Args:
-        layer: The layer, which is changed in place.
-
-    Returns:
-        The layer.
+        layer: The layer, which is changed in place and returned.
 
     Example:
         >>> norm = fuse(layers.BatchNormalization())
@@ -48,10 +45,7 @@ def fuse_batch_norm(model: keras.Model) -> keras.Model:
     or `keras.models.clone_model` has stock layers, which compute the same, only slower.
 
     Args:
-        model: The model, whose layers are changed in place.
-
-    Returns:
-        The model.
+        model: The model, whose layers are changed in place; it is returned.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4, 4, 3)), layers.BatchNormalization()])
@@ -112,7 +106,6 @@ def _normalized(
 def _update_statistics(
     layer: layers.BatchNormalization, inputs: Any, mean: Any, variance: Any
 ) -> None:
-    """Move the moving statistics."""
     import tensorflow as tf
 
     # The operation returns the unbiased variance, n / (n - 1) times the one that Keras averages.

@@ -1,5 +1,95 @@
-"""Distribution strategies of `tf.distribute` by name."""
+"""Distribution strategies of `tf.distribute` by name; models are built in their scope."""
 
-from keras_arch.distribute.strategy import STRATEGIES, strategy, sum_over_replicas
+import functools
+import logging
+import os
+from typing import Any
+
+from keras_arch.errors import ArgumentError
 
 __all__ = ["STRATEGIES", "strategy", "sum_over_replicas"]
+
+STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
+_log = logging.getLogger("keras_arch")
+
+
+def strategy(name: str = "auto", *, devices: list[str] | None = None, tpu: str = "") -> Any:
+    """A distribution strategy.
+
+    Args:
+        name: `"auto"`: several hosts where `TF_CONFIG` describes them, mirrored on several GPUs,
+            else none. `"none"`: one device. `"mirrored"`: all GPUs of this host (or `devices`);
+            with a single device it works and says so. `"multi_worker"`: the hosts in `TF_CONFIG`.
+            `"tpu"`: a TPU.
+        devices: For `"mirrored"`, the devices to use, such as `["GPU:0", "GPU:1"]`.
+        tpu: For `"tpu"`, its name or address; empty finds the local one.
+
+    Returns:
+        A `tf.distribute.Strategy`.
+
+    Raises:
+        ArgumentError: If the name is unknown, or what it needs is not there.
+
+    Example:
+        >>> from keras_arch import distribute
+        >>> distribute.strategy("none").num_replicas_in_sync
+        1
+    """
+    if name in ("parameter_server", "ps"):
+        raise ArgumentError(
+            f"strategy {name!r} is not supported by Keras 3; use multi_worker for several hosts"
+        )
+    if name not in STRATEGIES:
+        raise ArgumentError(f"strategy must be one of {', '.join(STRATEGIES)}, got {name!r}")
+    import tensorflow as tf
+
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "auto":
+        several = "mirrored" if len(gpus) > 1 else "none"
+        name = "multi_worker" if "TF_CONFIG" in os.environ else several
+    if name == "none":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        mirrored = _mirrored(tuple(devices) if devices else None)
+        if mirrored.num_replicas_in_sync == 1:
+            _log.warning("strategy mirrored: one device only, so it trains as strategy none does")
+        return mirrored
+    if name == "multi_worker":
+        if "TF_CONFIG" not in os.environ:
+            raise ArgumentError(
+                "strategy multi_worker needs the environment variable TF_CONFIG with the "
+                "addresses of all hosts and this host's place among them"
+            )
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu)
+    except (ValueError, tf.errors.OpError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ArgumentError(f"strategy tpu found no TPU {tpu or '(local)'}: {reason}") from None
+    return tf.distribute.TPUStrategy(resolver)
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...] | None) -> Any:
+    """One strategy for the same devices: the collectives of two in one process get mixed up."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices)
+
+
+def sum_over_replicas(value: Any) -> Any:
+    """The sum of a number over all replicas, inside a step; outside of one the number itself.
+
+    Args:
+        value: A tensor that has a value on each replica.
+
+    Example:
+        >>> float(sum_over_replicas(3.0))
+        3.0
+    """
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)

@@ -12,11 +12,19 @@ import keras
 from keras import ops
 
 from keras_arch.errors import ArgumentError
-from keras_arch.losses.precision import full_precision
 
 PENALTY_POINTS = ("real", "fake", "between")
 
 _registered = keras.saving.register_keras_serializable("keras_arch")
+
+
+@_registered
+def full_precision(values: Any) -> Any:
+    """Values in half precision as float32; others, doubles too, as they are."""
+    values = ops.convert_to_tensor(values)
+    if keras.backend.standardize_dtype(values.dtype) in ("float16", "bfloat16"):
+        return ops.cast(values, "float32")
+    return values
 
 
 @_registered
@@ -151,13 +159,8 @@ def adversarial(
     Args:
         loss: `"non_saturating"`, `"minimax"`, `"lsgan"`, `"hinge"` or `"wgan-gp"`; each but the
             last also with a gradient penalty, as `"non_saturating+r1"` or `"hinge+gp"`; an
-            `AdversarialLoss`; or a pair `(discriminator_loss, generator_loss)` of functions as its
-            attributes have them.
-        penalty_weight: Factor on the gradient penalty: lambda of `gp`, gamma of `r1`. Default 10
-            for both.
-
-    Returns:
-        The loss.
+            `AdversarialLoss`; or a pair `(discriminator_loss, generator_loss)` of functions.
+        penalty_weight: Factor on the gradient penalty: lambda of `gp`, gamma of `r1`. Default 10.
 
     Raises:
         ArgumentError: If there is no such loss, or a weight for a loss without a penalty.
@@ -232,10 +235,7 @@ def per_example(values: Any) -> Any:
     """Mean over all axes but the first: one value an example, for maps of logits as well.
 
     Args:
-        values: `(batch, ...)`.
-
-    Returns:
-        `(batch,)`, in float32 where the values are in half precision.
+        values: `(batch, ...)`. Returns `(batch,)`, as float32 of values in half precision.
 
     Example:
         >>> import numpy as np
@@ -251,10 +251,7 @@ def gradient_penalty(gradient: Any) -> Any:
     """Gradient penalty of WGAN-GP, `(|gradient| - 1)^2` (Gulrajani et al. 2017, equation 3).
 
     Args:
-        gradient: `(batch, ...)`, the gradient at points between real and generated images.
-
-    Returns:
-        `(batch,)`.
+        gradient: `(batch, ...)`, at points between real and generated images; returns `(batch,)`.
 
     Example:
         >>> import numpy as np
@@ -271,10 +268,8 @@ def r1_penalty(gradient: Any) -> Any:
     """R1 penalty, `|gradient|^2 / 2` (Mescheder et al. 2018, equation 9).
 
     Args:
-        gradient: `(batch, ...)`, the gradient at real images.
-
-    Returns:
-        `(batch,)`; the paper's gamma is the `penalty_weight`.
+        gradient: `(batch, ...)`, at real images; returns `(batch,)`. The paper's gamma is the
+            `penalty_weight`.
 
     Example:
         >>> import numpy as np
@@ -351,14 +346,10 @@ ADVERSARIAL: dict[str, AdversarialLoss] = {
 }
 
 
-def _register(loss: AdversarialLoss) -> None:
-    """Give a loss's functions names, by which custom losses that use them are saved."""
-    for part in ("discriminator", "generator", "score"):
-        function = getattr(loss, part)
-        if function.__name__ == "<lambda>":
-            function.__name__ = f"{loss.name}_{part}"
-            _registered(function)
-
-
+# Names for their functions, by which custom losses that use them are saved.
 for _loss in ADVERSARIAL.values():
-    _register(_loss)
+    for _part in ("discriminator", "generator", "score"):
+        _function = getattr(_loss, _part)
+        if _function.__name__ == "<lambda>":
+            _function.__name__ = f"{_loss.name}_{_part}"
+            _registered(_function)

@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from keras_arch.errors import ArgumentError
-from keras_arch.losses.precision import full_precision
+from keras_arch.losses.adversarial import full_precision
 
 IGNORE = 255
 
@@ -44,15 +44,12 @@ class PixelLoss(keras.losses.Loss, abc.ABC):
         self._total = total
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss of a batch.
+        """The loss of a batch, a number.
 
         Args:
             y_true: `(batch, height, width)` or `(batch, height, width, 1)` classes.
             y_pred: `(batch, height, width, classes)`.
             sample_weight: `(batch, height, width)`, a weight a pixel, or `(batch,)`; or `None`.
-
-        Returns:
-            A number.
         """
         y_pred = full_precision(y_pred)
         y_true = _classes_of(y_true, y_pred)
@@ -64,7 +61,8 @@ class PixelLoss(keras.losses.Loss, abc.ABC):
             weight = ops.cast(ops.convert_to_tensor(sample_weight), y_pred.dtype)
             if len(weight.shape) == 4:
                 weight = ops.squeeze(weight, -1)
-            weight = ops.reshape(weight, (-1, 1, 1)) if len(weight.shape) == 1 else weight
+            elif len(weight.shape) == 1:
+                weight = ops.reshape(weight, (-1, 1, 1))
         return self.reduced(truth, y_pred, counted, weight)
 
     @abc.abstractmethod
@@ -208,14 +206,14 @@ class _Overlap(PixelLoss):
         each = self.overlap(truth, self._probabilities(predicted) * counted) * there
         images = ops.sum(each, axis=1) / ops.maximum(ops.sum(there, axis=1), 1.0)
         if weight is not None:
-            if weight.shape[1] != 1 or weight.shape[2] != 1:
+            if tuple(weight.shape[1:]) != (1, 1):
                 raise ArgumentError(
                     f"{self.name} measures whole images and takes no weight a pixel; leave the "
                     "weight map out, or train with cross-entropy"
                 )
             images = images * weight[:, 0, 0]
-        some = ops.any(there > 0, axis=1)
-        return self._mean(ops.sum(images), ops.sum(ops.cast(some, images.dtype)))
+        some = ops.cast(ops.any(there > 0, axis=1), images.dtype)
+        return self._mean(ops.sum(images), ops.sum(some))
 
 
 @keras.saving.register_keras_serializable("keras_arch")
@@ -270,8 +268,7 @@ class PixelTversky(_Overlap):
 
     def overlap(self, truth: Any, predicted: Any) -> Any:
         """One minus Tversky's index."""
-        # Keras 3.15 multiplies the false negatives by alpha, against the paper and its own
-        # documentation.
+        # Keras 3.15 multiplies the false negatives by alpha, against paper and documentation.
         return keras.losses.tversky(truth, predicted, alpha=self.beta, beta=self.alpha, axis=(1, 2))
 
     def get_config(self) -> dict[str, Any]:
@@ -294,9 +291,6 @@ def pixel_loss(name: str, **arguments: Any) -> PixelLoss:
         name: `"cross_entropy"`, `"dice"`, `"focal"` or `"tversky"`.
         **arguments: Those of its class.
 
-    Returns:
-        The loss.
-
     Raises:
         ArgumentError: If there is no such loss.
 
@@ -310,7 +304,6 @@ def pixel_loss(name: str, **arguments: Any) -> PixelLoss:
 
 
 def _classes_of(y_true: Any, y_pred: Any) -> Any:
-    """`(batch, height, width)` whole numbers."""
     y_true = ops.convert_to_tensor(y_true)
     if len(y_true.shape) == 4 and y_true.shape[-1] == 1:
         y_true = ops.squeeze(y_true, -1)

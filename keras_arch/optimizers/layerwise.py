@@ -53,10 +53,8 @@ class _Layerwise:
         """Nothing: Keras would use one rate for all; `update_step` decays."""
 
     def _factor(self, path: str) -> float:
-        for name in self.factors:
-            if f"/{path}".startswith(f"/{name}/") or f"/{name}/" in f"/{path}":
-                return float(self.factors[name])
-        return 1.0
+        found = [factor for name, factor in self.factors.items() if f"/{name}/" in f"/{path}"]
+        return float(found[0]) if found else 1.0
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, for `keras.saving`."""
@@ -95,7 +93,7 @@ _KINDS = {
 def layerwise(
     optimizer: keras.optimizers.Optimizer, factors: Mapping[str, float]
 ) -> keras.optimizers.Optimizer:
-    """An optimizer with a factor on the learning rate of some layers.
+    """A new optimizer with a factor on the learning rate of some layers.
 
     Each layer trains as with an optimizer of its own at that learning rate, but clipping by a
     global norm and moving averages are over all layers. The factors are part of the optimizer's
@@ -104,9 +102,6 @@ def layerwise(
     Args:
         optimizer: SGD, Adam, AdamW or RMSprop, not yet built.
         factors: By name of a layer, 0 or more; 0 freezes a layer. Other layers have 1.
-
-    Returns:
-        A new optimizer.
 
     Raises:
         ArgumentError: If the optimizer is built or of another kind, or a factor is negative.
@@ -119,16 +114,14 @@ def layerwise(
         >>> model.optimizer.factors
         {'low': 0.1}
     """
-    kind = next(
-        (kind for keras_kind, kind in _KINDS.items() if isinstance(optimizer, keras_kind)), None
-    )
-    if kind is None or isinstance(optimizer, _Layerwise):
+    kinds = [kind for base, kind in _KINDS.items() if isinstance(optimizer, base)]
+    if not kinds or isinstance(optimizer, _Layerwise):
         raise ArgumentError(
             f"layerwise takes SGD, Adam, AdamW or RMSprop of Keras, got {type(optimizer).__name__}"
         )
     if optimizer.built:
         raise ArgumentError("layerwise takes an optimizer that has not been used yet")
-    new = kind.from_config(optimizer.get_config() | {"factors": dict(factors)})
+    new = kinds[0].from_config(optimizer.get_config() | {"factors": dict(factors)})
     # Variables without weight decay are no part of a Keras optimizer's config.
     for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
         if hasattr(optimizer, name):
@@ -137,13 +130,10 @@ def layerwise(
 
 
 def decay_kernels_only(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """Exclude norms and biases from an optimizer's decoupled weight decay.
+    """Exclude norms and biases from an optimizer's decoupled weight decay, and return it.
 
     Args:
         optimizer: Not yet built.
-
-    Returns:
-        The same optimizer.
 
     Example:
         >>> decay_kernels_only(keras.optimizers.AdamW(1e-3, weight_decay=0.1)).weight_decay

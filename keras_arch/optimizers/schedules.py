@@ -56,9 +56,7 @@ class FlooredDecay(_PaperSchedule):
             raise ArgumentError(
                 f"FlooredDecay's floor must be between 0 and initial = {initial!r}, got {floor!r}"
             )
-        self.initial = initial
-        self.factor = factor
-        self.floor = floor
+        self.initial, self.factor, self.floor = initial, factor, floor
 
     def __call__(self, step: Any) -> Any:
         """The value at a step."""
@@ -125,8 +123,7 @@ class LinearRamp(_PaperSchedule):
 
     def __init__(self, start: float, end: float, steps: int) -> None:
         _finite("LinearRamp", start=start, end=end)
-        self.start = start
-        self.end = end
+        self.start, self.end = start, end
         self.steps = whole_number("LinearRamp's steps", steps)
 
     def __call__(self, step: Any) -> Any:

@@ -18,8 +18,16 @@ from keras import ops
 from keras_arch import losses
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.trainers.checks import check_range, check_shapes, first_batch
-from keras_arch.trainers.compiling import optimizers_of_players, warn_of_batch_norm
-from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
+from keras_arch.trainers.players import (
+    CompileOptions,
+    Loss,
+    Noise,
+    Player,
+    Tensors,
+    Values,
+    optimizers_of_players,
+    warn_of_batch_norm,
+)
 
 UPDATES = ("alternating", "simultaneous")
 ENGINES = {
@@ -120,9 +128,7 @@ class AdversarialTrainer(keras.Model):
         if factor != 1.0:
             value = factor * value
         if loss.penalty:
-            at = fake
-            if loss.penalty.at != "fake":
-                at = ops.cast(real, fake.dtype)
+            at = fake if loss.penalty.at == "fake" else ops.cast(real, fake.dtype)
             if loss.penalty.at == "between":
                 at = at + ops.cast(tensors[mix], fake.dtype) * (fake - at)
             gradient = self.engine.input_gradient(discriminate, at)
@@ -131,12 +137,7 @@ class AdversarialTrainer(keras.Model):
         return value, {name: losses.per_example(loss.score(on)) for name, on in scores.items()}
 
     def penalty_noise(self, rank: int, name: str = "mix") -> dict[str, Noise]:
-        """Noise of a gradient penalty between real and generated images, where the loss has one.
-
-        Args:
-            rank: Axes of one image.
-            name: Name of the noise in the batch.
-        """
+        """Noise `name` of a gradient penalty between images of `rank` axes, where there is one."""
         penalty = self.adversarial_loss.penalty
         between = penalty is not None and penalty.at == "between"
         return {name: Noise((1,) * rank, "uniform01")} if between else {}
@@ -150,10 +151,11 @@ class AdversarialTrainer(keras.Model):
 
     def track(self, *names: str) -> None:
         """Add running means for the names that have none yet."""
-        known = {tracker.name for tracker in self._means.trackers}
+        known = {tracker.name for tracker in self.metrics}
         with self.engine.scope(self):
-            new = [keras.metrics.Mean(name=name) for name in names if name not in known]
-        self._means.trackers += new
+            self._means.trackers += [
+                keras.metrics.Mean(name) for name in names if name not in known
+            ]
 
     @property
     def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
@@ -253,8 +255,8 @@ class AdversarialTrainer(keras.Model):
         Args:
             x: A dataset of images, of tuples in the order of `BATCH_KEYS`, or of dictionaries with
                 those keys (which may also bring their own noise, under its name: `latent`).
-            *args: As in `keras.Model.fit`.
-            **kwargs: As in `keras.Model.fit`.
+            *args: As in `keras.Model.fit`, like `**kwargs`.
+            **kwargs: Likewise.
 
         Raises:
             DataError: If the data is not of the shape or the range that the networks take.
@@ -264,10 +266,7 @@ class AdversarialTrainer(keras.Model):
             return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """The mean losses over a dataset, with the same draws at every call.
-
-        Arguments and result are those of `keras.Model.evaluate`.
-        """
+        """The mean losses, as `keras.Model.evaluate`, with the same draws at every call."""
         self.check_data(x, args[0] if args else kwargs.get("y"))
         self.evaluation_seed_generator.state.assign([0, 0])
         with self.engine.translate_errors():
@@ -330,11 +329,10 @@ class AdversarialTrainer(keras.Model):
     # Saving. Subclasses give `get_config`.
 
     def get_compile_config(self) -> dict[str, Any] | None:
-        """The arguments of `compile`, for `keras.saving`.
+        """The arguments of `compile` that affect training, for `keras.saving`.
 
-        Returns:
-            The arguments that affect training; `None`, with a line in the log, where the loss
-            cannot be saved: a loaded trainer then has its weights and must be compiled anew.
+        `None`, with a line in the log, where the loss cannot be saved: a loaded trainer then has
+        its weights and must be compiled anew.
         """
         try:
             loss = keras.saving.serialize_keras_object(self.adversarial_loss)
@@ -373,14 +371,10 @@ class AdversarialTrainer(keras.Model):
     # Moving averages of the weights.
 
     def ema_network(self, network: keras.Model) -> keras.Model:
-        """The network with the moving averages of its weights, where its optimizer has them.
+        """The network, or a copy with its weights' moving averages: with `use_ema=True`.
 
         Args:
             network: One of the trainer's networks, or one that consists of them.
-
-        Returns:
-            The network itself, or a copy that holds the moving averages when its optimizer was
-            has `use_ema=True`.
         """
         averages = {}
         for player in self.players():
@@ -389,17 +383,14 @@ class AdversarialTrainer(keras.Model):
             averaging = optimizer is not None and optimizer.use_ema and optimizer.built
             # Before the first update Keras' averages are zeros.
             if averaging and int(ops.convert_to_numpy(optimizer.iterations)):
-                pairs = zip(
-                    player.variables, optimizer._model_variables_moving_average, strict=True
-                )
-                averages |= {id(variable): average for variable, average in pairs}
+                average = optimizer._model_variables_moving_average
+                averages |= dict(zip(map(id, player.variables), average, strict=True))
         if not any(id(variable) in averages for variable in network.variables):
             return network
         # Not by name, which two generators of one architecture share.
-        copy = self._averaged.copies.get(id(network))
-        if copy is None:
-            copy = keras.models.clone_model(network)
-            self._averaged.copies[id(network)] = copy
+        if id(network) not in self._averaged.copies:
+            self._averaged.copies[id(network)] = keras.models.clone_model(network)
+        copy = self._averaged.copies[id(network)]
         for own, other in zip(network.variables, copy.variables, strict=True):
             other.assign(ops.convert_to_tensor(averages.get(id(own), own)))
         return copy

@@ -27,8 +27,7 @@ def output_range(network: keras.Model) -> tuple[float, float] | None:
 def check_range(name: str, images: Any, network: keras.Model) -> None:
     """Refuse images (the part `name` of a batch) that a network's last activation cannot give.
 
-    Raises:
-        DataError: If they reach outside the range, or plainly fill only half of it.
+    `DataError` where they reach outside the range, or plainly fill only half of it.
     """
     bounds = output_range(network)
     if bounds is None:
@@ -36,9 +35,8 @@ def check_range(name: str, images: Any, network: keras.Model) -> None:
     low, high = bounds
     images = ops.convert_to_numpy(images).astype("float32")
     least, most = float(images.min()), float(images.max())
-    outside = least < low - 0.05 or most > high + 0.05
     half = low < 0 and least >= 0 and most > 0.5
-    if outside or half:
+    if least < low - 0.05 or most > high + 0.05 or half:
         raise DataError(
             f"{network.name} ends in {_activation(network)} and gives values in [{low:g}, "
             f"{high:g}]; the data's {name} has values from {least:.4g} to {most:.4g}: scale it to "
@@ -47,11 +45,7 @@ def check_range(name: str, images: Any, network: keras.Model) -> None:
 
 
 def check_shapes(trainer: str, specs: dict[str, Any], expected: Mapping[str, Shape]) -> None:
-    """Refuse data that lacks a part of a batch or has it in another shape.
-
-    Raises:
-        DataError: At the first part that does not fit.
-    """
+    """Refuse (`DataError`) data that lacks a part of a batch or has it in another shape."""
     for name, wanted in expected.items():
         if specs and name not in specs:
             raise DataError(
@@ -73,11 +67,7 @@ def check_shapes(trainer: str, specs: dict[str, Any], expected: Mapping[str, Sha
 
 
 def check_input_shapes(title: str, network: keras.Model, expected: list[Shape]) -> None:
-    """Refuse a network whose inputs have other shapes; `title` begins the message.
-
-    Raises:
-        ArgumentError: With both shapes.
-    """
+    """Refuse (`ArgumentError`) a network with other input shapes; `title` begins the message."""
     taken = [example_shape(tensor) for tensor in network.inputs]
     if taken != expected:
         raise ArgumentError(
@@ -87,11 +77,7 @@ def check_input_shapes(title: str, network: keras.Model, expected: list[Shape]) 
 
 
 def check_positive(**values: float) -> None:
-    """Refuse numbers that are not positive, by the argument's name.
-
-    Raises:
-        ArgumentError: At the first.
-    """
+    """Refuse (`ArgumentError`) numbers that are not positive, by the argument's name."""
     for name, value in values.items():
         if not value > 0:
             raise ArgumentError(f"{name} must be positive, got {value!r}")
@@ -114,15 +100,10 @@ def first_batch(data: Any) -> Any:
     if type(data).__module__.startswith("tensorflow.python.data"):
         return next(iter(data.take(1)), None)
     parts = data.values() if isinstance(data, dict) else data
-    parts = parts if isinstance(parts, tuple | list) or isinstance(data, dict) else (data,)
-    arrays = all(part is None or static_shape(part) is not None for part in parts)
-    if not arrays:
+    parts = parts if isinstance(data, dict | tuple | list) else (data,)
+    if any(part is not None and static_shape(part) is None for part in parts):
         return None
-    if isinstance(data, dict):
-        return {name: part[:64] for name, part in data.items()}
-    if isinstance(data, tuple | list):
-        return tuple(None if part is None else part[:64] for part in data)
-    return data[:64]
+    return keras.tree.map_structure(lambda part: None if part is None else part[:64], data)
 
 
 def _activation(network: keras.Model) -> str | None:

@@ -153,9 +153,8 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
 
     def players(self) -> tuple[Player, ...]:
         """The generators, then the discriminators."""
-        logged = ("g_gan", "g_gan_back", "g_cycle", "g_identity")[
-            : 4 if self.identity_weight else 3
-        ]
+        logged = ("g_gan", "g_gan_back", "g_cycle")
+        logged += ("g_identity",) if self.identity_weight else ()
         generators = (self.generator, self.generator_back)
         discriminators = (self.discriminator, self.discriminator_back)
         return (
@@ -222,10 +221,8 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
     def _discriminators_loss(self, tensors: Tensors, training: bool) -> tuple[Any, Values]:
         pooled = self._pooled(tensors) if training and self.pool_size else tensors
         total, scores = 0.0, {}
-        for discriminator, kind in (
-            (self.discriminator, "other"),
-            (self.discriminator_back, "image"),
-        ):
+        sides = {"other": self.discriminator, "image": self.discriminator_back}
+        for kind, discriminator in sides.items():
             loss, scores[kind] = self.discriminator_loss(
                 functools.partial(discriminator, training=training),
                 tensors[kind],

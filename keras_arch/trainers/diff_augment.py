@@ -13,10 +13,10 @@ together.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_arch.errors import ArgumentError
+from keras_arch.losses.adversarial import full_precision
 
 # Shifts reach this part of the height and width, and the cut is this part of them.
 TRANSLATION = 0.125
@@ -76,8 +76,7 @@ def noise(policy: str, image_shape: tuple[int, ...]) -> dict[str, tuple[int, ...
         >>> noise("color,translation", (32, 32, 3))["translation"]
         (2,)
     """
-    known = len(image_shape) == 3 and all(isinstance(side, int) for side in image_shape)
-    if not known:
+    if len(image_shape) != 3 or not all(isinstance(side, int) for side in image_shape):
         raise ArgumentError(
             "differentiable augmentation takes images of a fixed (height, width, channels), got "
             f"{tuple(image_shape)}"
@@ -104,7 +103,7 @@ def apply(policy: str, images: Any, numbers: Mapping[str, Any]) -> Any:
         >>> import numpy as np
         >>> image = np.ones((1, 8, 8, 1), "float32")
         >>> cut = apply("cutout", image, {"cutout": np.array([[0.5, 0.5]])})  # the middle 4 x 4
-        >>> float(keras.ops.sum(cut))
+        >>> float(ops.sum(cut))
         48.0
     """
     images = ops.convert_to_tensor(images)
@@ -114,20 +113,13 @@ def apply(policy: str, images: Any, numbers: Mapping[str, Any]) -> Any:
         raise ArgumentError(
             f"policy {policy!r} needs numbers for {', '.join(wanted)}; {missing[0]!r} is missing"
         )
-    if keras.backend.standardize_dtype(given) in ("float16", "bfloat16"):
-        # Means over an image need full precision.
-        images = ops.cast(images, "float32")
+    images = full_precision(images)  # For the means over an image.
     for step in steps(policy):
         images = _STEPS[step](images, {name: numbers[name] for name in _NUMBERS[step]})
     return ops.cast(images, given)
 
 
 def _color(images: Any, numbers: Mapping[str, Any]) -> Any:
-    """Brightness, then saturation, then contrast.
-
-    Adds U(-1/2, 1/2) to all pixels; multiplies the distance from each pixel's mean over the
-    channels by U(0, 2); multiplies the distance from the image's mean by U(1/2, 3/2).
-    """
     brightness, saturation, contrast = (ops.cast(numbers[name], images.dtype) for name in _COLOR)
     images = images + (brightness - 0.5)
     grey = ops.mean(images, axis=3, keepdims=True)
@@ -137,7 +129,6 @@ def _color(images: Any, numbers: Mapping[str, Any]) -> Any:
 
 
 def _translation(images: Any, numbers: Mapping[str, Any]) -> Any:
-    """Shift by whole pixels, each from -1/8 to 1/8 of the side; 0 is farthest up or left."""
     rows, columns = (numbers["translation"][:, axis] for axis in (0, 1))
     shifted = _shift(images, rows)
     return ops.swapaxes(_shift(ops.swapaxes(shifted, 1, 2), columns), 1, 2)
@@ -158,7 +149,6 @@ def _shift(images: Any, uniform: Any) -> Any:
 
 
 def _cutout(images: Any, numbers: Mapping[str, Any]) -> Any:
-    """Set a rectangle of half the height and width to 0; its middle lies anywhere in the image."""
     inside = []
     for axis, side in enumerate(images.shape[1:3]):
         size = int(side * CUTOUT + 0.5)

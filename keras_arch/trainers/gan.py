@@ -63,11 +63,9 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
             raise ArgumentError(
                 f"the generator gives images of shape {generated}, the discriminator takes {taken}"
             )
-        self.generator = generator
-        self.discriminator = discriminator
+        self.generator, self.discriminator = generator, discriminator
         self.latent = Noise(example_shape(generator.inputs[0]), latent).distribution
-        self.n_critic = 1
-        self.diff_augment = ""
+        self.n_critic, self.diff_augment = 1, ""
 
     def compile(
         self,
@@ -121,10 +119,11 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
         noise |= self.penalty_noise(len(self.input_spec()["image"]))
         if self.diff_augment:
             numbers = augmentation.noise(self.diff_augment, self.input_spec()["image"])
-            for images in ("real", "fake", "generated"):
-                noise |= {
-                    f"{name}_{images}": Noise(shape, "uniform01") for name, shape in numbers.items()
-                }
+            noise |= {
+                f"{name}_{images}": Noise(shape, "uniform01")
+                for images in ("real", "fake", "generated")
+                for name, shape in numbers.items()
+            }
         return noise
 
     def shared_forward(self, tensors: Tensors, training: bool) -> Tensors:

@@ -26,8 +26,6 @@ def infer(network: keras.Model, inputs: Any) -> Any:
         often the network was called or trained before: a loaded model starts there too.
 
     Example:
-        >>> import numpy as np
-        >>> from keras_arch.trainers.inference import infer
         >>> image = keras.Input((64,))
         >>> dropout = keras.Model(image, keras.layers.Dropout(0.5, seed=1)(image, training=True))
         >>> ones = np.ones((1, 64), "float32")
@@ -43,15 +41,23 @@ def forward(network: keras.Model, inputs: Any) -> np.ndarray:
     return ops.convert_to_numpy(infer(network, inputs)).astype(np.float32)
 
 
+def forward_in_batches(
+    network: keras.Model, inputs: list[np.ndarray], batch_size: int
+) -> np.ndarray:
+    """As `forward`, for `batch_size` examples at a time of each input."""
+    # Not `predict`, which would start a data pipeline and compile for every call.
+    outputs = []
+    for first in range(0, len(inputs[0]), batch_size):
+        batch = [values[first : first + batch_size] for values in inputs]
+        outputs.append(forward(network, batch if len(batch) > 1 else batch[0]))
+    return np.concatenate(outputs)
+
+
 def first_draws(network: keras.Model) -> list[tuple[Any, Any]]:
     """The states of a network's seed generators with their initial values.
 
-    Args:
-        network: A built model.
-
-    Returns:
-        Pairs for `keras.StatelessScope`. A generator without a seed of its own is left out: it
-        starts anywhere.
+    Pairs for `keras.StatelessScope`. A generator without a seed of its own starts anywhere and is
+    left out.
     """
     # Keras saves seeds, not how far they have been drawn from.
     return [

@@ -1,6 +1,7 @@
 """Trainer of the Laplacian pyramid of adversarial networks, LAPGAN (Denton et al. 2015)."""
 
 import functools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
@@ -12,7 +13,7 @@ from keras import ops
 from keras_arch import optimizers
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.trainers.adversarial import AdversarialTrainer
-from keras_arch.trainers.checks import check_input_shapes, check_positive
+from keras_arch.trainers.checks import check_input_shapes, check_positive, example_shape
 from keras_arch.trainers.latent_sampling import LatentSampling
 from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
 
@@ -78,10 +79,8 @@ class LAPGAN(LatentSampling, AdversarialTrainer):
         discriminators = _in_order(discriminators, sizes)
         _check_networks(generator, sizes, discriminators, classes)
         super().__init__(seed, name or "lapgan")
-        self.generator = generator
-        self.discriminators = discriminators
-        self.sizes = sizes
-        self.classes = classes
+        self.generator, self.discriminators = generator, discriminators
+        self.sizes, self.classes = sizes, classes
         self.latent = Noise(tuple(generator.inputs[0].shape[1:]), latent).distribution
         self.d_weight = 0.5
 
@@ -157,10 +156,10 @@ class LAPGAN(LatentSampling, AdversarialTrainer):
         first = 0
         for size in self.sizes:
             level = self.generator.get_layer(f"level{size}")
-            shape = tuple(level.inputs[0].shape[1:])
-            numbers = tensors["latent"][:, first : first + int(np.prod(shape))]
-            first += int(np.prod(shape))
-            numbers = ops.reshape(numbers, (-1, *shape))
+            shape = example_shape(level.inputs[0])
+            end = first + math.prod(shape)
+            numbers = ops.reshape(tensors["latent"][:, first:end], (-1, *shape))
+            first = end
             inputs = self._inputs(size, numbers, tensors | outputs)
             outputs[f"fake{size}"] = level(inputs, training=training)
         return outputs
@@ -204,13 +203,10 @@ class LAPGAN(LatentSampling, AdversarialTrainer):
 
 
 def authors_optimizer(player: str = "") -> keras.optimizers.Optimizer:
-    """LAPGAN's gradient descent, with its learning rate and momentum moved at every update.
+    """LAPGAN's gradient descent for any player, whose settings move at every update.
 
     Source: Denton et al. 2015, section 3.3: learning rate 0.02, divided by 1 + 4e-5 an epoch,
     momentum 0.5 to 0.8 in steps of 0.0008 an epoch. An epoch is 704 updates, as in their code.
-
-    Args:
-        player: Name of the player; all have the same settings.
 
     Example:
         >>> round(float(authors_optimizer().learning_rate), 6)
@@ -223,7 +219,6 @@ def authors_optimizer(player: str = "") -> keras.optimizers.Optimizer:
 
 
 def _resize(images: Any, size: int, new: int) -> Any:
-    """Square images of another size: bilinear, with the wider kernel where they shrink."""
     weights = ops.convert_to_tensor(_weights(size, new))
     # As products with a matrix: alike on all backends, and XLA has no antialiased resize.
     rows = ops.einsum("nh,bhwc->bnwc", weights, images)
@@ -281,8 +276,8 @@ def _check_networks(
         if output[:2] != (size, size):
             raise ArgumentError(f"level{size} must give {size}x{size} images, it gives {output}")
         coarse = [output] if size != sizes[0] else []
-        noise = tuple(level.inputs[0].shape[1:])
-        latent += int(np.prod(noise))
+        noise = example_shape(level.inputs[0])
+        latent += math.prod(noise)
         title = f"with classes={classes} the %s at size {size}"
         check_input_shapes(title % "level", level, [noise, *coarse, *label])
         check_input_shapes(title % "discriminator", discriminator, [output, *coarse, *label])

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.trainers.checks import example_shape
-from keras_arch.trainers.inference import forward
+from keras_arch.trainers.inference import forward_in_batches
 from keras_arch.trainers.players import Noise, Tensors
 
 
@@ -108,12 +108,7 @@ def sample(
                 f"labels must be {count} whole numbers, one an image, got an array of shape "
                 f"{inputs[1].shape}"
             )
-    # Not `predict`, which would start a data pipeline and compile for every call.
-    batches = []
-    for first in range(0, count, batch_size):
-        batch = [values[first : first + batch_size] for values in inputs]
-        batches.append(forward(generator, batch if conditional else batch[0]))
-    return np.concatenate(batches)
+    return forward_in_batches(generator, inputs, batch_size)
 
 
 def class_labels(count: int, classes: int, labels: Any = None) -> np.ndarray:
@@ -122,10 +117,7 @@ def class_labels(count: int, classes: int, labels: Any = None) -> np.ndarray:
     Args:
         count: Number of images.
         classes: Number of classes.
-        labels: Whole numbers, or `None`.
-
-    Returns:
-        `int32` of shape `(count,)`.
+        labels: Whole numbers, or `None`. The result is `int32` of shape `(count,)`.
 
     Raises:
         ArgumentError: If a label is outside the classes or their number is not `count`.

@@ -10,7 +10,7 @@ from keras_arch import losses
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.trainers.adversarial import GeneratorDiscriminatorTrainer
 from keras_arch.trainers.checks import check_input_shapes, check_positive
-from keras_arch.trainers.inference import forward
+from keras_arch.trainers.inference import forward_in_batches
 from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
 
 # The five rows of the paper's table 1.
@@ -63,8 +63,7 @@ class Pix2Pix(GeneratorDiscriminatorTrainer):
                 f"objective must be one of {', '.join(OBJECTIVES)}, got {objective!r}"
             )
         super().__init__(seed, name or "pix2pix")
-        self.generator = generator
-        self.discriminator = discriminator
+        self.generator, self.discriminator = generator, discriminator
         self.objective = objective
         self.adversarial, self.conditional = "gan" in objective, "cgan" in objective
         self.uses_l1 = "l1" in objective
@@ -228,5 +227,4 @@ def translate(generator: keras.Model, images: Any, batch_size: int = 1) -> np.nd
             f"{generator.name} translates images of shape (count, "
             f"{', '.join(map(str, wanted))}), got {images.shape}"
         )
-    parts = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
-    return np.concatenate([forward(generator, part) for part in parts])
+    return forward_in_batches(generator, [images], batch_size)

@@ -23,16 +23,12 @@ exchange, translate_errors = common.exchange, common.translate_errors
 
 
 class Optimizers:
-    """All players' optimizers as one, whose variables Keras carries from step to step.
-
-    Args:
-        optimizers: The players' optimizers, built.
-    """
+    """All players' built optimizers as one, whose variables Keras carries from step to step."""
 
     built = True
 
     def __init__(self, optimizers: Sequence[keras.optimizers.Optimizer]) -> None:
-        self._optimizers = tuple(optimizers)
+        self._optimizers = optimizers
 
     @property
     def variables(self) -> list[Any]:
@@ -176,12 +172,7 @@ def _logs(trainer: Any, table: "_Table", values: common.Values) -> tuple[dict[st
 
 
 class _Table:
-    """The values of variables during a step, by variable.
-
-    Args:
-        groups: The variables, in the groups in which Keras carries them.
-        state: Their values, likewise.
-    """
+    """The values (`state`) of variables during a step, both in the groups of Keras."""
 
     def __init__(self, groups: Sequence[list[Any]], state: Sequence[list[Any]]) -> None:
         self._groups = groups

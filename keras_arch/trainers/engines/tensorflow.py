@@ -64,11 +64,7 @@ class SeedGenerator(keras.random.SeedGenerator):
 
 
 def global_batch(size: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Size of the global batch, and a function that takes a replica's part of such a batch.
-
-    Args:
-        size: Examples of this replica; replicas may have different numbers.
-    """
+    """Size of the global batch, and a function that takes this replica's `size` examples of it."""
     context, replicas = _replicas()
     if replicas == 1:
         return size, lambda tensor: tensor
@@ -89,10 +85,7 @@ def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
 
 
 def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], Any]]:
-    """All replicas' parts joined in their order, and a function that takes this replica's part.
-
-    Parts must be of equal size on all replicas.
-    """
+    """All replicas' parts (of one size) in their order, and a function that takes this one's."""
     context, replicas = _replicas()
     if replicas == 1:
         return tensors, lambda joined: joined
@@ -101,14 +94,11 @@ def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], A
 
     def placed(tensor: Any) -> Any:
         # As a sum of parts that are zero elsewhere: works under every strategy.
-        mask = tf.reshape(
-            tf.one_hot(number, replicas, dtype=tensor.dtype), [-1] + [1] * len(tensor.shape)
-        )
+        mask = tf.one_hot(number, replicas, dtype=tensor.dtype)
+        mask = tf.reshape(mask, [-1] + [1] * len(tensor.shape))
         return tf.reshape(mask * tensor[None], tf.concat([[-1], tf.shape(tensor)[1:]], 0))
 
-    summed = context.all_reduce(
-        tf.distribute.ReduceOp.SUM, [placed(tensor) for tensor in tensors.values()]
-    )
+    summed = context.all_reduce(tf.distribute.ReduceOp.SUM, list(map(placed, tensors.values())))
     for tensor, joined in zip(tensors.values(), summed, strict=True):
         known = tensor.shape[0]
         joined.set_shape([known * replicas if known else None, *tensor.shape[1:]])
@@ -207,6 +197,6 @@ def _log(trainer: Any, values: common.Values) -> dict[str, Any]:
         context.merge_call(lambda strategy: trainer.track(*missing))
     trackers = {tracker.name: tracker for tracker in trainer.metrics}
     for position, name in enumerate(joined):
-        mean = sums[position] / sizes[position]
-        trackers[name].update_state(mean, sample_weight=sizes[position])
+        size = sizes[position]
+        trackers[name].update_state(sums[position] / size, sample_weight=size)
     return {name: trackers[name].result() for name in joined}
