@@ -54,11 +54,15 @@ def log_on_stderr() -> Iterator[None]:
     format_warning = warnings.formatwarning
 
     def one_line(
-        message: Warning | str, category: type[Warning], filename: str, *place: Any
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
     ) -> str:
         if category is UserWarning and "keras_arch" in filename:
             return f"warning: {message}\n"
-        return format_warning(message, category, filename, *place)
+        return format_warning(message, category, filename, lineno, line)
 
     warnings.formatwarning = one_line
     try:
