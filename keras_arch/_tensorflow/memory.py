@@ -27,17 +27,15 @@ def keep_freed_memory() -> bool:
     a setting already (`MALLOC_MMAP_THRESHOLD_`, `MALLOC_MMAP_MAX_`, `MALLOC_TRIM_THRESHOLD_`, or
     `GLIBC_TUNABLES` with `glibc.malloc`), or where the C library is not glibc.
 
-    Returns:
-        Whether the setting is in force.
+    Returns whether the setting is in force.
 
     Example:
         >>> keep_freed_memory() in (True, False)
         True
     """
     given = any(name in os.environ for name in _SETTINGS)
-    if not switch.fast_paths() or given or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
-        return False
-    if sys.platform != "linux":
+    given = given or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
+    if given or not switch.fast_paths() or sys.platform != "linux":
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     # It returns 0 where it refuses.

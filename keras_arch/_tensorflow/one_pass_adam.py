@@ -15,12 +15,9 @@ PATH = FastPath("one-pass Adam")
 
 
 def apply(optimizer: Any, gradients: list[Any], variables: list[Any]) -> None:
-    """One update of an optimizer, in one pass where it is plain Adam in float32.
+    """One update of a built Keras optimizer, in one pass where it is plain Adam in float32.
 
-    Args:
-        optimizer: A built Keras optimizer.
-        gradients: One gradient a variable; those of a replica, whose sum is applied.
-        variables: The variables that the optimizer was built for.
+    The gradients are those of a replica, one a variable; their sum over replicas is applied.
     """
     if not (PATH.enabled and _is_plain_adam(optimizer, gradients, variables)):
         optimizer.apply(gradients, variables)

@@ -137,10 +137,9 @@ class LinearRamp(_PaperSchedule):
 class ScheduledSGD(keras.optimizers.SGD):
     """Gradient descent whose momentum may be a schedule.
 
-    The rule is that of `keras.optimizers.SGD`, and of the optimizer that Goodfellow et al. (2014)
-    used: `velocity = momentum * velocity - learning_rate * gradient`, which is added to the
-    variable. Both schedules are evaluated inside the step at the number of updates so far,
-    `iterations`; they have no other state.
+    The rule is that of `keras.optimizers.SGD` and of Goodfellow et al. (2014): `velocity =
+    momentum * velocity - learning_rate * gradient`, which is added to the variable. Both schedules
+    are evaluated inside the step at the number of updates so far, `iterations`.
 
     Args:
         learning_rate: A number or a schedule.
@@ -180,9 +179,8 @@ class ScheduledSGD(keras.optimizers.SGD):
             return
         velocity = self.momentums[self._get_variable_index(variable)]
         momentum = ops.cast(self.momentum(self.iterations), variable.dtype)
-        step = ops.multiply(
-            ops.cast(gradient, variable.dtype), ops.cast(learning_rate, variable.dtype)
-        )
+        gradient = ops.cast(gradient, variable.dtype)
+        step = ops.multiply(gradient, ops.cast(learning_rate, variable.dtype))
         self.assign(velocity, ops.subtract(ops.multiply(velocity, momentum), step))
         if self.nesterov:
             self.assign_add(variable, ops.subtract(ops.multiply(velocity, momentum), step))

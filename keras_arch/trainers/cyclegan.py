@@ -44,12 +44,10 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
     Example:
         >>> from keras_arch import models, trainers
         >>> shape = (16, 16, 3)
+        >>> discriminator = dict(input_shape=shape, target_channels=None, filters=2)
         >>> cyclegan = trainers.CycleGAN(
         ...     *(models.CycleGANGenerator(1, image_shape=shape, filters=2) for _ in range(2)),
-        ...     *(
-        ...         models.PatchDiscriminator(1, input_shape=shape, target_channels=None, filters=2)
-        ...         for _ in range(2)
-        ...     ),
+        ...     *(models.PatchDiscriminator(1, **discriminator) for _ in range(2)),
         ... )
         >>> cyclegan.compile()
         >>> cyclegan.translate(np.zeros((2, 16, 16, 3), "float32"), backward=True).shape
@@ -136,15 +134,12 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
         return self.generator(image, training=training)
 
     def translate(self, images: Any, batch_size: int = 1, backward: bool = False) -> np.ndarray:
-        """Translate images.
+        """Translate images by a generator; arguments and result as of `trainers.translate`.
 
         Args:
-            images: `(count, height, width, channels)` in the range of the training data.
+            images: Images in the range of the training data.
             batch_size: Images in one forward.
             backward: From `other` to `image` instead of from `image` to `other`.
-
-        Returns:
-            A `float32` array `(count, height, width, channels)` in the generator's range.
         """
         network = self.generator_back if backward else self.generator
         return translate(self.ema_network(network), images, batch_size)
@@ -238,11 +233,8 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
         return self.d_weight * total, mean
 
     def _pooled(self, tensors: Tensors) -> Tensors:
-        """The images of the pools in place of the generated images.
-
-        The pools are those of the global batch: every replica queries all images of it, so that
-        all have the same pools, and takes its own part of the result.
-        """
+        # The pools are those of the global batch: every replica queries all images of it, so that
+        # all have the same pools, and takes its own part of the result.
         names = ("fake_other", "fake_image", "other_numbers", "image_numbers")
         inputs = {name: ops.cast(ops.stop_gradient(tensors[name]), "float32") for name in names}
         joined, own = self.engine.exchange(inputs)

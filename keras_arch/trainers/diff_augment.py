@@ -38,9 +38,6 @@ def steps(policy: str) -> tuple[str, ...]:
         policy: Such names, joined by commas; they are applied in this order. The paper's
             strongest is `"color,translation,cutout"`.
 
-    Returns:
-        The names.
-
     Raises:
         ArgumentError: If one is unknown or comes twice, or there is none.
 
@@ -60,14 +57,11 @@ def steps(policy: str) -> tuple[str, ...]:
 
 
 def noise(policy: str, image_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the random numbers of a policy.
+    """Shapes of an example's random numbers from U(0, 1), by name, that a policy takes.
 
     Args:
         policy: As for `steps`.
         image_shape: `(height, width, channels)`, all known.
-
-    Returns:
-        For each name the shape of one example's numbers, which are to be drawn from U(0, 1).
 
     Raises:
         ArgumentError: If the policy or the shape is not of this kind.
@@ -100,9 +94,8 @@ def apply(policy: str, images: Any, numbers: Mapping[str, Any]) -> Any:
         ArgumentError: If the policy is not one, or numbers that it needs are not given.
 
     Example:
-        >>> import numpy as np
-        >>> image = np.ones((1, 8, 8, 1), "float32")
-        >>> cut = apply("cutout", image, {"cutout": np.array([[0.5, 0.5]])})  # the middle 4 x 4
+        >>> middle = {"cutout": ops.array([[0.5, 0.5]])}
+        >>> cut = apply("cutout", ops.ones((1, 8, 8, 1)), middle)  # the middle 4 x 4
         >>> float(ops.sum(cut))
         48.0
     """

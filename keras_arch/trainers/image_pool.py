@@ -47,22 +47,18 @@ class ImagePool:
         self.count = owner.add_weight(shape=(), dtype="int32", name=f"{name}_count", **state)
 
     def query(self, images: Any, numbers: Any) -> Any:
-        """The images for the discriminator in place of new ones.
+        """As many images for the discriminator in place of new ones.
 
         Args:
             images: The new images, `(batch, height, width, channels)`.
             numbers: Two random numbers from U(0, 1) an image: whether to return an earlier one
                 (over one half), and which.
-
-        Returns:
-            As many images.
         """
         if not self.size:
             return images
-        images = ops.cast(images, "float32")
-        numbers = ops.cast(numbers, "float32")
+        images, numbers = ops.cast(images, "float32"), ops.cast(numbers, "float32")
         order = ops.arange(ops.shape(images)[0], dtype="int32")
-        count = ops.convert_to_tensor(self.count)
+        count, stored = ops.convert_to_tensor(self.count), ops.convert_to_tensor(self.images)
 
         filling = count + order < self.size
         chosen = ops.cast(ops.floor(numbers[:, 1] * self.size), "int32")
@@ -76,13 +72,11 @@ class ImagePool:
         # the whole batch. Where there is none, the pool's image at the start.
         rivals = ops.logical_and(slot[:, None] == slot[None, :], written[None, :])
         before = ops.logical_and(rivals, order[None, :] < order[:, None])
-        held = ops.take(ops.convert_to_tensor(self.images), slot, axis=0)
+        held = ops.take(stored, slot, axis=0)
         earlier = _latest(before, order, images, held)
         # Images that share a slot all write its final image, so their order does not matter.
         final = _latest(rivals, order, images, held)
-        self.images.assign(
-            ops.scatter_update(ops.convert_to_tensor(self.images), slot[:, None], final)
-        )
+        self.images.assign(ops.scatter_update(stored, slot[:, None], final))
         self.count.assign(ops.minimum(count + ops.shape(images)[0], self.size))
         return _where(swaps, earlier, images)
 

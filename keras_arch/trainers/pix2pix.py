@@ -103,19 +103,7 @@ class Pix2Pix(GeneratorDiscriminatorTrainer):
         return self.generator(image, training=training)
 
     def translate(self, images: Any, batch_size: int = 1) -> np.ndarray:
-        """Translate images.
-
-        Batch statistics and dropout of the generator at inference neither move nor change from
-        call to call: the same images give the same result.
-
-        Args:
-            images: `(count, height, width, channels)` in the range of the training data.
-            batch_size: Images in one forward, over which a generator may take batch statistics.
-                Default 1, the paper's.
-
-        Returns:
-            A `float32` array `(count, height, width, channels)` in the generator's range.
-        """
+        """Translate images by the generator; arguments and result as of `trainers.translate`."""
         return translate(self.ema_network(self.generator), images, batch_size)
 
     # The game.
@@ -126,9 +114,8 @@ class Pix2Pix(GeneratorDiscriminatorTrainer):
         generator = Player("g", (self.generator,), self._generator_loss, logged=logged)
         if not self.adversarial:
             return (generator,)
-        logged = ("d_real", "d_fake")
-        d_loss = self._discriminator_loss
-        return Player("d", (self.discriminator,), d_loss, logged=logged), generator
+        scores, d_loss = ("d_real", "d_fake"), self._discriminator_loss
+        return Player("d", (self.discriminator,), d_loss, logged=scores), generator
 
     def noise(self) -> dict[str, Noise]:
         """The numbers of a gradient penalty; the generator's noise is its dropout."""
@@ -184,8 +171,8 @@ class Pix2Pix(GeneratorDiscriminatorTrainer):
             )
         if not self.adversarial:
             return
-        target = tuple(self.generator.output_shape[1:])
-        expected = [tuple(self.generator.input_shape[1:]), target] if self.conditional else [target]
+        image, target = self.input_spec().values()
+        expected = [image, target] if self.conditional else [target]
         title = f"the discriminator of objective {self.objective!r}"
         check_input_shapes(title, self.discriminator, expected)
 
@@ -200,10 +187,14 @@ class Pix2Pix(GeneratorDiscriminatorTrainer):
 def translate(generator: keras.Model, images: Any, batch_size: int = 1) -> np.ndarray:
     """Translate images with a generator alone, as `Pix2Pix.translate` does.
 
+    Batch statistics and dropout of the generator at inference neither move nor change from call to
+    call: the same images give the same result.
+
     Args:
         generator: From images to images.
         images: `(count, height, width, channels)` in the range of the training data.
-        batch_size: Images in one forward.
+        batch_size: Images in one forward, over which a generator may take batch statistics.
+            Default 1, the paper's.
 
     Returns:
         A `float32` array `(count, height, width, channels)` in the generator's range.
