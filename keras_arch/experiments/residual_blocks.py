@@ -18,7 +18,7 @@ from keras import ops
 
 from keras_arch import data, files, visualization
 from keras_arch import layers as layouts
-from keras_arch.errors import ArgumentError, DataError, whole_number
+from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.tasks.base import EvaluationData
 from keras_arch.training.factories import EVALUATION_BATCH
 from keras_arch.training.references import load_model, training_data, without_folders
@@ -108,13 +108,10 @@ def blocks(
     # Another source has its own splits.
     split = split or ("test" if source else None)
     evaluated = EvaluationData(card, settings, source, split, data_dir)
-    source = evaluated.uri
-    described, images = evaluated.load()
+    source, outputs = evaluated.uri, loaded.model.output_shape[-1]
+    _, images = evaluated.load_classes(loaded.model)
     if limit is not None:
         images = images.take(whole_number("limit", limit))
-    classes, outputs = len(described.classes or ()), loaded.model.output_shape[-1]
-    if classes != outputs:
-        raise DataError(f"{source} has {classes or 'no'} classes, the model {outputs}")
     batches = data.eval_batches(images, card.preprocessing, EVALUATION_BATCH)
     accuracy, found = measure(loaded.model, batches)
     count = int(images.cardinality())

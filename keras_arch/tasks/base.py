@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from keras_arch import data, registry
 from keras_arch.config.base import TaskConfig
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, DataError
 from keras_arch.hub import readme
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks._modules import factories
@@ -65,6 +65,14 @@ class EvaluationData:
         data_dir = self.data_dir or self.settings.get("data_dir")
         described = data.describe(uri or self.uri, data_dir=data_dir, download=True)
         return described, described.load(self.split or self.settings.get(default, default))
+
+    def load_classes(self, model: keras.Model) -> tuple[data.Source, Any]:
+        """As `load`; a `DataError` if the data has not as many classes as the model has outputs."""
+        described, images = self.load()
+        classes, outputs = len(described.classes or ()), model.output_shape[-1]
+        if classes != outputs:
+            raise DataError(f"{described.name} has {classes or 'no'} classes, the model {outputs}")
+        return described, images
 
 
 class Prediction(Protocol):

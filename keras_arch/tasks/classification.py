@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -172,8 +172,7 @@ class Classification(Task):
 
     def callbacks(self, directory: RunDirectory) -> list[keras.callbacks.Callback]:
         """The best weights, where the recipe asks for them."""
-        best = self.config.recipe.checkpoint == "best"
-        return [best_of_validation(directory, _MONITOR, _TIES)] if best else []
+        return keep_best(self.config.recipe.checkpoint, directory, _MONITOR, _TIES)
 
     def should_stop(self, rows: Sequence[Mapping[str, float]]) -> bool:
         """Whether there were `patience` epochs without a better one."""
@@ -197,18 +196,14 @@ class Classification(Task):
 
     def measure(self, model: keras.Model, directory: RunDirectory) -> dict[str, float]:
         """Loss, accuracy and error on the test split; the pictures of the report."""
-        best, network = None, model
-        if self.config.recipe.checkpoint == "best":
-            best = best_of_validation(directory, _MONITOR, _TIES).best()
-        if best is not None:
-            network = self.build_logits()
-            best.load(network)
+        kept = keep_best(self.config.recipe.checkpoint, directory, _MONITOR, _TIES)
+        network, epoch = restore_best(kept, model, self.build_logits)
         self._final = auxiliary_heads.export_copy(self.config.model, network)
         report = classification_report.measure(
             models.main_head(network), self._test_batches(), from_logits=True
         )
         report.write(self._test_batches(), self.preprocessing, self.source.classes, directory.path)
-        return report.metrics | ({"best_epoch": float(best.epoch)} if best else {})
+        return report.metrics | epoch
 
     def export_copy(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
         """The classifier with its softmax."""
@@ -249,18 +244,11 @@ class Classification(Task):
     ) -> dict[str, float]:
         """Accuracy, error and loss; writes the report into `out`."""
         card = loaded.card
-        described, images = chosen.load()
-        classes = described.classes
-        outputs = loaded.model.output_shape[-1]
-        if classes is None or len(classes) != outputs:
-            raise DataError(
-                f"{described.name} has {len(classes) if classes else 'no'} classes, the model "
-                f"{outputs}"
-            )
+        described, images = chosen.load_classes(loaded.model)
         batches = data.eval_batches(images, card.preprocessing, factories.EVALUATION_BATCH)
         report = classification_report.measure(loaded.model, batches, from_logits=False)
         if out is not None:
-            report.write(batches, card.preprocessing, card.labels or classes, out)
+            report.write(batches, card.preprocessing, card.labels or described.classes, out)
         return report.metrics
 
     @classmethod
@@ -327,8 +315,25 @@ class Classification(Task):
         return describe_input(card.preprocessing)
 
 
-def best_of_validation(directory: RunDirectory, monitor: str, ties: str) -> callbacks.BestModel:
-    """The callback that keeps the epoch with the highest metric on the validation data."""
-    return callbacks.BestModel(
+def keep_best(
+    checkpoint: str, directory: RunDirectory, monitor: str, ties: str
+) -> list[callbacks.BestModel]:
+    """The callback that keeps the epoch with the highest validation metric, for `"best"`."""
+    if checkpoint != "best":
+        return []
+    best = callbacks.BestModel(
         directory.best, None, lambda model: model, monitor=monitor, mode="max", ties=ties
     )
+    return [best]
+
+
+def restore_best(
+    kept: Sequence[Any], model: keras.Model, build: Callable[[], keras.Model]
+) -> tuple[keras.Model, dict[str, float]]:
+    """The network with the weights that were kept, and their epoch; else the model."""
+    best = kept[0].best() if kept else None
+    if best is None:
+        return model, {}
+    network = build()
+    best.load(network)
+    return network, {"best_epoch": float(best.epoch)}

@@ -25,7 +25,7 @@ from keras_arch.tasks.base import (
     Task,
     register_task,
 )
-from keras_arch.tasks.classification import best_of_validation
+from keras_arch.tasks.classification import keep_best, restore_best
 from keras_arch.tasks.segmentation_config import SegmentationConfig, SegmentationData
 
 if TYPE_CHECKING:
@@ -168,8 +168,7 @@ class Segmentation(Task):
             columns=4,
             tensorboard=directory.logs / "samples",
         )
-        best = self.config.recipe.checkpoint == "best"
-        return [*([best_of_validation(directory, _MONITOR, _TIES)] if best else []), samples]
+        return [*self._best(directory), samples]
 
     def validation_batches(self) -> Any:
         """Tiles that cover `data.validation`, else the test split."""
@@ -187,12 +186,7 @@ class Segmentation(Task):
 
     def measure(self, model: keras.Model, directory: RunDirectory) -> dict[str, float]:
         """Metrics of whole test images at their own resolution; the pictures of the report."""
-        best, network = None, model
-        if self.config.recipe.checkpoint == "best":
-            best = best_of_validation(directory, _MONITOR, _TIES).best()
-        if best is not None:
-            network = self.build_logits()
-            best.load(network)
+        network, epoch = restore_best(self._best(directory), model, self.build_logits)
         self._final = factories.export_copy(self.config.model, network)
         report = segmentation_report.measure(
             self._final,
@@ -204,7 +198,7 @@ class Segmentation(Task):
             self.config.samples.count,
         )
         report.write(self.source.classes, self._colors(), directory.path)
-        return report.metrics | ({"best_epoch": float(best.epoch)} if best else {})
+        return report.metrics | epoch
 
     def export_copy(self, model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
         """The network with its softmax."""
@@ -224,6 +218,9 @@ class Segmentation(Task):
     def pictures(self, directory: RunDirectory) -> list[Path]:
         """Test images with their truths and predictions."""
         return [directory.path / "overlays.png"]
+
+    def _best(self, directory: RunDirectory) -> list[callbacks.BestModel]:
+        return keep_best(self.config.recipe.checkpoint, directory, _MONITOR, _TIES)
 
     def _colors(self) -> list[tuple[int, ...]]:
         """The color of each class: the config's, else the source's, else PASCAL VOC's."""
