@@ -81,7 +81,6 @@ class AdversarialLoss:
     (`@keras.saving.register_keras_serializable()`).
 
     Example:
-        >>> import numpy as np
         >>> loss = AdversarialLoss(
         ...     discriminator=lambda real, fake: ops.abs(real - 1) + ops.abs(fake + 1),
         ...     generator=lambda fake: ops.abs(fake - 1),
@@ -89,7 +88,7 @@ class AdversarialLoss:
         ... )
         >>> loss.penalty_weight
         10.0
-        >>> loss.for_discriminator(np.ones((2, 1)), np.zeros((2, 1))).shape
+        >>> loss.for_discriminator(ops.ones((2, 1)), ops.zeros((2, 1))).shape
         TensorShape([2])
     """
 
@@ -166,9 +165,7 @@ def adversarial(
         ArgumentError: If there is no such loss, or a weight for a loss without a penalty.
 
     Example:
-        >>> import numpy as np
-        >>> undecided = np.zeros((1, 1), "float32")
-        >>> loss = adversarial("non_saturating")
+        >>> undecided, loss = ops.zeros((1, 1)), adversarial("non_saturating")
         >>> round(float(loss.discriminator(undecided, undecided)[0]), 4)  # 2 log 2
         1.3863
     """
@@ -238,8 +235,7 @@ def per_example(values: Any) -> Any:
         values: `(batch, ...)`. Returns `(batch,)`, as float32 of values in half precision.
 
     Example:
-        >>> import numpy as np
-        >>> per_example(np.ones((4, 30, 30, 1), "float32")).shape
+        >>> per_example(ops.ones((4, 30, 30, 1))).shape
         TensorShape([4])
     """
     values = full_precision(values)
@@ -254,8 +250,7 @@ def gradient_penalty(gradient: Any) -> Any:
         gradient: `(batch, ...)`, at points between real and generated images; returns `(batch,)`.
 
     Example:
-        >>> import numpy as np
-        >>> float(gradient_penalty(np.array([[3.0, 4.0]], "float32"))[0])
+        >>> float(gradient_penalty([[3.0, 4.0]])[0])
         16.0
     """
     # The root has no derivative at 0, where a critic that ignores its input would be.
@@ -272,8 +267,7 @@ def r1_penalty(gradient: Any) -> Any:
             `penalty_weight`.
 
     Example:
-        >>> import numpy as np
-        >>> float(r1_penalty(np.array([[3.0, 4.0]], "float32"))[0])
+        >>> float(r1_penalty([[3.0, 4.0]])[0])
         12.5
     """
     return 0.5 * _squared_norm(gradient)

@@ -39,9 +39,7 @@ class PixelLoss(keras.losses.Loss, abc.ABC):
         **more: Any,
     ) -> None:
         super().__init__(name=name, **more)
-        self.from_logits = from_logits
-        self.ignore = ignore
-        self._total = total
+        self.from_logits, self.ignore, self._total = from_logits, ignore, total
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch, a number.
@@ -91,10 +89,8 @@ class PixelLoss(keras.losses.Loss, abc.ABC):
 
 
 class _Share(keras.losses.Loss):
-    """Loss that divides a number by the number of replicas, as Keras does with its means."""
-
+    # Divides a number by the number of replicas, as the reduction of Keras does with its means.
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The number itself; the reduction divides it."""
         return y_pred
 
 
@@ -117,10 +113,8 @@ class PixelCrossEntropy(PixelLoss):
         **options: `from_logits`, `ignore` and `total`, as for `PixelLoss`.
 
     Example:
-        >>> import numpy as np
-        >>> truth = np.array([[[0, 255]]])
-        >>> undecided = np.zeros((1, 1, 2, 2), "float32")
-        >>> round(float(PixelCrossEntropy()(truth, undecided)), 4)  # log 2 of one pixel
+        >>> loss = PixelCrossEntropy()([[[0, 255]]], ops.zeros((1, 1, 2, 2)))
+        >>> round(float(loss), 4)  # log 2 of one pixel
         0.6931
     """
 
@@ -156,9 +150,8 @@ class PixelFocal(PixelLoss):
         **options: `from_logits`, `ignore` and `total`, as for `PixelLoss`.
 
     Example:
-        >>> import numpy as np
-        >>> undecided = np.zeros((1, 1, 1, 2), "float32")
-        >>> round(float(PixelFocal(alpha=1.0)(np.zeros((1, 1, 1)), undecided)), 4)  # log 2 / 4
+        >>> loss = PixelFocal(alpha=1.0)([[[0]]], ops.zeros((1, 1, 1, 2)))
+        >>> round(float(loss), 4)  # log 2 / 4
         0.1733
     """
 
@@ -225,9 +218,8 @@ class PixelDice(_Overlap):
         **options: `from_logits`, `ignore` and `total`, as for `PixelLoss`.
 
     Example:
-        >>> import numpy as np
-        >>> truth = np.array([[[0, 1]]])
-        >>> round(float(PixelDice(from_logits=False)(truth, np.eye(2, dtype="float32")[truth])), 4)
+        >>> loss = PixelDice(from_logits=False)
+        >>> round(float(loss([[[0, 1]]], [[ops.eye(2)]])), 4)
         0.0
     """
 
@@ -250,10 +242,8 @@ class PixelTversky(_Overlap):
         **options: `from_logits`, `ignore` and `total`, as for `PixelLoss`.
 
     Example:
-        >>> import numpy as np
-        >>> truth = np.array([[[0, 1]]])
         >>> loss = PixelTversky(alpha=0.3, beta=0.7, from_logits=False)
-        >>> round(float(loss(truth, np.eye(2, dtype="float32")[truth])), 4)
+        >>> round(float(loss([[[0, 1]]], [[ops.eye(2)]])), 4)
         0.0
     """
 
@@ -316,10 +306,7 @@ def _classes_of(y_true: Any, y_pred: Any) -> Any:
         raise ArgumentError(
             "a loss over pixels takes one output a class, got 1; build the network with classes=2"
         )
-    sizes = zip(y_true.shape[1:], y_pred.shape[1:3], strict=True)
-    if any(None not in pair and pair[0] != pair[1] for pair in sizes):
-        raise ArgumentError(
-            f"masks of {tuple(y_true.shape[1:])} pixels do not fit outputs of "
-            f"{tuple(y_pred.shape[1:3])}"
-        )
+    mask, output = tuple(y_true.shape[1:]), tuple(y_pred.shape[1:3])
+    if any(None not in pair and pair[0] != pair[1] for pair in zip(mask, output, strict=True)):
+        raise ArgumentError(f"masks of {mask} pixels do not fit outputs of {output}")
     return ops.cast(y_true, "int32")
