@@ -261,11 +261,7 @@ def translate(
 
 
 def export_model(
-    ref: str | Path,
-    directory: str | Path,
-    *,
-    version: int | None = None,
-    token: str | None = None,
+    ref: str | Path, directory: str | Path, *, version: int | None = None, token: str | None = None
 ) -> Path:
     """Export a model for TF Serving; see `export.saved_model`.
 

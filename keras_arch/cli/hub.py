@@ -24,8 +24,7 @@ def push(
 
 
 def pull(
-    ref: Ref,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder.")],
+    ref: Ref, directory: Annotated[Path, typer.Argument(metavar="DIR", help="New folder.")]
 ) -> None:
     """Download a model into a folder."""
     with quiet_loading():

@@ -201,6 +201,6 @@ MAPPINGS: dict[str, tuple[WeightMapping, ...]] = {
             functools.partial(_prefixes, "linear", "shortcut"),
             head=r"linear\.",
         ),
-    ),
+    )
 }
 MAPPINGS |= {f"ResNet{depth}": _resnet_families(depth) for depth in BLOCKS}

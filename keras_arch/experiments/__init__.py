@@ -3,11 +3,4 @@
 from keras_arch.experiments.depths import Curves, Degradation, degradation
 from keras_arch.experiments.residual_blocks import Block, Blocks, blocks
 
-__all__ = [
-    "Block",
-    "Blocks",
-    "Curves",
-    "Degradation",
-    "blocks",
-    "degradation",
-]
+__all__ = ["Block", "Blocks", "Curves", "Degradation", "blocks", "degradation"]

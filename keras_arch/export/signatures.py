@@ -132,7 +132,5 @@ def _decoded(image_bytes: tf.Tensor, preprocessing: Preprocessing, exact_size: b
         return preprocessing(pixels)
 
     return tf.map_fn(
-        read,
-        image_bytes,
-        fn_output_signature=tf.TensorSpec(preprocessing.input_shape, tf.float32),
+        read, image_bytes, fn_output_signature=tf.TensorSpec(preprocessing.input_shape, tf.float32)
     )

@@ -27,10 +27,7 @@ def next_version(folder: str | os.PathLike[str]) -> int:
 
 
 def publish(
-    directory: str | os.PathLike[str],
-    name: str,
-    version: int | None,
-    fill: Callable[[Path], None],
+    directory: str | os.PathLike[str], name: str, version: int | None, fill: Callable[[Path], None]
 ) -> Path:
     """Fill a folder and give it a version number when it is complete.
 

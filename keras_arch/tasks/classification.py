@@ -139,10 +139,7 @@ class Classification(Task):
     def build_logits(self, replicas: int = 1) -> keras.Model:
         """The network without its softmax, and with its heads in one output."""
         network = factories.build_network(
-            self.config.model,
-            replicas,
-            self.config.recipe.synchronized,
-            classifier_activation=None,
+            self.config.model, replicas, self.config.recipe.synchronized, classifier_activation=None
         )
         return models.stack_heads(network)
 

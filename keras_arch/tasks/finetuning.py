@@ -38,9 +38,7 @@ class FineTuningRecipe(ClassificationRecipe):
     epochs: Positive = 30
     batch_size: Positive = 32
     optimizer: config.Optimizer = config.AdamW(
-        name="adamw",
-        learning_rate=config.Cosine(peak=1e-3, warmup_epochs=1.0),
-        weight_decay=0.01,
+        name="adamw", learning_rate=config.Cosine(peak=1e-3, warmup_epochs=1.0), weight_decay=0.01
     )
     head_epochs: Annotated[int, pydantic.Field(ge=0)] | None = None
     head_learning_rate: Rate = 3e-3

@@ -14,12 +14,7 @@ from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_output
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks._modules import callbacks, factories, trainers, visualization
-from keras_arch.tasks.base import (
-    EvaluationData,
-    Task,
-    class_number,
-    register_task,
-)
+from keras_arch.tasks.base import EvaluationData, Task, class_number, register_task
 from keras_arch.tasks.generation_config import GenerationConfig
 
 if TYPE_CHECKING:
@@ -28,8 +23,7 @@ if TYPE_CHECKING:
     from keras_arch.training.run_directory import RunDirectory
 else:
     generation_signatures, generator_evaluation = lazy_modules(
-        "keras_arch.tasks.generation_signatures",
-        "keras_arch.tasks.generator_evaluation",
+        "keras_arch.tasks.generation_signatures", "keras_arch.tasks.generator_evaluation"
     )
 
 # Code that draws from the distributions of `registry.LATENTS`, for READMEs.
@@ -187,10 +181,7 @@ class Generation(Task):
             name: (
                 factories.export_copy(builder, trained),
                 factories.make_card(
-                    self.config,
-                    builder,
-                    name=f"{self.config.name} {name}",
-                    task="discriminator",
+                    self.config, builder, name=f"{self.config.name} {name}", task="discriminator"
                 ),
             )
             for name, (builder, trained) in self.trained_discriminators(model).items()

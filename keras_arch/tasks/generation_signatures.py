@@ -28,10 +28,7 @@ def unconditional(model: keras.Model, spec: ExportSpec) -> Servable:
         return outputs(infer(model, latent))
 
     @tf.function(
-        input_signature=[
-            tf.TensorSpec((), tf.int64, "seed"),
-            tf.TensorSpec((), tf.int32, "count"),
-        ]
+        input_signature=[tf.TensorSpec((), tf.int64, "seed"), tf.TensorSpec((), tf.int32, "count")]
     )
     def generate(seed: tf.Tensor, count: tf.Tensor) -> shared.Outputs:
         return outputs(infer(model, _draw(seed, count, size, distribution)))

@@ -19,12 +19,7 @@ from keras_arch.tasks._modules import (
     tiling_networks,
     visualization,
 )
-from keras_arch.tasks.base import (
-    EvaluationData,
-    Prediction,
-    Task,
-    register_task,
-)
+from keras_arch.tasks.base import EvaluationData, Prediction, Task, register_task
 from keras_arch.tasks.classification import keep_best, restore_best
 from keras_arch.tasks.segmentation_config import SegmentationConfig, SegmentationData
 

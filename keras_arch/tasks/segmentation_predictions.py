@@ -75,10 +75,7 @@ def predict_probabilities(
     if tiled:
         native = dataclasses.replace(preprocessing, size=(height, width), crop=None)
         outputs = tiling.predict(
-            model,
-            np.asarray(native(image[None]))[0],
-            tile=preprocessing.size,
-            progress=progress,
+            model, np.asarray(native(image[None]))[0], tile=preprocessing.size, progress=progress
         )
     else:
         outputs = keras.ops.convert_to_numpy(model(preprocessing(image[None]), training=False))[

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from keras_arch.tasks import translation_signatures
     from keras_arch.training.run_directory import RunDirectory
 else:
-    (translation_signatures,) = lazy_modules(
-        "keras_arch.tasks.translation_signatures",
-    )
+    (translation_signatures,) = lazy_modules("keras_arch.tasks.translation_signatures")
 
 _STATISTICS = {
     "batch": "the statistics of the batch at hand",

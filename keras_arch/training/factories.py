@@ -64,10 +64,7 @@ def _learning_rate(rate: Any) -> Any:
 
 
 def build_network(
-    builder: config.Builder,
-    replicas: int = 1,
-    synchronized: bool | str = "auto",
-    **more: Any,
+    builder: config.Builder, replicas: int = 1, synchronized: bool | str = "auto", **more: Any
 ) -> keras.Model:
     """A network of a config; with several replicas its batch norm is synchronized."""
     known = registry.entry(builder.name).arguments
