@@ -257,10 +257,14 @@ class Generation(Task):
         seed: int | None = None,
         labels: Sequence[int | str] | None = None,
     ) -> Any:
-        """A grid of generated images."""
-        if labels:
-            raise ArgumentError(f"{loaded.card.name} takes no labels; leave them out")
-        return generator_evaluation.sample_grid(loaded, count, seed)
+        """A grid of generated images; with classes, `labels` in turn, else a column for each."""
+        numbers = cls.class_numbers(loaded.card, labels, count) if labels else None
+        return generator_evaluation.sample_grid(loaded, count, seed, numbers)
+
+    @classmethod
+    def class_numbers(cls, card: hub.Card, labels: Sequence[int | str], count: int) -> list[int]:
+        """The class of each image of a grid."""
+        raise ArgumentError(f"{card.name} takes no labels; leave them out")
 
     @classmethod
     def check_export(cls, model: keras.Model, spec: export.ExportSpec) -> None:
@@ -332,19 +336,10 @@ class ConditionalGeneration(Generation):
     # Saved models.
 
     @classmethod
-    def generate(
-        cls,
-        loaded: hub.LoadedModel,
-        count: int,
-        seed: int | None = None,
-        labels: Sequence[int | str] | None = None,
-    ) -> Any:
-        """A grid of generated images: all classes, a column each, or `labels` in turn."""
-        if labels:
-            names = loaded.card.labels
-            numbers = [class_number(label, names, loaded.card.name) for label in labels]
-            labels = [numbers[i % len(numbers)] for i in range(count)]
-        return generator_evaluation.sample_grid(loaded, count, seed, labels or None)
+    def class_numbers(cls, card: hub.Card, labels: Sequence[int | str], count: int) -> list[int]:
+        """The class of each image of a grid: `labels` in turn."""
+        numbers = [class_number(label, card.labels, card.name) for label in labels]
+        return [numbers[i % len(numbers)] for i in range(count)]
 
     @classmethod
     def check_export(cls, model: keras.Model, spec: export.ExportSpec) -> None:
