@@ -82,7 +82,6 @@ def finetune(
         RunError, NonFiniteError, Interrupted: As for `train`.
 
     Example:
-        >>> import tempfile
         >>> import keras_arch
         >>> from keras_arch import hub, models
         >>> from keras_arch.preprocessing import Preprocessing
@@ -91,12 +90,9 @@ def finetune(
         >>> model = models.create("CIFARResNet", **card.arguments)
         >>> few = ["recipe.epochs=1", "recipe.head_epochs=0", "data.train=train[:64]",
         ...        "data.validation=train[64:96]", "data.test=test[:64]"]
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     saved = hub.save(model, folder + "/net", card)
-        ...     run = keras_arch.finetune(
-        ...         saved, "digits", folder + "/run", overrides=few, verbose=0
-        ...     )
-        ...     sorted(run.metrics)
+        >>> saved = hub.save(model, "net", card)
+        >>> run = keras_arch.finetune(saved, "digits", "run", overrides=few, verbose=0)
+        >>> sorted(run.metrics)
         ['accuracy', 'best_epoch', 'error', 'loss']
     """
     checked = finetuning_config.finetune_config(ref, source, data_dir=data_dir, overrides=overrides)

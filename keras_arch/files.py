@@ -40,10 +40,8 @@ def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> Path:
         StorageError: If it cannot be written (no space, no permission); the message names it.
 
     Example:
-        >>> import tempfile
         >>> from keras_arch.files import atomic_write
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     atomic_write(f"{folder}/new/note.txt", "whole").read_text()
+        >>> atomic_write("new/note.txt", "whole").read_text()
         'whole'
     """
     path = Path(path)
@@ -78,12 +76,11 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         ArgumentError: If `path` is a file.
 
     Example:
-        >>> import os, tempfile
+        >>> import os
         >>> from keras_arch.files import atomic_directory
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with atomic_directory(f"{folder}/model") as new:
-        ...         _ = (new / "a.txt").write_text("a")
-        ...     os.listdir(f"{folder}/model")
+        >>> with atomic_directory("model") as new:
+        ...     _ = (new / "a.txt").write_text("a")
+        >>> os.listdir("model")
         ['a.txt']
     """
     # A link stays; its target is replaced.

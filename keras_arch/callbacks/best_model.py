@@ -79,16 +79,14 @@ class BestModel(keras.callbacks.Callback):
         ArgumentError: If `mode` or `every` is wrong, or `"auto"` is unknown for the metric.
 
     Example:
-        >>> import tempfile
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
         >>> fids = iter([30.0, 20.0, 25.0])
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     best = BestModel(Path(folder), lambda _: {"fid": next(fids)}, lambda model: model)
-        ...     best.set_model(model)
-        ...     for epoch in range(3):
-        ...         best.on_epoch_begin(epoch)
-        ...         best.on_epoch_end(epoch, {})
-        ...     best.best().epoch, best.best().value
+        >>> best = BestModel(Path("best"), lambda _: {"fid": next(fids)}, lambda model: model)
+        >>> best.set_model(model)
+        >>> for epoch in range(3):
+        ...     best.on_epoch_begin(epoch)
+        ...     best.on_epoch_end(epoch, {})
+        >>> best.best().epoch, best.best().value
         (2, 20.0)
     """
 

@@ -166,10 +166,8 @@ def draw(nets: Sequence[Curves], path: str | Path, *, title: str = "", caption: 
         caption: Text below both.
 
     Example:
-        >>> import tempfile
         >>> nets = [Curves("plain20", 20, False, 269_722, (0.6, 0.5), (0.7, 0.5))]
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     draw(nets, folder + "/errors.png").name
+        >>> draw(nets, "errors.png").name
         'errors.png'
     """
     figure = visualization.new_figure(width=10, height=5)

@@ -256,10 +256,8 @@ def draw(
         chance: The accuracy of guessing, a dotted line, or `None`.
 
     Example:
-        >>> import tempfile
         >>> found = [Block("stage1_block1", 1, "identity", 0.8, 0.7, 0.6)]
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     draw(found, 0.9, folder + "/blocks.png", chance=0.1).name
+        >>> draw(found, 0.9, "blocks.png", chance=0.1).name
         'blocks.png'
     """
     from matplotlib.patches import Patch

@@ -100,16 +100,14 @@ def saved_model(
         StorageError: If it cannot be written. Nothing stays of it.
 
     Example:
-        >>> import tempfile
         >>> from keras_arch import export, models
         >>> from keras_arch.preprocessing import Preprocessing
         >>> import tensorflow as tf
         >>> model = models.CIFARResNet(depth=8, input_shape=(8, 8, 1), classes=2)
         >>> coins = {"preprocessing": Preprocessing((8, 8), 1), "labels": ["heads", "tails"]}
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = export.saved_model(model, folder, name="coins", **coins)
-        ...     classify = tf.saved_model.load(path).signatures["serving_default"]
-        ...     out = classify(image=tf.zeros((5, 20, 30, 1)))
+        >>> path = export.saved_model(model, "served", name="coins", **coins)
+        >>> classify = tf.saved_model.load(path).signatures["serving_default"]
+        >>> out = classify(image=tf.zeros((5, 20, 30, 1)))
         >>> path.name, out["probabilities"].shape, out["label"].dtype
         ('1', TensorShape([5, 2]), tf.string)
     """

@@ -48,9 +48,7 @@ def publish(
         StorageError: If something cannot be written. Nothing stays of it.
 
     Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     publish(folder, "digits", None, lambda new: (new / "model").touch()).name
+        >>> publish("served", "digits", None, lambda new: (new / "model").touch()).name
         '1'
     """
     folder = Path(directory) / check_name(name)

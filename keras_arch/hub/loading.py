@@ -74,8 +74,7 @@ def load(reference: str | os.PathLike[str], *, token: str | None = None) -> "ker
     Example:
         >>> from keras_arch import hub
         >>> from keras_arch.hub.example import saved_example
-        >>> with saved_example() as directory:
-        ...     hub.load(directory).output_shape
+        >>> hub.load(saved_example()).output_shape
         (None, 64)
     """
     return load_with_card(reference, token=token).model
@@ -93,8 +92,7 @@ def load_with_card(
     Example:
         >>> from keras_arch import hub
         >>> from keras_arch.hub.example import saved_example
-        >>> with saved_example() as directory:
-        ...     hub.load_with_card(directory).card.preprocessing.size
+        >>> hub.load_with_card(saved_example()).card.preprocessing.size
         (8, 8)
     """
     from keras_arch import models
@@ -129,8 +127,7 @@ def read_card(reference: str | os.PathLike[str], *, token: str | None = None) ->
     Example:
         >>> from keras_arch import hub
         >>> from keras_arch.hub.example import saved_example
-        >>> with saved_example() as directory:
-        ...     hub.read_card(directory).name
+        >>> hub.read_card(saved_example()).name
         'flat'
     """
     source = open_source(reference, token)
@@ -167,8 +164,7 @@ def pull(
     Example:
         >>> from keras_arch import hub
         >>> from keras_arch.hub.example import saved_example
-        >>> with saved_example() as directory:
-        ...     hub.pull(f"file://{directory}", f"{directory}-copy").name
+        >>> hub.pull(f"file://{saved_example()}", "flat-copy").name
         'flat-copy'
     """
     directory = Path(directory).expanduser()

@@ -62,8 +62,8 @@ def push(
     Example:
         >>> from keras_arch import hub
         >>> from keras_arch.hub.example import saved_example
-        >>> with saved_example() as directory:
-        ...     hub.load(hub.push(directory, f"file://{directory.parent}/me/flat")).output_shape
+        >>> saved = saved_example()
+        >>> hub.load(hub.push(saved, f"file://{saved.parent}/me/flat")).output_shape
         (None, 64)
     """
     target = _target(repo, revision, private)
