@@ -1,9 +1,10 @@
 """PyTorch steps of `gan_step.py`."""
 
+import contextlib
 import dataclasses
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch_networks
@@ -71,6 +72,16 @@ class Setup:
         noise = torch.rand(self.batch, 3, self.image_size, self.image_size) * 2 - 1
         return noise.contiguous(memory_format=self.layout)
 
+    @contextlib.contextmanager
+    def spared(self, networks: Sequence[nn.Module]) -> Iterator[None]:
+        """Within it the variants with `freeze` leave out the gradients of these weights."""
+        frozen = networks if self.options.freeze else ()
+        for network in frozen:
+            network.requires_grad_(False)
+        yield
+        for network in frozen:
+            network.requires_grad_(True)
+
 
 class Pool:
     """Pool of earlier generated images: half of the time one of them replaces a new one."""
@@ -120,14 +131,11 @@ def dcgan_step(setup: Setup) -> Step:
         d_loss.backward()
         d_optimizer.step()
 
-        if setup.options.freeze:
-            discriminator.requires_grad_(False)
-        g_optimizer.zero_grad(set_to_none=True)
-        g_loss = cross_entropy(d(fake), ones)
-        g_loss.backward()
-        g_optimizer.step()
-        if setup.options.freeze:
-            discriminator.requires_grad_(True)
+        with setup.spared([discriminator]):
+            g_optimizer.zero_grad(set_to_none=True)
+            g_loss = cross_entropy(d(fake), ones)
+            g_loss.backward()
+            g_optimizer.step()
         d_loss.item(), g_loss.item()
 
     return step
@@ -155,15 +163,13 @@ def pix2pix_step(setup: Setup) -> Step:
         d_loss.backward()
         d_optimizer.step()
 
-        if setup.options.freeze:
-            discriminator.requires_grad_(False)
-        g_optimizer.zero_grad(set_to_none=True)
-        on_fake = logits_of(fake)
-        g_loss = cross_entropy(on_fake, torch.ones_like(on_fake)) + L1_WEIGHT * l1(fake, target)
-        g_loss.backward()
-        g_optimizer.step()
-        if setup.options.freeze:
-            discriminator.requires_grad_(True)
+        with setup.spared([discriminator]):
+            g_optimizer.zero_grad(set_to_none=True)
+            on_fake = logits_of(fake)
+            adversarial = cross_entropy(on_fake, torch.ones_like(on_fake))
+            g_loss = adversarial + L1_WEIGHT * l1(fake, target)
+            g_loss.backward()
+            g_optimizer.step()
         d_loss.item(), g_loss.item()
 
     return step
@@ -184,19 +190,14 @@ def cyclegan_step(setup: Setup) -> Step:
     def step() -> None:
         fake_other, fake_image = forth(image), back(other)
         cycled_image, cycled_other = back(fake_other), forth(fake_image)
-        if setup.options.freeze:
-            for discriminator in discriminators:
-                discriminator.requires_grad_(False)
-        g_optimizer.zero_grad(set_to_none=True)
-        g_loss = distance(d_forth(fake_other), 1.0) + distance(d_back(fake_image), 1.0)
-        g_loss = g_loss + CYCLE_WEIGHT * (l1(cycled_image, image) + l1(cycled_other, other))
-        same = l1(back(image), image) + l1(forth(other), other)
-        g_loss = g_loss + CYCLE_WEIGHT * IDENTITY_WEIGHT * same
-        g_loss.backward()
-        g_optimizer.step()
-        if setup.options.freeze:
-            for discriminator in discriminators:
-                discriminator.requires_grad_(True)
+        with setup.spared(discriminators):
+            g_optimizer.zero_grad(set_to_none=True)
+            g_loss = distance(d_forth(fake_other), 1.0) + distance(d_back(fake_image), 1.0)
+            g_loss = g_loss + CYCLE_WEIGHT * (l1(cycled_image, image) + l1(cycled_other, other))
+            same = l1(back(image), image) + l1(forth(other), other)
+            g_loss = g_loss + CYCLE_WEIGHT * IDENTITY_WEIGHT * same
+            g_loss.backward()
+            g_optimizer.step()
 
         d_optimizer.zero_grad(set_to_none=True)
         d_losses = []

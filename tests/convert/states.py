@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_arch import convert
+
 COLUMNS = {
     11: "64 M 128 M 256 256 M 512 512 M 512 512 M",
     13: "64 64 M 128 128 M 256 256 M 512 512 M 512 512 M",
@@ -126,3 +128,13 @@ def auxiliary(number, into, classes):
     return (
         shapes | linear(f"aux{number}.fc1", 1024, 2048) | linear(f"aux{number}.fc2", classes, 1024)
     )
+
+
+def assert_reads_as(path, state, **arguments):
+    """A patch discriminator from the file has the weights of one from the state dict."""
+    for a, b in zip(
+        convert.from_torch("PatchDiscriminator", path, **arguments).get_weights(),
+        convert.from_torch("PatchDiscriminator", state, **arguments).get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)

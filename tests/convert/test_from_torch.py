@@ -9,6 +9,7 @@ import pytest
 from keras_arch import convert, registry
 from keras_arch.errors import ArgumentError, ConvertError
 from tests.convert import reference
+from tests.convert.states import assert_reads_as, batch_norm, drawn
 from tests.models import golden
 from tests.rounding import ROUNDING
 
@@ -58,29 +59,9 @@ def test_golden_unet():
     np.testing.assert_allclose(ours[:, :, -8:, -8:], arrays["corner_br"], rtol=0, atol=atol)
 
 
-def drawn(shapes, seed=0):
-    """A state dict of some size for every name."""
-    rng = np.random.default_rng(seed)
-    state = {}
-    for name, shape in shapes.items():
-        if name.endswith("running_var"):
-            values = 0.5 + rng.random(shape)
-        elif len(shape) > 1:
-            values = rng.normal(0, 1.4 / np.sqrt(np.prod(shape[1:])), shape)
-        else:
-            values = rng.normal(1.0 if name.endswith("weight") else 0.0, 0.1, shape)
-        state[name] = values.astype("float32")
-    return state
-
-
 def convolution(module, *shape, bias=True, transposed=False):
     shapes = {f"{module}.weight": shape}
     return shapes | ({f"{module}.bias": (shape[1 if transposed else 0],)} if bias else {})
-
-
-def batch_norm(module, width):
-    parts = ("weight", "bias", "running_mean", "running_var")
-    return {f"{module}.{part}": (width,) for part in parts} | {f"{module}.num_batches_tracked": ()}
 
 
 def cyclegan_shapes(blocks, filters, channels, output_channels, second=5):
@@ -302,10 +283,4 @@ def test_from_a_safetensors_file(tmp_path):
     text = json.dumps(header).encode()
     path = tmp_path / "latest_net_D.safetensors"
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
-    arguments = {"input_shape": (16, 16, 3)}
-    for a, b in zip(
-        convert.from_torch("PatchDiscriminator", path, **arguments).get_weights(),
-        convert.from_torch("PatchDiscriminator", state, **arguments).get_weights(),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(a, b)
+    assert_reads_as(path, state, input_shape=(16, 16, 3))

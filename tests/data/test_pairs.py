@@ -12,6 +12,7 @@ from PIL import Image
 from keras_arch import data
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.preprocessing import Preprocessing
+from tests.data.broken import refused, write_damaged_png
 
 RAW = Preprocessing((4, 4), 1, scale=1.0)
 COLOUR = Preprocessing((4, 4), 3, scale=1.0)
@@ -55,15 +56,6 @@ def values(dataset):
 def taken(batches, count):
     """The first batches as arrays."""
     return [tuple(part.numpy() for part in batch) for batch in batches.dataset.take(count)]
-
-
-def refused(source, split="train"):
-    """The one line that a source is refused with."""
-    with pytest.raises(DataError) as caught:
-        for _ in data.load(source, split):
-            pass
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def numbered(count, size=4, offset=0):
@@ -166,12 +158,8 @@ def test_spoilt_folders_of_pairs_are_named(joined, spoil, message):
 
 
 def test_a_damaged_pair_is_named_before_training(joined):
-    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     bad = joined / "train" / "bad.png"
-    Image.fromarray(noise).save(bad)
-    content = bytearray(bad.read_bytes())
-    content[2000] ^= 0xFF
-    bad.write_bytes(content)
+    write_damaged_png(bad)
     assert f"{bad} is damaged" in refused(f"pairs:{joined}")
 
 

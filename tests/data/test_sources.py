@@ -11,6 +11,7 @@ from PIL import Image
 from keras_arch import data
 from keras_arch.errors import DataError
 from keras_arch.preprocessing import Preprocessing
+from tests.data.broken import refused, write_damaged_png
 
 
 @pytest.fixture
@@ -35,15 +36,6 @@ def arrays(dataset):
     elements = [tuple(part.numpy() for part in element) for element in dataset]
     images, labels = zip(*elements, strict=True)
     return list(images), np.array(labels)
-
-
-def refused(source, split="train", **options):
-    """The one line that a source is refused with."""
-    with pytest.raises(DataError) as caught:
-        for _ in data.load(source, split, **options):
-            pass
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 # ---- digits
@@ -242,12 +234,8 @@ def test_a_truncated_file_is_named(pets, suffix, keep):
 
 
 def test_a_damaged_png_is_named_before_training(pets):
-    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     bad = pets / "dog" / "bad.png"
-    Image.fromarray(noise).save(bad)
-    content = bytearray(bad.read_bytes())
-    content[2000] ^= 0xFF
-    bad.write_bytes(content)
+    write_damaged_png(bad)
     assert f"{bad} is damaged" in refused(f"folder:{pets}")
     bad.write_text("<html>404</html>")
     assert f"{bad} is not a JPEG, PNG or BMP image" in refused(f"folder:{pets}")
