@@ -342,10 +342,11 @@ def written(tmp_path):
     [
         ({"architecture": "resnet50d"}, "timm's resnet50d: its stem is three convolutions"),
         ({"architecture": "gluon_resnet50_v1d"}, "its stem is three convolutions"),
-        ({"architecture": "seresnet50"}, "its blocks have attention"),
-        ({"architecture": "ecaresnet50t"}, "its blocks have attention"),
-        ({"architecture": "resnetblur50"}, "it blurs maps"),
-        ({"architecture": "resnetaa50"}, "it blurs maps"),
+        *[
+            ({"architecture": name}, "its blocks have attention")
+            for name in ("seresnet50", "ecaresnet50t")
+        ],
+        *[({"architecture": name}, "it blurs maps") for name in ("resnetblur50", "resnetaa50")],
         ({"architecture": "resnext50_32x4d"}, "grouped"),
         ({"architecture": "wide_resnet50_2"}, "twice as wide"),
         ({"architecture": "resnetv2_50"}, "norms come before"),

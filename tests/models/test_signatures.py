@@ -61,62 +61,47 @@ PAPER = {
     "VGG16": 138_357_544,
     "VGG19": 143_667_240,
 }
+
+
+def small(*twos, **others):
+    """Arguments, of which the first have two of whatever they count."""
+    return others | dict.fromkeys(twos, 2)
+
+
 # Small networks with every whole number as NumPy gives it.
 SMALL = {
-    "AlexNet": {"input_shape": (67, 67, 3), "classes": 3, "units": 2},
-    "CGANDiscriminator": {
-        "input_shape": (4, 4, 1),
-        "classes": 3,
-        "image_units": 2,
-        "label_units": 2,
-        "joint_units": 2,
-    },
-    "CGANGenerator": {
-        "image_shape": (4, 4, 1),
-        "classes": 3,
-        "latent_size": 2,
-        "latent_units": 2,
-        "label_units": 2,
-        "joint_units": 2,
-    },
-    "CIFARResNet": {"depth": 8, "input_shape": (8, 8, 1), "classes": 3},
-    "CycleGANGenerator": {
-        "blocks": 1,
-        "image_shape": (8, 8, 1),
-        "output_channels": 2,
-        "filters": 2,
-    },
-    "DCGANDiscriminator": {"input_shape": (16, 16, 1), "classes": 3, "filters": 2},
-    "DCGANGenerator": {
-        "image_shape": (16, 16, 1),
-        "classes": 3,
-        "latent_size": 2,
-        "filters": 2,
-    },
-    "DeepLabV3Plus": {"input_shape": (32, 32, 3), "classes": 3},
-    "FCN16s": {"input_shape": (8, 8, 3), "classes": 3, "units": 2},
-    "FCN32s": {"input_shape": (8, 8, 3), "classes": 3, "units": 2},
-    "FCN8s": {"input_shape": (8, 8, 3), "classes": 3, "units": 2},
-    "GANDiscriminator": {"input_shape": (4, 4, 1), "units": 2, "pieces": 2},
-    "GANGenerator": {"image_shape": (4, 4, 1), "latent_size": 2, "units": 2},
-    "GoogLeNet": {"input_shape": (32, 32, 1), "classes": 3},
-    "LAPGANDiscriminator": {"input_shape": (9, 9, 1), "classes": 3, "filters": 2, "units": 2},
-    "LAPGANGenerator": {
-        "image_shape": (9, 9, 1),
-        "classes": 3,
-        "coarser_sizes": (4,),
-        "latent_size": 2,
-        "filters": 2,
-        "units": 2,
-    },
-    "PatchDiscriminator": {
-        "receptive_field": 16,
-        "input_shape": (8, 8, 1),
-        "target_channels": 2,
-        "filters": 2,
-    },
-    "Pix2PixGenerator": {"image_shape": (256, 256, 1), "output_channels": 2, "filters": 1},
-    "UNet": {"input_shape": (44, 44, 1), "classes": 3, "depth": 2, "filters": 2},
+    "AlexNet": small("units", input_shape=(67, 67, 3), classes=3),
+    "CGANDiscriminator": small(
+        "image_units", "label_units", "joint_units", input_shape=(4, 4, 1), classes=3
+    ),
+    "CGANGenerator": small(
+        "latent_size",
+        "latent_units",
+        "label_units",
+        "joint_units",
+        image_shape=(4, 4, 1),
+        classes=3,
+    ),
+    "CIFARResNet": small(depth=8, input_shape=(8, 8, 1), classes=3),
+    "CycleGANGenerator": small("output_channels", "filters", blocks=1, image_shape=(8, 8, 1)),
+    "DCGANDiscriminator": small("filters", input_shape=(16, 16, 1), classes=3),
+    "DCGANGenerator": small("latent_size", "filters", image_shape=(16, 16, 1), classes=3),
+    "DeepLabV3Plus": small(input_shape=(32, 32, 3), classes=3),
+    "FCN16s": small("units", input_shape=(8, 8, 3), classes=3),
+    "FCN32s": small("units", input_shape=(8, 8, 3), classes=3),
+    "FCN8s": small("units", input_shape=(8, 8, 3), classes=3),
+    "GANDiscriminator": small("units", "pieces", input_shape=(4, 4, 1)),
+    "GANGenerator": small("latent_size", "units", image_shape=(4, 4, 1)),
+    "GoogLeNet": small(input_shape=(32, 32, 1), classes=3),
+    "LAPGANDiscriminator": small("filters", "units", input_shape=(9, 9, 1), classes=3),
+    "LAPGANGenerator": small(
+        "latent_size", "filters", "units", image_shape=(9, 9, 1), classes=3, coarser_sizes=(4,)
+    ),
+    "PatchDiscriminator": small(
+        "target_channels", "filters", receptive_field=16, input_shape=(8, 8, 1)
+    ),
+    "Pix2PixGenerator": small("output_channels", image_shape=(256, 256, 1), filters=1),
+    "UNet": small("filters", input_shape=(44, 44, 1), classes=3, depth=2),
 }
 SMALL |= {
     key: {"input_shape": (32, 32, 1), "classes": 3}

@@ -4,25 +4,19 @@ import pytest
 
 from keras_arch import models
 from keras_arch.errors import ArgumentError
-from tests.models.tester import Case, ModelTester, forward, unallocated
+from tests.models.tester import WRONG_CLASSIFIER, Case, ModelTester, forward, layers_of, outline
 
 SMALL = {"input_shape": (32, 32, 3), "classes": 7, "units": 16}
+WRONG = (
+    ({"variant": "B"}, "'A-LRN'"),
+    ({"units": 0}, "units"),
+    ({"input_shape": (16, 16, 3)}, "32x32"),
+    ({"input_shape": (None, None, 3)}, "include_top=False"),
+    ({"input_shape": (3, 64, 64)}, "(64, 64, 3)"),
+    *WRONG_CLASSIFIER,
+)
 CASES = [
-    Case(
-        "VGG11",
-        SMALL,
-        (7,),
-        wrong=(
-            ({"variant": "B"}, "'A-LRN'"),
-            ({"units": 0}, "units"),
-            ({"classes": -1}, "classes"),
-            ({"input_shape": (16, 16, 3)}, "32x32"),
-            ({"input_shape": (None, None, 3)}, "include_top=False"),
-            ({"input_shape": (3, 64, 64)}, "(64, 64, 3)"),
-            ({"pooling": "max"}, "include_top"),
-            ({"weights": "none.weights.h5"}, "none.weights.h5"),
-        ),
-    ),
+    Case("VGG11", SMALL, (7,), wrong=WRONG),
     Case("VGG11", SMALL | {"variant": "A-LRN", "norm": "batch", "synchronized": True}, (7,)),
 ]
 # The columns of table 1: convolutions of each stage.
@@ -34,14 +28,13 @@ class TestVGG(ModelTester):
     pass
 
 
-@pytest.mark.parametrize(("depth", "column"), COLUMNS.items())
-def test_names_and_sizes_of_table_1(depth, column):
-    with unallocated():
-        model = models.create(f"VGG{depth}")
-    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+@pytest.mark.parametrize("depth", COLUMNS)
+def test_names_and_sizes_of_table_1(depth):
+    model = outline(f"VGG{depth}")
+    convolutions = layers_of(model, keras.layers.Conv2D)
     expected = [
         f"conv{stage}_{number}"
-        for stage, count in enumerate(column, start=1)
+        for stage, count in enumerate(COLUMNS[depth], start=1)
         for number in range(1, count + 1)
     ]
     assert [layer.name for layer in convolutions] == expected
@@ -50,20 +43,13 @@ def test_names_and_sizes_of_table_1(depth, column):
         side = 224 // 2**number
         assert model.get_layer(f"pool{number}").output.shape[1:] == (side, side, filters)
     assert [model.get_layer(name).units for name in ("fc6", "fc7", "logits")] == [4096, 4096, 1000]
-    assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [
-        0.5,
-        0.5,
-    ]
+    assert [layer.rate for layer in layers_of(model, keras.layers.Dropout)] == [0.5, 0.5]
 
 
 def test_column_c_has_1x1_last_in_three_stages():
-    with unallocated():
-        model = models.VGG16(variant="C", include_top=False)
-    pointwise = [
-        layer.name
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (1, 1)
-    ]
+    model = outline("VGG16", variant="C", include_top=False)
+    convolutions = layers_of(model, keras.layers.Conv2D)
+    pointwise = [layer.name for layer in convolutions if layer.kernel_size == (1, 1)]
     assert pointwise == ["conv3_3", "conv4_3", "conv5_3"]
 
 

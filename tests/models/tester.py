@@ -68,6 +68,16 @@ class Case:
 _SHARED = {}
 
 
+# What every classifier refuses.
+WRONG_CLASSIFIER = (
+    ({"classes": 0}, "classes"),
+    ({"classes": -1}, "classes"),
+    ({"pooling": "avg"}, "include_top"),
+    ({"pooling": "max"}, "include_top"),
+    ({"weights": "none.weights.h5"}, "none.weights.h5"),
+)
+
+
 @contextlib.contextmanager
 def unallocated():
     """Build models whose variables have shapes and no values: of any size, in no time."""
@@ -79,10 +89,21 @@ def unallocated():
     global_state.set_global_attribute("uninitialized_variables", [])
 
 
+def outline(name, **arguments):
+    """A model whose variables have no values."""
+    with unallocated():
+        return models.create(name, **arguments)
+
+
 def modules_of(model):
     """The Python modules that opening a saved model asks for."""
     config = json.dumps(keras.saving.serialize_keras_object(model))
     return {part.split('"')[0] for part in config.split('"module": "')[1:]}, config
+
+
+def layers_of(model, kind):
+    """The model's own layers of a class, in their order."""
+    return [layer for layer in model.layers if isinstance(layer, kind)]
 
 
 def forward(model, x):

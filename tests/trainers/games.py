@@ -111,6 +111,25 @@ def lapgan(classes=CLASSES, **compiled):
     return trainer
 
 
+def generator_forwards_in_three_steps(**compiled):
+    """How often a GAN calls its generator in three steps with two updates of its critic each."""
+    calls = []
+
+    class Counter(layers.Layer):
+        def call(self, x):
+            calls.append(1)
+            return x
+
+    latent = keras.Input((2,), name="latent")
+    generator = keras.Model(latent, Counter()(layers.Dense(3)(latent)))
+    discriminator = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+    trainer = trainers.GAN(generator, discriminator)
+    trainer.compile(run_eagerly=True, n_critic=2, **compiled)
+    calls.clear()
+    trainer.fit(np.zeros((12, 3), "float32"), batch_size=4, verbose=0)
+    return len(calls)
+
+
 @dataclasses.dataclass(frozen=True)
 class Game:
     """A trainer, and the shapes of what its batches hold."""

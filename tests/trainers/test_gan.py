@@ -7,6 +7,7 @@ from keras import layers
 from keras_arch import losses, models, trainers
 from keras_arch.errors import ArgumentError, DataError
 from tests.rounding import ROUNDING
+from tests.trainers import games
 
 LATENT = 8
 # What differs between them: how often and when whose gradients are taken. The other losses are
@@ -257,21 +258,7 @@ class TestStep:
         )
 
     def test_one_generator_forward_a_step(self):
-        calls = []
-
-        class Counter(layers.Layer):
-            def call(self, x):
-                calls.append(1)
-                return x
-
-        latent = keras.Input((2,), name="latent")
-        generator = keras.Model(latent, Counter()(layers.Dense(3)(latent)))
-        discriminator = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
-        trainer = trainers.GAN(generator, discriminator)
-        trainer.compile(run_eagerly=True, n_critic=2)
-        calls.clear()
-        trainer.fit(np.zeros((12, 3), "float32"), batch_size=4, verbose=0)
-        assert len(calls) == 3
+        assert games.generator_forwards_in_three_steps() == 3
 
     def test_n_critic_updates_the_discriminator_so_often(self):
         trainer = gan(n_critic=5)

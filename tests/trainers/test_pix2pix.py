@@ -136,23 +136,6 @@ class TestErrors:
             trainers.Pix2Pix(games.translator(output_channels=1), discriminator, objective)
         assert "\n" not in str(raised.value)
 
-    @pytest.mark.parametrize(
-        ("wrong", "word"),
-        [
-            ({"loss": "wgan"}, "lsgan"),
-            ({"l1_weight": 0}, "l1_weight"),
-            ({"d_weight": -1}, "d_weight"),
-        ],
-    )
-    def test_compile(self, wrong, word):
-        with pytest.raises(ArgumentError, match=word):
-            games.pix2pix(**wrong)
-
-    def test_one_optimizer_for_both(self):
-        optimizer = games.adam()
-        with pytest.raises(ArgumentError, match="an optimizer object each"):
-            games.pix2pix().compile(optimizer, optimizer)
-
     def test_images_without_targets(self):
         images = np.zeros((4, *SHAPE), "float32")
         for data in (images, tf.data.Dataset.from_tensors(images)):

@@ -10,7 +10,7 @@ from keras import layers
 
 from keras_arch import losses, trainers
 from keras_arch.callbacks import checkpoint_files as state
-from keras_arch.errors import DataError
+from keras_arch.errors import ArgumentError, DataError
 from tests.trainers import games
 
 
@@ -378,3 +378,27 @@ def test_penalties_in_every_game(game, loss):
             for a, b in zip(ends[0][player], ends[1][player], strict=True)
         )
         assert same == player.startswith("g"), player
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong", "word"),
+    [
+        (games.cyclegan, {"loss": "wgan"}, "lsgan"),
+        (games.cyclegan, {"cycle_weight": 0}, "cycle_weight"),
+        (games.cyclegan, {"identity_weight": -1}, "identity_weight"),
+        (games.cyclegan, {"d_weight": 0}, "d_weight"),
+        (games.pix2pix, {"loss": "wgan"}, "lsgan"),
+        (games.pix2pix, {"l1_weight": 0}, "l1_weight"),
+        (games.pix2pix, {"d_weight": -1}, "d_weight"),
+    ],
+)
+def test_translators_refuse_wrong_weights_and_losses(make, wrong, word):
+    with pytest.raises(ArgumentError, match=word):
+        make(**wrong)
+
+
+@pytest.mark.parametrize("make", [games.cyclegan, games.pix2pix])
+def test_translators_refuse_one_optimizer_for_all_networks(make):
+    optimizer = games.adam()
+    with pytest.raises(ArgumentError, match="an optimizer object each"):
+        make().compile(optimizer, optimizer)
