@@ -4,11 +4,10 @@ import keras
 from keras import layers
 
 from keras_arch.errors import ArgumentError, whole_number
-from keras_arch.layers import he_normal, recursion_limit
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
-from keras_arch.models.common.residual import convolution, residual_stage
+from keras_arch.models.common.residual import convolution, residual_classifier, residual_stage
 from keras_arch.registry import register
 from keras_arch.weights import Weights, load_weights
 
@@ -85,10 +84,8 @@ def CIFARResNet(
         blocks = [[first, others]] + [[others, others]] * ((depth - 2) // 6 - 1)
         kind = shortcut if residual else None
         x = residual_stage(x, blocks, kind, synchronized=synchronized, name=f"stage{stage}")
-    output = head.pool_and_classify(x, he_normal())
     usual_name = f"{'resnet' if residual else 'plain'}{depth}"
-    with recursion_limit():
-        model = keras.Model(image, output, name=name or usual_name)
+    model = residual_classifier(image, x, head, name or usual_name)
     return load_weights(model, weights, "CIFARResNet", residual=residual)
 
 

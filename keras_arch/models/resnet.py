@@ -4,12 +4,11 @@ import keras
 from keras import layers
 
 from keras_arch.errors import ArgumentError
-from keras_arch.layers import he_normal, recursion_limit
 from keras_arch.models.common import channels_last
 from keras_arch.models.common.arguments import document, variant_of
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
-from keras_arch.models.common.residual import convolution, residual_stage
+from keras_arch.models.common.residual import convolution, residual_classifier, residual_stage
 from keras_arch.registry import register
 from keras_arch.weights import Source, Weights, load_weights, open_source
 
@@ -106,10 +105,8 @@ def ResNet(
         blocks = [first] + [block(filters, 1, variant)] * (count - 1)
         kind = shortcut if residual else None
         x = residual_stage(x, blocks, kind, synchronized=synchronized, name=f"stage{stage}")
-    output = head.pool_and_classify(x, he_normal())
     usual_name = f"{'resnet' if residual else 'plain'}{depth}"
-    with recursion_limit():
-        model = keras.Model(image, output, name=name or usual_name)
+    model = residual_classifier(image, x, head, name or usual_name)
     # Neither shows in the shapes of the weights.
     settings = {"residual": residual} | ({"variant": variant} if bottleneck else {})
     return load_weights(model, weights, f"ResNet{depth}", **settings)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from keras_arch.training.run_directory import RunDirectory
 
 _T = TypeVar("_T", bound="type[Task]")
+# Labels of images, by number or name, or none.
+Labels = Sequence[int | str] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,10 +238,10 @@ class Task:
         """
         return factories.export_copy(self.config.model, model), {}
 
-    def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
-        """The card of the network to save. Default: that of the `model` of the config."""
+    def card(self, network: keras.Model, metrics: dict[str, float], **fields: Any) -> hub.Card:
+        """The card of the network to save, with more fields. Default: of the config's `model`."""
         return factories.make_card(
-            self.config, self.config.model, task=self.model_task, metrics=metrics
+            self.config, self.config.model, task=self.model_task, metrics=metrics, **fields
         )
 
     def pictures(self, directory: RunDirectory) -> list[Path]:
@@ -281,11 +283,7 @@ class Task:
 
     @classmethod
     def generate(
-        cls,
-        loaded: hub.LoadedModel,
-        count: int,
-        seed: int | None = None,
-        labels: Sequence[int | str] | None = None,
+        cls, loaded: hub.LoadedModel, count: int, seed: int | None = None, labels: Labels = None
     ) -> Any:
         """A grid of generated images, `uint8` `(height, width, 1 or 3)`."""
         raise cls.cannot("generate", loaded)

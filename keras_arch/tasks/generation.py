@@ -14,7 +14,7 @@ from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_output
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks._modules import callbacks, factories, trainers, visualization
-from keras_arch.tasks.base import EvaluationData, Task, class_number, register_task
+from keras_arch.tasks.base import EvaluationData, Labels, Task, class_number, register_task
 from keras_arch.tasks.generation_config import GenerationConfig
 
 if TYPE_CHECKING:
@@ -251,11 +251,7 @@ class Generation(Task):
 
     @classmethod
     def generate(
-        cls,
-        loaded: hub.LoadedModel,
-        count: int,
-        seed: int | None = None,
-        labels: Sequence[int | str] | None = None,
+        cls, loaded: hub.LoadedModel, count: int, seed: int | None = None, labels: Labels = None
     ) -> Any:
         """A grid of generated images; with classes, `labels` in turn, else a column for each."""
         numbers = cls.class_numbers(loaded.card, labels, count) if labels else None
@@ -344,9 +340,8 @@ class ConditionalGeneration(Generation):
     @classmethod
     def check_export(cls, model: keras.Model, spec: export.ExportSpec) -> None:
         """Check the latent, the labels and the shape of the images."""
-        spec.check_latent(model)
+        super().check_export(model, spec)
         spec.check_labels(model, _encoded_classes(model))
-        spec.check_output(model)
 
     @classmethod
     def signatures(cls, model: keras.Model, spec: export.ExportSpec) -> export.Servable:

@@ -201,14 +201,8 @@ class Segmentation(Task):
 
     def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
         """The card of the network."""
-        return factories.make_card(
-            self.config,
-            self.config.model,
-            task=self.model_task,
-            labels=list(self.source.classes),
-            colors=self._colors(),
-            metrics=metrics,
-        )
+        labels = list(self.source.classes)
+        return super().card(network, metrics, labels=labels, colors=self._colors())
 
     def pictures(self, directory: RunDirectory) -> list[Path]:
         """Test images with their truths and predictions."""

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import layers, ops
 
-from keras_arch.layers import batch_norm, he_normal
+from keras_arch.layers import batch_norm, he_normal, recursion_limit
 from keras_arch.models.common import channels_last
+from keras_arch.models.common.heads import Head
 
 
 def convolution(
@@ -94,3 +96,10 @@ def residual_stage(
             x = layers.Add(name=f"{prefix}_add")([x, identity])
         x = layers.Activation("relu", name=prefix if block < len(blocks) else name)(x)
     return x
+
+
+def residual_classifier(image: Any, x: Any, head: Head, name: str) -> keras.Model:
+    """The model from `image` to the pooled and classified last map `x`, however deep it is."""
+    output = head.pool_and_classify(x, he_normal())
+    with recursion_limit():
+        return keras.Model(image, output, name=name)
