@@ -233,7 +233,7 @@ GOOD = {"name": "m", "preprocessing": PER_PIXEL, "labels": LABELS}
         ({"preprocessing": Preprocessing(size=(8, 16))}, r"\(8, 16, 3\)"),
         ({"name": "../m"}, "'../m'"),
         ({"name": ""}, "name must be"),
-        ({"version": 0}, "from 1"),
+        ({"version": 0}, "positive whole number, got 0"),
         ({"version": "1"}, "'1'"),
     ],
 )
