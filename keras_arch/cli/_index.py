@@ -83,7 +83,7 @@ def current() -> str:
 
     lines = []
     for entry in registry.entries():
-        if entry.builder.__module__.startswith("keras_arch."):
+        if entry.builder.__module__.startswith("keras_arch.models."):
             content = dataclasses.asdict(_facts_of(entry))
             lines.append(f"{json.dumps(content.pop('name'))}: {json.dumps(content)}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
