@@ -32,7 +32,9 @@ def part_of(module: str) -> str:
 def ranks() -> dict[str, int]:
     """Rank of each part in the table of CONTRIBUTING.md; imports go to lower ranks."""
     found = {}
-    for rank, parts in re.findall(r"^\| (\d+) \| (.+) \|$", CONTRIBUTING.read_text(), re.MULTILINE):
+    for rank, parts in re.findall(
+        r"^\| (\d+) \| ([^|]+) \|", CONTRIBUTING.read_text(), re.MULTILINE
+    ):
         found |= dict.fromkeys(re.findall(r"`(\w+)`", parts), int(rank))
     return found
 

@@ -9,9 +9,9 @@ from keras_arch.callbacks.checkpoint_files import (
     variables_of,
 )
 from keras_arch.callbacks.early_stopping import StopEarly, out_of_patience
+from keras_arch.callbacks.interruption import StopOnNonFinite, StopOnSignal
 from keras_arch.callbacks.log_table import LogTable
 from keras_arch.callbacks.sample_grid import SampleGrid
-from keras_arch.callbacks.stopping import StopOnNonFinite, StopOnSignal
 
 __all__ = [
     "BestCheckpoint",

@@ -1,4 +1,7 @@
-"""The optimizers of a config, with schedules of their learning rate and momentum."""
+"""Schema of the optimizers of a config, with schedules of their learning rate and momentum.
+
+`keras_arch.training.optimizers` builds the Keras optimizers.
+"""
 
 from typing import Annotated, Any, Literal
 

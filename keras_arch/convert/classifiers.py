@@ -5,7 +5,7 @@ import re
 
 import keras
 
-from keras_arch.convert.mapping import (
+from keras_arch.convert.weight_mapping import (
     LINEAR,
     POINTWISE,
     Arguments,

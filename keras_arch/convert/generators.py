@@ -4,7 +4,7 @@ import functools
 
 import keras
 
-from keras_arch.convert.mapping import (
+from keras_arch.convert.weight_mapping import (
     FROM_LATENT,
     TO_LOGIT,
     Arguments,

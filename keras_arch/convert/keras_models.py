@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from keras_arch import models
-from keras_arch.convert.mapping import refuse_misfits
 from keras_arch.convert.resnets import block_layers, depth_of
+from keras_arch.convert.weight_mapping import refuse_misfits
 from keras_arch.errors import ArgumentError, ConvertError
 from keras_arch.models.vgg import CONFIGURATIONS
 

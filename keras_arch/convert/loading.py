@@ -12,7 +12,8 @@ from keras import layers
 
 from keras_arch import models, registry
 from keras_arch.convert import checkpoint, safetensors
-from keras_arch.convert.mapping import (
+from keras_arch.convert.all_mappings import MAPPINGS, mapping_of
+from keras_arch.convert.weight_mapping import (
     CONVOLUTION,
     VECTOR,
     Arguments,
@@ -22,7 +23,6 @@ from keras_arch.convert.mapping import (
     none_of,
     refuse_misfits,
 )
-from keras_arch.convert.mappings import MAPPINGS, mapping_of
 from keras_arch.errors import ConvertError
 
 _NORM_PARTS = ("weight", "bias", "running_mean", "running_var")

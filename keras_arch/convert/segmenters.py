@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_arch.convert.mapping import (
+from keras_arch.convert.weight_mapping import (
     Arguments,
     Shapes,
     WeightMapping,

@@ -1,6 +1,6 @@
 """Libraries whose weights can be converted, by architecture."""
 
-from keras_arch.convert.mappings import MAPPINGS
+from keras_arch.convert.all_mappings import MAPPINGS
 
 _RESNETS = tuple(f"ResNet{depth}" for depth in (18, 34, 50, 101, 152))
 _KERAS = {"keras.applications": (*_RESNETS[2:], "VGG16", "VGG19"), "KerasHub": _RESNETS}

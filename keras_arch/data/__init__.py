@@ -24,7 +24,7 @@ from keras_arch.data.augment.basic import (
     mixes_labels,
 )
 from keras_arch.data.augment.color import ColorJitter, RandomLighting
-from keras_arch.data.augment.crops import RandomResizedCrop, RandomScaleCrop
+from keras_arch.data.augment.imagenet_crops import RandomResizedCrop, RandomScaleCrop
 from keras_arch.data.augment.mixing import CutMix, MixUp
 from keras_arch.data.augment.rand_augment import RandAugment
 from keras_arch.data.augment.with_masks import augment_with_mask, mask_augmentations
@@ -32,7 +32,7 @@ from keras_arch.data.border_weights import WeightMap, border_weights, class_bala
 from keras_arch.data.epochs import Batches
 from keras_arch.data.loading import describe, load
 from keras_arch.data.pipelines import eval_batches, mean_image, train_batches
-from keras_arch.data.segmentation import (
+from keras_arch.data.segmentation_batches import (
     fit_mask,
     segmentation_eval_batches,
     segmentation_train_batches,

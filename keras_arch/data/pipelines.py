@@ -12,7 +12,7 @@ import numpy as np
 from keras_arch._lazy import tf
 from keras_arch.data import caching, counting
 from keras_arch.data.augment.basic import RandomJitter, augmentations
-from keras_arch.data.augment.crops import WindowCrop
+from keras_arch.data.augment.imagenet_crops import WindowCrop
 from keras_arch.data.augment.mixing import CutMix, MixUp, mix
 from keras_arch.data.epochs import Batches, Epochs, check_enough, checked_seed, prefetch
 from keras_arch.data.order import CachedRows, StreamedRows

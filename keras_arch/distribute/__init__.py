@@ -1,4 +1,8 @@
-"""Distribution strategies of `tf.distribute` by name; models are built in their scope."""
+"""Distribution strategies of `tf.distribute` by name; models are built in their scope.
+
+Keras' `fit` splits a batch over the replicas; `keras_arch.trainers.engines.tensorflow` has the step
+of the adversarial trainers on each of them.
+"""
 
 import functools
 import logging

@@ -10,7 +10,7 @@ from keras_arch.losses.adversarial import (
     per_example,
     r1_penalty,
 )
-from keras_arch.losses.pixel import (
+from keras_arch.losses.segmentation import (
     IGNORE,
     PIXEL_LOSSES,
     PixelCrossEntropy,

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from keras_arch.errors import ArgumentError
-from keras_arch.losses.pixel import IGNORE
+from keras_arch.losses.segmentation import IGNORE
 from keras_arch.metrics.segmentation import boundary_of
 
 # Thresholds of the interior probability.

@@ -13,7 +13,7 @@ from keras import ops
 from scipy import ndimage
 
 from keras_arch.errors import ArgumentError, whole_number
-from keras_arch.losses.pixel import IGNORE
+from keras_arch.losses.segmentation import IGNORE
 
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu", "dice")
 

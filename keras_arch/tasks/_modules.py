@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keras_arch import weights as weights
     from keras_arch.tiling import networks as tiling_networks
     from keras_arch.training import factories as factories
+    from keras_arch.training import optimizers as training_optimizers
     from keras_arch.training import references as references
 else:
     callbacks, distribute, losses, metrics, models, optimizers, trainers = lazy_modules(
@@ -30,10 +31,13 @@ else:
         "keras_arch.optimizers",
         "keras_arch.trainers",
     )
-    visualization, weights, tiling_networks, factories, references = lazy_modules(
-        "keras_arch.visualization",
-        "keras_arch.weights",
-        "keras_arch.tiling.networks",
-        "keras_arch.training.factories",
-        "keras_arch.training.references",
+    visualization, weights, tiling_networks, factories, training_optimizers, references = (
+        lazy_modules(
+            "keras_arch.visualization",
+            "keras_arch.weights",
+            "keras_arch.tiling.networks",
+            "keras_arch.training.factories",
+            "keras_arch.training.optimizers",
+            "keras_arch.training.references",
+        )
     )

@@ -16,7 +16,7 @@ from keras_arch.config.optimizers import WeightDecayOn
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_input
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks._modules import callbacks, factories, losses, models
+from keras_arch.tasks._modules import callbacks, factories, losses, models, training_optimizers
 from keras_arch.tasks.base import EvaluationData, Prediction, Task, register_task
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Classification(Task):
         recipe = self.config.recipe
         network = self.build_logits(self.replicas)
         losses.add_weight_decay(network, recipe.weight_decay, recipe.weight_decay_on)
-        self.compile(network, factories.make_optimizer(recipe.optimizer))
+        self.compile(network, training_optimizers.make_optimizer(recipe.optimizer))
         self.make_metric_variables(network)
         return network
 

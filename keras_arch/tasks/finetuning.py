@@ -13,7 +13,14 @@ from keras_arch._lazy import keras
 from keras_arch.config.base import Positive, Rate
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks._modules import factories, losses, models, optimizers, references, weights
+from keras_arch.tasks._modules import (
+    losses,
+    models,
+    optimizers,
+    references,
+    training_optimizers,
+    weights,
+)
 from keras_arch.tasks.base import register_task
 from keras_arch.tasks.classification import (
     Classification,
@@ -169,9 +176,9 @@ class FineTuning(Classification):
         recipe = self.config.recipe
         if head:
             rate = {"learning_rate": recipe.head_learning_rate}
-            return factories.make_optimizer(recipe.optimizer.model_copy(update=rate))
+            return training_optimizers.make_optimizer(recipe.optimizer.model_copy(update=rate))
         rates = layer_factors(network, recipe.layer_decay)
-        return optimizers.layerwise(factories.make_optimizer(recipe.optimizer), rates)
+        return optimizers.layerwise(training_optimizers.make_optimizer(recipe.optimizer), rates)
 
     @property
     def first_patient_epoch(self) -> int:

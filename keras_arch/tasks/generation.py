@@ -13,7 +13,13 @@ from keras_arch._lazy import keras, lazy_modules, np
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_output
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks._modules import callbacks, factories, trainers, visualization
+from keras_arch.tasks._modules import (
+    callbacks,
+    factories,
+    trainers,
+    training_optimizers,
+    visualization,
+)
 from keras_arch.tasks.base import EvaluationData, Labels, Task, class_number, register_task
 from keras_arch.tasks.generation_config import GenerationConfig
 
@@ -106,8 +112,8 @@ class Generation(Task):
         )
         trainer.compile(
             **self._compile_arguments(),
-            g_optimizer=factories.make_optimizer(recipe.g_optimizer),
-            d_optimizer=factories.make_optimizer(recipe.d_optimizer),
+            g_optimizer=training_optimizers.make_optimizer(recipe.g_optimizer),
+            d_optimizer=training_optimizers.make_optimizer(recipe.d_optimizer),
             n_critic=recipe.n_critic,
             update=recipe.update,
             diff_augment=recipe.diff_augment,

@@ -16,7 +16,14 @@ from keras_arch.data.image_files import read_image
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_output
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks._modules import callbacks, factories, metrics, trainers, visualization
+from keras_arch.tasks._modules import (
+    callbacks,
+    factories,
+    metrics,
+    trainers,
+    training_optimizers,
+    visualization,
+)
 from keras_arch.tasks.base import EvaluationData, Task, register_task
 from keras_arch.tasks.generation_config import AdversarialConfig, UnpenalizedLoss
 
@@ -104,8 +111,8 @@ class Translation(Task):
     def _compile_arguments(self) -> dict[str, Any]:
         recipe = self.config.recipe
         return {
-            "g_optimizer": factories.make_optimizer(recipe.g_optimizer),
-            "d_optimizer": factories.make_optimizer(recipe.d_optimizer),
+            "g_optimizer": training_optimizers.make_optimizer(recipe.g_optimizer),
+            "d_optimizer": training_optimizers.make_optimizer(recipe.d_optimizer),
             "loss": recipe.loss,
             "jit_compile": recipe.jit_compile,
             "steps_per_execution": recipe.steps_per_execution,

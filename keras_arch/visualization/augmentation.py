@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_arch import data, kerascv
-from keras_arch.data.augment.crops import WindowCrop
+from keras_arch.data.augment.imagenet_crops import WindowCrop
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.metrics.checks import check_image_batch
 from keras_arch.preprocessing import Preprocessing

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from keras_arch.errors import ArgumentError
-from keras_arch.losses.pixel import IGNORE
+from keras_arch.losses.segmentation import IGNORE
 
 Colors = Sequence[Sequence[int]]
 _UNKNOWN = (224, 224, 192)

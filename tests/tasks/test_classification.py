@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_arch import api, config, data, hub, models
-from keras_arch.data.augment.crops import RandomResizedCrop, RandomScaleCrop
+from keras_arch.data.augment.imagenet_crops import RandomResizedCrop, RandomScaleCrop
 from keras_arch.tasks import auxiliary_heads
 from tests.rounding import ROUNDING
 

@@ -10,7 +10,7 @@ from typing import Any
 from keras_arch._lazy import tf
 from keras_arch.data.augment.base import Augmentation, Named, look_up, whole
 from keras_arch.data.augment.color import ColorJitter, RandomLighting
-from keras_arch.data.augment.crops import RandomResizedCrop, RandomScaleCrop
+from keras_arch.data.augment.imagenet_crops import RandomResizedCrop, RandomScaleCrop
 from keras_arch.data.augment.mixing import CutMix, MixUp
 from keras_arch.data.augment.rand_augment import RandAugment
 from keras_arch.preprocessing import Preprocessing

@@ -1,7 +1,7 @@
 """All mappings of PyTorch sources by architecture."""
 
 from keras_arch.convert import classifiers, generators, resnets, segmenters
-from keras_arch.convert.mapping import Shapes, WeightMapping
+from keras_arch.convert.weight_mapping import Shapes, WeightMapping
 
 _ALL = classifiers.MAPPINGS | resnets.MAPPINGS | segmenters.MAPPINGS | generators.MAPPINGS
 MAPPINGS: dict[str, tuple[WeightMapping, ...]] = dict(sorted(_ALL.items()))
@@ -16,7 +16,7 @@ def register_mapping(architecture: str, *mappings: WeightMapping) -> None:
 
     Example:
         >>> from keras_arch import convert
-        >>> from keras_arch.convert.mapping import WeightMapping
+        >>> from keras_arch.convert.weight_mapping import WeightMapping
         >>> mapping = WeightMapping(
         ...     source="my code",
         ...     arguments=lambda shapes, given: {"classes": shapes["head.weight"][0]},

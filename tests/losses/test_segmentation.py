@@ -4,7 +4,7 @@ import pytest
 
 from keras_arch import distribute, losses
 from keras_arch.errors import ArgumentError
-from keras_arch.losses.pixel import (
+from keras_arch.losses.segmentation import (
     PixelCrossEntropy,
     PixelDice,
     PixelFocal,

@@ -10,7 +10,7 @@ from scipy import ndimage, stats
 
 from keras_arch import data
 from keras_arch.data.augment.basic import RandomJitter
-from keras_arch.data.augment.crops import RandomResizedCrop, RandomScaleCrop
+from keras_arch.data.augment.imagenet_crops import RandomResizedCrop, RandomScaleCrop
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
 
