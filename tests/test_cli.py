@@ -21,7 +21,7 @@ from keras_arch import cli, convert, hub, models, presets, registry
 from keras_arch.cli import _index
 from keras_arch.cli._output import log_on_stderr
 from keras_arch.cli.app import COMMANDS
-from keras_arch.convert.sources import weight_sources
+from keras_arch.convert.all_mappings import weight_sources
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
 

@@ -24,7 +24,7 @@ class Facts(registry.Facts):
 
     Attributes:
         arguments: Defaults of the builder's arguments, as Python writes them; `""` if required.
-        weights: As in `convert.sources.weight_sources`.
+        weights: As in `convert.all_mappings.weight_sources`.
     """
 
     arguments: dict[str, str]
@@ -95,7 +95,7 @@ def write() -> Path:
 
 
 def _facts_of(entry: registry.Entry) -> Facts:
-    from keras_arch.convert.sources import weight_sources
+    from keras_arch.convert.all_mappings import weight_sources
 
     shared = {
         field.name: getattr(entry, field.name) for field in dataclasses.fields(registry.Facts)

@@ -129,7 +129,9 @@ class Generation(Task):
         **arguments: Any,
     ) -> keras.Model:
         """The trainer of a new or saved generator and its discriminator, before `compile`."""
-        return trainers.GAN(generator, discriminator, **arguments)
+        if classes is None:
+            return trainers.GAN(generator, discriminator, **arguments)
+        return trainers.ConditionalGAN(generator, discriminator, classes, **arguments)
 
     def _trainer_arguments(self) -> dict[str, Any]:
         return {"latent": self.config.recipe.latent, "seed": self.config.recipe.seed}
@@ -323,17 +325,6 @@ class ConditionalGeneration(Generation):
                 f"{len(source.classes)} classes"
             )
         self.labels = list(source.classes)
-
-    @classmethod
-    def make_trainer(
-        cls,
-        generator: keras.Model,
-        discriminator: keras.Model,
-        classes: int | None,
-        **arguments: Any,
-    ) -> keras.Model:
-        """The trainer of a new or saved generator and its discriminator, before `compile`."""
-        return trainers.ConditionalGAN(generator, discriminator, classes, **arguments)
 
     # Saved models.
 

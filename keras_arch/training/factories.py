@@ -46,11 +46,6 @@ def build_in_float32(builder: config.Builder) -> keras.Model:
         keras.config.set_dtype_policy(before)
 
 
-def jit_compile(recipe: config.Recipe, model: keras.Model) -> bool:
-    """The recipe's choice, or the faster one on this machine."""
-    return compiles_faster(model) if recipe.jit_compile == "auto" else recipe.jit_compile
-
-
 def compile_network(
     network: keras.Model,
     recipe: Any,
@@ -66,11 +61,12 @@ def compile_network(
         loss, metrics: As in `keras.Model.compile`.
         optimizer: Default: that of the recipe.
     """
+    auto = recipe.jit_compile == "auto"
     network.compile(
         optimizer=optimizer or make_optimizer(recipe.optimizer),
         loss=loss,
         metrics=list(metrics),
-        jit_compile=jit_compile(recipe, network),
+        jit_compile=compiles_faster(network) if auto else recipe.jit_compile,
         steps_per_execution=recipe.steps_per_execution,
     )
     # Keras does so at the first batch; a resumed run restores the variables before it.
@@ -80,10 +76,7 @@ def compile_network(
 def make_metric_variables(model: keras.Model, inputs: np.ndarray, targets: np.ndarray) -> None:
     """Create the metrics' variables of a compiled model, which a resumed run then restores.
 
-    Args:
-        model: The model.
-        inputs: A batch of any values, one example a replica.
-        targets: The targets of the batch.
+    The values of `inputs` and `targets`, one example a replica, do not matter.
     """
     model.test_on_batch(inputs, targets)
     model.reset_metrics()
@@ -99,15 +92,10 @@ def check_architecture(builder: config.Builder, key: str, *tasks: str) -> None:
 
 
 def check_shape(preprocessing: Preprocessing, name: str, shape: Any) -> None:
-    """Refuse a network whose images have another shape than those of the preprocessing.
-
-    Args:
-        preprocessing: Of the data.
-        name: What has the shape, for the message: `"the model's input"`.
-        shape: With the batch.
+    """Refuse another shape `(batch, ...)` of `name` than that of preprocessed images.
 
     Raises:
-        ConfigError: Naming both shapes.
+        ConfigError: With both shapes, and `name`: `"the model's input"`.
     """
     wanted, given = tuple(shape[1:]), preprocessing.input_shape
     if any(want is not None and want != got for want, got in zip(wanted, given, strict=True)):
