@@ -31,7 +31,7 @@ def make_optimizer(settings: config.Optimizer) -> keras.optimizers.Optimizer:
         # Keras refuses an AdamW without, and the others count zero as a decay.
         arguments["weight_decay"] = decay
     optimizer = chosen(learning_rate=_learning_rate(settings.learning_rate), **arguments)
-    if decay and settings.weight_decay_on == "kernels":
+    if decay and getattr(settings, "weight_decay_on", None) == "kernels":
         optimizers.decay_kernels_only(optimizer)
     return optimizer
 
