@@ -332,7 +332,7 @@ class TestNewValues:
             (1, {"run_eagerly": True}),
             (1, {"steps_per_execution": 2}),
             (1, {"jit_compile": True}),
-            (2, {}),
+            pytest.param(2, {}, marks=pytest.mark.slow),
             (2, {"run_eagerly": True}),
         ],
         ids=str,

@@ -265,13 +265,19 @@ class TestStrategies:
         self, tmp_path, two_replicas, monkeypatch
     ):
         monkeypatch.setattr("keras_arch.distribute.strategy", lambda name: two_replicas)
-        train("resnet20-digits", [*CLASSIFIER, "recipe.epochs=1"], tmp_path / "r")
-        resumed = [*CLASSIFIER, "recipe.epochs=2"]
-        run = train("resnet20-digits", resumed, tmp_path / "r", resume=True)
+        run = train("resnet20-digits", [*CLASSIFIER, "recipe.epochs=1"], tmp_path / "r")
         norm = hub.load(run.model).get_layer("stem_norm")
         assert norm.synchronized is False
         with pytest.raises(ConfigError, match=r"batch_size 33 .* 2"):
             train("resnet20-digits", [*CLASSIFIER, "recipe.batch_size=33"], tmp_path / "s")
+
+    @pytest.mark.slow
+    def test_two_replicas_resume(self, tmp_path, two_replicas, monkeypatch):
+        monkeypatch.setattr("keras_arch.distribute.strategy", lambda name: two_replicas)
+        for epochs in (1, 2):
+            settings = [*CLASSIFIER, f"recipe.epochs={epochs}"]
+            train("resnet20-digits", settings, tmp_path / "r", resume=epochs > 1)
+        assert len((tmp_path / "r/log.csv").read_text().splitlines()) == 3
 
 
 class TestMistakes:
