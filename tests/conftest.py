@@ -1,5 +1,6 @@
 """Two logical CPU devices, which stand in for two GPUs, before TensorFlow looks at the machine."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -13,6 +14,13 @@ collect_ignore = ["plugin"]
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+def pytest_collection_finish():
+    """Exempt imported modules from garbage collection: a full one takes seconds with TensorFlow."""
+    gc.set_threshold(20_000, 20, 20)
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
