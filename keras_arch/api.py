@@ -257,7 +257,13 @@ def translate(
 
 
 def export_model(
-    ref: str | Path, directory: str | Path, *, version: int | None = None, token: str | None = None
+    ref: str | Path,
+    directory: str | Path,
+    *,
+    version: int | None = None,
+    max_batch: int | None = None,
+    max_pixels: int | None = None,
+    token: str | None = None,
 ) -> Path:
     """Export a model for TF Serving; see `export.saved_model`.
 
@@ -265,6 +271,8 @@ def export_model(
         ref: As in `model_uri`.
         directory: Where the model's own folder goes.
         version: Default: the next free one.
+        max_batch: Most examples of a request. Default: 256 MiB of inputs and outputs.
+        max_pixels: Most pixels of an image of a request. Default: 2**26.
         token: For a private repository.
 
     Returns:
@@ -283,6 +291,8 @@ def export_model(
         target_preprocessing=card.target_preprocessing,
         tiles=task.in_tiles(card),
         version=version,
+        max_batch=max_batch,
+        max_pixels=max_pixels,
     )
 
 

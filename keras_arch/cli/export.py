@@ -15,6 +15,24 @@ def export(
     version: Annotated[
         int | None, typer.Option(min=1, help="Version number.", show_default="the next free one")
     ] = None,
+    max_batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Most examples of a request.", show_default="256 MiB of inputs and outputs"
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most pixels of an image of a request, before and after it is resized.",
+            show_default="67108864",
+        ),
+    ] = None,
 ) -> None:
     """Export a model as a SavedModel for TF Serving."""
-    print(api().export_model(ref, directory, version=version))
+    print(
+        api().export_model(
+            ref, directory, version=version, max_batch=max_batch, max_pixels=max_pixels
+        )
+    )

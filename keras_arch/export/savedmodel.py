@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_arch import registry
-from keras_arch.errors import ArgumentError, StorageError
+from keras_arch.errors import ArgumentError, StorageError, whole_number
 from keras_arch.export import versions, warmup
-from keras_arch.export.spec import ExportSpec
+from keras_arch.export.spec import MAX_COUNT, MAX_PIXELS, ExportSpec, default_max_batch
 from keras_arch.preprocessing import Preprocessing
 
 # The tasks that follow from labels and latent alone.
@@ -31,6 +31,8 @@ def saved_model(
     task: str | None = None,
     target_preprocessing: Preprocessing | None = None,
     tiles: bool = False,
+    max_batch: int | None = None,
+    max_pixels: int | None = None,
 ) -> Path:
     """Write `DIRECTORY/NAME/VERSION/` as TensorFlow Serving loads it.
 
@@ -43,7 +45,7 @@ def saved_model(
 
     - `serving_default`: `image` `(batch, height, width, channels)` float32, pixels in [0, 255]
       of any height and width.
-    - `serving_bytes`: `image_bytes` `(batch,)` string, each an encoded JPEG or PNG, grey or
+    - `serving_bytes`: `image_bytes` `(batch,)` string, each an encoded JPEG, PNG or BMP, grey or
       colour, each of its own size.
 
     A segmentation network (`task="image-segmentation"`) has the same two signatures, with the
@@ -75,6 +77,12 @@ def saved_model(
     - `serving_bytes`: `image_bytes`, as for a classifier. The pixels come encoded too, as
       `image_png_bytes` `(batch,)` string.
 
+    Every request is checked before anything else runs: rank, sizes and channels, pixels in
+    [0, 255], finite latents, labels, and the two limits `max_batch` and `max_pixels`. Headers of
+    encoded images are read before any is decoded. What does not fit is answered with
+    INVALID_ARGUMENT, the name of the input, what came and what is wanted; a request of no examples
+    with outputs of no examples.
+
     Args:
         model: A `keras.Model` with one output and one input (a conditional generator has two,
             latent and label). A classifier ends in a softmax or in logits (then the softmax is
@@ -91,6 +99,10 @@ def saved_model(
         target_preprocessing: For a translator, the preprocessing of the images that it makes.
             Default: that of those it takes.
         tiles: Whether a segmentation network works on tiles at the images' own resolution.
+        max_batch: Most examples of a request, `count` included. Default: as many as have inputs
+            and outputs of 256 MiB (445 images of 224x224 for an ImageNet classifier).
+        max_pixels: Most pixels of an image of a request, before and after it is resized. Default:
+            2**26, 67 megapixels.
 
     Returns:
         The folder that was written.
@@ -122,8 +134,20 @@ def saved_model(
             )
     if target_preprocessing is not None and not kind.has_target_preprocessing:
         raise ArgumentError(f"target_preprocessing is for image-to-image, the task is {kind.name}")
-    spec = ExportSpec(preprocessing, labels, latent, target_preprocessing, tiles)
+    spec = ExportSpec(
+        preprocessing,
+        labels,
+        latent,
+        target_preprocessing,
+        tiles,
+        max_pixels=whole_number("max_pixels", MAX_PIXELS if max_pixels is None else max_pixels),
+    )
     kind.check_export(model, spec)
+    if max_batch is None:
+        max_batch = default_max_batch(model, preprocessing)
+    elif whole_number("max_batch", max_batch) > MAX_COUNT:
+        raise ArgumentError(f"max_batch must be at most {MAX_COUNT}, got {max_batch}")
+    spec = dataclasses.replace(spec, max_batch=int(max_batch))
 
     def fill(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as scratch:

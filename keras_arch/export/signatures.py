@@ -5,7 +5,7 @@ closure and the module holds its variables: a SavedModel consists of graphs and 
 no Keras.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -13,10 +13,11 @@ import tensorflow as tf
 
 from keras_arch.data.image_files import pixels_of
 from keras_arch.errors import ArgumentError
-from keras_arch.export.spec import Servable
+from keras_arch.export import request_checks
+from keras_arch.export.spec import ExportSpec, Servable
 from keras_arch.preprocessing import Preprocessing
 
-Outputs = dict[str, tf.Tensor]
+Outputs = request_checks.Outputs
 
 
 def module_of(model: keras.Model) -> tf.Module:
@@ -28,46 +29,66 @@ def module_of(model: keras.Model) -> tf.Module:
 
 def image_signatures(
     module: tf.Module,
-    preprocessing: Preprocessing,
+    spec: ExportSpec,
     outputs: Callable[[tf.Tensor], Outputs],
     *,
-    exact_size: bool = False,
     encoded_outputs: Callable[[Outputs], Outputs] | None = None,
 ) -> Servable:
     """The two signatures of a model that takes images: pixels, and encoded files.
 
     Args:
         module: Holds the variables.
-        preprocessing: How pixels become the model's input.
-        outputs: From a batch of inputs to named outputs.
-        exact_size: Whether images of another size are refused, and not resized.
+        spec: Its preprocessing makes the model's input of pixels; with `tiles` images of another
+            size are refused.
+        outputs: From a batch of inputs to named outputs, each with an item an image.
         encoded_outputs: Further outputs of the signature for files, from those of `outputs`.
 
     Returns:
         `serving_default` (input `image`, float32 pixels in [0, 255]) and `serving_bytes`
-        (`image_bytes`, JPEG or PNG files), with a black image as warm-up request.
+        (`image_bytes`, JPEG, PNG or BMP files), with a black image as warm-up request.
     """
-    size = preprocessing.size if exact_size else (None, None)
-    shape = (None, *size, preprocessing.channels)
+    preprocessing = spec.preprocessing
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, "image")])
     def on_pixels(image: tf.Tensor) -> Outputs:
         return outputs(preprocessing(image))
 
-    # With the suffix _bytes, TensorFlow Serving's REST interface takes {"b64": "..."}.
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")])
     def on_bytes(image_bytes: tf.Tensor) -> Outputs:
-        found = outputs(_decoded(image_bytes, preprocessing, exact_size))
+        found = outputs(_decoded(image_bytes, preprocessing, spec.tiles))
         return found | encoded_outputs(found) if encoded_outputs else found
 
-    black = np.zeros((1, *preprocessing.input_shape), np.uint8)
+    pixels = request_checks.images(preprocessing, spec.max_pixels, spec.tiles)
+    files = request_checks.image_files(preprocessing, spec.max_pixels)
+    # With the suffix _bytes, TensorFlow Serving's REST interface takes {"b64": "..."}.
+    return servable(
+        module,
+        spec,
+        serving_default=(on_pixels, {"image": pixels}),
+        serving_bytes=(on_bytes, {"image_bytes": files}),
+    )
+
+
+def servable(
+    module: tf.Module,
+    spec: ExportSpec,
+    **signatures: tuple[Callable[..., Outputs], Mapping[str, request_checks.Input]],
+) -> Servable:
+    """A servable whose signatures check their requests.
+
+    Args:
+        module: Holds the variables.
+        spec: Its `max_batch` is the most examples of a request.
+        **signatures: By name, a function and its inputs in order; see `request_checks.signature`.
+
+    Returns:
+        The signatures, with the examples of the inputs as warm-up requests.
+    """
     return Servable(
         module,
-        {"serving_default": on_pixels, "serving_bytes": on_bytes},
         {
-            "serving_default": {"image": black.astype(np.float32)},
-            "serving_bytes": {"image_bytes": [tf.io.encode_png(black[0]).numpy()]},
+            name: request_checks.signature(function, inputs, spec.max_batch)
+            for name, (function, inputs) in signatures.items()
         },
+        {name: request_checks.warmup_request(inputs) for name, (_, inputs) in signatures.items()},
     )
 
 
@@ -117,17 +138,14 @@ def ends_in_logits(model: keras.Model) -> bool:
 
 def _decoded(image_bytes: tf.Tensor, preprocessing: Preprocessing, exact_size: bool) -> tf.Tensor:
     """A batch of preprocessed images from encoded ones that each have their own size."""
-    height, width = preprocessing.size
 
     def read(encoded: tf.Tensor) -> tf.Tensor:
         pixels = pixels_of(encoded)
         if exact_size:
-            message = (
-                f"the network takes tiles of {height}x{width} pixels at the image's own "
-                "resolution; cut images into such tiles, as keras_arch.tiling.predict does"
-            )
-            fits = tf.debugging.assert_equal(tf.shape(pixels)[:2], preprocessing.size, message)
-            with tf.control_dependencies([fits]):
+            size = tf.shape(pixels)[:2]
+            fits = tf.reduce_all(size == preprocessing.size)
+            text = f"{request_checks.tiles_text(preprocessing)}; image_bytes has the size"
+            with tf.control_dependencies([request_checks.require(fits, text, size)]):
                 pixels = tf.identity(pixels)
         return preprocessing(pixels)
 

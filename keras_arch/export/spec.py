@@ -1,6 +1,7 @@
 """Description of an export: what goes into a SavedModel besides the model."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,13 @@ from typing import Any
 from keras_arch import registry
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
+
+# Most pixels of an image of a request: 50 megapixels of a phone pass.
+MAX_PIXELS = 2**26
+# Servers count examples in int32.
+MAX_COUNT = 2**31 - 1
+# Memory of the inputs and outputs of the largest request.
+_REQUEST_BYTES = 2**28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +44,8 @@ class ExportSpec:
         target_preprocessing: Of the images that a translator generates.
         tiles: Whether images of another size are refused, and not resized.
         labels_file: `labels.txt`, one label a line; it becomes an asset.
+        max_batch: Most examples of a request.
+        max_pixels: Most pixels of an image of a request, before and after it is resized.
     """
 
     preprocessing: Preprocessing
@@ -44,6 +54,8 @@ class ExportSpec:
     target_preprocessing: Preprocessing | None = None
     tiles: bool = False
     labels_file: Path | None = None
+    max_batch: int = 256
+    max_pixels: int = MAX_PIXELS
 
     @property
     def output_preprocessing(self) -> Preprocessing:
@@ -100,6 +112,25 @@ class ExportSpec:
                 f"model {model.name!r} takes [latent, label], its labels have shape {shapes[1]}; "
                 "they are one whole number an image"
             )
+
+
+def default_max_batch(model: Any, preprocessing: Preprocessing) -> int:
+    """The number of examples whose inputs and outputs take 256 MiB, at least 1.
+
+    Args:
+        model: Its output counts, as float32; open sizes are those of the preprocessing.
+        preprocessing: Of the images that the model takes or generates.
+
+    Example:
+        >>> import keras
+        >>> image = keras.Input((64, 64, 3))
+        >>> default_max_batch(keras.Model(image, image), Preprocessing((64, 64)))
+        2730
+    """
+    shape = model.output_shape[1:]
+    sizes = preprocessing.input_shape if len(shape) == 3 else (1,) * len(shape)
+    outputs = math.prod(own or size for own, size in zip(shape, sizes, strict=True))
+    return max(1, _REQUEST_BYTES // (4 * (math.prod(preprocessing.input_shape) + outputs)))
 
 
 def _check_shape(

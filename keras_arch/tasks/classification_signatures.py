@@ -38,4 +38,4 @@ def signatures(model: keras.Model, spec: ExportSpec) -> Servable:
         best = tf.argmax(probabilities, axis=-1, output_type=tf.int64)
         return {"probabilities": probabilities, "label": module.labels.lookup(best)}
 
-    return shared.image_signatures(module, spec.preprocessing, classify)
+    return shared.image_signatures(module, spec, classify)

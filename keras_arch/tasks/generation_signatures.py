@@ -1,9 +1,9 @@
 """Serving signatures of generators."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from keras_arch.export import request_checks
 from keras_arch.export import signatures as shared
 from keras_arch.export.spec import ExportSpec, Servable
 from keras_arch.trainers.inference import infer
@@ -23,23 +23,18 @@ def unconditional(model: keras.Model, spec: ExportSpec) -> Servable:
     module = shared.module_of(model)
     outputs = shared.image_outputs(module, spec.preprocessing)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, size), tf.float32, "latent")])
     def on_latents(latent: tf.Tensor) -> shared.Outputs:
         return outputs(infer(model, latent))
 
-    @tf.function(
-        input_signature=[tf.TensorSpec((), tf.int64, "seed"), tf.TensorSpec((), tf.int32, "count")]
-    )
     def generate(seed: tf.Tensor, count: tf.Tensor) -> shared.Outputs:
         return outputs(infer(model, _draw(seed, count, size, distribution)))
 
-    return Servable(
+    seeded = {"seed": request_checks.seeds(), "count": request_checks.counts()}
+    return shared.servable(
         module,
-        {"serving_default": on_latents, "generate": generate},
-        {
-            "serving_default": {"latent": np.zeros((1, size), np.float32)},
-            "generate": {"seed": np.int64(0), "count": np.int32(1)},
-        },
+        spec,
+        serving_default=(on_latents, {"latent": request_checks.latents(size)}),
+        generate=(generate, seeded),
     )
 
 
@@ -60,44 +55,18 @@ def conditional(model: keras.Model, spec: ExportSpec) -> Servable:
     module.labels = tf.saved_model.Asset(str(spec.labels_file))
     outputs = shared.image_outputs(module, spec.preprocessing)
 
-    def make(latent: tf.Tensor, label: tf.Tensor) -> shared.Outputs:
-        fits = tf.reduce_all((label >= 0) & (label < classes))
-        counts = tf.shape(latent)[0], tf.shape(label)[0]
-        checks = [
-            tf.debugging.Assert(fits, [f"label must be 0 to {classes - 1}, got", label]),
-            tf.debugging.Assert(
-                counts[0] == counts[1], ["each latent needs one label, got", *counts]
-            ),
-        ]
-        with tf.control_dependencies(checks):
-            return outputs(infer(model, [latent, tf.identity(label)]))
-
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, size), tf.float32, "latent"),
-            tf.TensorSpec((None,), tf.int32, "label"),
-        ]
-    )
     def on_latents(latent: tf.Tensor, label: tf.Tensor) -> shared.Outputs:
-        return make(latent, label)
+        return outputs(infer(model, [latent, label]))
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((), tf.int64, "seed"),
-            tf.TensorSpec((None,), tf.int32, "label"),
-        ]
-    )
     def generate(seed: tf.Tensor, label: tf.Tensor) -> shared.Outputs:
-        return make(_draw(seed, tf.shape(label)[0], size, distribution), label)
+        return on_latents(_draw(seed, tf.shape(label)[0], size, distribution), label)
 
-    first = np.zeros(1, np.int32)
-    return Servable(
+    labels = request_checks.labels(classes)
+    return shared.servable(
         module,
-        {"serving_default": on_latents, "generate": generate},
-        {
-            "serving_default": {"latent": np.zeros((1, size), np.float32), "label": first},
-            "generate": {"seed": np.int64(0), "label": first},
-        },
+        spec,
+        serving_default=(on_latents, {"latent": request_checks.latents(size), "label": labels}),
+        generate=(generate, {"seed": request_checks.seeds(), "label": labels}),
     )
 
 

@@ -28,4 +28,4 @@ def signatures(model: keras.Model, spec: ExportSpec) -> Servable:
         classes = tf.cast(tf.argmax(probabilities, axis=-1, output_type=tf.int32), tf.uint8)
         return {"probabilities": probabilities, "classes": classes}
 
-    return shared.image_signatures(module, spec.preprocessing, segment, exact_size=spec.tiles)
+    return shared.image_signatures(module, spec, segment)

@@ -43,7 +43,7 @@ def signatures(model: keras.Model, spec: ExportSpec) -> Servable:
         )
         return {"image_png_bytes": files}
 
-    return shared.image_signatures(module, spec.preprocessing, translate, encoded_outputs=encoded)
+    return shared.image_signatures(module, spec, translate, encoded_outputs=encoded)
 
 
 def _joins_batch(model: keras.Model) -> bool:

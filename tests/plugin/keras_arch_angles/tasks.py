@@ -125,7 +125,7 @@ class Regression(Task):
             turn = tf.math.atan2(direction[:, 1], direction[:, 0]) * (180 / np.pi)
             return {"direction": direction, "angle": turn % 360}
 
-        return shared.image_signatures(shared.module_of(model), spec.preprocessing, outputs)
+        return shared.image_signatures(shared.module_of(model), spec, outputs)
 
 
 def _check_angles(source):
