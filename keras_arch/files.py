@@ -1,7 +1,8 @@
 """Atomic writes of files and directories.
 
 Content is written under a temporary name beside the destination and then renamed. After a full
-disk, a kill or an exception the previous content is still there.
+disk, a kill or an exception the previous content is still there. What a killed process was writing
+is removed by the next one that writes into that folder: a process locks what it is writing.
 """
 
 import contextlib
@@ -9,12 +10,18 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from keras_arch.errors import ArgumentError, StorageError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -46,17 +53,12 @@ def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> Path:
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
-    temporary = _sibling(path)
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with storage_errors(path), temporary_beside(path) as temporary:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
     return path
 
 
@@ -87,20 +89,120 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_dir():
         raise ArgumentError(f"{path} is a file; give a folder")
-    new = _sibling(path)
-    with storage_errors(path):
-        new.mkdir(parents=True)
-        try:
-            yield new
-            # Some disks report only here that they are full.
-            for file in new.rglob("*"):
-                if file.is_file() and not file.is_symlink():
-                    with file.open("rb") as written:
-                        os.fsync(written.fileno())
-            _replace(new, path)
-        finally:
-            # After an exchange this is the previous folder.
-            shutil.rmtree(new, ignore_errors=True)
+    # After an exchange of names the temporary one is the previous folder.
+    with storage_errors(path), temporary_beside(path, folder=True) as new:
+        yield new
+        # Some disks report only here that they are full.
+        for file in new.rglob("*"):
+            if file.is_file() and not file.is_symlink():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+        _replace(new, path)
+
+
+@contextlib.contextmanager
+def temporary_beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """Context manager with a new hidden file or folder beside a path; afterwards it is gone.
+
+    It is locked meanwhile. Those of killed processes, which nobody locks, are removed here: once a
+    process and parent folder, so that writing many files costs no time.
+
+    Args:
+        path: The file or folder that it is to become. Missing parent folders are created, and go
+            again after an error.
+        folder: Whether it is a folder.
+
+    Yields:
+        Its path.
+
+    Example:
+        >>> from pathlib import Path
+        >>> with temporary_beside(Path("new/model"), folder=True) as new:
+        ...     new.is_dir()
+        True
+    """
+    made = [parent for parent in path.parents if not parent.exists()]
+    temporary, lock = _sibling(path), None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Nobody sweeps between the moments when it is made and when it is locked.
+        with _locked(path.parent):
+            _sweep(path.parent)
+            if folder:
+                temporary.mkdir()
+            else:
+                temporary.touch()
+            lock = _lock(temporary)
+        yield temporary
+    except BaseException:
+        _remove(temporary)
+        with contextlib.suppress(OSError):
+            for parent in made:
+                parent.rmdir()
+        raise
+    finally:
+        _remove(temporary)
+        if lock is not None:
+            os.close(lock)
+
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.keras_arch\.tmp")
+_swept: set[Path] = set()
+
+
+def _sibling(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.keras_arch.tmp")
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the temporary files and folders in a folder that no process has locked."""
+    parent = parent.resolve()
+    if fcntl is None or parent in _swept:
+        return
+    _swept.add(parent)
+    with os.scandir(parent) as entries:
+        found = [Path(entry.path) for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+    for path in found:
+        if (lock := _lock(path)) is not None:
+            _remove(path)
+            os.close(lock)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _lock(path: Path, wait: bool = False) -> int | None:
+    """Lock a file or folder, until the number that is returned is closed or the process ends.
+
+    Returns `None` where another process has it, or the file system has no locks.
+    """
+    if fcntl is None:
+        return None
+    number = None
+    try:
+        number = os.open(path, os.O_RDONLY)
+        fcntl.flock(number, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        if number is not None:
+            os.close(number)
+        return None
+    return number
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Context manager that waits for other processes which begin to write into a folder."""
+    lock = _lock(folder, wait=True)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 _SPACE = "free some space or choose another disk"
@@ -148,17 +250,14 @@ def storage_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         raise storage_error from error
 
 
-def _sibling(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-
-
 def _replace(new: Path, old: Path) -> None:
     """Rename `new` to `old`; an existing `old` is renamed to `new` or removed."""
     if not old.exists():
         os.rename(new, old)
     elif not _exchange(new, old):
         # Two renames where the kernel has no exchange; between them `old` does not exist.
-        aside = _sibling(old)
+        # Its name is no temporary one: until then it is the only copy.
+        aside = old.with_name(f".{old.name}.{secrets.token_hex(4)}.previous")
         os.rename(old, aside)
         try:
             os.rename(new, old)

@@ -195,6 +195,8 @@ TASKS: Registry[Any] = Registry(
 )
 # Distributions that a generator's latent is drawn from: N(0, 1), U(-1, 1) and U(0, 1).
 LATENTS = ("normal", "uniform", "uniform01")
+# Kinds of outputs of networks with classes, `linear` being logits.
+ACTIVATIONS = ("softmax", "sigmoid", "linear")
 
 
 @dataclasses.dataclass(frozen=True)

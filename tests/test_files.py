@@ -177,3 +177,48 @@ def test_a_kill_leaves_the_previous_content(tmp_path, act):
     )
     assert done.returncode == -9
     assert (tmp_path / "target" / "file").read_text() == "before"
+
+
+WRITER = """
+import sys, time
+from keras_arch.files import atomic_directory, temporary_beside
+from pathlib import Path
+with atomic_directory(sys.argv[1]) as new:
+    (new / "half").write_text("half")
+    with temporary_beside(Path(sys.argv[1] + ".txt")):
+        print("writing", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_was_writing_is_swept_and_what_one_writes_is_not(tmp_path):
+    others = [".model.1234abcd.tmp", ".notes.keras_arch.tmp", "model.1234abcd.keras_arch.tmp"]
+    for name in others:
+        (tmp_path / name).write_text("another program's")
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path / name)], stdout=subprocess.PIPE, text=True
+        )
+        for name in ("killed", "alive")
+    ]
+    try:
+        for writer in writers:
+            assert writer.stdout.readline() == "writing\n"
+        writers[0].kill()
+        writers[0].wait()
+        assert len(names(tmp_path)) == len(others) + 4
+        with atomic_directory(tmp_path / "other") as new:
+            (new / "a").write_text("a")
+        left = [name for name in names(tmp_path) if name not in others]
+        assert sorted(name.split(".")[1] for name in left if name.startswith(".")) == ["alive"] * 2
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+            writer.stdout.close()
+
+
+def test_folders_made_for_what_failed_go_too(tmp_path):
+    with pytest.raises(RuntimeError), atomic_directory(tmp_path / "a" / "b" / "c"):
+        raise RuntimeError
+    assert names(tmp_path) == []

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from keras_arch import files
+from keras_arch._tensorflow import model_files
 from keras_arch.errors import ArgumentError, RunError, whole_number
 
 # Metrics that are better when they are lower, or higher.
@@ -166,7 +167,7 @@ class BestModel(keras.callbacks.Callback):
     def _write(self, metrics: dict[str, float]) -> None:
         with files.atomic_directory(self.directory / f"epoch-{self._done:05d}") as folder:
             for name, network in _named(self.network(self.model)).items():
-                network.save_weights(folder / f"{name}.weights.h5")
+                model_files.save_weights(network, folder / f"{name}.weights.h5")
             record = {"epoch": self._done, "monitor": self.monitor, "metrics": metrics}
             (folder / METRICS).write_text(json.dumps(record, indent=1) + "\n")
 

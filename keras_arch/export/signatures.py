@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_arch.data.image_files import pixels_of
-from keras_arch.errors import ArgumentError
 from keras_arch.export import request_checks
 from keras_arch.export.spec import ExportSpec, Servable
 from keras_arch.preprocessing import Preprocessing
@@ -116,24 +115,6 @@ def image_outputs(
         return {"image": pixels, "image_float": images}
 
     return outputs
-
-
-def ends_in_logits(model: keras.Model) -> bool:
-    """Whether a classifier still lacks its softmax.
-
-    Raises:
-        ArgumentError: If it ends in another activation.
-    """
-    last = model.layers[-1]
-    activation = getattr(last, "activation", None)
-    if isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax:
-        return False
-    if activation is keras.activations.linear:
-        return True
-    raise ArgumentError(
-        f"model {model.name!r} ends in {last.name!r} with activation "
-        f"{getattr(activation, '__name__', None)}; a classifier ends in a softmax or in logits"
-    )
 
 
 def _decoded(image_bytes: tf.Tensor, preprocessing: Preprocessing, exact_size: bool) -> tf.Tensor:

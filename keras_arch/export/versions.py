@@ -1,16 +1,13 @@
 """The folders that model servers watch: `DIRECTORY/NAME/1`, `DIRECTORY/NAME/2`, ..."""
 
-import contextlib
 import errno
 import os
 import re
-import secrets
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from keras_arch.errors import ArgumentError, whole_number
-from keras_arch.files import storage_errors
+from keras_arch.files import storage_errors, temporary_beside
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -60,19 +57,10 @@ def publish(
     if blocking:
         raise ArgumentError(f"{blocking} is a file; give a folder to export to")
 
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    filling = folder / f".{secrets.token_hex(4)}.tmp"
-    with storage_errors(folder):
-        try:
-            filling.mkdir(parents=True)
-            fill(filling)
-            return _settle(filling, folder, version)
-        finally:
-            shutil.rmtree(filling, ignore_errors=True)
-            # After a failure the folders made for it are empty, and go too.
-            with contextlib.suppress(OSError):
-                for place in made:
-                    place.rmdir()
+    # After a failure the folders made for it go too.
+    with storage_errors(folder), temporary_beside(folder / "version", folder=True) as filling:
+        fill(filling)
+        return _settle(filling, folder, version)
 
 
 def check_name(name: str) -> str:

@@ -3,11 +3,15 @@
 import dataclasses
 import json
 import math
+import reprlib
 from typing import Any
 
 from keras_arch import registry
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
+
+# Of a latent; larger ones are mistakes.
+_LARGEST_LATENT = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Card:
         repository: `"user/repo"` where it is published, or `None`.
         target_preprocessing: For `"image-to-image"`, how the output becomes pixels. Default: as
             the input comes from them.
+        activation: Of the output of a network with classes: `"softmax"`, `"sigmoid"` or `"linear"`
+            (logits). `hub.save` finds it in the network.
         base: What it was fine-tuned from: `"hf://user/repo"` or the name of a model; else `None`.
 
     Raises:
@@ -69,6 +75,7 @@ class Card:
     target_preprocessing: Preprocessing | None = None
     colors: list[tuple[int, int, int]] | None = None
     base: str | None = None
+    activation: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip() or "\n" in self.name:
@@ -81,6 +88,11 @@ class Card:
             raise ArgumentError(
                 f"a card's task must be one of {', '.join(registry.TASKS.names())}, got "
                 f"{self.task!r}; a task of another package needs that package installed"
+            )
+        if self.activation not in (*registry.ACTIVATIONS, None):
+            raise ArgumentError(
+                f"a card's activation must be {', '.join(registry.ACTIVATIONS)} or None, got "
+                f"{self.activation!r}"
             )
         for field in ("preprocessing", "target_preprocessing"):
             value = getattr(self, field)
@@ -111,13 +123,13 @@ class Card:
         size = self.latent.get("size") if isinstance(self.latent, dict) else None
         if (
             not isinstance(size, int)
-            or size < 1
+            or not 1 <= size <= _LARGEST_LATENT
             or set(self.latent) != {"size", "distribution"}
             or self.latent["distribution"] not in registry.LATENTS
         ):
             raise ArgumentError(
                 "a card's latent must be {'size': 100, 'distribution': one of "
-                f"{', '.join(map(repr, registry.LATENTS))}}}, got {self.latent!r}"
+                f"{', '.join(map(repr, registry.LATENTS))}}}, got {reprlib.repr(self.latent)}"
             )
 
     @property
@@ -125,12 +137,25 @@ class Card:
         """Preprocessing of generated images: `card.output_preprocessing.to_pixels(images)`."""
         return self.target_preprocessing or self.preprocessing
 
+    def with_activation(self, found: str) -> "Card":
+        """The card with the activation of its network.
+
+        Raises:
+            ArgumentError: If the card has another one.
+        """
+        if self.activation not in (found, None):
+            raise ArgumentError(
+                f"the card's activation is {self.activation}, that of the network {found}; leave "
+                "it out of the card"
+            )
+        return dataclasses.replace(self, activation=found)
+
     def to_dict(self) -> dict[str, Any]:
         """A description that JSON can hold; `from_dict` reads it back."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["preprocessing"] = self.preprocessing.to_dict()
         # Left out where not needed: versions that do not know them read the card all the same.
-        for name in ("target_preprocessing", "colors", "base"):
+        for name in ("target_preprocessing", "colors", "base", "activation"):
             if fields[name] is None:
                 del fields[name]
         if self.target_preprocessing:
@@ -144,10 +169,12 @@ class Card:
         Raises:
             ArgumentError: If a key is unknown or missing, or a value cannot be right.
         """
+        if not isinstance(description, dict):
+            raise ArgumentError(f"a card must be a dictionary, got {reprlib.repr(description)}")
         fields = {field.name: field for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(description) - set(fields)):
+        if unknown := sorted(set(map(str, description)) - set(fields)):
             raise ArgumentError(f"a card has no {unknown[0]!r}; it has {', '.join(fields)}")
-        read = {"preprocessing": None} | description
+        read: dict[str, Any] = {"preprocessing": None} | description
         for name in ("preprocessing", "target_preprocessing"):
             value = read.get(name)
             if isinstance(value, dict):
@@ -156,15 +183,17 @@ class Card:
                 raise ArgumentError(f"a card's {name} must be a dictionary, got {value!r}")
         try:
             return cls(**read)
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, OverflowError) as error:
             raise ArgumentError(f"a card's fields do not fit: {error}") from None
 
 
 def _finite(name: str, value: Any) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise ArgumentError(f"the metric {name} must be a number, got {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ArgumentError(
+            f"the metric {name} must be a number, got {reprlib.repr(value)}"
+        ) from None
     if not math.isfinite(number):
         raise ArgumentError(f"the metric {name} must be finite, got {number}")
     return number

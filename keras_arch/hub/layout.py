@@ -17,8 +17,9 @@ from keras_arch._version import __version__
 from keras_arch.errors import ArgumentError, HubError, IntegrityError
 from keras_arch.files import atomic_directory, sha256
 from keras_arch.hub.card import Card
+from keras_arch.hub.network_checks import check_network
 from keras_arch.hub.readme import readme
-from keras_arch.hub.safety import check_config, check_names, check_objects
+from keras_arch.hub.safety import check_config, check_names, check_objects, read_json_file
 
 if TYPE_CHECKING:
     import keras
@@ -109,6 +110,8 @@ class Record:
             if not all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests):
                 raise damaged
             card = fields["card"]
+            if not isinstance(card, dict) or not isinstance(card.get("task"), str):
+                raise damaged
             if card["task"] not in registry.TASKS:
                 # The package's name comes with the model: it is shown only if it can be one.
                 package = fields.get("package")
@@ -121,8 +124,13 @@ class Record:
             return cls(Card.from_dict(card), hashes, readmes["generated"], readmes["published"])
         except ArgumentError as error:
             raise IntegrityError(f"keras_arch.json of {where}: {error}") from None
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             raise damaged from None
+
+
+def read_record(file: Path, where: str) -> Record:
+    """Read the `keras_arch.json` of a model `where`; errors are those of `Record.parse`."""
+    return Record.parse(read_json_file(file, where), where)
 
 
 def save(
@@ -142,15 +150,16 @@ def save(
     Args:
         model: A functional or sequential `keras.Model` of stock layers.
         directory: Destination, which is returned; missing parents are created.
-        card: The model's card.
+        card: The model's card; the activation of its output is added.
         samples: A PNG with outputs of the model, or `None`.
         training: A folder with files for resuming or fine-tuning, or `None`. It is copied to
             `training/`.
 
     Raises:
         UnsafeContentError: If the model needs classes that are not part of Keras.
-        ArgumentError: If the directory holds other files than a model's, or the model cannot be
-            saved.
+        ArgumentError: If the directory holds other files than a model's, the model cannot be
+            saved, or the card does not fit it: labels, sizes, channels, latent.
+        NonFiniteError: If a weight is NaN or infinite.
         StorageError: If the disk is full or read-only; the directory is then unchanged.
 
     Example:
@@ -171,6 +180,7 @@ def save(
     for given, exists in ((samples, os.path.isfile), (training, os.path.isdir)):
         if given is not None and not exists(given):
             raise ArgumentError(f"{os.fspath(given)!r} is not there; it cannot go into {directory}")
+    card = check_network(model, card)
     before = before_replacing(directory)
     with _replaced(directory, before) as filling:
         _write_model(model, filling)
@@ -223,7 +233,7 @@ def before_replacing(directory: Path) -> Record | None:
     names = {entry.name for entry in directory.iterdir() if not entry.name.startswith(".")}
     if RECORD in names:
         try:
-            return Record.parse((directory / RECORD).read_bytes(), str(directory))
+            return read_record(directory / RECORD, str(directory))
         except HubError:
             return None
     if names - {README} and not names.issuperset(CORE):
@@ -289,17 +299,17 @@ def load_model(directory: Path, where: str) -> "keras.Model":
         UnsafeContentError: If it needs other classes than Keras' own.
         IntegrityError: If Keras cannot open it.
     """
-    import keras
-
+    from keras_arch._tensorflow import model_files
     from keras_arch.layers import recursion_limit
 
     check_config(directory / "config.json", where)
     try:
         # A trained model is compiled by whoever trains it on; the optimizer is in training/.
         with recursion_limit():
-            return keras.saving.load_model(str(directory), compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+            return model_files.load_model(directory)
+    # Whatever Keras raises for files that others wrote: an IndexError for an axis, for example.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise IntegrityError(
             f"Keras cannot open {where}: {reason[:300]}{'...' if len(reason) > 300 else ''}"
         ) from error
@@ -326,8 +336,7 @@ def _check_model(model: Any) -> None:
 
 
 def _write_model(model: "keras.Model", directory: Path) -> None:
-    import keras
-
+    from keras_arch._tensorflow import model_files
     from keras_arch.layers import recursion_limit
 
     if model.compiled:
@@ -336,13 +345,4 @@ def _write_model(model: "keras.Model", directory: Path) -> None:
             bare = type(model).from_config(model.get_config())
         bare.set_weights(model.get_weights())
         model = bare
-    try:
-        keras.saving.save_model(model, str(directory), zipped=False)
-    except RuntimeError as error:
-        # h5py failed to close a file that it could not write; the error number is in the text.
-        if "errno = " in str(error):
-            raise OSError(str(error)) from error
-        raise
-    assets = directory / "assets"
-    if assets.is_dir() and not any(assets.iterdir()):
-        assets.rmdir()
+    model_files.save_model(model, directory)

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, IntegrityError, NonFiniteError
 from keras_arch.files import sha256
 from keras_arch.hub import external, layout
 from keras_arch.hub.card import Card
 from keras_arch.hub.external import conversion
 from keras_arch.hub.layout import README, RECORD, TRAINING, Record
+from keras_arch.hub.network_checks import check_finite, check_network
 from keras_arch.hub.sources import (
     FolderSource,
     Source,
@@ -111,8 +112,19 @@ def load_with_card(
     # Norms are fused as our builders do; those of other packages fuse nothing.
     if record and record.card.architecture in models.__all__:
         fuse_batch_norm(model)
-    card = record.card if record else None
+    card = _checked(model, record.card if record else None, source.where)
     return LoadedModel(model, card, directory, directory / TRAINING if resume else None)
+
+
+def _checked(model: "keras.Model", card: Card | None, where: str) -> Card | None:
+    """The card after the checks that saving makes, as an `IntegrityError` of the model `where`."""
+    try:
+        if card is None:
+            check_finite(model)
+            return None
+        return check_network(model, card)
+    except (ArgumentError, NonFiniteError) as error:
+        raise IntegrityError(f"{where} does not fit its card: {error}") from None
 
 
 def read_card(reference: str | os.PathLike[str], *, token: str | None = None) -> Card:

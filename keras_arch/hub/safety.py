@@ -6,6 +6,7 @@ has registered.
 """
 
 import json
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,6 +30,44 @@ _CODE_SUFFIXES = (
 )
 
 
+# Of a JSON file that is read whole: ten times that of a ResNet of 1,202 layers.
+LARGEST_JSON = 64 * 1024**2
+# Of a model: Keras builds a graph by one recursive call a layer.
+MOST_LAYERS = 10_000
+
+
+def read_json_file(file: Path, where: str) -> bytes:
+    """Read a JSON file of a model `where`, if it is a file and no larger than one can be.
+
+    Raises:
+        IntegrityError: If it is a folder, a pipe or a link that leads nowhere, or too large.
+    """
+    check_is_file(file, where)
+    if file.stat().st_size > LARGEST_JSON:
+        raise IntegrityError(
+            f"{file.name} of {where} has {file.stat().st_size:,} bytes, more than the "
+            f"{LARGEST_JSON:,} that are read; get or save the model again"
+        )
+    return file.read_bytes()
+
+
+def check_is_file(path: Path, where: str) -> None:
+    """Refuse a folder, a pipe, or a link that leads nowhere, where a file is expected.
+
+    Raises:
+        IntegrityError: Naming it, and what it is.
+    """
+    if path.is_file():
+        return
+    kind = "a folder" if path.is_dir() else "a pipe or a device"
+    if path.is_symlink() and not path.is_dir():
+        kind = "a link that leads to no file"
+    raise IntegrityError(
+        f"{path.name} of {where} is {kind if os.path.lexists(path) else 'missing'}, not a file; "
+        "get or save the model again"
+    )
+
+
 def check_config(path: Path, where: str) -> None:
     """Refuse the `config.json` of a model `where` that needs other classes than Keras' own.
 
@@ -36,15 +75,33 @@ def check_config(path: Path, where: str) -> None:
         UnsafeContentError: If it needs one; the message names the class.
         IntegrityError: If the file is not a Keras model configuration.
     """
+    content = read_json_file(path, where)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(content)
         if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
             raise ValueError("no class_name")
         check_objects(config, where)
-    except (ValueError, RecursionError):
+        layers = _count_layers(config)
+    except (ValueError, RecursionError, TypeError):
         raise IntegrityError(
             f"config.json of {where} is not a Keras model configuration; save the model again"
         ) from None
+    if layers > MOST_LAYERS:
+        raise IntegrityError(
+            f"config.json of {where} declares {layers:,} layers, more than the {MOST_LAYERS:,} "
+            "that are built; get or save the model again"
+        )
+
+
+def _count_layers(config: Any) -> int:
+    """The number of layers of a model with those of models inside of it."""
+    if isinstance(config, list):
+        return sum(map(_count_layers, config))
+    if not isinstance(config, dict):
+        return 0
+    inside = config.get("config")
+    layers = inside.get("layers") if isinstance(inside, dict) else None
+    return 1 + _count_layers(layers) if isinstance(layers, list) else 1
 
 
 def check_objects(config: Any, where: str) -> None:

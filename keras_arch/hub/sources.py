@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 
 from keras_arch.errors import HubError, IntegrityError
-from keras_arch.hub import remote
+from keras_arch.hub import layout, remote
 from keras_arch.hub.layout import CORE, RECORD, Record
 from keras_arch.hub.references import Repository, parse
+from keras_arch.hub.safety import check_is_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +26,12 @@ class FolderSource:
         return self.directory.resolve().name
 
     def fetch(self, name: str) -> Path | None:
-        """Path of a file, `None` if there is no such file."""
+        """Path of a file, `None` if nothing has its name; an `IntegrityError` if it is none."""
         file = self.directory / name
-        return file if file.is_file() else None
+        if not os.path.lexists(file):
+            return None
+        check_is_file(file, self.where)
+        return file
 
 
 Source = FolderSource | remote.Snapshot
@@ -46,7 +50,7 @@ def open_source(reference: str | os.PathLike[str], token: str | None) -> Source:
 def read_record(source: Source) -> Record | None:
     """Read a model's `keras_arch.json`, `None` if it has none; a `HubError` for a damaged one."""
     file = source.fetch(RECORD)
-    return Record.parse(file.read_bytes(), source.where) if file else None
+    return layout.read_record(file, source.where) if file else None
 
 
 def needed_files(source: Source, record: Record | None) -> list[str]:

@@ -15,7 +15,12 @@ from keras_arch.models.alexnet import AlexNet
 from keras_arch.models.cgan import CGANDiscriminator, CGANGenerator
 from keras_arch.models.cifar_resnet import CIFARResNet
 from keras_arch.models.common.features import features, keras_cv_backbone
-from keras_arch.models.common.heads import main_head, stack_heads
+from keras_arch.models.common.heads import (
+    class_probabilities,
+    main_head,
+    output_activation,
+    stack_heads,
+)
 from keras_arch.models.cyclegan import CycleGANGenerator
 from keras_arch.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from keras_arch.models.deeplab_v3_plus import DeepLabV3Plus
@@ -58,11 +63,13 @@ __all__ = [
     "ResNet101",
     "ResNet152",
     "UNet",
+    "class_probabilities",
     "create",
     "features",
     "keras_cv_backbone",
     "list_models",
     "main_head",
+    "output_activation",
     "receptive_field",
     "stack_heads",
     "trainable_parameters",

@@ -10,6 +10,7 @@ from keras_arch._lazy import lazy_modules
 if TYPE_CHECKING:
     from keras_arch import callbacks as callbacks
     from keras_arch import distribute as distribute
+    from keras_arch import export as export
     from keras_arch import losses as losses
     from keras_arch import metrics as metrics
     from keras_arch import models as models
@@ -17,24 +18,27 @@ if TYPE_CHECKING:
     from keras_arch import trainers as trainers
     from keras_arch import visualization as visualization
     from keras_arch import weights as weights
+    from keras_arch.models.common import heads as heads
     from keras_arch.tiling import networks as tiling_networks
     from keras_arch.training import factories as factories
     from keras_arch.training import optimizers as training_optimizers
     from keras_arch.training import references as references
 else:
-    callbacks, distribute, losses, metrics, models, optimizers, trainers = lazy_modules(
+    callbacks, distribute, export, losses, metrics, models, optimizers, trainers = lazy_modules(
         "keras_arch.callbacks",
         "keras_arch.distribute",
+        "keras_arch.export",
         "keras_arch.losses",
         "keras_arch.metrics",
         "keras_arch.models",
         "keras_arch.optimizers",
         "keras_arch.trainers",
     )
-    visualization, weights, tiling_networks, factories, training_optimizers, references = (
+    visualization, weights, heads, tiling_networks, factories, training_optimizers, references = (
         lazy_modules(
             "keras_arch.visualization",
             "keras_arch.weights",
+            "keras_arch.models.common.heads",
             "keras_arch.tiling.networks",
             "keras_arch.training.factories",
             "keras_arch.training.optimizers",

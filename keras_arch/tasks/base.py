@@ -16,12 +16,12 @@ from keras_arch.config.base import TaskConfig
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.hub import readme
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks._modules import factories
+from keras_arch.tasks._modules import export, factories, heads
 
 if TYPE_CHECKING:
     import keras
 
-    from keras_arch import export, hub
+    from keras_arch import hub
     from keras_arch.training.run_directory import RunDirectory
 
 _T = TypeVar("_T", bound="type[Task]")
@@ -71,7 +71,7 @@ class EvaluationData:
     def load_classes(self, model: keras.Model) -> tuple[data.Source, Any]:
         """As `load`; a `DataError` if the data has not as many classes as the model has outputs."""
         described, images = self.load()
-        classes, outputs = len(described.classes or ()), model.output_shape[-1]
+        classes, (_, outputs) = len(described.classes or ()), heads.check_classifier_output(model)
         if classes != outputs:
             raise DataError(f"{described.name} has {classes or 'no'} classes, the model {outputs}")
         return described, images
@@ -266,6 +266,26 @@ class Task:
             )
         if card.colors is not None and not cls.has_colors:
             raise ArgumentError(f"a card's colors are of image-segmentation, not of {cls.name}")
+
+    @classmethod
+    def check_network(cls, network: keras.Model, card: hub.Card) -> hub.Card:
+        """Refuse a card whose labels, latent or preprocessing do not fit its network.
+
+        Called when a model is saved and when it is loaded.
+
+        Returns:
+            The card, with what only the network knows. Default: as it is, after `check_export`.
+
+        Raises:
+            ArgumentError: Naming what does not fit.
+        """
+        cls.check_export(
+            network,
+            export.ExportSpec(
+                card.preprocessing, card.labels, card.latent, card.target_preprocessing
+            ),
+        )
+        return card
 
     @classmethod
     def evaluate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,14 @@ from keras_arch.config.optimizers import WeightDecayOn
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_input
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks._modules import callbacks, factories, losses, models, training_optimizers
+from keras_arch.tasks._modules import (
+    callbacks,
+    factories,
+    heads,
+    losses,
+    models,
+    training_optimizers,
+)
 from keras_arch.tasks.base import EvaluationData, Prediction, Task, register_task
 
 if TYPE_CHECKING:
@@ -196,9 +204,7 @@ class Classification(Task):
         kept = keep_best(self.config.recipe.checkpoint, directory, _MONITOR, _TIES)
         network, epoch = restore_best(kept, model, self.build_logits)
         self._final = auxiliary_heads.export_copy(self.config.model, network)
-        report = classification_report.measure(
-            models.main_head(network), self._test_batches(), from_logits=True
-        )
+        report = classification_report.measure(models.main_head(network), self._test_batches())
         report.write(self._test_batches(), self.preprocessing, self.source.classes, directory.path)
         return report.metrics | epoch
 
@@ -243,7 +249,7 @@ class Classification(Task):
         card = loaded.card
         described, images = chosen.load_classes(loaded.model)
         batches = data.eval_batches(images, card.preprocessing, factories.EVALUATION_BATCH)
-        report = classification_report.measure(loaded.model, batches, from_logits=False)
+        report = classification_report.measure(loaded.model, batches)
         if out is not None:
             report.write(batches, card.preprocessing, card.labels or described.classes, out)
         return report.metrics
@@ -278,20 +284,29 @@ class Classification(Task):
     @classmethod
     def export_labels(cls, loaded: hub.LoadedModel) -> list[str] | None:
         """The labels of the card, else numbers: converted classifiers may have no names."""
-        numbers = map(str, range(loaded.model.output_shape[-1]))
-        return loaded.card.labels or list(numbers)
+        _, classes = heads.check_classifier_output(loaded.model)
+        return loaded.card.labels or list(map(str, range(classes)))
+
+    @classmethod
+    def check_network(cls, network: keras.Model, card: hub.Card) -> hub.Card:
+        """Check shapes and labels, if there are any; the card gets the activation."""
+        activation, classes = heads.check_classifier_output(network)
+        labels = card.labels or list(map(str, range(classes)))
+        super().check_network(network, dataclasses.replace(card, labels=labels))
+        return card.with_activation(activation)
 
     @classmethod
     def check_export(cls, model: keras.Model, spec: export.ExportSpec) -> None:
         """Check the shapes of input and output, and that each class has a label."""
         spec.check_input(model)
+        _, classes = heads.check_classifier_output(model)
         outputs = tuple(model.output_shape[1:])
         if len(outputs) != 1:
             raise ArgumentError(
                 f"model {model.name!r} has outputs of shape {outputs}; those of a classifier are "
                 "one number a class"
             )
-        spec.check_labels(model, outputs[0])
+        spec.check_labels(model, classes)
 
     @classmethod
     def signatures(cls, model: keras.Model, spec: export.ExportSpec) -> export.Servable:
@@ -301,7 +316,7 @@ class Classification(Task):
     @classmethod
     def readme_example(cls, card: hub.Card) -> list[str]:
         """Class names of a batch of images."""
-        lines = super().readme_example(card)
+        lines = [*super().readme_example(card), *probability_lines(card)]
         if card.labels:
             lines.append("labels = [loaded.card.labels[i] for i in keras.ops.argmax(outputs, -1)]")
         return lines
@@ -310,6 +325,14 @@ class Classification(Task):
     def readme_pixels(cls, card: hub.Card) -> str:
         """How pixels become the input."""
         return describe_input(card.preprocessing)
+
+
+def probability_lines(card: hub.Card) -> list[str]:
+    """Lines of Python that turn the `outputs` of a card's network into probabilities of classes."""
+    if card.activation == "softmax" or card.activation is None:
+        return []
+    call = f'class_probabilities(outputs, "{card.activation}")'
+    return [f"outputs = keras_arch.models.{call}"]
 
 
 def keep_best(

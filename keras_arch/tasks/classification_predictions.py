@@ -11,6 +11,7 @@ import numpy as np
 from keras_arch import hub, visualization
 from keras_arch.data.image_files import read_image
 from keras_arch.errors import ArgumentError
+from keras_arch.models.common.heads import check_classifier_output, class_probabilities
 from keras_arch.tasks.base import class_number
 
 
@@ -55,13 +56,15 @@ def predict(
 ) -> list[ClassPrediction]:
     """Predict the classes of image files; arguments are those of `Classification.predict`."""
     card = loaded.card
-    labels = card.labels or [str(i) for i in range(loaded.model.output_shape[-1])]
+    activation, classes = check_classifier_output(loaded.model)
+    labels = card.labels or [str(i) for i in range(classes)]
     explained = class_number(label, labels, card.name) if label is not None else None
     pictures = _explanation_paths(images, out) if explain else [None] * len(images)
     predictions = []
     for path, picture in zip(images, pictures, strict=True):
         inputs = np.asarray(card.preprocessing(read_image(path)[None]))
-        probabilities = keras.ops.convert_to_numpy(loaded.model(inputs, training=False))[0]
+        outputs = loaded.model(inputs, training=False)
+        probabilities = keras.ops.convert_to_numpy(class_probabilities(outputs, activation))[0]
         best = np.argsort(-probabilities, kind="stable")[:top]
         if picture is not None:
             number = int(best[0]) if explained is None else explained

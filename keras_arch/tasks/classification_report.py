@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_arch import files, visualization
+from keras_arch.models.common.heads import check_classifier_output, class_probabilities
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.training.factories import EVALUATION_BATCH
 
@@ -67,30 +68,33 @@ class ClassificationReport:
         visualization.draw_mistakes(mistakes, pixels, labels, picture)
 
 
-def measure(model: keras.Model, batches: Any, *, from_logits: bool) -> ClassificationReport:
+def measure(model: keras.Model, batches: Any) -> ClassificationReport:
     """Loss, accuracy and error of a classifier on a data set.
 
     Args:
         model: From images to logits or probabilities.
         batches: A `tf.data.Dataset` of `(images, labels)`.
-        from_logits: Whether the model returns logits.
 
     Returns:
         The metrics, as fractions, with the probabilities that they follow from.
     """
+    activation, classes = check_classifier_output(model)
     outputs = model.predict(batches, verbose=0)
     truth = np.concatenate([np.asarray(labels) for _, labels in batches])
-    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
-    order = np.argsort(-outputs, axis=1, kind="stable")
+    probabilities = keras.ops.convert_to_numpy(class_probabilities(outputs, activation))
+    kind = "SparseCategoricalCrossentropy"
+    ranked, wanted = outputs, truth
+    if outputs.shape[1] == 1:
+        kind, ranked, wanted = "BinaryCrossentropy", probabilities, truth[:, None]
+    cross_entropy = getattr(keras.losses, kind)(from_logits=activation == "linear")
+    order = np.argsort(-ranked, axis=1, kind="stable")
     accuracy = float((order[:, 0] == truth).mean())
-    loss = float(cross_entropy(truth, outputs))
+    loss = float(cross_entropy(wanted, outputs))
     metrics = {"accuracy": accuracy, "error": 1 - accuracy, "loss": loss}
-    if outputs.shape[1] > 10:
+    if classes > 10:
         hits = (order[:, :5] == truth[:, None]).any(axis=1)
         metrics["top5_error"] = 1 - float(hits.mean())
-    if from_logits:
-        outputs = keras.ops.convert_to_numpy(keras.ops.softmax(outputs))
-    return ClassificationReport(metrics, truth, outputs)
+    return ClassificationReport(metrics, truth, probabilities)
 
 
 def evaluation_batch(images: int, replicas: int) -> int:

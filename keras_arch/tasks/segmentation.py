@@ -14,13 +14,14 @@ from keras_arch.tasks._modules import (
     callbacks,
     distribute,
     factories,
+    heads,
     losses,
     metrics,
     tiling_networks,
     visualization,
 )
 from keras_arch.tasks.base import EvaluationData, Prediction, Task, register_task
-from keras_arch.tasks.classification import keep_best, restore_best
+from keras_arch.tasks.classification import keep_best, probability_lines, restore_best
 from keras_arch.tasks.segmentation_config import SegmentationConfig, SegmentationData
 
 if TYPE_CHECKING:
@@ -304,16 +305,26 @@ class Segmentation(Task):
         return crop_mode_of(card) == "tiles"
 
     @classmethod
+    def check_network(cls, network: keras.Model, card: hub.Card) -> hub.Card:
+        """Check shapes and labels; the card gets the activation."""
+        return (
+            super()
+            .check_network(network, card)
+            .with_activation(heads.check_classifier_output(network)[0])
+        )
+
+    @classmethod
     def check_export(cls, model: keras.Model, spec: export.ExportSpec) -> None:
         """Check the shapes of input and output, and that each class has a label."""
         spec.check_input(model)
+        _, classes = heads.check_classifier_output(model)
         outputs = tuple(model.output_shape[1:])
-        if len(outputs) != 3 or outputs[-1] < 2:
+        if len(outputs) != 3:
             raise ArgumentError(
                 f"model {model.name!r} has outputs of shape {outputs}; those of a segmentation "
-                "network are maps of two or more classes"
+                "network are maps (height, width, classes)"
             )
-        spec.check_labels(model, outputs[-1])
+        spec.check_labels(model, classes)
 
     @classmethod
     def signatures(cls, model: keras.Model, spec: export.ExportSpec) -> export.Servable:
@@ -325,6 +336,7 @@ class Segmentation(Task):
         """Class numbers of the pixels of a batch of images."""
         return [
             *super().readme_example(card),
+            *probability_lines(card),
             "classes = keras.ops.argmax(outputs, -1)  # numbers of loaded.card.labels",
         ]
 

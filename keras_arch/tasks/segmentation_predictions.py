@@ -13,6 +13,7 @@ from keras_arch import files, hub, tiling, visualization
 from keras_arch.data.image_files import read_image
 from keras_arch.errors import ArgumentError
 from keras_arch.losses import IGNORE
+from keras_arch.models.common.heads import check_classifier_output, class_probabilities
 from keras_arch.preprocessing import Preprocessing
 
 # A note in predicted masks, which tells them from masks drawn by hand.
@@ -81,8 +82,9 @@ def predict_probabilities(
         outputs = keras.ops.convert_to_numpy(model(preprocessing(image[None]), training=False))[
             0
         ].astype(np.float32)
-    if model.layers[-1].name != "probabilities":
-        outputs = keras.ops.convert_to_numpy(keras.ops.softmax(outputs))
+    # After the tiles, as means of logits were always taken.
+    activation, _ = check_classifier_output(model)
+    outputs = keras.ops.convert_to_numpy(class_probabilities(outputs, activation))
     if not tiled:
         outputs = _resize_back(outputs, (height, width), preprocessing)
     return outputs

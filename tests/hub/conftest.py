@@ -105,6 +105,7 @@ def card():
         recipe={"epochs": 2, "optimizer": {"name": "sgd", "learning_rate": 0.1}},
         metrics={"accuracy": 0.975},
         paper="Nobody, Nothing, 2026",
+        activation="softmax",
     )
 
 

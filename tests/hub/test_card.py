@@ -167,8 +167,9 @@ def test_cards_of_before_are_read_and_those_of_now_by_versions_of_before(card):
         "name architecture arguments task preprocessing labels latent description license "
         "datasets recipe metrics paper repository"
     )
-    assert list(card.to_dict()) == known.split()
-    assert Card.from_dict(card.to_dict()).target_preprocessing is None
+    plain = dataclasses.replace(card, activation=None)
+    assert list(plain.to_dict()) == known.split()
+    assert Card.from_dict(plain.to_dict()).target_preprocessing is None
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,11 @@ def test_every_file_is_recorded_except_the_record_and_the_readme(tmp_path, model
 
 def test_a_compiled_model_is_saved_without_its_optimizer_and_stays_compiled(tmp_path, card, images):
     model = keras.Sequential(
-        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
     )
     model.compile("adam", "mse")
     model.fit(images, np.zeros((4, 3)), verbose=0)
@@ -124,7 +128,8 @@ def test_a_directory_without_a_model_says_so(tmp_path):
 
 
 def test_misshaped_weights_are_an_error_of_one_line(folder, tmp_path, model, card):
-    other = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(9, 5)])
+    top = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax")]
+    other = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(9, 5), *top])
     second = hub.save(other, tmp_path / "other", card)
     shutil.copy(second / "model.weights.h5", folder)
     (folder / RECORD).unlink()
@@ -215,7 +220,10 @@ def test_samples_and_training_have_to_be_there(tmp_path, model, card):
 
 
 def big_model(units):
-    return keras.Sequential([keras.Input((64,)), keras.layers.Dense(units)])
+    inner = [keras.layers.Flatten(), keras.layers.Dense(units)]
+    return keras.Sequential(
+        [keras.Input((8, 8, 1)), *inner, keras.layers.Dense(3, activation="softmax")]
+    )
 
 
 def test_a_limit_on_file_sizes_leaves_the_old_model(folder, card):

@@ -15,7 +15,7 @@ from keras_arch.errors import HubError, KerasArchError
 from keras_arch.files import sha256
 from keras_arch.hub import layout, remote
 from keras_arch.hub.external.base import ExternalModel
-from keras_arch.hub.layout import RECORD, Record
+from keras_arch.hub.layout import RECORD
 from keras_arch.hub.sources import Source, not_cached
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _is_whole(directory: Path, where: str) -> bool:
     if not directory.exists():
         return False
     try:
-        record = Record.parse((directory / RECORD).read_bytes(), str(directory))
+        record = layout.read_record(directory / RECORD, str(directory))
         layout.verify(directory, record, record.needed, str(directory), "it was a copy")
         return True
     except (HubError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Input check and classification heads of classifiers."""
+"""Input check, classification heads, and the kind of output of classifiers."""
 
 import dataclasses
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from keras_arch import registry
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import output_dtype
 from keras_arch.models.common import channels_last
@@ -13,6 +14,20 @@ from keras_arch.models.common.checks import check_choice, check_image_shape
 
 # The layer, and the key of a dictionary of outputs, of a classifier's own logits.
 MAIN = "logits"
+# What leaves numbers as they are, or takes means of them: probabilities stay probabilities.
+_KEEPING = (
+    layers.Average,
+    layers.AveragePooling2D,
+    layers.Cropping2D,
+    layers.Dropout,
+    layers.Flatten,
+    layers.GlobalAveragePooling2D,
+    layers.Identity,
+    layers.Reshape,
+    layers.UpSampling2D,
+)
+# Operations of `keras.ops` by the name of their class.
+_KEEPING_OPERATIONS = {"Cast", "ExpandDims", "GetItem", "Reshape", "Squeeze", "Take", "Transpose"}
 
 
 def check_input_shape(
@@ -177,3 +192,128 @@ def main_head(network: keras.Model) -> keras.Model:
     if len(network.output_shape) != 3:
         return network
     return keras.Model(network.input, network.get_layer(MAIN).output, name=network.name)
+
+
+def output_activation(network: keras.Model) -> str:
+    """The activation of the output of a network that classifies images or pixels.
+
+    It is found in the graph: in the last layer or operation that changes numbers, also inside of a
+    nested model, and behind crops, reshapes and means.
+
+    Args:
+        network: A functional or sequential model.
+
+    Returns:
+        `"softmax"`, `"sigmoid"`, or `"linear"` for logits.
+
+    Raises:
+        ArgumentError: If it has several outputs, or ends in another activation.
+
+    Example:
+        >>> inputs = keras.Input((3,))
+        >>> output_activation(keras.Model(inputs, layers.Dense(2, "sigmoid")(inputs)))
+        'sigmoid'
+    """
+    # A sequential model has no structure of outputs.
+    structure = None if isinstance(network, keras.Sequential) else network.output
+    if isinstance(structure, dict) or len(network.outputs) != 1:
+        names = list(structure) if isinstance(structure, dict) else network.output_names
+        raise ArgumentError(
+            f"model {network.name!r} has {len(names)} outputs ({', '.join(names)}); give a model "
+            "of the one with the classes, such as keras.Model(model.input, model.outputs[0])"
+        )
+    found = _activation_of(network.outputs[0])
+    if found not in registry.ACTIVATIONS:
+        raise ArgumentError(
+            f"model {network.name!r} ends in {found}; end it in a softmax, in a sigmoid for one "
+            "class, or in logits without activation"
+        )
+    return found
+
+
+def _activation_of(tensor: Any) -> str:
+    """The activation by which a tensor of a graph came about; another than ours in words."""
+    history = tensor._keras_history
+    operation = history.operation
+    if isinstance(operation, keras.Model):
+        return _activation_of(operation.outputs[history.tensor_index])
+    name = type(operation).__name__
+    activation = getattr(operation, "activation", None)
+    if isinstance(operation, layers.Softmax) or name == "Softmax":
+        last = operation.axis in (-1, len(tensor.shape) - 1)
+        return "softmax" if last else f"a softmax over the axis {operation.axis}"
+    if name == "Sigmoid" or activation is keras.activations.sigmoid:
+        return "sigmoid"
+    if activation is keras.activations.softmax:
+        return "softmax"
+    # The softmax of its logarithm is the softmax itself.
+    if name == "LogSoftmax" or activation is keras.activations.log_softmax:
+        return "linear"
+    passes = isinstance(operation, layers.Activation) and activation is keras.activations.linear
+    if activation is not None and not passes:
+        other = getattr(activation, "__name__", activation)
+        return "linear" if other == "linear" else f"{operation.name!r} with activation {other}"
+    before = operation._inbound_nodes[history.node_index].input_tensors
+    found = sorted({_activation_of(one) for one in before})
+    if not found:
+        return "linear"
+    if passes or isinstance(operation, _KEEPING) or name in _KEEPING_OPERATIONS:
+        return found[0] if len(found) == 1 else f"{operation.name!r} of {' and '.join(found)}"
+    # Of numbers of any kind others are made, but not of probabilities without a word.
+    mixed = [one for one in found if one in ("softmax", "sigmoid")]
+    return f"{operation.name!r} on a {mixed[0]}" if mixed else "linear"
+
+
+def check_classifier_output(network: keras.Model) -> tuple[str, int]:
+    """The activation and the number of classes of a network, if its classes exclude each other.
+
+    A network of one output tells two classes apart: the output is of the second one.
+
+    Args:
+        network: From images to `(batch, classes)` or `(batch, height, width, classes)`.
+
+    Returns:
+        What `output_activation` gives, and the classes, two or more.
+
+    Raises:
+        ArgumentError: If it gives a sigmoid of several classes, which may all be there at once, or
+            a softmax of one. Others are those of `output_activation`.
+
+    Example:
+        >>> inputs = keras.Input((3,))
+        >>> check_classifier_output(keras.Model(inputs, layers.Dense(1, "sigmoid")(inputs)))
+        ('sigmoid', 2)
+    """
+    activation, classes = output_activation(network), network.outputs[0].shape[-1]
+    if activation == "softmax" and classes == 1:
+        raise ArgumentError(
+            f"model {network.name!r} ends in a softmax over one class, which is 1 everywhere; end "
+            "it in two classes or in a sigmoid"
+        )
+    if activation == "sigmoid" and classes != 1:
+        raise ArgumentError(
+            f"model {network.name!r} ends in a sigmoid of {classes} classes, of which an image or "
+            "a pixel may have several; keras_arch has single-label models: end it in a softmax, or "
+            "register a task of your own for it"
+        )
+    return activation, 2 if classes == 1 else classes
+
+
+def class_probabilities(outputs: Any, activation: str) -> Any:
+    """Probabilities of the classes from a network's outputs.
+
+    Args:
+        outputs: Tensor `(..., classes)`; with one output, which is of the second of two classes.
+        activation: What `check_classifier_output` gave.
+
+    Returns:
+        Tensor `(..., classes)`, with two classes for one output.
+
+    Example:
+        >>> ops.convert_to_numpy(class_probabilities(ops.array([[0.75]]), "sigmoid")).tolist()
+        [[0.25, 0.75]]
+    """
+    single = outputs.shape[-1] == 1
+    if activation == "linear":
+        outputs = ops.sigmoid(outputs) if single else ops.softmax(outputs)
+    return ops.concatenate([1 - outputs, outputs], axis=-1) if single else outputs
