@@ -1,24 +1,31 @@
 """Parts of a training step that several Keras backends share."""
 
 import contextlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_arch.data import checks
 from keras_arch.errors import DataError
+from keras_arch.trainers.player_optimizers import PlayerOptimizers
 
 Values = dict[str, list[Any]]
+# Words of a graph's assertions, before the number of classes (0: unknown) and the part's name.
+LABELS = "labels must be whole numbers below"
+FINITE = "values must be finite in"
 
 
 def build_optimizers(trainer: Any) -> None:
-    """Build every optimizer's variables in the scope of the networks."""
+    """Build every optimizer's variables in the scope of the networks, and show Keras all as one."""
     optimizers = trainer.optimizers
     with trainer.engine.scope(trainer):
         for player in trainer.players():
             if not optimizers[player.name].built:
                 optimizers[player.name].build(player.variables)
+    trainer.optimizer = PlayerOptimizers(optimizers)
 
 
 # Of backends whose step sees the whole batch: JAX shards it by layout, PyTorch has one replica.
@@ -41,12 +48,31 @@ def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], A
     return tensors, lambda joined: joined
 
 
-def translate_errors() -> Any:
-    """A context that translates a compiled step's errors: nothing, they come from Python."""
-    return contextlib.nullcontext()
-
-
 # Of all backends.
+
+
+@contextlib.contextmanager
+def translate_errors() -> Iterator[None]:
+    """Raise our line of an error that reached Python through a pipeline or a step of TensorFlow.
+
+    Checks in Python are found by the name of their exception, checks in a graph by their message:
+    see `LABELS` and `FINITE`.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("tensorflow"):
+            raise
+        text = str(error)
+        if found := re.search(r"(?:DataError|ArgumentError): ([^\n]+)", text):
+            refusal = DataError(found[1])
+        elif found := re.search(rf"{LABELS} (\d+)", text):
+            refusal = checks.label_error(int(found[1]) or None)
+        elif found := re.search(rf"{FINITE} (\w+)", text):
+            refusal = checks.not_finite_error(found[1])
+        else:
+            raise
+        raise refusal from None
 
 
 class MissingMeans(Exception):
@@ -71,7 +97,7 @@ def evaluated(trainer: Any, batch: dict[str, Any]) -> Values:
     values: Values = {}
     tensors = batch | trainer.shared_forward(batch, training=False)
     for player in trainer.players():
-        collect(values, player, *player.loss(tensors, False))
+        collect(values, player, *player.regularized_loss(tensors, False))
     return values
 
 
@@ -87,12 +113,3 @@ def missing_means(trainer: Any, values: Values) -> list[str]:
     """Names of values that the trainer has no running mean for yet."""
     known = {tracker.name for tracker in trainer.metrics}
     return [name for name in values if name not in known]
-
-
-def label_error(classes: int, label: Any = None) -> DataError:
-    """The error for a label outside the classes."""
-    found = "a label" if label is None else f"the label {label}"
-    return DataError(
-        f"the data has {found} outside the classes: labels must be 0 to {classes - 1}; give the "
-        "trainer as many classes as the data has"
-    )
