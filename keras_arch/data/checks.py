@@ -91,9 +91,9 @@ class BatchCheck:
         Raises:
             DataError: If a tuple has more parts than there are names, or the first is missing.
         """
-        # Keras packs a structure that is alone as a tuple of one.
-        if isinstance(batch, list | tuple) and len(batch) == 1:
-            batch = batch[0]
+        # Keras packs what is alone as a tuple of one, or with `None` for what is not there.
+        if isinstance(batch, list | tuple) and all(part is None for part in batch[1:]):
+            batch = batch[0] if batch else None
         if batch is None:
             return {}
         if isinstance(batch, Mapping):

@@ -11,7 +11,7 @@ from keras_arch.trainers.players import CompileOptions, Loss
 class GeneratorDiscriminatorTrainer(AdversarialTrainer):
     """Base class of trainers with two players, `g` and `d`, each with its optimizer."""
 
-    def compile(
+    def compile(  # type: ignore[override]
         self,
         g_optimizer: keras.optimizers.Optimizer | str | None = None,
         d_optimizer: keras.optimizers.Optimizer | str | None = None,
