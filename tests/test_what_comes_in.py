@@ -140,13 +140,13 @@ def test_wrong_data_is_refused_before_the_first_update(name, fault):
     wrong = change(data_of(GAMES[name]), FAULTY.get(name, "image"))
     right = data_of(GAMES[name], 1)
     for source, bring in SOURCES.items():
-        for use in (
-            lambda: trainer.fit(bring(wrong), verbose=0, shuffle=False),
-            lambda: trainer.evaluate(bring(wrong), verbose=0),
-            lambda: trainer.fit(right, validation_data=bring(wrong), verbose=0),
+        for use, arguments in (
+            (trainer.fit, {"x": bring(wrong)}),
+            (trainer.evaluate, {"x": bring(wrong)}),
+            (trainer.fit, {"x": right, "validation_data": bring(wrong)}),
         ):
             with pytest.raises(DataError, match=words) as raised:
-                use()
+                use(**arguments, verbose=0)
             assert "\n" not in str(raised.value), source
     for before, after in zip(start, trainer.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
@@ -253,7 +253,7 @@ def test_weights_of_examples_are_refused(name):
         lambda: trainer.fit(arrays, validation_data=(*two(arrays), ones), verbose=0),
     ]
     for use in uses:
-        with pytest.raises(DataError, match="no weights of examples.*more often"):
+        with pytest.raises(DataError, match=r"no weights of examples.*more often"):
             use()
 
 
@@ -270,7 +270,7 @@ def test_empty_data_is_refused():
     trainer = restarted("gan")
     empty = np.zeros((0, *backend_step.SHAPE), "float32")
     for data in (None, empty, Batches([]), (x for x in ()), dataset({"image": empty})):
-        with pytest.raises(DataError, match="no data|empty|no batches"):
+        with pytest.raises(DataError, match=r"no data|empty|no batches"):
             trainer.fit(data, verbose=0)
 
 

@@ -217,10 +217,10 @@ def check_shape(name: str, shape: Shape, wanted: Shape) -> None:
     if fits:
         return
     remedy = ""
-    if wanted and len(shape) == len(wanted) and wanted[-1] == 1:
-        remedy = f"; add the axis of channels: {name}[..., None]"
-    elif len(shape) == len(wanted):
+    if tuple(shape) == tuple(wanted):
         remedy = f"; add the axis of the batch: {name}[None]"
+    elif wanted and len(shape) == len(wanted) and wanted[-1] == 1:
+        remedy = f"; add the axis of channels: {name}[..., None]"
     elif len(shape) == len(wanted) + 1:
         remedy = "; resize it, or build the networks for that shape"
     raise DataError(
@@ -318,8 +318,8 @@ def check_labels(labels: Any, classes: int | None = None, name: str = "label") -
                 "are not taken"
             )
         array = array.argmax(axis=1)
-    whole = array == np.floor(array) if array.dtype.kind not in "biu" else np.True_
-    if not np.all(whole):
+    whole = np.isfinite(array) & (array == np.floor(array))
+    if not whole.all():
         row = int(np.argmin(whole))
         raise DataError(f"{name} must be whole numbers, got {array[row]:g} in example {row}")
     outside = array[(array < 0) | (array >= (np.inf if classes is None else classes))]

@@ -52,7 +52,8 @@ def last_activation(network: keras.Model) -> str | None:
         return last_activation(operation)
     function = getattr(operation, "activation", None)
     if function is not None:
-        return getattr(function, "__name__", None)
+        linear = function is keras.activations.linear
+        return None if linear else getattr(function, "__name__", None)
     # Layers and operations that are activations themselves: Softmax, ops.sigmoid.
     name = "".join("_" + c.lower() if c.isupper() else c for c in type(operation).__name__)[1:]
     return name if name in _BOUNDED else None
@@ -81,7 +82,7 @@ def check_reading(title: str, network: keras.Model, loss: Any) -> None:
     unlike = activation not in _PROBABILITIES and is_functional(network)
     if loss.reads == "probabilities" and unlike:
         raise ArgumentError(
-            f"{title} {network.name} ends in {activation or 'no activation'}, and loss "
+            f"{title} {network.name} ends in {activation or 'no'} activation, and loss "
             f"{loss.name} reads probabilities: end it in a sigmoid, or give the loss "
             "from_logits=True"
         )

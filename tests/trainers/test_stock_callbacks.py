@@ -149,7 +149,16 @@ class StopIn(keras.callbacks.Callback):
             raise Stop
 
 
-@pytest.mark.parametrize("other", ["none", "rates", "plateau", "averages", "the rest"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        "all",
+        *(
+            pytest.param(other, marks=pytest.mark.slow)
+            for other in ("none", "rates", "plateau", "averages", "the rest")
+        ),
+    ],
+)
 def test_a_run_that_is_restored_ends_as_one_that_was_not(trainer, other, tmp_path):
     name = f"val_{trainer.players()[-1].name}_loss"
     make = {
@@ -166,9 +175,14 @@ def test_a_run_that_is_restored_ends_as_one_that_was_not(trainer, other, tmp_pat
             keras.callbacks.CSVLogger(folder / "log.csv", append=True),
             keras.callbacks.TerminateOnNaN(),
         ],
-    }[other]
+    }
+    chosen = list(make.values()) if other == "all" else [make[other]]
+
+    def callbacks(folder):
+        return [callback for each in chosen for callback in each(folder)]
+
     start = [np.array(v) for v in checkpoint_files.variables_of(trainer)]
-    history = fitted(trainer, *make(tmp_path / "whole")).history
+    history = fitted(trainer, *callbacks(tmp_path / "whole")).history
     whole = trainer.get_weights()
 
     for stop in ([StopIn()], []):
@@ -176,7 +190,7 @@ def test_a_run_that_is_restored_ends_as_one_that_was_not(trainer, other, tmp_pat
             variable.assign(value)
         backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
         try:
-            resumed = fitted(trainer, *stop, backup, *make(tmp_path / "broken")).history
+            resumed = fitted(trainer, *stop, backup, *callbacks(tmp_path / "broken")).history
         except Stop:
             assert stop
     for key, values in resumed.items():
