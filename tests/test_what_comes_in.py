@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_arch import data
 from keras_arch.callbacks import checkpoint_files
 from keras_arch.errors import DataError
+from keras_arch.preprocessing import Preprocessing
 from tests.trainers import backend_step, games
 
 GAMES = {
@@ -158,9 +160,9 @@ def test_right_data_trains_alike_from_every_source(name):
     ends = {}
     for source, bring in SOURCES.items():
         trainer = restarted(name)
-        data, more = data_of(GAMES[name]), data_of(GAMES[name], 1)
+        given, more = data_of(GAMES[name]), data_of(GAMES[name], 1)
         history = trainer.fit(
-            bring(data),
+            bring(given),
             batch_size=games.BATCH if source == "array" else None,
             validation_data=bring(more),
             verbose=0,
@@ -175,6 +177,95 @@ def test_right_data_trains_alike_from_every_source(name):
     for source, end in ends.items():
         for first, other in zip(ends["array"], end, strict=True):
             np.testing.assert_allclose(first, other, rtol=1e-5, atol=1e-6, err_msg=source)
+
+
+CLASSES = 3
+TO_INPUT = Preprocessing((4, 4), 1, scale=1 / 127.5, mean=1.0)
+
+
+@functools.cache
+def plain(name):
+    """A plain Keras model, as any other is fitted."""
+    keras.utils.set_random_seed(1)
+    image = keras.Input((4, 4, 1))
+    x = keras.layers.Conv2D(CLASSES, 1)(image)
+    if name == "classifier":
+        x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, x, name=name)
+    model.compile(
+        "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True
+    )
+    return model
+
+
+def examples(name):
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, CLASSES, (8, 4, 4) if name == "segmenter" else 8)
+    return {"image": rng.uniform(-1, 1, (8, 4, 4, 1)).astype("float32"), "label": label}
+
+
+# To Keras itself a dictionary is several inputs.
+OF_TUPLES = [source for source in SOURCES if source != "generator of dictionaries"]
+
+
+@pytest.mark.parametrize("source", OF_TUPLES)
+@pytest.mark.parametrize("name", ["classifier", "segmenter"])
+def test_right_data_of_a_plain_model_passes_its_check(name, source):
+    model, arrays = plain(name), examples(name)
+    if source == "array":
+        image, label = arrays.values()
+        assert data.check_data(model, image, label, preprocessing=TO_INPUT) is image
+        return
+    brought = data.check_data(model, SOURCES[source](arrays), preprocessing=TO_INPUT)
+    history = model.fit(brought, verbose=0, shuffle=False)
+    assert history.epoch == [0]
+    assert np.isfinite(history.history["loss"]).all()
+
+
+@pytest.mark.parametrize("fault", [fault for fault in WRONG if fault != "no label"])
+@pytest.mark.parametrize("name", ["classifier", "segmenter"])
+def test_wrong_data_of_a_plain_model_is_refused(name, fault):
+    change, words = WRONG[fault]
+    arrays = examples(name)
+    if name == "segmenter" and "label" in fault:
+        changes = {
+            "label beyond": (put((1, 0, 0), CLASSES), "mask|the values 3, .*0 to 2"),
+            "label below": (put((1, 0, 0), -1), "the values -1"),
+            "label 1.7": (put((1, 0, 0), 1.7), r"a whole number a pixel.*1\.7"),
+            "label NaN": (put((1, 0, 0), np.nan), "NaN"),
+            "label names": (lambda y: y.astype(str), "must be"),
+            "label of 4 classes": (lambda y: np.eye(4)[y], "batches of shape"),
+            "label that is soft": (lambda y: 0.5 * np.eye(3)[y], "batches of shape"),
+        }
+        change_labels, words = changes[fault]
+        change = with_label(change_labels)
+    if name == "classifier" and fault == "label that is soft":
+        # Those whose shares are no shares.
+        change = with_label(lambda y: 0.5 * np.eye(3)[y])
+    wrong = change(arrays, "image")
+    for source in OF_TUPLES:
+        x, y = (SOURCES[source](wrong), None) if source != "array" else wrong.values()
+        with pytest.raises(DataError, match=words) as raised:
+            data.check_data(plain(name), x, y, preprocessing=TO_INPUT)
+        assert "\n" not in str(raised.value), source
+
+
+def test_bytes_for_a_model_of_bytes_and_pixels_of_a_hundredth():
+    """A model that takes 0 to 255 gets values to 1, or the other way round."""
+    arrays = examples("classifier")
+    pixels = np.round(127.5 * (arrays["image"] + 1))
+    as_they_are = Preprocessing((4, 4), 1, scale=1.0)
+    data.check_data(plain("classifier"), pixels, arrays["label"], preprocessing=as_they_are)
+    with pytest.raises(DataError, match=r"\[0, 255\].*scale it"):
+        data.check_data(
+            plain("classifier"), pixels / 255, arrays["label"], preprocessing=as_they_are
+        )
+
+
+def test_without_its_preprocessing_a_range_is_told(caplog):
+    arrays = examples("classifier")
+    data.check_data(plain("classifier"), 255 * arrays["image"], arrays["label"])
+    assert "networks are initialised for values of the order of 1" in caplog.text
 
 
 LATER = {
@@ -269,9 +360,9 @@ def iter_of(batch):
 def test_empty_data_is_refused():
     trainer = restarted("gan")
     empty = np.zeros((0, *backend_step.SHAPE), "float32")
-    for data in (None, empty, Batches([]), (x for x in ()), dataset({"image": empty})):
+    for nothing in (None, empty, Batches([]), (x for x in ()), dataset({"image": empty})):
         with pytest.raises(DataError, match=r"no data|empty|no batches"):
-            trainer.fit(data, verbose=0)
+            trainer.fit(nothing, verbose=0)
 
 
 def test_large_inputs_and_unknown_parts_are_told(caplog):
@@ -314,19 +405,19 @@ def test_small_batches_are_read_until_a_range_is_known():
 
 
 def test_a_torch_loader():
-    data = pytest.importorskip("torch.utils.data")
+    loaders = pytest.importorskip("torch.utils.data")
     torch = pytest.importorskip("torch")
     arrays = data_of(games.CONDITIONAL)
     tensors = [torch.tensor(part) for part in arrays.values()]
     trainer = restarted("cgan")
-    loader = data.DataLoader(data.TensorDataset(*tensors), batch_size=games.BATCH)
+    loader = loaders.DataLoader(loaders.TensorDataset(*tensors), batch_size=games.BATCH)
     history = trainer.fit(loader, validation_data=loader, epochs=2, verbose=0).history
     assert len(history["val_d_loss"]) == 2
-    wrong = data.TensorDataset(tensors[0], tensors[1] + 1)
+    wrong = loaders.TensorDataset(tensors[0], tensors[1] + 1)
     with pytest.raises(DataError, match="the label 3"):
-        trainer.fit(data.DataLoader(wrong, batch_size=games.BATCH), verbose=0)
+        trainer.fit(loaders.DataLoader(wrong, batch_size=games.BATCH), verbose=0)
     with pytest.raises(DataError, match="as tuples"):
-        trainer.fit(data.DataLoader(arrays["image"], batch_size=games.BATCH), verbose=0)
+        trainer.fit(loaders.DataLoader(arrays["image"], batch_size=games.BATCH), verbose=0)
 
 
 def test_games_have_a_case_each():

@@ -19,6 +19,8 @@ Shape = tuple[int | None, ...]
 _CHUNK = 1024
 # Beyond the range of an activation, for rounding and resizing that overshoots.
 _SLACK = 0.05
+# Less of a range than this is another one: values to 1 where 255 is white.
+_LITTLE = 0.02
 # Networks are initialised for inputs of the order of 1.
 _LARGE = 10.0
 _log = logging.getLogger("keras_arch")
@@ -29,9 +31,12 @@ class Part:
     """What one part of a batch must be.
 
     Attributes:
-        shape: Shape of one example, `None` where open; `()` for labels.
-        labels: Whether it holds labels.
+        shape: Shape of one example, `None` where open; `()` for labels, `(height, width)` for
+            masks.
+        labels: Whether it holds classes: labels, or masks where the shape has two axes.
         classes: Number of classes of labels, or `None` where it is not known.
+        ignore: The value in masks of pixels that do not count.
+        soft: Whether labels `(batch, classes)` may be shares of several classes.
         bounds: The lowest and the highest value, or `None`.
         why: Where the bounds come from, for the message: "generator ends in tanh".
     """
@@ -39,13 +44,21 @@ class Part:
     shape: Shape
     labels: bool = False
     classes: int | None = None
+    ignore: int | None = None
+    soft: bool = False
     bounds: tuple[float, float] | None = None
     why: str = ""
 
     def check(self, name: str, values: Any, whole: bool = True) -> None:
         """Refuse (`DataError`) values that are not of this part; see `BatchCheck.check`."""
+        if self.labels and self.shape:
+            check_masks(values, self.classes, self.ignore, name)
+            return
         if self.labels:
-            check_labels(values, self.classes, name)
+            array = array_of(values)
+            mixed = self.soft and array.ndim == 2 and array.shape[1] == self.classes
+            if not mixed or not _shares(array):
+                check_labels(values, self.classes, name)
             return
         array = numbers(name, values)
         check_shape(name, array.shape, self.shape)
@@ -110,7 +123,7 @@ class BatchCheck:
                 f"a batch that is a dictionary needs the key {self.keys[0]!r}, got {sorted(named)}"
             )
         for name in ("sample_weight", "class_weight"):
-            if name in named:
+            if name in named and name not in self.keys:
                 raise weights_error(self.owner, f"a batch has the part {name!r}", self.keys)
         return named
 
@@ -132,8 +145,8 @@ class BatchCheck:
             if text:
                 raise DataError(f"{name} must be numbers, got text")
             shape = static_shape(spec)
-            if shape is not None and not part.labels:
-                check_shape(name, shape, part.shape)
+            if shape is not None and part.shape:
+                check_shape(name, _without_channel(shape) if part.labels else shape, part.shape)
             elif shape is not None and not _label_axes(shape, part.classes):
                 raise _label_shape_error(name, shape, part.classes)
 
@@ -260,7 +273,7 @@ def check_range(
     why: str = "the network",
     whole: bool = True,
 ) -> None:
-    """Refuse (`DataError`) values outside a range, or values that plainly fill only half of it.
+    """Refuse (`DataError`) values outside a range, or that plainly fill only a part of it.
 
     Args:
         name: Name of the part.
@@ -272,7 +285,9 @@ def check_range(
     """
     low, high = bounds
     half = whole and low < 0 and least >= 0 and most > 0.5
-    if least < low - _SLACK or most > high + _SLACK or half:
+    slack = _SLACK * max(1.0, (high - low) / 2)
+    little = whole and 0 < most - least < _LITTLE * (high - low)
+    if least < low - slack or most > high + slack or half or little:
         raise DataError(
             f"{why} and gives values in [{low:g}, {high:g}]; the data's {name} has values from "
             f"{least:.4g} to {most:.4g}: scale it to that range (Preprocessing scale and mean)"
@@ -328,6 +343,51 @@ def check_labels(labels: Any, classes: int | None = None, name: str = "label") -
     return array.astype(np.int32)
 
 
+def check_masks(
+    masks: Any, classes: int | None = None, ignore: int | None = None, name: str = "mask"
+) -> None:
+    """Refuse (`DataError`) masks that are not a whole number of a class, or `ignore`, a pixel.
+
+    Args:
+        masks: `(batch, height, width)` or `(batch, height, width, 1)` of any type.
+        classes: Number of classes, or `None` where it is not known.
+        ignore: The value of pixels that do not count, or `None`.
+        name: Name of the part, for messages.
+
+    Example:
+        >>> check_masks([[[0, 1], [1, 255]]], classes=2, ignore=255)
+        >>> check_masks([[[0, 255]]], classes=2)
+        Traceback (most recent call last):
+        keras_arch.errors.DataError: mask has the values 255, which are none of the 2 classes from \
+0 to 1: divide masks of 0 and 255 by 255, or give ignore=255 where such pixels do not count
+    """
+    array = numbers(name, masks)
+    if array.dtype.kind not in "biu":
+        extent(name, array)
+        broken = array[array != np.floor(array)]
+        if broken.size:
+            raise DataError(
+                f"{name} must hold a whole number a pixel, its class; got {broken[0]:g}"
+            )
+    low, high = array.min(initial=0), array.max(initial=0)
+    if low >= 0 and (classes is None or high < classes):
+        return
+    # Found only where something is wrong: it sorts all pixels.
+    found = np.unique(array)
+    outside = found[((found < 0) | (found >= (np.inf if classes is None else classes)))]
+    outside = outside[outside != (np.nan if ignore is None else ignore)]
+    if outside.size:
+        end = f"the {classes} classes from 0 to {(classes or 0) - 1}" if classes else "the classes"
+        remedy = f"; ignore is {ignore}"
+        if classes == 2 and outside.tolist() == [255]:
+            remedy = (
+                ": divide masks of 0 and 255 by 255, or give ignore=255 where such pixels do not "
+                "count"
+            )
+        values = ", ".join(f"{value:g}" for value in outside[:5].tolist())
+        raise DataError(f"{name} has the values {values}, which are none of {end}{remedy}")
+
+
 def label_error(classes: int | None, label: int | None = None) -> DataError:
     """The error for a label outside the classes."""
     found = "a label" if label is None else f"the label {label}"
@@ -335,7 +395,7 @@ def label_error(classes: int | None, label: int | None = None) -> DataError:
         return DataError(f"the data has {found}: labels must be 0 or more")
     return DataError(
         f"the data has {found} outside the classes: labels must be 0 to {classes - 1}; give the "
-        "trainer as many classes as the data has"
+        "model as many classes as the data has"
     )
 
 
@@ -361,6 +421,18 @@ def weights_error(owner: str, found: str, keys: tuple[str, ...]) -> DataError:
         f"{owner} takes batches of ({', '.join(keys)}) and no weights of examples, {found}: each "
         "generated image answers a real one, so give examples that count more more often"
     )
+
+
+def _without_channel(shape: Shape) -> Shape:
+    """The shape of masks without an axis of one channel."""
+    return shape[:-1] if len(shape) == 4 and shape[-1] == 1 else shape
+
+
+def _shares(array: np.ndarray) -> bool:
+    """Whether rows are shares of classes, as those of mixed images are."""
+    with np.errstate(invalid="ignore"):
+        sums = array.astype(np.float64).sum(axis=1)
+    return bool((array >= 0).all() and np.allclose(sums, 1, atol=1e-3))
 
 
 def _label_axes(shape: Shape, classes: int | None) -> bool:

@@ -249,8 +249,8 @@ def _of_targets(loss: Callable[[Any, Any], Any]) -> AdversarialLoss:
     parameters = inspect.signature(getattr(loss, "call", loss)).parameters
     if list(parameters)[:2] != ["y_true", "y_pred"]:
         raise ArgumentError(
-            f"loss {loss!r} does not take (y_true, y_pred); give functions of the discriminator's "
-            "outputs as a pair (discriminator_loss, generator_loss)"
+            f"loss {loss!r} does not take (y_true, y_pred); give a pair of functions "
+            "(discriminator_loss, generator_loss) of the discriminator's outputs"
         )
     default = parameters["from_logits"].default if "from_logits" in parameters else None
     from_logits = getattr(loss, "from_logits", default)

@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from keras_arch import losses
+from keras_arch.data.checks_in_graph import translate_errors
 from keras_arch.errors import ArgumentError
 from keras_arch.trainers import incoming
 from keras_arch.trainers.checks import batch_check
@@ -275,14 +276,14 @@ class AdversarialTrainer(keras.Model):
             DataError: If the data is not of the type, shape, range or classes that the networks
                 take; for the first batch and for arrays before the first update.
         """
-        with self.engine.translate_errors():
+        with translate_errors():
             arguments = incoming.of_fit(self, x, *args, **kwargs)
             return super().fit(**arguments)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """The mean losses, as `keras.Model.evaluate`, with the same draws at every call."""
         self.evaluation_seed_generator.state.assign([0, 0])
-        with self.engine.translate_errors():
+        with translate_errors():
             # Inside `fit` the data has been checked with all other arguments.
             if not kwargs.get("_use_cached_eval_dataset"):
                 return super().evaluate(**incoming.of_evaluate(self, x, *args, **kwargs))
@@ -290,12 +291,12 @@ class AdversarialTrainer(keras.Model):
 
     def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """One step on a batch, as `keras.Model.train_on_batch`."""
-        with self.engine.translate_errors():
+        with translate_errors():
             return super().train_on_batch(**incoming.of_train_on_batch(self, x, *args, **kwargs))
 
     def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """The losses on a batch, as `keras.Model.test_on_batch`."""
-        with self.engine.translate_errors():
+        with translate_errors():
             return super().test_on_batch(**incoming.of_test_on_batch(self, x, *args, **kwargs))
 
     def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_arch.data import checks
+from keras_arch.data import checks, checks_in_graph
+from keras_arch.data.checks_in_graph import translate_errors
 from keras_arch.errors import DataError
-from keras_arch.trainers.engines import common, datasets
 
 CHECK = checks.BatchCheck(
     "Net",
@@ -77,9 +77,9 @@ def test_labels_that_are_taken(labels, classes, expected):
     assert found.dtype == np.int32
     assert found.tolist() == expected
     tensor = tf.convert_to_tensor(labels)
-    numbers = datasets.label_numbers(tensor, classes)
+    numbers = checks_in_graph.label_numbers(tensor, classes)
     assert np.asarray(tf.cast(numbers, tf.int32)).tolist() == expected
-    datasets.label_assertion(tensor, classes)
+    checks_in_graph.label_assertion(tensor, classes)
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,11 @@ def test_labels_that_are_refused(labels, classes, words):
     """By NumPy, and in a graph, where the line names no label."""
     with pytest.raises(DataError, match=words):
         checks.check_labels(labels, classes)
-    with pytest.raises(DataError, match=r"labels? .*must be|outside"), common.translate_errors():
-        datasets.label_assertion(tf.convert_to_tensor(labels), classes)
+    with (
+        pytest.raises(DataError, match=r"labels? .*must be|outside"),
+        translate_errors(),
+    ):
+        checks_in_graph.label_assertion(tf.convert_to_tensor(labels), classes)
 
 
 @pytest.mark.parametrize("labels", [np.array(["a", "b"]), np.array([b"a"]), ["a", "b"]])
@@ -115,16 +118,22 @@ def test_a_dataset_checks_its_batches_on_the_host():
     labels = np.concatenate([LABELS, LABELS + 1])
     images = np.concatenate([IMAGES, IMAGES])
     data = tf.data.Dataset.from_tensor_slices({"image": images, "label": labels}).batch(4)
-    checked = datasets.check_dataset(data, CHECK)
+    checked = checks_in_graph.check_dataset(data, CHECK)
     assert checked.element_spec == data.element_spec
     assert int(checked.cardinality()) == 2
     seen = []
-    with pytest.raises(DataError, match="labels must be 0 to 2"), common.translate_errors():
+    with (
+        pytest.raises(DataError, match="labels must be 0 to 2"),
+        translate_errors(),
+    ):
         seen.extend(checked)
     assert len(seen) == 1
     images[5, 0, 0, 0] = np.nan
     data = tf.data.Dataset.from_tensor_slices((images, np.zeros(8, np.int64))).batch(4)
     seen = []
-    with pytest.raises(DataError, match="image has values that are NaN"), common.translate_errors():
-        seen.extend(datasets.check_dataset(data, CHECK))
+    with (
+        pytest.raises(DataError, match="image has values that are NaN"),
+        translate_errors(),
+    ):
+        seen.extend(checks_in_graph.check_dataset(data, CHECK))
     assert len(seen) == 1

@@ -130,7 +130,7 @@ class TestLossesOfKeras:
     @pytest.mark.parametrize(
         ("loss", "words"),
         [
-            (lambda real, fake: fake - real, "as a pair"),
+            (lambda real, fake: fake - real, "a pair of functions"),
             ("bce", "'non_saturating', the squared error 'lsgan'"),
             (keras.losses.BinaryCrossentropy, "a loss of Keras"),
         ],

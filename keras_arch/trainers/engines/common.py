@@ -1,21 +1,15 @@
 """Parts of a training step that several Keras backends share."""
 
 import contextlib
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_arch.data import checks
-from keras_arch.errors import DataError
 from keras_arch.trainers.player_optimizers import PlayerOptimizers
 
 Values = dict[str, list[Any]]
-# Words of a graph's assertions, before the number of classes (0: unknown) and the part's name.
-LABELS = "labels must be whole numbers below"
-FINITE = "values must be finite in"
 
 
 def build_optimizers(trainer: Any) -> None:
@@ -49,30 +43,6 @@ def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], A
 
 
 # Of all backends.
-
-
-@contextlib.contextmanager
-def translate_errors() -> Iterator[None]:
-    """Raise our line of an error that reached Python through a pipeline or a step of TensorFlow.
-
-    Checks in Python are found by the name of their exception, checks in a graph by their message:
-    see `LABELS` and `FINITE`.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not type(error).__module__.startswith("tensorflow"):
-            raise
-        text = str(error)
-        if found := re.search(r"(?:DataError|ArgumentError): ([^\n]+)", text):
-            refusal = DataError(found[1])
-        elif found := re.search(rf"{LABELS} (\d+)", text):
-            refusal = checks.label_error(int(found[1]) or None)
-        elif found := re.search(rf"{FINITE} (\w+)", text):
-            refusal = checks.not_finite_error(found[1])
-        else:
-            raise
-        raise refusal from None
 
 
 class MissingMeans(Exception):

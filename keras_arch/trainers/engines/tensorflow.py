@@ -13,9 +13,10 @@ import keras
 import tensorflow as tf
 
 from keras_arch._tensorflow import one_pass_adam
-from keras_arch.trainers.engines import common, datasets
+from keras_arch.data import checks_in_graph
+from keras_arch.trainers.engines import common
 
-build_optimizers, translate_errors = common.build_optimizers, common.translate_errors
+build_optimizers = common.build_optimizers
 
 
 def compiles_faster(trainer: Any) -> bool:
@@ -105,8 +106,8 @@ def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], A
 def check_labels(labels: Any, classes: int | None) -> Any:
     """The labels `(batch,)`, checked when the step runs (not under XLA, which cannot stop)."""
     given = tf.convert_to_tensor(labels)
-    with tf.control_dependencies([datasets.label_assertion(given, classes)]):
-        return tf.cast(datasets.label_numbers(tf.identity(given), classes), tf.int32)
+    with tf.control_dependencies([checks_in_graph.label_assertion(given, classes)]):
+        return tf.cast(checks_in_graph.label_numbers(tf.identity(given), classes), tf.int32)
 
 
 def train_step(trainer: Any, data: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from keras_arch.data import checks
 from keras_arch.trainers.engines import common
 
 SeedGenerator, scope, global_batch = common.SeedGenerator, common.scope, common.global_batch
-exchange, translate_errors = common.exchange, common.translate_errors
+exchange = common.exchange
 build_optimizers = common.build_optimizers
 
 
