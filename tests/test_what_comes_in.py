@@ -62,6 +62,11 @@ SOURCES = {
 }
 
 
+def sources_of(name):
+    """All of them for one game, the kinds for the others."""
+    return SOURCES if name == "cgan" else ("array", "tf.data", "PyDataset", "generator")
+
+
 def data_of(game, steps=2):
     return {name: np.asarray(part) for name, part in game.arrays(steps, with_noise=False).items()}
 
@@ -141,11 +146,11 @@ def test_wrong_data_is_refused_before_the_first_update(name, fault):
     start = trainer.get_weights()
     wrong = change(data_of(GAMES[name]), FAULTY.get(name, "image"))
     right = data_of(GAMES[name], 1)
-    for source, bring in SOURCES.items():
+    for source in sources_of(name):
         for use, arguments in (
-            (trainer.fit, {"x": bring(wrong)}),
-            (trainer.evaluate, {"x": bring(wrong)}),
-            (trainer.fit, {"x": right, "validation_data": bring(wrong)}),
+            (trainer.fit, {"x": SOURCES[source](wrong)}),
+            (trainer.evaluate, {"x": SOURCES[source](wrong)}),
+            (trainer.fit, {"x": right, "validation_data": SOURCES[source](wrong)}),
         ):
             with pytest.raises(DataError, match=words) as raised:
                 use(**arguments, verbose=0)
@@ -158,7 +163,8 @@ def test_wrong_data_is_refused_before_the_first_update(name, fault):
 def test_right_data_trains_alike_from_every_source(name):
     """With validation and evaluation; the noise is that of one seed."""
     ends = {}
-    for source, bring in SOURCES.items():
+    for source in sources_of(name):
+        bring = SOURCES[source]
         trainer = restarted(name)
         given, more = data_of(GAMES[name]), data_of(GAMES[name], 1)
         history = trainer.fit(

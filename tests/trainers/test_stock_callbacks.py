@@ -31,10 +31,20 @@ def built(name):
     return trainer, [np.array(v) for v in checkpoint_files.variables_of(trainer)]
 
 
-@pytest.fixture(params=GAMES)
+# The others have all at once, see below.
+QUICK = ("gan", "cyclegan")
+
+
+@pytest.fixture(
+    params=[pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in GAMES]
+)
 def trainer(request):
     """A trainer with averaged weights, as it was built."""
-    trainer, start = built(request.param)
+    return restarted(request.param)
+
+
+def restarted(name):
+    trainer, start = built(name)
     for variable, value in zip(checkpoint_files.variables_of(trainer), start, strict=True):
         variable.assign(value)
     trainer.stop_training = False
@@ -139,6 +149,29 @@ def test_the_rest_of_them_together(trainer, tmp_path):
     assert [v.shape for v in saved.variables] == [v.shape for v in trainer.variables]
 
 
+@pytest.mark.parametrize("name", [name for name in GAMES if name not in QUICK])
+def test_all_at_once(name, tmp_path):
+    trainer = restarted(name)
+    monitor = f"val_{trainer.players()[-1].name}_loss"
+    history = fitted(
+        trainer,
+        keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2),
+        keras.callbacks.ReduceLROnPlateau(monitor, mode="min"),
+        keras.callbacks.SwapEMAWeights(),
+        keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras"),
+        keras.callbacks.EarlyStopping(monitor, patience=9, mode="min"),
+        keras.callbacks.TensorBoard(tmp_path / "logs"),
+        keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.BackupAndRestore(tmp_path / "backup"),
+    ).history
+    for player in trainer.players():
+        np.testing.assert_allclose(
+            history[f"learning_rate_{player.name}"], [0.025, 0.0125], rtol=1e-6
+        )
+    assert (tmp_path / "2.keras").exists()
+
+
 class Stop(Exception):
     pass
 
@@ -201,9 +234,7 @@ def test_a_run_that_is_restored_ends_as_one_that_was_not(trainer, other, tmp_pat
 
 @pytest.mark.parametrize("raises", [False, True])
 def test_a_loss_that_is_not_a_number_ends_the_run(raises):
-    trainer, start = built("gan")
-    for variable, value in zip(checkpoint_files.variables_of(trainer), start, strict=True):
-        variable.assign(value)
+    trainer = restarted("gan")
     trainer.discriminator.layers[-1].kernel.assign(
         np.full_like(trainer.discriminator.layers[-1].kernel, np.nan)
     )
