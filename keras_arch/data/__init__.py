@@ -31,6 +31,7 @@ from keras_arch.data.augment.with_masks import augment_with_mask, mask_augmentat
 from keras_arch.data.border_weights import WeightMap, border_weights, class_balance, instances_of
 from keras_arch.data.epochs import Batches
 from keras_arch.data.loading import describe, load
+from keras_arch.data.model_checks import check_data
 from keras_arch.data.pipelines import eval_batches, mean_image, train_batches
 from keras_arch.data.segmentation_batches import (
     fit_mask,
@@ -59,6 +60,7 @@ __all__ = [
     "augment_with_mask",
     "augmentations",
     "border_weights",
+    "check_data",
     "class_balance",
     "describe",
     "draw_cells",

@@ -4,6 +4,7 @@ Each returns one value an example; the trainer takes the mean over the global ba
 """
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from keras import ops
 from keras_arch.errors import ArgumentError
 
 PENALTY_POINTS = ("real", "fake", "between")
+READS = ("logits", "probabilities", None)
 
 _registered = keras.saving.register_keras_serializable("keras_arch")
 
@@ -74,6 +76,8 @@ class AdversarialLoss:
         penalty_weight: Factor on the penalty. Default the penalty's own.
         score: From logits to what is logged as D(x): a probability where the loss reads the
             logits as one. Default the logits.
+        reads: What it takes the discriminator's outputs for: `"logits"`, `"probabilities"`, or
+            `None` for any number. Trainers refuse a discriminator that ends in something else.
         name: Its name in messages.
         paper: Where it was proposed.
 
@@ -97,10 +101,13 @@ class AdversarialLoss:
     penalty: GradientPenalty | str | None = None
     penalty_weight: float | None = None
     score: Callable[[Any], Any] = full_precision
+    reads: str | None = None
     name: str = "custom"
     paper: str = ""
 
     def __post_init__(self) -> None:
+        if self.reads not in READS:
+            raise ArgumentError(f"reads must be one of {READS}, got {self.reads!r}")
         penalty = self.penalty
         if isinstance(penalty, str):
             if penalty not in PENALTIES:
@@ -140,7 +147,7 @@ class AdversarialLoss:
         if known and self == adversarial(self.name, self.penalty_weight):
             return weight
         functions = _config(self, "discriminator", "generator", "score", "penalty")
-        return functions | weight | {"paper": self.paper}
+        return functions | weight | {"reads": self.reads, "paper": self.paper}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "AdversarialLoss":
@@ -151,14 +158,17 @@ class AdversarialLoss:
 
 
 def adversarial(
-    loss: str | AdversarialLoss | Sequence[Callable[..., Any]], penalty_weight: float | None = None
+    loss: str | AdversarialLoss | Callable[..., Any] | Sequence[Callable[..., Any]],
+    penalty_weight: float | None = None,
 ) -> AdversarialLoss:
-    """An adversarial loss by name, from an object, or from two functions.
+    """An adversarial loss by name, from an object, or from functions.
 
     Args:
         loss: `"non_saturating"`, `"minimax"`, `"lsgan"`, `"hinge"` or `"wgan-gp"`; each but the
             last also with a gradient penalty, as `"non_saturating+r1"` or `"hinge+gp"`; an
-            `AdversarialLoss`; or a pair `(discriminator_loss, generator_loss)` of functions.
+            `AdversarialLoss`; a pair `(discriminator_loss, generator_loss)` of functions; or a
+            loss of Keras or a function of `y_true` and `y_pred`: the discriminator's targets are
+            1 for real and 0 for generated images, the generator's is 1.
         penalty_weight: Factor on the gradient penalty: lambda of `gp`, gamma of `r1`. Default 10.
 
     Raises:
@@ -174,7 +184,8 @@ def adversarial(
         if name not in ADVERSARIAL or (plus and penalty not in PENALTIES):
             raise ArgumentError(
                 f"loss must be one of {', '.join(ADVERSARIAL)}, alone or with "
-                f"{' or '.join('+' + each for each in PENALTIES)}, got {loss!r}"
+                f"{' or '.join('+' + each for each in PENALTIES)}, got {loss!r}; the binary "
+                "cross-entropy of logits is 'non_saturating', the squared error 'lsgan'"
             )
         found = ADVERSARIAL[name]
         if plus and found.penalty:
@@ -186,14 +197,70 @@ def adversarial(
         found = loss
     elif isinstance(loss, list | tuple) and len(loss) == 2 and all(map(callable, loss)):
         found = AdversarialLoss(discriminator=loss[0], generator=loss[1])
+    elif callable(loss) and not isinstance(loss, type):
+        found = _of_targets(loss)
     else:
         raise ArgumentError(
-            "loss must be a name, an AdversarialLoss or a pair of functions (discriminator_loss, "
-            f"generator_loss), got {loss!r}"
+            "loss must be a name, an AdversarialLoss, a loss of Keras or a pair of functions "
+            f"(discriminator_loss, generator_loss), got {loss!r}"
         )
     if penalty_weight is None:
         return found
     return dataclasses.replace(found, penalty_weight=penalty_weight)
+
+
+@_registered
+@dataclasses.dataclass(frozen=True)
+class OfTargets:
+    """One side of an adversarial loss by a function of targets and outputs, as Keras' losses are.
+
+    Attributes:
+        loss: A `keras.losses.Loss`, or a function of `(y_true, y_pred)`.
+        targets: The target of each of the arguments.
+    """
+
+    loss: Callable[[Any, Any], Any]
+    targets: tuple[float, ...]
+
+    def __call__(self, *outputs: Any) -> Any:
+        """The sum over the arguments, one value an example."""
+        function = getattr(self.loss, "call", self.loss)
+        terms = []
+        for target, output in zip(self.targets, outputs, strict=True):
+            output = full_precision(output)
+            terms.append(
+                _one_an_example("custom", function(target * ops.ones_like(output), output))
+            )
+        return sum(terms[1:], terms[0])
+
+    def get_config(self) -> dict[str, Any]:
+        """The loss and its targets, for `keras.saving`."""
+        return _config(self, "loss") | {"targets": list(self.targets)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "OfTargets":
+        """The inverse of `get_config`."""
+        loss = keras.saving.deserialize_keras_object(config["loss"])
+        return cls(loss, tuple(config["targets"]))
+
+
+def _of_targets(loss: Callable[[Any, Any], Any]) -> AdversarialLoss:
+    """The adversarial loss by a loss of Keras or a function `(y_true, y_pred)`."""
+    parameters = inspect.signature(getattr(loss, "call", loss)).parameters
+    if list(parameters)[:2] != ["y_true", "y_pred"]:
+        raise ArgumentError(
+            f"loss {loss!r} does not take (y_true, y_pred); give a pair of functions "
+            "(discriminator_loss, generator_loss) of the discriminator's outputs"
+        )
+    default = parameters["from_logits"].default if "from_logits" in parameters else None
+    from_logits = getattr(loss, "from_logits", default)
+    reads = None if from_logits is None else "logits" if from_logits else "probabilities"
+    return AdversarialLoss(
+        discriminator=OfTargets(loss, (1.0, 0.0)),
+        generator=OfTargets(loss, (1.0,)),
+        reads=reads,
+        name=getattr(loss, "name", None) or getattr(loss, "__name__", "custom"),
+    )
 
 
 def _one_an_example(name: str, values: Any) -> Any:
@@ -296,9 +363,10 @@ def _relu(values: Any) -> Any:
     return per_example(ops.relu(values))
 
 
-_LOGISTIC = {
+_LOGISTIC: dict[str, Any] = {
     "discriminator": lambda real, fake: _softplus(-real) + _softplus(fake),
     "score": lambda logits: ops.sigmoid(full_precision(logits)),
+    "reads": "logits",
 }
 ADVERSARIAL: dict[str, AdversarialLoss] = {
     loss.name: loss
@@ -327,6 +395,7 @@ ADVERSARIAL: dict[str, AdversarialLoss] = {
                 _relu(1.0 - full_precision(real)) + _relu(1.0 + full_precision(fake))
             ),
             generator=lambda fake: per_example(-full_precision(fake)),
+            reads="logits",
             paper="Lim and Ye 2017; Miyato et al. 2018, equations 16 and 17",
         ),
         AdversarialLoss(
@@ -334,6 +403,7 @@ ADVERSARIAL: dict[str, AdversarialLoss] = {
             discriminator=lambda real, fake: per_example(fake) - per_example(real),
             generator=lambda fake: per_example(-full_precision(fake)),
             penalty="gp",
+            reads="logits",
             paper="Gulrajani et al. 2017, algorithm 1",
         ),
     )

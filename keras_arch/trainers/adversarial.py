@@ -9,24 +9,26 @@ import importlib
 import logging
 import types
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_arch import losses
-from keras_arch.errors import ArgumentError, DataError
-from keras_arch.trainers.checks import check_range, check_shapes, first_batch
+from keras_arch.data.checks_in_graph import translate_errors
+from keras_arch.errors import ArgumentError
+from keras_arch.trainers import incoming
+from keras_arch.trainers.checks import batch_check
 from keras_arch.trainers.players import (
-    CompileOptions,
     Loss,
     Noise,
     Player,
     Tensors,
     Values,
+    check_networks,
     optimizers_of_players,
-    warn_of_batch_norm,
+    refuse_compile_arguments,
 )
 
 UPDATES = ("alternating", "simultaneous")
@@ -171,8 +173,12 @@ class AdversarialTrainer(keras.Model):
         jit_compile: bool | str = "auto",
         run_eagerly: bool = False,
         steps_per_execution: int = 1,
+        metrics: Any = None,
+        loss_weights: Any = None,
     ) -> None:
         """Set how the players are trained.
+
+        Regularizers of a player's weights are added to its loss, and logged.
 
         Args:
             optimizer: An optimizer or the name of one, of which each player gets its own of the
@@ -182,7 +188,7 @@ class AdversarialTrainer(keras.Model):
                 `"wgan-gp"`, the first four also with a gradient penalty (`"hinge+gp"`,
                 `"non_saturating+r1"`); a `losses.AdversarialLoss`; or a pair of functions
                 `(discriminator_loss, generator_loss)` of logits, which return one value an
-                example.
+                example; or a loss of Keras, see `losses.adversarial`.
             penalty_weight: Factor on the gradient penalty: lambda of `gp` and of `wgan-gp`
                 (Gulrajani et al. 2017), gamma of `r1` (Mescheder et al. 2018). Default 10.
             update: `"alternating"`: a player meets the others as they are after their update.
@@ -190,20 +196,26 @@ class AdversarialTrainer(keras.Model):
             jit_compile: Compile with XLA; `"auto"` does so where it is faster (on a GPU).
             run_eagerly: Run step by step in Python, for debugging.
             steps_per_execution: Steps in one call of the compiled function.
+            metrics: Refused: a game has no `(y_true, y_pred)`. Further values are logged that a
+                player's loss returns, see docs/new_game.md.
+            loss_weights: Refused: the weights of a game are arguments of their own.
 
         Raises:
-            ArgumentError: If an argument is not one of the above.
+            ArgumentError: If an argument is not one of the above, or a discriminator's output is
+                not what the loss reads.
         """
+        refuse_compile_arguments({"metrics": metrics, "loss_weights": loss_weights})
         if update not in UPDATES:
             raise ArgumentError(f"update must be one of {', '.join(UPDATES)}, got {update!r}")
-        self.adversarial_loss = losses.adversarial(loss, penalty_weight)
+        adversarial_loss = losses.adversarial(loss, penalty_weight)
+        check_networks(adversarial_loss, self.players())
+        self.adversarial_loss = adversarial_loss
         self.update = update
         self.player_optimizers = optimizers_of_players(self, optimizer)
-        players = self.players()
-        warn_of_batch_norm(self.adversarial_loss, players)
         self._means.trackers.clear()
-        self.track(*(f"{player.name}_loss" for player in players))
-        self.track(*(name for player in players for name in player.logged))
+        means = [player.means for player in self.players()]
+        self.track(*(loss for loss, *_ in means))
+        self.track(*(name for _, *more in means for name in more))
         if jit_compile == "auto":
             jit_compile = not run_eagerly and self.engine.compiles_faster(self)
         super().compile(
@@ -253,55 +265,66 @@ class AdversarialTrainer(keras.Model):
         """Train the players; arguments and result are those of `keras.Model.fit`.
 
         Args:
-            x: A dataset of images, of tuples in the order of `BATCH_KEYS`, or of dictionaries with
-                those keys (which may also bring their own noise, under its name: `latent`).
+            x: Whatever `keras.Model.fit` takes: arrays, datasets, `PyDataset`s, generators,
+                `DataLoader`s. Batches are images, tuples in the order of `BATCH_KEYS`, or
+                dictionaries with those keys (which may also bring their own noise, under its
+                name: `latent`). Labels are whole numbers `(batch,)` or `(batch, 1)`, or one-hot.
             *args: As in `keras.Model.fit`, like `**kwargs`.
-            **kwargs: Likewise.
+            **kwargs: Likewise; `sample_weight` and `class_weight` are refused.
 
         Raises:
-            DataError: If the data is not of the shape or the range that the networks take.
+            DataError: If the data is not of the type, shape, range or classes that the networks
+                take; for the first batch and for arrays before the first update.
         """
-        self.check_data(x, args[0] if args else kwargs.get("y"))
-        with self.engine.translate_errors():
-            return super().fit(x, *args, **kwargs)
+        with translate_errors():
+            arguments = incoming.of_fit(self, x, *args, **kwargs)
+            return super().fit(**arguments)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """The mean losses, as `keras.Model.evaluate`, with the same draws at every call."""
-        self.check_data(x, args[0] if args else kwargs.get("y"))
         self.evaluation_seed_generator.state.assign([0, 0])
-        with self.engine.translate_errors():
+        with translate_errors():
+            # Inside `fit` the data has been checked with all other arguments.
+            if not kwargs.get("_use_cached_eval_dataset"):
+                return super().evaluate(**incoming.of_evaluate(self, x, *args, **kwargs))
             return super().evaluate(x, *args, **kwargs)
 
-    def check_data(self, x: Any, y: Any = None) -> None:
-        """Refuse data of the wrong shape or range, as far as both can be known beforehand."""
-        given = x if y is None else (x, y)
-        specs = self._named(getattr(given, "element_spec", given))
-        check_shapes(type(self).__name__, specs, self.input_spec())
-        first = self._named(first_batch(given))
-        for name, network in self.output_networks().items():
-            if name in first:
-                check_range(name, first[name], network)
+    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """One step on a batch, as `keras.Model.train_on_batch`."""
+        with translate_errors():
+            return super().train_on_batch(**incoming.of_train_on_batch(self, x, *args, **kwargs))
+
+    def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """The losses on a batch, as `keras.Model.test_on_batch`."""
+        with translate_errors():
+            return super().test_on_batch(**incoming.of_test_on_batch(self, x, *args, **kwargs))
+
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Export the generator, as `keras.Model.export` does with any network.
+
+        Args:
+            filepath: The folder or file.
+            *args: As in `keras.Model.export`, like `**kwargs`.
+            **kwargs: Likewise.
+
+        Raises:
+            ArgumentError: If the trainer has no network `generator`.
+        """
+        if not isinstance(generator := getattr(self, "generator", None), keras.Model):
+            raise ArgumentError(
+                f"{self.name} has no network named generator; export one of its networks instead"
+            )
+        self.ema_network(generator).export(filepath, *args, **kwargs)
 
     def unpack(self, data: Any) -> Tensors:
-        """A batch as a dictionary: the first of `BATCH_KEYS`, and all else that it has."""
-        tensors = self._named(data)
-        if self.BATCH_KEYS[0] not in tensors:
-            raise DataError(
-                f"a batch that is a dictionary needs the key {self.BATCH_KEYS[0]!r}, got "
-                f"{sorted(tensors)}"
-            )
+        """A batch as a dictionary, its labels as `int32` numbers `(batch,)`, checked."""
+        check = batch_check(self)
+        tensors = check.named(data)
+        for name, part in check.parts.items():
+            if part.labels and name in tensors:
+                checked = self.engine.check_labels(tensors[name], part.classes)
+                tensors[name] = checked
         return tensors
-
-    def _named(self, data: Any) -> Tensors:
-        if data is None:
-            return {}
-        if isinstance(data, dict):
-            return dict(data)
-        if isinstance(data, (tuple, list)):
-            # Keras packs a bare array as (x,) and (x, y) as itself.
-            named = zip(self.BATCH_KEYS, data, strict=False)
-            return {name: part for name, part in named if part is not None}
-        return {self.BATCH_KEYS[0]: data}
 
     def draw(self, tensors: Tensors, seed_generator: Any) -> Tensors:
         """The batch with the noise that it did not bring itself."""
@@ -314,17 +337,17 @@ class AdversarialTrainer(keras.Model):
         }
 
     def micro_batch(self, tensors: Tensors, index: int, count: int) -> Tensors:
-        """Every `count`-th example from `index` on: the same parts on any number of replicas."""
+        """Every `count`-th example from `index` on: the same parts on any number of replicas.
+
+        Where `count` does not divide the batch, parts differ in size by one. In a batch of fewer
+        examples than parts each has one, and the first ones serve again.
+        """
         if count == 1:
             return tensors
-        size = tensors[self.BATCH_KEYS[0]].shape[0]
-        if size is not None and size % count:
-            raise ArgumentError(
-                f"n_critic={count} needs batches that divide by it (each critic update takes its "
-                f"own part), got {size} examples a replica; make batches a multiple of {count} and "
-                "drop the remainder"
-            )
-        return {name: tensor[index::count] for name, tensor in tensors.items()}
+        images = tensors[self.BATCH_KEYS[0]]
+        size = images.shape[0] or ops.shape(images)[0]
+        start = index % size if isinstance(size, int) else ops.mod(index, ops.maximum(size, 1))
+        return {name: tensor[start::count] for name, tensor in tensors.items()}
 
     # Saving. Subclasses give `get_config`.
 
@@ -394,47 +417,3 @@ class AdversarialTrainer(keras.Model):
         for own, other in zip(network.variables, copy.variables, strict=True):
             other.assign(ops.convert_to_tensor(averages.get(id(own), own)))
         return copy
-
-
-class GeneratorDiscriminatorTrainer(AdversarialTrainer):
-    """Base class of trainers with two players, `g` and `d`, each with its optimizer."""
-
-    def compile(
-        self,
-        g_optimizer: keras.optimizers.Optimizer | str | None = None,
-        d_optimizer: keras.optimizers.Optimizer | str | None = None,
-        loss: Loss = "non_saturating",
-        **options: Unpack[CompileOptions],
-    ) -> None:
-        """Set how generators and discriminators are trained.
-
-        Args:
-            g_optimizer: The generators' optimizer. Default Adam(2e-4, beta_1=0.5).
-            d_optimizer: The discriminators' optimizer, another object. Default the same.
-            loss: The adversarial loss; see `AdversarialTrainer.compile`.
-            **options: Further arguments of `AdversarialTrainer.compile`.
-
-        Raises:
-            ArgumentError: If an argument is not one of the above.
-        """
-        given = {"g": g_optimizer, "d": d_optimizer}
-        optimizers = {player.name: given[player.name] for player in self.players()}
-        super().compile(optimizers, loss, **options)
-
-    @property
-    def g_optimizer(self) -> keras.optimizers.Optimizer | None:
-        """The generators' optimizer; `None` before `compile`."""
-        return self.player_optimizers.get("g")
-
-    @property
-    def d_optimizer(self) -> keras.optimizers.Optimizer | None:
-        """The discriminators' optimizer; `None` before `compile`."""
-        return self.player_optimizers.get("d")
-
-    def get_compile_config(self) -> dict[str, Any] | None:
-        """The arguments of `compile`, for `keras.saving`; see `AdversarialTrainer`."""
-        config = super().get_compile_config()
-        if config is None:
-            return None
-        optimizers = config.pop("optimizer")
-        return {f"{name}_optimizer": value for name, value in optimizers.items()} | config

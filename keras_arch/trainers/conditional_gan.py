@@ -5,7 +5,9 @@ from typing import Any
 import keras
 
 from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.trainers.checks import input_shapes
 from keras_arch.trainers.gan import GAN
+from keras_arch.trainers.latent_sampling import check_label_input, label_input
 from keras_arch.trainers.players import Tensors
 
 
@@ -17,7 +19,8 @@ class ConditionalGAN(GAN):
     generated images of a batch have the labels of its real ones.
 
     Args:
-        generator: From `[latent, label]` to images; labels are whole numbers `(batch,)`.
+        generator: From `[latent, label]` to images; labels are whole numbers `(batch,)` or
+            `(batch, 1)`, or one-hot `(batch, classes)`, as the network's input takes them.
         discriminator: From `[image, label]` to logits; positive says real and of that class.
         classes: Number of classes.
         latent: Distribution of the latent, as for `GAN`.
@@ -55,19 +58,21 @@ class ConditionalGAN(GAN):
         checked = whole_number("classes", classes)
         super().__init__(generator, discriminator, latent, seed, name)
         self.classes = checked
+        for network in (generator, discriminator):
+            check_label_input(network, checked)
 
     def get_config(self) -> dict[str, Any]:
         """The networks, the classes and the latent, for `keras.saving`."""
         return super().get_config() | {"classes": self.classes}
 
-    def _with_condition(self, tensor: Any, tensors: Tensors) -> Any:
-        return [tensor, tensors["label"]]
+    def _with_condition(self, network: keras.Model, tensor: Any, tensors: Tensors) -> Any:
+        return [tensor, label_input(network, tensors["label"])]
 
     def _check_inputs(self, generator: keras.Model, discriminator: keras.Model) -> None:
         for network, wanted in ((generator, "[latent, label]"), (discriminator, "[image, label]")):
-            if len(network.inputs) != 2 or len(network.inputs[1].shape) != 1:
-                shapes = ", ".join(str(tuple(tensor.shape)) for tensor in network.inputs)
+            shapes = input_shapes(network)
+            if len(shapes) != 2:
                 raise ArgumentError(
-                    f"ConditionalGAN needs networks that take {wanted}, labels of shape (batch,); "
-                    f"{network.name} takes {shapes}"
+                    f"ConditionalGAN needs networks that take {wanted}; {network.name} takes "
+                    f"{', '.join(str((None, *shape)) for shape in shapes)}"
                 )

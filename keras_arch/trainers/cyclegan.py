@@ -9,8 +9,8 @@ from keras import ops
 
 from keras_arch import losses
 from keras_arch.errors import ArgumentError, whole_number
-from keras_arch.trainers.adversarial import GeneratorDiscriminatorTrainer
-from keras_arch.trainers.checks import check_input_shapes, check_positive
+from keras_arch.trainers.checks import check_input_shapes, check_positive, output_shape
+from keras_arch.trainers.generator_discriminator import GeneratorDiscriminatorTrainer
 from keras_arch.trainers.image_pool import ImagePool
 from keras_arch.trainers.pix2pix import translate
 from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
@@ -71,7 +71,7 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
         pool_size = whole_number("pool_size", pool_size, least=0)
         networks = (generator, generator_back, discriminator, discriminator_back)
         _check_networks(dict(zip(NETWORKS, networks, strict=True)))
-        other, image = _output_shape(generator), _output_shape(generator_back)
+        other, image = output_shape(generator), output_shape(generator_back)
         if pool_size and None in (*other, *image):
             raise ArgumentError(
                 f"a pool of {pool_size} images needs generators of a fixed image size, not "
@@ -187,7 +187,7 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
 
     def input_spec(self) -> dict[str, tuple[int | None, ...]]:
         """Both kinds of image."""
-        return {"image": _output_shape(self.generator_back), "other": _output_shape(self.generator)}
+        return {"image": output_shape(self.generator_back), "other": output_shape(self.generator)}
 
     def output_networks(self) -> dict[str, keras.Model]:
         """Each generator, whose images are like those of the other's input."""
@@ -255,16 +255,12 @@ class CycleGAN(GeneratorDiscriminatorTrainer):
         return keras.saving.serialize_keras_object({name: getattr(self, name) for name in names})
 
 
-def _output_shape(generator: keras.Model) -> tuple[int | None, ...]:
-    return tuple(generator.output_shape[1:])
-
-
 def _check_networks(networks: dict[str, keras.Model]) -> None:
     if len({id(network) for network in networks.values()}) < 4:
         raise ArgumentError(
             "CycleGAN needs four networks, one of those given stands in two places; build each "
             "by its own call"
         )
-    other, image = (_output_shape(networks[name]) for name in NETWORKS[:2])
+    other, image = (output_shape(networks[name]) for name in NETWORKS[:2])
     for (name, network), shape in zip(networks.items(), (image, other, other, image), strict=True):
         check_input_shapes(name, network, [shape])

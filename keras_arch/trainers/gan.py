@@ -7,8 +7,8 @@ from keras import ops
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.trainers import diff_augment as augmentation
-from keras_arch.trainers.adversarial import GeneratorDiscriminatorTrainer
-from keras_arch.trainers.checks import example_shape
+from keras_arch.trainers.checks import input_shapes, output_shape
+from keras_arch.trainers.generator_discriminator import GeneratorDiscriminatorTrainer
 from keras_arch.trainers.latent_sampling import LatentSampling
 from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
 
@@ -57,14 +57,13 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
     ) -> None:
         super().__init__(seed, name or type(self).__name__.lower())
         self._check_inputs(generator, discriminator)
-        generated = example_shape(generator.outputs[0])
-        taken = example_shape(discriminator.inputs[0])
+        generated, taken = output_shape(generator), input_shapes(discriminator)[0]
         if generated != taken:
             raise ArgumentError(
                 f"the generator gives images of shape {generated}, the discriminator takes {taken}"
             )
         self.generator, self.discriminator = generator, discriminator
-        self.latent = Noise(example_shape(generator.inputs[0]), latent).distribution
+        self.latent = Noise(input_shapes(generator)[0], latent).distribution
         self.n_critic, self.diff_augment = 1, ""
 
     def compile(
@@ -82,8 +81,10 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
             g_optimizer: The generator's optimizer. Default Adam(2e-4, beta_1=0.5), DCGAN's.
             d_optimizer: The discriminator's optimizer, another object. Default the same.
             loss: The adversarial loss; see `AdversarialTrainer.compile`.
-            n_critic: Updates of the discriminator a step. Each takes its own equal part of the
-                batch, so give batches `n_critic` times as large as one update needs.
+            n_critic: Updates of the discriminator a step. Each takes its own part of the batch,
+                every `n_critic`-th example, so give batches `n_critic` times as large as one
+                update needs. Where it does not divide a batch, parts differ in size by one; in a
+                batch of fewer examples each part has one, and the first ones serve again.
             diff_augment: Augmentation of all images that the discriminator sees, which gradients
                 pass through: `color`, `translation` and `cutout` joined by commas (DiffAugment,
                 Zhao et al. 2020), for training sets of a few thousand images. Default none.
@@ -115,7 +116,7 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
 
     def noise(self) -> dict[str, Noise]:
         """The latent, and the numbers of a gradient penalty and of the augmentation."""
-        noise = {"latent": Noise(example_shape(self.generator.inputs[0]), self.latent)}
+        noise = {"latent": Noise(input_shapes(self.generator)[0], self.latent)}
         noise |= self.penalty_noise(len(self.input_spec()["image"]))
         if self.diff_augment:
             numbers = augmentation.noise(self.diff_augment, self.input_spec()["image"])
@@ -128,29 +129,31 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
 
     def shared_forward(self, tensors: Tensors, training: bool) -> Tensors:
         """Generated images."""
-        latent = self._with_condition(tensors["latent"], tensors)
+        latent = self._with_condition(self.generator, tensors["latent"], tensors)
         return {"fake": self.generator(latent, training=training)}
 
     def input_spec(self) -> dict[str, tuple[int | None, ...]]:
         """Images of the discriminator's shape, with labels where there are classes."""
         labels = {} if self.classes is None else {"label": ()}
-        return {"image": example_shape(self.discriminator.inputs[0])} | labels
+        return {"image": input_shapes(self.discriminator)[0]} | labels
 
-    def _with_condition(self, tensor: Any, tensors: Tensors) -> Any:
+    def _with_condition(self, network: keras.Model, tensor: Any, tensors: Tensors) -> Any:
         """The inputs of a network; the conditional game adds the label."""
         return tensor
 
     def _check_inputs(self, generator: keras.Model, discriminator: keras.Model) -> None:
         for network, takes in ((generator, "a latent"), (discriminator, "an image")):
-            if len(network.inputs) != 1:
-                names = ", ".join(tensor.name for tensor in network.inputs)
+            shapes = input_shapes(network)
+            if len(shapes) != 1:
+                names = ", ".join(map(str, shapes))
                 raise ArgumentError(
                     f"GAN needs networks of one input; {network.name} takes {names} where {takes} "
                     "is given (ConditionalGAN gives labels as well)"
                 )
 
     def _discriminate(self, images: Any, tensors: Tensors, training: bool) -> Any:
-        return self.discriminator(self._with_condition(images, tensors), training=training)
+        inputs = self._with_condition(self.discriminator, images, tensors)
+        return self.discriminator(inputs, training=training)
 
     def _seen(self, images: Any, of: str, tensors: Tensors, training: bool) -> Any:
         """Images as the discriminator sees them in training: through the augmentation."""

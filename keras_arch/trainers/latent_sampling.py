@@ -7,9 +7,9 @@ import numpy as np
 from keras import ops
 
 from keras_arch.errors import ArgumentError, whole_number
-from keras_arch.trainers.checks import example_shape
+from keras_arch.trainers.checks import input_shapes
 from keras_arch.trainers.inference import forward_in_batches
-from keras_arch.trainers.players import Noise, Tensors
+from keras_arch.trainers.players import Noise
 
 
 class LatentSampling:
@@ -51,13 +51,28 @@ class LatentSampling:
         """The generator, whose images are like the data's."""
         return {"image": self.generator}
 
-    def unpack(self, data: Any) -> Tensors:
-        """A batch as a dictionary; with classes its labels as `int32`, checked."""
-        tensors = super().unpack(data)
-        if self.classes is None:
-            return tensors
-        labels = ops.cast(tensors["label"], "int32")
-        return tensors | {"label": self.engine.check_labels(labels, self.classes)}
+
+def check_label_input(network: keras.Model, classes: int | None = None) -> None:
+    """Refuse (`ArgumentError`) a network whose second input is none of a label.
+
+    It may be numbers `(batch,)` or `(batch, 1)`, or one-hot rows of any width, or of `classes`.
+    """
+    shape = input_shapes(network)[1]
+    one_hot = len(shape) == 1 and shape[0] is not None and classes in (None, shape[0])
+    if shape not in ((), (1,)) and not one_hot:
+        width = "classes" if classes is None else classes
+        raise ArgumentError(
+            f"the label of {network.name} must be an input of shape (batch,) or (batch, 1), or "
+            f"(batch, {width}) for one-hot rows; it is {(None, *shape)}"
+        )
+
+
+def label_input(network: keras.Model, labels: Any) -> Any:
+    """Labels `(batch,)` as a network's second input takes them: as they are, or one-hot."""
+    shape = input_shapes(network)[1]
+    if not shape:
+        return labels
+    return ops.expand_dims(labels, -1) if shape == (1,) else ops.one_hot(labels, shape[0])
 
 
 def sample(
@@ -92,8 +107,9 @@ def sample(
         (2, 16, 16, 1)
     """
     count, batch_size = whole_number("count", count), whole_number("batch_size", batch_size)
-    noise = Noise(example_shape(generator.inputs[0]), latent)
-    conditional = len(generator.inputs) == 2
+    shapes = input_shapes(generator)
+    noise = Noise(shapes[0], latent)
+    conditional = len(shapes) == 2
     if conditional != (labels is not None):
         raise ArgumentError(
             f"{generator.name} takes a label for each image; give labels"
@@ -108,6 +124,7 @@ def sample(
                 f"labels must be {count} whole numbers, one an image, got an array of shape "
                 f"{inputs[1].shape}"
             )
+        inputs[1] = ops.convert_to_numpy(label_input(generator, inputs[1]))
     return forward_in_batches(generator, inputs, batch_size)
 
 

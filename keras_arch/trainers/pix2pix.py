@@ -8,8 +8,13 @@ from keras import ops
 
 from keras_arch import losses
 from keras_arch.errors import ArgumentError, whole_number
-from keras_arch.trainers.adversarial import GeneratorDiscriminatorTrainer
-from keras_arch.trainers.checks import check_input_shapes, check_positive
+from keras_arch.trainers.checks import (
+    check_input_shapes,
+    check_positive,
+    input_shapes,
+    output_shape,
+)
+from keras_arch.trainers.generator_discriminator import GeneratorDiscriminatorTrainer
 from keras_arch.trainers.inference import forward_in_batches
 from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
 
@@ -119,7 +124,7 @@ class Pix2Pix(GeneratorDiscriminatorTrainer):
 
     def noise(self) -> dict[str, Noise]:
         """The numbers of a gradient penalty; the generator's noise is its dropout."""
-        return self.penalty_noise(len(self.generator.output_shape) - 1)
+        return self.penalty_noise(len(output_shape(self.generator)))
 
     def shared_forward(self, tensors: Tensors, training: bool) -> Tensors:
         """Translated images."""
@@ -129,8 +134,8 @@ class Pix2Pix(GeneratorDiscriminatorTrainer):
     def input_spec(self) -> dict[str, tuple[int | None, ...]]:
         """Inputs and targets."""
         return {
-            "image": tuple(self.generator.input_shape[1:]),
-            "target": tuple(self.generator.output_shape[1:]),
+            "image": input_shapes(self.generator)[0],
+            "target": output_shape(self.generator),
         }
 
     def output_networks(self) -> dict[str, keras.Model]:
@@ -209,7 +214,7 @@ def translate(generator: keras.Model, images: Any, batch_size: int = 1) -> np.nd
         (2, 16, 16, 3)
     """
     images, batch_size = np.asarray(images, np.float32), whole_number("batch_size", batch_size)
-    wanted = tuple(generator.input_shape[1:])
+    wanted = input_shapes(generator)[0]
     fits = images.ndim == 4 and all(
         want is None or want == got for want, got in zip(wanted, images.shape[1:], strict=True)
     )

@@ -3,19 +3,26 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 import keras
 
 from keras_arch import losses
 from keras_arch.errors import ArgumentError
 from keras_arch.registry import LATENTS
+from keras_arch.trainers.checks import check_reading, check_regularizers
 
 _log = logging.getLogger("keras_arch")
 
 Tensors = dict[str, Any]
 Values = dict[str, Any]
-Loss = str | losses.AdversarialLoss | tuple[Callable[..., Any], Callable[..., Any]]
+Loss: TypeAlias = (
+    str
+    | losses.AdversarialLoss
+    | keras.losses.Loss
+    | Callable[..., Any]
+    | tuple[Callable[..., Any], Callable[..., Any]]
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +80,32 @@ class Player:
         """The trainable variables, in the order in which the optimizer knows them."""
         return [variable for network in self.networks for variable in network.trainable_variables]
 
+    @property
+    def regularized(self) -> list[Any]:
+        """The variables that have a regularizer."""
+        return [v for v in self.variables if getattr(v, "regularizer", None) is not None]
+
+    @property
+    def means(self) -> tuple[str, ...]:
+        """The names under which its values are logged, that of its loss first."""
+        more = (f"{self.name}_regularization",) if self.regularized else ()
+        return f"{self.name}_loss", *self.logged, *more
+
+    def regularized_loss(self, tensors: Tensors, training: bool) -> tuple[Any, Values]:
+        """Its loss and further values, with the regularizers of its own networks.
+
+        Each example's loss gets their sum, so that it is in the mean over the batch once.
+        """
+        value, logged = self.loss(tensors, training)
+        terms = [variable.regularizer(variable) for variable in self.regularized]
+        if not terms:
+            return value, logged
+        total = sum(keras.ops.cast(term, "float32") for term in terms)
+        each = total * keras.ops.ones_like(value, "float32")
+        return value + keras.ops.cast(total, value.dtype), logged | {
+            f"{self.name}_regularization": each
+        }
+
 
 class CompileOptions(TypedDict, total=False):
     """Arguments of `AdversarialTrainer.compile` that every trainer takes; documented there."""
@@ -82,23 +115,44 @@ class CompileOptions(TypedDict, total=False):
     jit_compile: bool | str
     run_eagerly: bool
     steps_per_execution: int
+    metrics: Any
+    loss_weights: Any
 
 
-def warn_of_batch_norm(loss: losses.AdversarialLoss, players: tuple[Player, ...]) -> None:
-    """Log a warning where a gradient penalty meets batch normalization in a discriminator."""
-    if not loss.penalty:
-        return
+def refuse_compile_arguments(given: Mapping[str, Any]) -> None:
+    """Refuse (`ArgumentError`) arguments of `keras.Model.compile` that have no place in a game."""
+    remedies = {
+        "metrics": "return further values an example from a player's loss (docs/new_game.md), or "
+        "measure the generator: keras_arch.evaluate_generator",
+        "loss_weights": "a game's weights are arguments of their own, such as penalty_weight, "
+        "l1_weight and d_weight",
+    }
+    for name, value in given.items():
+        if value not in (None, [], {}):
+            raise ArgumentError(f"compile of a trainer takes no {name}: {remedies[name]}")
+
+
+def check_networks(loss: losses.AdversarialLoss, players: tuple[Player, ...]) -> None:
+    """Refuse (`ArgumentError`) or warn of networks of players that a loss does not go with."""
     for player in players:
-        for network in player.networks if player.name.startswith("d") else ():
-            layers = network._flatten_layers()
-            if any(isinstance(each, keras.layers.BatchNormalization) for each in layers):
-                # TensorFlow's moments also pass the penalty's second derivative only in part.
-                _log.warning(
-                    "the gradient penalty of loss %s is of one image at a time, and batch "
-                    "normalization in %s mixes them; build it without (Gulrajani et al. 2017)",
-                    loss.name,
-                    network.name,
-                )
+        for network in player.networks:
+            check_regularizers(network)
+            if player.name.startswith("d"):
+                check_reading("the discriminator", network, loss)
+                if loss.penalty:
+                    _warn_of_batch_norm(loss, network)
+
+
+def _warn_of_batch_norm(loss: losses.AdversarialLoss, network: keras.Model) -> None:
+    layers = network._flatten_layers()
+    if any(isinstance(each, keras.layers.BatchNormalization) for each in layers):
+        # TensorFlow's moments also pass the penalty's second derivative only in part.
+        _log.warning(
+            "the gradient penalty of loss %s is of one image at a time, and batch normalization "
+            "in %s mixes them; build it without (Gulrajani et al. 2017)",
+            loss.name,
+            network.name,
+        )
 
 
 def optimizers_of_players(trainer: Any, given: Any) -> dict[str, keras.optimizers.Optimizer]:

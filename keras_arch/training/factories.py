@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_arch import config, hub, models, registry, trainers
+from keras_arch.data.model_checks import pixel_range
 from keras_arch.errors import ConfigError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.trainers.engines.tensorflow import compiles_faster
@@ -100,17 +101,6 @@ def check_shape(preprocessing: Preprocessing, name: str, shape: Any) -> None:
     wanted, given = tuple(shape[1:]), preprocessing.input_shape
     if any(want is not None and want != got for want, got in zip(wanted, given, strict=True)):
         raise ConfigError(f"preprocessing makes images of shape {given}, {name} is {wanted}")
-
-
-def pixel_range(preprocessing: Preprocessing) -> tuple[float, float]:
-    """The values of the darkest and the brightest pixel after preprocessing.
-
-    Example:
-        >>> pixel_range(Preprocessing((8, 8), 1, scale=1 / 127.5, mean=1.0))
-        (-1.0, 1.0)
-    """
-    ends = [preprocessing.normalize(np.full(preprocessing.input_shape, v)) for v in (0, 255)]
-    return float(np.min(ends[0])), float(np.max(ends[1]))
 
 
 def check_range(network: keras.Model, preprocessing: Preprocessing) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from keras_arch import api
+from keras_arch.errors import Interrupted
 from keras_arch.tasks import classification, generation, segmentation, translation
 from tests.tasks import games
 
@@ -258,6 +259,91 @@ def test_stopped_at_an_epochs_end(epoch, name, small_run, tmp_path, monkeypatch)
         train(out, "recipe.checkpoint_every=10", **arguments)
 
     goes_on_exactly(SMALL[name], train_so, whole, tmp_path / "broken", stop, newest, monkeypatch)
+
+
+class StopAt(keras.callbacks.Callback):
+    """Ends a run at one position: as a kill does, or by a signal, which saves the state.
+
+    A position is a moment and the number of the step, counted over all epochs, or of the epoch.
+    """
+
+    def __init__(self, position, by_signal):
+        super().__init__()
+        self.position, self.by_signal = position, by_signal
+        self.steps = self.epoch = 0
+
+    def at(self, *position):
+        if position == self.position:
+            if not self.by_signal:
+                raise Stopped
+            signal.raise_signal(signal.SIGTERM)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.at("step", self.steps)
+        self.steps += 1
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_test_begin(self, logs=None):
+        self.at("validation", self.epoch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.at("end", epoch)
+
+
+def goes_on_from(position, by_signal, job, train, whole, broken, monkeypatch):
+    stop = StopAt(position, by_signal)
+    callbacks = job.callbacks
+    with monkeypatch.context() as patched:
+        patched.setattr(job, "callbacks", lambda *arguments: [stop, *callbacks(*arguments)])
+        with pytest.raises(Interrupted if by_signal else Stopped):
+            train(broken)
+    train(broken, resume=True)
+    assert_same_end(whole, broken)
+    shutil.rmtree(broken)
+
+
+# Validation is a moment of its own in classification and segmentation.
+EVERY_TASK = {
+    **dict.fromkeys(GAMES, (games.STEPS, ("end",))),
+    **dict.fromkeys(SMALL, (10, ("validation", "end"))),
+}
+POSITIONS = [
+    pytest.param(name, by_signal, position, marks=() if quick else pytest.mark.slow)
+    for name, (steps, moments) in EVERY_TASK.items()
+    for by_signal in (True, False)
+    for position in (
+        *(("step", step) for step in range(2 * steps)),
+        *((moment, epoch) for moment in moments for epoch in range(2)),
+    )
+    # A signal during the last step of an epoch, where nothing is left of it but its end.
+    for quick in [
+        name in ("gan", "resnet20-digits") and by_signal and position == ("step", steps - 1)
+    ]
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "by_signal", "position"),
+    POSITIONS,
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else str(value),
+)
+def test_every_position_of_two_epochs(
+    name, by_signal, position, small_run, game_run, train_game, tmp_path, monkeypatch
+):
+    if name in SMALL:
+        job, (train, whole) = SMALL[name], small_run(name)
+    else:
+        job = (
+            generation.Generation if name in ("gan", "cgan", "lapgan") else translation.Translation
+        )
+        whole = game_run(name).directory
+
+        def train(out, **arguments):
+            return train_game(name, out, **arguments)
+
+    goes_on_from(position, by_signal, job, train, whole, tmp_path / "broken", monkeypatch)
 
 
 def test_a_table_that_lacks_its_last_row_is_mended(small_run, tmp_path):

@@ -463,10 +463,6 @@ class TestErrors:
         with pytest.raises(DataError, match="'image'"):
             gan().fit(tf.data.Dataset.from_tensors({"picture": tf.zeros((2, 16, 16, 1))}))
 
-    def test_batch_that_the_critic_cannot_share_out(self):
-        with pytest.raises(ArgumentError, match="n_critic=3"):
-            gan(n_critic=3).fit(batches(1), verbose=0)
-
     def test_unknown_latent(self):
         with pytest.raises(ArgumentError, match="normal, uniform"):
             trainers.GAN(*networks(), latent="gaussian")

@@ -7,18 +7,19 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_arch.errors import DataError
+from keras_arch.trainers.player_optimizers import PlayerOptimizers
 
 Values = dict[str, list[Any]]
 
 
 def build_optimizers(trainer: Any) -> None:
-    """Build every optimizer's variables in the scope of the networks."""
+    """Build every optimizer's variables in the scope of the networks, and show Keras all as one."""
     optimizers = trainer.optimizers
     with trainer.engine.scope(trainer):
         for player in trainer.players():
             if not optimizers[player.name].built:
                 optimizers[player.name].build(player.variables)
+    trainer.optimizer = PlayerOptimizers(optimizers)
 
 
 # Of backends whose step sees the whole batch: JAX shards it by layout, PyTorch has one replica.
@@ -39,11 +40,6 @@ def global_batch(size: Any) -> tuple[Any, Callable[[Any], Any]]:
 def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], Any]]:
     """The tensors of all replicas, and a function that takes a replica's part of them: all."""
     return tensors, lambda joined: joined
-
-
-def translate_errors() -> Any:
-    """A context that translates a compiled step's errors: nothing, they come from Python."""
-    return contextlib.nullcontext()
 
 
 # Of all backends.
@@ -71,7 +67,7 @@ def evaluated(trainer: Any, batch: dict[str, Any]) -> Values:
     values: Values = {}
     tensors = batch | trainer.shared_forward(batch, training=False)
     for player in trainer.players():
-        collect(values, player, *player.loss(tensors, False))
+        collect(values, player, *player.regularized_loss(tensors, False))
     return values
 
 
@@ -87,12 +83,3 @@ def missing_means(trainer: Any, values: Values) -> list[str]:
     """Names of values that the trainer has no running mean for yet."""
     known = {tracker.name for tracker in trainer.metrics}
     return [name for name in values if name not in known]
-
-
-def label_error(classes: int, label: Any = None) -> DataError:
-    """The error for a label outside the classes."""
-    found = "a label" if label is None else f"the label {label}"
-    return DataError(
-        f"the data has {found} outside the classes: labels must be 0 to {classes - 1}; give the "
-        "trainer as many classes as the data has"
-    )

@@ -12,39 +12,20 @@ from typing import Any
 
 import jax
 import keras
-import numpy as np
 from jax import numpy as jnp
 from keras import ops
 
+from keras_arch.data import checks
 from keras_arch.trainers.engines import common
 
 SeedGenerator, scope, global_batch = common.SeedGenerator, common.scope, common.global_batch
-exchange, translate_errors = common.exchange, common.translate_errors
-
-
-class Optimizers:
-    """All players' built optimizers as one, whose variables Keras carries from step to step."""
-
-    built = True
-
-    def __init__(self, optimizers: Sequence[keras.optimizers.Optimizer]) -> None:
-        self._optimizers = optimizers
-
-    @property
-    def variables(self) -> list[Any]:
-        """The variables of all, in the players' order."""
-        return [variable for optimizer in self._optimizers for variable in optimizer.variables]
+exchange = common.exchange
+build_optimizers = common.build_optimizers
 
 
 def compiles_faster(trainer: Any) -> bool:
     """Whether XLA makes the step faster: without it JAX runs every operation from Python."""
     return True
-
-
-def build_optimizers(trainer: Any) -> None:
-    """Build every optimizer's variables, and give Keras all of them as one optimizer's."""
-    common.build_optimizers(trainer)
-    trainer.optimizer = Optimizers(tuple(trainer.optimizers.values()))
 
 
 def wrap_step(trainer: Any, build: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
@@ -102,15 +83,13 @@ def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
     return gradient
 
 
-def check_labels(labels: Any, classes: int) -> Any:
-    """The labels, checked where they are numbers; the compiled step is given checked ones."""
+def check_labels(labels: Any, classes: int | None) -> Any:
+    """The labels `(batch,)`, checked where they are numbers; the compiled step is given such."""
     if isinstance(labels, jax.core.Tracer):
-        return labels
-    values = np.asarray(labels)
-    outside = values[(values < 0) | (values >= classes)]
-    if outside.size:
-        raise common.label_error(classes, outside[0])
-    return labels
+        if labels.ndim == 2:
+            labels = labels[:, 0] if labels.shape[1] == 1 else jnp.argmax(labels, axis=1)
+        return labels.astype("int32")
+    return checks.check_labels(labels, classes)
 
 
 def train_step(trainer: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
@@ -238,7 +217,7 @@ def _loss(
     def loss(weights: list[Any], outputs: dict[str, Any]) -> tuple[Any, Any]:
         def play() -> tuple[Any, Any, Any]:
             micro_batch = trainer.micro_batch(fixed | outputs, index, player.num_updates)
-            losses, logged = player.loss(micro_batch, True)
+            losses, logged = player.regularized_loss(micro_batch, True)
             scaled = trainer.optimizers[player.name].scale_loss(ops.mean(losses))
             return scaled, losses, logged
 

@@ -6,19 +6,17 @@ gradient of the mean over the global batch. Noise is drawn for the global batch,
 takes its part of it. Values for the logs are summed over the replicas.
 """
 
-import contextlib
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_arch._tensorflow import one_pass_adam
+from keras_arch.data import checks_in_graph
 from keras_arch.trainers.engines import common
 
 build_optimizers = common.build_optimizers
-_LABELS = "labels must be below"
 
 
 def compiles_faster(trainer: Any) -> bool:
@@ -105,28 +103,11 @@ def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], A
     return dict(zip(tensors, summed, strict=True)), lambda joined: joined[number * size :][:size]
 
 
-def check_labels(labels: Any, classes: int) -> Any:
-    """The labels, checked when the step runs (not under XLA, which cannot stop)."""
-    labels = tf.convert_to_tensor(labels)
-    message = f"{_LABELS} {classes}"
-    checks = [
-        tf.debugging.assert_non_negative(labels, message=message),
-        tf.debugging.assert_less(labels, tf.cast(classes, labels.dtype), message=message),
-    ]
-    with tf.control_dependencies([check for check in checks if check is not None]):
-        return tf.identity(labels)
-
-
-@contextlib.contextmanager
-def translate_errors() -> Iterator[None]:
-    """Raise one line for a label outside the classes instead of TensorFlow's error."""
-    try:
-        yield
-    except tf.errors.InvalidArgumentError as error:
-        found = re.search(rf"{_LABELS} (\d+)", str(error.message))
-        if found is None:
-            raise
-        raise common.label_error(int(found[1])) from None
+def check_labels(labels: Any, classes: int | None) -> Any:
+    """The labels `(batch,)`, checked when the step runs (not under XLA, which cannot stop)."""
+    given = tf.convert_to_tensor(labels)
+    with tf.control_dependencies([checks_in_graph.label_assertion(given, classes)]):
+        return tf.cast(checks_in_graph.label_numbers(tf.identity(given), classes), tf.int32)
 
 
 def train_step(trainer: Any, data: Any) -> dict[str, Any]:
@@ -143,7 +124,7 @@ def train_step(trainer: Any, data: Any) -> dict[str, Any]:
             optimizer, variables = optimizers[player.name], player.variables
             for index in range(player.num_updates):
                 micro_batch = trainer.micro_batch(tensors, index, player.num_updates)
-                losses, logged = player.loss(micro_batch, True)
+                losses, logged = player.regularized_loss(micro_batch, True)
                 scaled = optimizer.scale_loss(_global_mean(losses))
                 with tape.stop_recording():
                     common.collect(values, player, losses, logged)

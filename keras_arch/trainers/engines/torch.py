@@ -7,10 +7,11 @@ import keras
 import torch
 from keras import ops
 
+from keras_arch.data import checks
 from keras_arch.trainers.engines import common
 
 SeedGenerator, scope, global_batch = common.SeedGenerator, common.scope, common.global_batch
-exchange, translate_errors = common.exchange, common.translate_errors
+exchange = common.exchange
 build_optimizers = common.build_optimizers
 
 
@@ -35,21 +36,15 @@ def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
     return gradient
 
 
-def check_labels(labels: Any, classes: int) -> Any:
-    """The labels, checked."""
-    outside = labels[(labels < 0) | (labels >= classes)]
-    if outside.numel():
-        raise common.label_error(classes, int(outside[0]))
-    return labels
+def check_labels(labels: Any, classes: int | None) -> Any:
+    """The labels `(batch,)`, checked."""
+    return ops.convert_to_tensor(checks.check_labels(labels, classes))
 
 
 def train_step(trainer: Any, data: Any) -> dict[str, Any]:
     """One update of every player, all on one forward of `trainer.shared_forward`."""
     batch = _drawn(trainer, data, trainer.seed_generator)
     optimizers, players = trainer.optimizers, trainer.players()
-    for player in players:
-        # A batch that does not divide is refused before anything has moved.
-        trainer.micro_batch(batch, 0, player.num_updates)
     tensors = batch | trainer.shared_forward(batch, training=True)
     updates = [(player, index) for player in players for index in range(player.num_updates)]
     values: common.Values = {}
@@ -57,7 +52,7 @@ def train_step(trainer: Any, data: Any) -> dict[str, Any]:
     for number, (player, index) in enumerate(updates, start=1):
         optimizer, variables = optimizers[player.name], player.variables
         micro_batch = trainer.micro_batch(tensors, index, player.num_updates)
-        losses, logged = player.loss(micro_batch, True)
+        losses, logged = player.regularized_loss(micro_batch, True)
         gradients = torch.autograd.grad(
             optimizer.scale_loss(ops.mean(losses)),
             [variable.value for variable in variables],
