@@ -306,10 +306,7 @@ def push(
     Returns:
         Its URI.
     """
-    where = model_uri(ref)
-    if not Path(where).is_dir():
-        raise ArgumentError(f"{ref} is not on this machine; push a run or a model directory")
-    return hub.push(where, repository, private=private, revision=revision, token=token)
+    return hub.push(ref, repository, private=private, revision=revision, token=token)
 
 
 def _task(loaded: hub.LoadedModel) -> Any:

@@ -103,6 +103,29 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(new, ignore_errors=True)
 
 
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse a folder that nothing could be written to, before hours of work want to.
+
+    Args:
+        path: The folder, which need not exist.
+
+    Raises:
+        ArgumentError: If it, or a folder above it, is a file.
+        StorageError: If it may not be written to.
+
+    Example:
+        >>> from keras_arch.files import check_folder
+        >>> check_folder("runs/new")
+    """
+    path = Path(path).absolute()
+    existing = next(each for each in (path, *path.parents) if os.path.lexists(each))
+    if not existing.is_dir():
+        raise ArgumentError(f"{existing} is a file; give a folder")
+    with storage_errors(path):
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "no permission")
+
+
 _SPACE = "free some space or choose another disk"
 _PERMISSION = "choose a folder that you may write to"
 _REMEDIES = {

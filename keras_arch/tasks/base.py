@@ -272,26 +272,26 @@ class Task:
         cls, loaded: hub.LoadedModel, chosen: EvaluationData, out: Path | None = None
     ) -> dict[str, float]:
         """Metrics of a saved model on a data set; a report goes into the folder `out`."""
-        raise cls.cannot("evaluate", loaded)
+        raise cls.cannot("evaluate", loaded.card)
 
     @classmethod
     def predict(
         cls, loaded: hub.LoadedModel, images: Sequence[Path], *, out: Path | None = None
     ) -> Sequence[Prediction]:
         """Predictions for image files; sub-classes add options of their own."""
-        raise cls.cannot("predict", loaded)
+        raise cls.cannot("predict", loaded.card)
 
     @classmethod
     def generate(
         cls, loaded: hub.LoadedModel, count: int, seed: int | None = None, labels: Labels = None
     ) -> Any:
         """A grid of generated images, `uint8` `(height, width, 1 or 3)`."""
-        raise cls.cannot("generate", loaded)
+        raise cls.cannot("generate", loaded.card)
 
     @classmethod
     def translate(cls, loaded: hub.LoadedModel, images: Sequence[Path], out: Path) -> list[Path]:
         """Translated image files."""
-        raise cls.cannot("translate", loaded)
+        raise cls.cannot("translate", loaded.card)
 
     @classmethod
     def export_labels(cls, loaded: hub.LoadedModel) -> list[str] | None:
@@ -349,9 +349,8 @@ class Task:
         return getattr(cls, operation).__func__ is not getattr(Task, operation).__func__
 
     @classmethod
-    def cannot(cls, operation: str, loaded: hub.LoadedModel) -> ArgumentError:
+    def cannot(cls, operation: str, card: hub.Card) -> ArgumentError:
         """The error for an operation that the task does not have, with the tasks that do."""
-        card = loaded.card
         return ArgumentError(
             f"{card.name} is {card.architecture}, a model of the task {cls.name}, which has no "
             f"{operation}; these tasks have it: {', '.join(capable(operation))}"
