@@ -44,20 +44,43 @@ def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> Path:
         >>> atomic_write("new/note.txt", "whole").read_text()
         'whole'
     """
-    path = Path(path)
     data = content.encode() if isinstance(content, str) else content
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+    return Path(path)
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Context manager that writes a file atomically, piece by piece.
+
+    Args:
+        path: The file. Missing parent folders are created.
+
+    Yields:
+        A path to write to. The file gets its name when the block ends without an error; after an
+        error it is removed and `path` is unchanged.
+
+    Raises:
+        StorageError: If it cannot be written (no space, no permission); the message names it.
+
+    Example:
+        >>> from keras_arch.files import atomic_file
+        >>> with atomic_file("new/note.txt") as temporary:
+        ...     _ = temporary.write_text("whole")
+    """
+    path = Path(path)
     temporary = _sibling(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            yield temporary
+            # Some disks report only here that they are full.
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    return path
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 What is checked here is checked again by the function that is called, in the same words.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,40 @@ def check_networks(checked: Any) -> None:
 
 
 def check_images(paths: Sequence[str]) -> None:
-    """Refuse image files, folders and patterns of which there are none."""
-    from keras_arch.data.image_paths import image_paths
+    """Refuse files, folders and patterns that are no image or have none."""
+    from PIL import Image, UnidentifiedImageError
 
-    image_paths(paths)
+    from keras_arch.data.image_paths import image_paths
+    from keras_arch.errors import DataError
+
+    for path in image_paths(paths):
+        try:
+            with Image.open(path):
+                pass
+        except UnidentifiedImageError:
+            raise DataError(f"image {path} cannot be read: it is of no known format") from None
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            # The reader of images has the better words.
+            return
+
+
+def check_prediction(
+    ref: str,
+    images: Sequence[str],
+    out: Path | None,
+    options: Mapping[str, Any],
+    written: Sequence[Path | None],
+) -> None:
+    """Refuse a model, images, options or files of a prediction that cannot be."""
+    from keras_arch.files import check_folder
+
+    card = check_model(ref, "predict")
+    if card is not None:
+        with quiet_loading():
+            from keras_arch.tasks.base import check_options
+
+            check_options(registry.TASKS.get(card.task), card, options)
+    for folder in (out, *(file.parent for file in written if file is not None)):
+        if folder is not None:
+            check_folder(folder)
+    check_images(images)

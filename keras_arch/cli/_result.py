@@ -39,7 +39,7 @@ def next_commands(run: Path) -> list[str]:
         commands.append(["evaluate", str(run), "--out", str(run / "evaluation")])
     for command in ("predict", "translate"):
         if task.can(command) and (image := _example(run)):
-            commands.append([command, str(run), str(image), "--out", str(run / command)])
+            commands.append([command, str(run), str(image)])
     if task.can("generate"):
         commands.append(["generate", str(run), "--out", str(run / "generated.png")])
     commands.append(["push", str(run), f"USER/{card.name}"])

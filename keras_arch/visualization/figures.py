@@ -208,19 +208,22 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def save_figure(figure: Any, path: str | os.PathLike[str]) -> Path:
+def save_figure(
+    figure: Any, path: str | os.PathLike[str], *, note: tuple[str, str] | None = None
+) -> Path:
     """Write a figure as a PNG file, whole or not at all.
 
     Args:
         figure: As from `new_figure`.
         path: The PNG file to write, in folders that are created; it is returned.
+        note: A key and a text for the head of the file, or `None`.
 
     Example:
         >>> save_figure(new_figure(1, 1), "white.png").name
         'white.png'
     """
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=DPI)
+    figure.savefig(content, format="png", dpi=DPI, metadata=dict([note] if note else []))
     return atomic_write(path, content.getvalue())
 
 
@@ -267,12 +270,15 @@ def grid(
     return np.pad(sheet, [(padding, 0), (padding, 0), (0, 0)], constant_values=255)
 
 
-def save_png(array: Any, path: str | os.PathLike[str]) -> Path:
+def save_png(
+    array: Any, path: str | os.PathLike[str], *, note: tuple[str, str] | None = None
+) -> Path:
     """Write an image as a PNG file, whole or not at all.
 
     Args:
         array: `uint8` `(height, width)`, `(height, width, 1)` or `(height, width, 3)`.
         path: The PNG file to write, in folders that are created; it is returned.
+        note: A key and a text for the head of the file, or `None`.
 
     Raises:
         ArgumentError: If the array is no image.
@@ -281,7 +287,7 @@ def save_png(array: Any, path: str | os.PathLike[str]) -> Path:
         >>> save_png(np.zeros((8, 8), "uint8"), "black.png").name
         'black.png'
     """
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
     image = np.asarray(array)
     if image.ndim == 3 and image.shape[-1] == 1:
@@ -292,8 +298,10 @@ def save_png(array: Any, path: str | os.PathLike[str]) -> Path:
             "a PNG file takes uint8 pixels of shape (height, width) or (height, width, 1 or 3), "
             f"got {image.dtype} of shape {image.shape}"
         )
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, format="PNG")
+    content, head = io.BytesIO(), PngImagePlugin.PngInfo()
+    if note is not None:
+        head.add_text(*note)
+    Image.fromarray(image).save(content, format="PNG", pnginfo=head)
     return atomic_write(path, content.getvalue())
 
 
