@@ -18,9 +18,10 @@ from keras_arch.data.image_files import read_image
 from keras_arch.data.image_paths import PREDICTED
 from keras_arch.errors import ArgumentError
 from keras_arch.losses import IGNORE
-from keras_arch.preprocessing import Preprocessing, height_and_width
+from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks.predictions import output_paths, table_rows
 from keras_arch.tiling.networks import network_of
+from keras_arch.tiling.tile_size import tile_for
 from keras_arch.tiling.windows import WithChannels
 
 # A function from a shape to an array of float32.
@@ -97,8 +98,9 @@ def predict_probabilities(
     new = out or functools.partial(np.empty, dtype=np.float32)
     tiled = in_tiles((height, width), preprocessing, crop_mode)
     if tiled:
-        tile = height_and_width("tile", tile or preprocessing.size)
-        classes = network_of(model).output_of(tile, preprocessing.channels)[-1]
+        network, channels = network_of(model), preprocessing.channels
+        tile = tile_for(network, tile or preprocessing.size, (height, width), channels, None)
+        classes = network.output_of(tile, channels)[-1]
         outputs = tiling.predict(
             model,
             WithChannels(image, preprocessing),

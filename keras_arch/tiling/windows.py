@@ -112,14 +112,10 @@ class WithChannels:
 
     def __init__(self, image: Any, preprocessing: Preprocessing) -> None:
         self._image = image
-        # Only what does not depend on the size is taken over.
-        self._description = {
-            "channels": preprocessing.channels,
-            "channel_order": preprocessing.channel_order,
-        }
+        self._channels = preprocessing.channels
         self.shape = (*image.shape[:2], preprocessing.channels)
         self.dtype = image.dtype
 
     def __getitem__(self, part: Any) -> np.ndarray:
         window = np.asarray(self._image[part])
-        return np.asarray(Preprocessing(window.shape[:2], **self._description).fit(window))
+        return np.asarray(Preprocessing(window.shape[:2], self._channels).fit(window))

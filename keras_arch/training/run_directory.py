@@ -23,7 +23,7 @@ _PACKAGES = ("keras", "tensorflow", "tensorflow-datasets", "huggingface-hub", "n
 class RunDirectory:
     """The files of one run, in a directory that need not exist yet."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.config = self.path / RUN_CONFIG
         self.environment = self.path / "environment.json"
