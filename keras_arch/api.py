@@ -183,11 +183,12 @@ def predict(
             two files would get one name.
         DataError: If a file is missing or is no image.
     """
-    paths = image_paths(images)
     loaded = load_model(ref, token=token)
     task = _task(loaded)
     check_options(task, loaded.card, options)
-    return task.predict(loaded, paths, out=None if out is None else Path(out), **options)
+    return task.predict(
+        loaded, image_paths(images), out=None if out is None else Path(out), **options
+    )
 
 
 def generate(
@@ -247,9 +248,8 @@ def translate(
             would replace an image.
         DataError: If a file is missing or is no image.
     """
-    paths = image_paths(images)
     loaded = load_model(ref, token=token)
-    return _task(loaded).translate(loaded, paths, Path(out), batch_size=batch_size)
+    return _task(loaded).translate(loaded, image_paths(images), Path(out), batch_size=batch_size)
 
 
 def export_model(

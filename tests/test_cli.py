@@ -166,7 +166,7 @@ def test_configs_are_listed_one_a_line(run_command):
     [
         ("train unet", ["unet-cells", "unet-isbi2012", "unet-pets"]),
         ("evaluate runs/", ["runs/a"]),
-        ("show cifarr", ["CIFARResNet"]),
+        ("show CIFARR", ["CIFARResNet"]),
     ],
 )
 def test_names_are_completed_in_the_shell(tmp_path, words, expected):
@@ -302,10 +302,10 @@ def test_evaluate_repeats_the_metrics_of_the_run(run_command, trained):
     assert Path("report/confusion_matrix.png").exists()
 
 
-def test_a_run_names_its_pictures_and_what_to_do_next(run_command, trained, capsys):
+def test_a_run_names_its_pictures_and_what_to_do_next(run_command, trained, capfd):
     run = trained / "resnet20-digits"
     run_result(training.loop.Run(run, run / "model", {}))
-    lines = capsys.readouterr().out.splitlines()
+    lines = capfd.readouterr().out.splitlines()
     assert f"picture: {run}/confusion_matrix.png" in lines
     commands = [shlex.split(line.removeprefix("next: ")) for line in lines if "next: " in line]
     names = [command[1] for command in commands]

@@ -28,4 +28,4 @@ def shown(incomplete: str) -> list[str]:
 
 
 def _beginning(incomplete: str, names: list[str]) -> list[str]:
-    return [name for name in names if name.lower().startswith(incomplete.lower())]
+    return [name for name in names if name.startswith(incomplete)]

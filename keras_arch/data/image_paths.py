@@ -37,8 +37,6 @@ def image_paths(named: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
         ['photos/a9.png', 'photos/a10.png', 'photos/old/b.png']
     """
     names = [named] if isinstance(named, str | os.PathLike) else list(named)
-    if not names:
-        raise DataError("no image is named; give files, folders or patterns")
     if len(names) == 1 and Path(names[0]).expanduser().is_file():
         return [Path(names[0]).expanduser()]
     found = [path for name in names for path in _expanded(str(name))]
@@ -49,7 +47,7 @@ def image_paths(named: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
             len(found) - len(kept),
             len(found),
         )
-    if not kept:
+    if found and not kept:
         raise DataError(
             f"{_shown(names)}: all images are pictures of earlier predictions; name one alone to "
             "have it read"

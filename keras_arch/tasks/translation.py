@@ -243,8 +243,8 @@ class Translation(Task):
         card = loaded.card
         batch_size = whole_number("batch_size", batch_size)
         names = collections.Counter(path.stem for path in images)
-        (twice, count), *_ = names.most_common(1)
-        if count > 1:
+        twice = next((name for name, count in names.items() if count > 1), None)
+        if twice:
             raise ArgumentError(f"two images are named {twice!r} and would become one file")
         results = [out / f"{path.stem}.png" for path in images]
         for path, result in zip(images, results, strict=True):

@@ -12,6 +12,7 @@ import numpy as np
 from keras_arch.errors import ArgumentError
 from keras_arch.files import atomic_write
 from keras_arch.metrics.checks import check_image_batch
+from keras_arch.visualization.fonts import fallback_fonts
 
 # Resolution of PNG files in pixels per inch.
 DPI = 100
@@ -87,15 +88,18 @@ def confusion_matrix(matrix: Any, labels: Sequence[str], path: str | os.PathLike
     totals = counts.sum(axis=1, keepdims=True)
     fractions = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
 
-    side = float(np.clip(0.5 * classes + 2, 4, 16))
-    figure = new_figure(width=side + 1, height=side)
+    # Names and counts of more classes would overlap.
+    names = [shorten_label(label, 28) for label in labels] if classes <= 40 else []
+    # The cells are squares of one size; what stands beside them comes on top.
+    side = float(np.clip(0.5 * classes, 2.5, 14))
+    beside = 0.6 + 0.11 * max(map(_letters, names), default=4)
+    figure = new_figure(width=side + beside + 1.3, height=side + beside)
     axes = figure.add_subplot()
     picture = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(picture, ax=axes, label="fraction of the true class")
+    bar = figure.colorbar(picture, ax=axes, aspect=10 * side / 2.5)
+    bar.set_label("fraction of the true class", fontsize=9 if side < 3 else None)
     axes.set(xlabel="predicted", ylabel="true")
-    # Names and counts of more classes would overlap.
-    if classes <= 40:
-        names = [shorten_label(label, 28) for label in labels]
+    if names:
         axes.set_xticks(range(classes), names, rotation=90)
         axes.set_yticks(range(classes), names)
     if classes <= 20:
@@ -146,6 +150,7 @@ def bar_chart(
         axes.set_xticks(range(len(heights)), labels, rotation=rotation)
     if len(heights) <= 20:
         axes.bar_label(drawn, fmt="{:g}")
+        axes.margins(y=0.1)
     axes.set_title(title, fontsize="medium", wrap=True)
     return save_figure(figure, path)
 
@@ -167,6 +172,11 @@ def shorten_label(name: str, longest: int) -> str:
     if len(name) > longest:
         name = name.partition(", ")[0]
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def _letters(name: str) -> int:
+    """The width of a name in Latin letters."""
+    return sum(1 if letter.isascii() else 2 for letter in name)
 
 
 def _panel(name: str) -> str:
@@ -223,7 +233,8 @@ def save_figure(
         'white.png'
     """
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=DPI, metadata=dict([note] if note else []))
+    with fallback_fonts(figure):
+        figure.savefig(content, format="png", dpi=DPI, metadata=dict([note] if note else []))
     return atomic_write(path, content.getvalue())
 
 
