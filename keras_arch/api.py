@@ -5,7 +5,6 @@ run directory, a model directory, the name of a config, `hf://user/repo[@revisio
 `file://FOLDER/user/repo`; its task decides what can be done with it.
 """
 
-import inspect
 import json
 import logging
 from collections.abc import Sequence
@@ -13,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from keras_arch import export, files, hub, registry, visualization
-from keras_arch.errors import ArgumentError
+from keras_arch.data.image_paths import image_paths
 from keras_arch.tasks import finetuning_config
-from keras_arch.tasks.base import EvaluationData, Prediction
+from keras_arch.tasks.base import EvaluationData, check_options
 from keras_arch.tasks.generator_evaluation import diagnose, evaluate_generator
+from keras_arch.tasks.predictions import Prediction
 from keras_arch.training.loop import Run, train
 from keras_arch.training.references import load_model, model_uri, training_data
 
@@ -152,7 +152,7 @@ def evaluate(
 
 def predict(
     ref: str | Path,
-    images: Sequence[str | Path],
+    images: str | Path | Sequence[str | Path],
     *,
     out: str | Path | None = None,
     token: str | None = None,
@@ -162,13 +162,18 @@ def predict(
 
     Args:
         ref: As in `model_uri`.
-        images: JPEG, PNG or other files that Pillow reads.
+        images: JPEG, PNG or other files that Pillow reads; folders, with their sub-folders; and
+            patterns such as `"photos/**/*.jpg"`. One or several. Pictures that predictions wrote
+            are left out, except a file that is named alone.
         out: Folder of the files that are written. Default: beside each image.
         token: For a private repository.
         **options: Those of the model's task. For a classifier `top=5` (number of classes),
-            `explain=True` (Grad-CAM over each image, `NAME_explained.png`) and `label` (the class
-            to explain, by number or name); for a segmentation network `overlay=True` (classes over
-            each image, `NAME_overlay.png`, besides `NAME_mask.png`).
+            `explain=True` (Grad-CAM over each image, `NAME_explained.png`), `label` (the class
+            to explain, by number or name) and `batch_size=32` (images in a batch); for a
+            segmentation network `overlay=True` (classes over each image, `NAME_overlay.png`,
+            besides `NAME_mask.png`), `probabilities=True` (of the classes of all pixels,
+            `NAME_probabilities.npy`), and where it sees tiles `tile` (height and width in pixels)
+            and `batch_size=1` (tiles in a batch).
 
     Returns:
         One prediction an image.
@@ -180,21 +185,9 @@ def predict(
     """
     loaded = load_model(ref, token=token)
     task = _task(loaded)
-    known = set(inspect.signature(task.predict).parameters) - {"loaded", "images", "out"}
-    if unknown := sorted(set(options) - known):
-        others = [
-            name
-            for name, other in registry.TASKS.items()
-            if name == other.model_task
-            and unknown[0] in inspect.signature(other.predict).parameters
-        ]
-        hint = f"{', '.join(others)} has it" if others else f"there are {', '.join(sorted(known))}"
-        raise ArgumentError(
-            f"{unknown[0]} is no option of {loaded.card.name}, a model of the task {task.name}, "
-            f"{hint}"
-        )
+    check_options(task, loaded.card, options)
     return task.predict(
-        loaded, list(map(Path, images)), out=None if out is None else Path(out), **options
+        loaded, image_paths(images), out=None if out is None else Path(out), **options
     )
 
 
@@ -231,17 +224,20 @@ def generate(
 
 def translate(
     ref: str | Path,
-    images: Sequence[str | Path],
+    images: str | Path | Sequence[str | Path],
     out: str | Path = "translated",
     *,
+    batch_size: int = 1,
     token: str | None = None,
 ) -> list[Path]:
-    """Translate image files, each by itself.
+    """Translate image files.
 
     Args:
         ref: An image translator, as in `model_uri`.
-        images: JPEG, PNG or other files that Pillow reads, of any size.
+        images: Files of any size, folders and patterns, as for `predict`.
         out: Folder of the results, `NAME.png` each.
+        batch_size: Images in one forward, over which a generator may take batch statistics.
+            Default 1: each image by itself, as in the papers.
         token: For a private repository.
 
     Returns:
@@ -253,7 +249,7 @@ def translate(
         DataError: If a file is missing or is no image.
     """
     loaded = load_model(ref, token=token)
-    return _task(loaded).translate(loaded, list(map(Path, images)), Path(out))
+    return _task(loaded).translate(loaded, image_paths(images), Path(out), batch_size=batch_size)
 
 
 def export_model(
@@ -316,10 +312,7 @@ def push(
     Returns:
         Its URI.
     """
-    where = model_uri(ref)
-    if not Path(where).is_dir():
-        raise ArgumentError(f"{ref} is not on this machine; push a run or a model directory")
-    return hub.push(where, repository, private=private, revision=revision, token=token)
+    return hub.push(ref, repository, private=private, revision=revision, token=token)
 
 
 def _task(loaded: hub.LoadedModel) -> Any:

@@ -51,15 +51,38 @@ def atomic_write(path: str | os.PathLike[str], content: bytes | str) -> Path:
         >>> atomic_write("new/note.txt", "whole").read_text()
         'whole'
     """
-    path = Path(path)
     data = content.encode() if isinstance(content, str) else content
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+    return Path(path)
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Context manager that writes a file atomically, piece by piece.
+
+    Args:
+        path: The file. Missing parent folders are created.
+
+    Yields:
+        A path to write to. The file gets its name when the block ends without an error; after an
+        error it is removed and `path` is unchanged.
+
+    Raises:
+        StorageError: If it cannot be written (no space, no permission); the message names it.
+
+    Example:
+        >>> from keras_arch.files import atomic_file
+        >>> with atomic_file("new/note.txt") as temporary:
+        ...     _ = temporary.write_text("whole")
+    """
+    path = Path(path)
     with storage_errors(path), temporary_beside(path) as temporary:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        # Some disks report only here that they are full.
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
         os.replace(temporary, path)
-    return path
 
 
 @contextlib.contextmanager
@@ -203,6 +226,29 @@ def _locked(folder: Path) -> Iterator[None]:
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse a folder that nothing could be written to, before hours of work want to.
+
+    Args:
+        path: The folder, which need not exist.
+
+    Raises:
+        ArgumentError: If it, or a folder above it, is a file.
+        StorageError: If it may not be written to.
+
+    Example:
+        >>> from keras_arch.files import check_folder
+        >>> check_folder("runs/new")
+    """
+    path = Path(path).absolute()
+    existing = next(each for each in (path, *path.parents) if os.path.lexists(each))
+    if not existing.is_dir():
+        raise ArgumentError(f"{existing} is a file; give a folder")
+    with storage_errors(path):
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "no permission")
 
 
 _SPACE = "free some space or choose another disk"

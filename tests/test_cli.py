@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,9 +18,10 @@ import yaml
 from PIL import Image
 
 import keras_arch
-from keras_arch import cli, convert, hub, models, presets, registry
+from keras_arch import cli, convert, hub, models, presets, registry, training
 from keras_arch.cli import _index
 from keras_arch.cli._output import log_on_stderr
+from keras_arch.cli._result import next_commands, run_result
 from keras_arch.cli.app import COMMANDS
 from keras_arch.convert.all_mappings import weight_sources
 from keras_arch.errors import ArgumentError
@@ -155,6 +157,24 @@ def test_models_are_listed_one_a_line(run_command):
 def test_configs_are_listed_one_a_line(run_command):
     out = run_command("configs")[1]
     assert [line.split("\t")[0] for line in out.splitlines()] == presets.names()
+    few = run_command("configs", "UNet*")[1]
+    assert [line.split("\t")[0] for line in few.splitlines()] == presets.names()[-4:-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("train unet", ["unet-cells", "unet-isbi2012", "unet-pets"]),
+        ("evaluate runs/", ["runs/a"]),
+        ("show CIFARR", ["CIFARResNet"]),
+    ],
+)
+def test_names_are_completed_in_the_shell(tmp_path, words, expected):
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "config.yaml").write_text("")
+    asked = {"_KERAS_ARCH_COMPLETE": "complete_bash", "COMP_WORDS": f"keras-arch {words}"}
+    done = command(cwd=tmp_path, env=os.environ | asked | {"COMP_CWORD": "2"})
+    assert done.stdout.split() == expected
 
 
 def rows_of(out):
@@ -282,6 +302,23 @@ def test_evaluate_repeats_the_metrics_of_the_run(run_command, trained):
     assert Path("report/confusion_matrix.png").exists()
 
 
+def test_a_run_names_its_pictures_and_what_to_do_next(run_command, trained, capfd):
+    run = trained / "resnet20-digits"
+    run_result(training.loop.Run(run, run / "model", {}))
+    lines = capfd.readouterr().out.splitlines()
+    assert f"picture: {run}/confusion_matrix.png" in lines
+    commands = [shlex.split(line.removeprefix("next: ")) for line in lines if "next: " in line]
+    names = [command[1] for command in commands]
+    assert names == ["evaluate", "predict", "push", "export"]
+    # The other ones take longer and are the same commands as elsewhere.
+    code, out, _ = run_command(*commands[1][1:])
+    assert code == 0
+    assert out.startswith(f"{run}/example.png\t")
+    assert hub.load(run).count_params() == hub.load(run / "model").count_params()
+    generator = [shlex.split(line)[1] for line in next_commands(trained / "dcgan-digits")]
+    assert generator == ["evaluate", "generate", "push", "export"]
+
+
 def test_generate_is_repeatable(run_command, trained):
     for name in ("a.png", "b.png"):
         arguments = ("--count", 5, "--seed", 3, "--out", name)
@@ -384,7 +421,7 @@ def test_a_finished_run_can_go_on_for_more_epochs(run_command):
     [
         (["trian"], r"trian.*train"),
         (["train"], r"CONFIG.*keras-arch train --help"),
-        (["train", "resnet20-digits", "--epochs", "3"], r"--epochs"),
+        (["train", "resnet20-digits", "--epoch", "3"], r"--epoch"),
         (["train", "resnet20-digit"], r"'resnet20-digit'; did you mean resnet20-digits"),
         (["train", "missing.yaml"], r"missing\.yaml: No such file"),
         (["train", "resnet20-digits", "--set", "recipe.epoch=3"], r"'recipe.epoch'.*epochs"),
@@ -620,9 +657,9 @@ def test_a_pipe_that_closes_early_is_no_error():
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
-def test_a_stopped_run_names_the_way_to_resume(number, tmp_path):
+def test_a_stopped_run_names_the_way_to_resume(number, tmp_path, monkeypatch):
     values = [value for value in TINY["resnet20-digits"] if "epochs" not in value]
-    arguments = ["train", "resnet20-digits", "--out", "run", *settings(values)]
+    arguments = ["train", "resnet20-digits", "--out", "a run", *settings(values)]
     process = subprocess.Popen(
         [sys.executable, "-m", "keras_arch.cli", *arguments, "--set", "recipe.epochs=100000"],
         stdout=subprocess.PIPE,
@@ -631,7 +668,7 @@ def test_a_stopped_run_names_the_way_to_resume(number, tmp_path):
         cwd=tmp_path,
         **place({}),
     )
-    table = tmp_path / "run" / "log.csv"
+    table = tmp_path / "a run" / "log.csv"
     deadline = time.monotonic() + 120
     while not table.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -640,5 +677,10 @@ def test_a_stopped_run_names_the_way_to_resume(number, tmp_path):
     assert process.returncode == 128 + number, err
     assert err.count("\n") == 1, err
     assert number.name in err
-    assert "--resume" in err
-    assert list((tmp_path / "run" / "checkpoints").iterdir())
+    assert err.endswith("Resume with: keras-arch train --resume 'a run'\n")
+    assert list((tmp_path / "a run" / "checkpoints").iterdir())
+    # Nothing else is needed; with fewer epochs it has ended already.
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "--resume", "a run", "--epochs", "1"]) == 0
+    assert (tmp_path / "a run" / "metrics.json").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a run"]

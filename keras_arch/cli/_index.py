@@ -8,6 +8,7 @@ import dataclasses
 import fnmatch
 import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_arch import registry
@@ -54,11 +55,24 @@ def matching(filter: str) -> list[str]:
     Raises:
         ArgumentError: If there are none.
     """
-    names = sorted({*read(), *plugins()})
+    return select(filter, sorted({*read(), *plugins()}), "architecture")
+
+
+def select(filter: str, names: Sequence[str], kind: str) -> list[str]:
+    """Names that match a shell pattern, or contain a text, in any case.
+
+    Args:
+        filter: The pattern or text.
+        names: All names.
+        kind: Of what they are the names, for the message.
+
+    Raises:
+        ArgumentError: If none does.
+    """
     pattern = filter if any(sign in filter for sign in "*?[") else f"*{filter}*"
     found = [name for name in names if fnmatch.fnmatchcase(name.lower(), pattern.lower())]
     if not found:
-        raise ArgumentError(f"no architecture matches {filter!r}; there are {', '.join(names)}")
+        raise ArgumentError(f"no {kind} matches {filter!r}; there are {', '.join(names)}")
     return found
 
 

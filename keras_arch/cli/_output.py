@@ -6,7 +6,6 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
@@ -31,13 +30,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
 def metrics_table(metrics: Mapping[str, float]) -> None:
     """Print metrics by name."""
     table(("metric", "value"), [(name, f"{value:.4f}") for name, value in metrics.items()])
-
-
-def run_result(run: Any) -> None:
-    """Print the metrics of a finished run and its directories."""
-    metrics_table(run.metrics)
-    print(f"run: {run.directory}")
-    print(f"model: {run.model}")
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ COMMANDS = (
 app = typer.Typer(
     name="keras-arch",
     help="Classic vision architectures for Keras 3: train, publish, load back and serve.",
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from keras_arch.cli import _checks
 from keras_arch.cli._lazy import api
 from keras_arch.cli._options import TRAINED_ON, DataDir, Ref, Source, Split
 from keras_arch.cli._output import metrics_table
@@ -20,6 +21,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Evaluate a model on a data set."""
+    _checks.check_model(ref, "evaluate")
+    _checks.check_data(source, data_dir, out)
     metrics_table(api().evaluate(ref, source=source, split=split, data_dir=data_dir, out=out))
 
 
@@ -45,6 +48,10 @@ def evaluate_generator(
     ] = None,
 ) -> None:
     """Compare a generator's images with real ones: FID, KID, precision, recall and others."""
+    _checks.check_model(ref)
+    if network != "inception":
+        _checks.check_model(network)
+    _checks.check_data(source, data_dir, out)
     evaluation = api().evaluate_generator(
         ref,
         network,
@@ -77,5 +84,9 @@ def diagnose(
     The figures show the common faults of GANs: jumps between images, memorised training images
     and missing classes (mode collapse).
     """
+    _checks.check_model(ref)
+    if network is not None:
+        _checks.check_model(network)
+    _checks.check_data(source, data_dir, out)
     for path in api().diagnose(ref, out, network=network, source=source, data_dir=data_dir):
         print(path)

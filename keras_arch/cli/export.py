@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
+from keras_arch.cli import _checks
 from keras_arch.cli._lazy import api
 from keras_arch.cli._options import Ref
+from keras_arch.files import check_folder
 
 
 def export(
@@ -31,6 +33,8 @@ def export(
     ] = None,
 ) -> None:
     """Export a model as a SavedModel for TF Serving."""
+    _checks.check_model(ref, "signatures")
+    check_folder(directory)
     print(
         api().export_model(
             ref, directory, version=version, max_batch=max_batch, max_pixels=max_pixels

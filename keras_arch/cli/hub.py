@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from keras_arch.cli import _checks
 from keras_arch.cli._lazy import api, quiet_loading
 from keras_arch.cli._options import Ref
 
@@ -20,6 +21,7 @@ def push(
     revision: Annotated[str | None, typer.Option(help="Branch.", show_default="main")] = None,
 ) -> None:
     """Upload the model of a run to the Hugging Face Hub."""
+    _checks.check_model(ref)
     print(api().push(ref, repository, private=private, revision=revision))
 
 

@@ -13,7 +13,8 @@ _CONVERTERS = {
     "KerasHub": "keras_arch.convert.from_keras_hub(MODEL)",
 }
 Filter = Annotated[
-    str, typer.Argument(metavar="[FILTER]", help="Shell pattern or part of a name: 'dcgan*'.")
+    str,
+    typer.Argument(metavar="[FILTER]", help="Shell pattern or part of a name: 'dcgan*'."),
 ]
 
 
@@ -57,10 +58,10 @@ def weights(filter: Filter = "*") -> None:
     table(("architecture", "weights", "how to load", "expected"), rows)
 
 
-def configs() -> None:
-    """List the configs of the package."""
+def configs(filter: Filter = "*") -> None:
+    """List the configs of the package: keras-arch configs unet."""
     rows = []
-    for name in presets.names():
+    for name in _index.select(filter, presets.names(), "config"):
         content = presets.read(name)
         description = " ".join(content.get("description", "").split())
         source = content.get("data", {}).get("source", "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_arch import presets
-from keras_arch.cli import _index
+from keras_arch.cli import _completion, _index
 from keras_arch.cli._lazy import api, quiet_loading
 from keras_arch.cli._options import Settings
 from keras_arch.cli._output import table
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="An architecture, or a REF as in other commands.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="An architecture, or a REF as in other commands.",
+            autocompletion=_completion.shown,
+        ),
     ],
     layers: Annotated[bool, typer.Option("--layers", help="Build it and list its layers.")] = False,
     settings: Settings = None,
@@ -51,10 +56,10 @@ def show(
         facts = _card_facts(loaded.card) if loaded.card else []
         model = loaded.model
     else:
-        uri = api().model_uri(name)
-        from keras_arch import hub
+        with quiet_loading():
+            from keras_arch import hub
 
-        facts = _card_facts(hub.read_card(uri))
+            facts = _card_facts(hub.read_card(name))
     if model is None:
         table(("", ""), facts, title=name)
         return

@@ -1,34 +1,69 @@
 """Commands `train` and `finetune`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from keras_arch import presets
+from keras_arch.cli import _checks, _completion
 from keras_arch.cli._lazy import api, quiet_loading
-from keras_arch.cli._options import REF, DataDir, Resume, RunDirectory, Settings, Strategy
-from keras_arch.cli._output import run_result
+from keras_arch.cli._options import (
+    REF,
+    BatchSize,
+    DataDir,
+    Epochs,
+    LearningRate,
+    Resume,
+    RunDirectory,
+    Settings,
+    Strategy,
+)
+from keras_arch.cli._result import run_result
 
 
 def train(
     config: Annotated[
-        str, typer.Argument(metavar="CONFIG", help="Name of a config, or path of a YAML file.")
+        str,
+        typer.Argument(
+            metavar="CONFIG",
+            help="Name of a config, path of a YAML file, or a run directory.",
+            autocompletion=_completion.configs,
+        ),
     ],
     out: RunDirectory = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
     settings: Settings = None,
     strategy: Strategy = "auto",
     resume: Resume = False,
 ) -> None:
-    """Train a model from a config: keras-arch train resnet20-digits --set recipe.epochs=20."""
-    # A wrong config is reported before TensorFlow is loaded, unless another package needs it.
+    """Train a model from a config: keras-arch train resnet20-digits --epochs 20.
+
+    A stopped run goes on with: keras-arch train --resume DIR.
+    """
+    if resume and out is None and not Path(config).suffix and config not in presets.names():
+        _checks.check_run(config)
+    # Mistakes are reported before TensorFlow is loaded, unless another package needs it.
     with quiet_loading():
         from keras_arch import config as configs
 
-        checked = configs.load(config, settings or ())
+        changes = [*(settings or ()), *_short_forms(epochs, batch_size, lr)]
+        checked = configs.load(config, changes)
+    _checks.check_training(checked, config, out, strategy=strategy, resume=resume)
+    if resume and out is None and Path(config).is_dir():
+        out = Path(config)
     run_result(api().train(checked, out, strategy=strategy, resume=resume))
 
 
 def finetune(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help=REF, show_default=False)],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help=REF, show_default=False, autocompletion=_completion.references
+        ),
+    ],
     images: Annotated[
         str,
         typer.Option(
@@ -39,6 +74,9 @@ def finetune(
         ),
     ],
     out: RunDirectory = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
     settings: Settings = None,
     data_dir: DataDir = None,
     strategy: Strategy = "auto",
@@ -46,17 +84,26 @@ def finetune(
 ) -> None:
     """Fine-tune a classifier on new classes: keras-arch finetune resnet20-cifar10 --data digits.
 
-    First only the new head is trained, then all layers, with lower learning rates near the input.
-    The weights with the best validation result are saved.
+    First only the new head is trained, then all layers, with lower learning rates near the input
+    (--lr is that of the last layer then). The weights with the best validation result are saved.
     """
-    run_result(
-        api().finetune(
-            source,
-            images,
-            out,
-            data_dir=data_dir,
-            overrides=settings or (),
-            strategy=strategy,
-            resume=resume,
-        )
+    changes = [*(settings or ()), *_short_forms(epochs, batch_size, lr)]
+    _checks.check_finetuning(
+        source, images, out, data_dir, changes, strategy=strategy, resume=resume
     )
+    run = api().finetune(
+        source,
+        images,
+        out,
+        data_dir=data_dir,
+        overrides=changes,
+        strategy=strategy,
+        resume=resume,
+    )
+    run_result(run)
+
+
+def _short_forms(epochs: int | None, batch_size: int | None, lr: float | None) -> list[str]:
+    """The options as `--set` takes them."""
+    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    return [f"{name}={value}" for name, value in given.items() if value is not None]

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pydantic
 
-from keras_arch.config.base import Section
+from keras_arch.config.base import Builder, Section
 
 # Keys of earlier versions.
 RENAMED = {
@@ -71,8 +71,37 @@ def _hint(key: Any, problem: Any, schema: type[Section]) -> str:
     known = sorted(_section_at(problem["loc"][:-1], schema).model_fields)
     if RENAMED.get(str(key)) in known:
         return f"its name is {RENAMED[str(key)]} now"
+    if len(problem["loc"]) == 1:
+        return _top_hint(str(key), known, schema)
     close = difflib.get_close_matches(str(key), known, n=2, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}"
+
+
+def _top_hint(key: str, known: list[str], schema: type[Section]) -> str:
+    """The hint for a key that may lack the names of the sections that it is in."""
+    paths = _paths(schema)
+    names = [path.rpartition(".")[2] for path in paths]
+    meant = difflib.get_close_matches(key, names, n=1, cutoff=0.7)
+    if meant:
+        found = [path for path, name in zip(paths, names, strict=True) if name in meant]
+        return f"did you mean {' or '.join(found[:3])}?"
+    networks = [
+        f"{name}.arguments.{key}"
+        for name, field in schema.model_fields.items()
+        if Builder in _sections(field.annotation)
+    ]
+    as_argument = f"; an argument of a network is {' or '.join(networks)}" if networks else ""
+    return f"known are {', '.join(known)}{as_argument}"
+
+
+def _paths(schema: type[Section]) -> list[str]:
+    """The dotted paths of all keys of a config."""
+    found: dict[str, None] = {}
+    for name, field in schema.model_fields.items():
+        found[name] = None
+        for section in _sections(field.annotation):
+            found |= {f"{name}.{path}": None for path in _paths(section)}
+    return list(found)
 
 
 def _users_path(location: tuple[Any, ...], content: Any, keep_last: bool) -> list[Any]:

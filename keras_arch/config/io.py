@@ -15,18 +15,23 @@ import pydantic
 import yaml
 
 from keras_arch import presets, registry
+from keras_arch.config import short_forms
 from keras_arch.config.base import TaskConfig
 from keras_arch.config.errors import explain
 from keras_arch.errors import ArgumentError, ConfigError
 from keras_arch.hub.layout import RECORD
+from keras_arch.hub.references import RUN_CONFIG, is_run
 
 
 def load(source: str | os.PathLike[str], overrides: Sequence[str] = ()) -> TaskConfig:
     """Read and check a config.
 
     Args:
-        source: Name of a shipped config (`"resnet20-digits"`) or path of a YAML file.
-        overrides: Changes such as `"recipe.epochs=20"`; the value is read as YAML.
+        source: Name of a shipped config (`"resnet20-digits"`), path of a YAML file, or a run
+            directory, whose config it is.
+        overrides: Changes such as `"recipe.epochs=20"`; the value is read as YAML. Short forms are
+            `"epochs=20"`, `"batch_size=64"` and `"lr=0.01"`. The last one sets the highest rate of
+            the optimizer; of a schedule, all rates change by the same factor.
 
     Returns:
         The checked config, of the `Config` class of its task.
@@ -65,8 +70,9 @@ def parse(
         >>> config.parse(presets.read("dcgan-digits")).task
         'unconditional-image-generation'
     """
-    for override in overrides:
-        content = _override(content, override)
+    changes, rate = short_forms.expand(overrides)
+    for key, value in changes.items():
+        content = _override(content, key, value)
     import_modules(content.get("imports") or (), where)
     task = content.get("task")
     schema = registry.TASKS.get(task).Config if task in registry.TASKS else None
@@ -80,9 +86,14 @@ def parse(
             f"{where}: task must be one of {wanted}; {got}" + f"; {hint}" * ("task" in content)
         )
     try:
-        return schema.model_validate(content)
+        checked = schema.model_validate(content)
+        if rate is not None:
+            for key, value in short_forms.learning_rates(checked, rate).items():
+                content = _override(content, key, value)
+            checked = schema.model_validate(content)
     except pydantic.ValidationError as error:
         raise ConfigError(f"{where}: {explain(error, content, schema)}") from None
+    return checked
 
 
 def dump(config: TaskConfig) -> str:
@@ -128,9 +139,10 @@ def _read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     """A config's content and its name for messages."""
     name = str(source)
     is_path = isinstance(source, Path) or name.endswith((".yaml", ".yml")) or os.sep in name
-    if not is_path:
+    run = is_run(Path(source))
+    if not is_path and not run:
         return presets.read(name), name
-    path = Path(source)
+    path = Path(source) / RUN_CONFIG if run else Path(source)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -152,15 +164,8 @@ def _read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     return content, name
 
 
-def _override(content: dict[str, Any], override: str) -> dict[str, Any]:
-    """A copy of the content with one `a.b.c=value` set."""
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set takes key=value (recipe.epochs=20), got {override!r}")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {override!r}: the value is not YAML") from None
+def _override(content: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of the content with one `a.b.c` set."""
     changed = dict(content)
     inner = changed
     *parents, last = key.split(".")

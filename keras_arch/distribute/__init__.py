@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_arch.errors import ArgumentError
 
-__all__ = ["STRATEGIES", "strategy", "sum_over_replicas"]
+__all__ = ["STRATEGIES", "check_name", "strategy", "sum_over_replicas"]
 
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
 _log = logging.getLogger("keras_arch")
@@ -39,12 +39,7 @@ def strategy(name: str = "auto", *, devices: list[str] | None = None, tpu: str =
         >>> distribute.strategy("none").num_replicas_in_sync
         1
     """
-    if name in ("parameter_server", "ps"):
-        raise ArgumentError(
-            f"strategy {name!r} is not supported by Keras 3; use multi_worker for several hosts"
-        )
-    if name not in STRATEGIES:
-        raise ArgumentError(f"strategy must be one of {', '.join(STRATEGIES)}, got {name!r}")
+    check_name(name)
     import tensorflow as tf
 
     gpus = tf.config.list_logical_devices("GPU")
@@ -59,11 +54,6 @@ def strategy(name: str = "auto", *, devices: list[str] | None = None, tpu: str =
             _log.warning("strategy mirrored: one device only, so it trains as strategy none does")
         return mirrored
     if name == "multi_worker":
-        if "TF_CONFIG" not in os.environ:
-            raise ArgumentError(
-                "strategy multi_worker needs the environment variable TF_CONFIG with the "
-                "addresses of all hosts and this host's place among them"
-            )
         return tf.distribute.MultiWorkerMirroredStrategy()
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu)
@@ -71,6 +61,31 @@ def strategy(name: str = "auto", *, devices: list[str] | None = None, tpu: str =
         reason = str(error).strip().partition("\n")[0]
         raise ArgumentError(f"strategy tpu found no TPU {tpu or '(local)'}: {reason}") from None
     return tf.distribute.TPUStrategy(resolver)
+
+
+def check_name(name: str) -> None:
+    """Refuse the name of a strategy that there is not; TensorFlow is not imported for it.
+
+    Args:
+        name: As for `strategy`.
+
+    Raises:
+        ArgumentError: If it is unknown, or needs an environment variable that is not set.
+
+    Example:
+        >>> check_name("mirrored")
+    """
+    if name in ("parameter_server", "ps"):
+        raise ArgumentError(
+            f"strategy {name!r} is not supported by Keras 3; use multi_worker for several hosts"
+        )
+    if name not in STRATEGIES:
+        raise ArgumentError(f"strategy must be one of {', '.join(STRATEGIES)}, got {name!r}")
+    if name == "multi_worker" and "TF_CONFIG" not in os.environ:
+        raise ArgumentError(
+            "strategy multi_worker needs the environment variable TF_CONFIG with the "
+            "addresses of all hosts and this host's place among them"
+        )
 
 
 @functools.cache

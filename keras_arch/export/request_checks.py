@@ -148,7 +148,11 @@ def signature(function: Callable[..., Outputs], inputs: Mapping[str, Input], max
         number, *others = numbers.values()
         names = " and ".join(numbers)
         same = [
-            require(each == number, f"{names} must have the same number of items, got", *numbers.values())
+            require(
+                each == number,
+                f"{names} must have the same number of items, got",
+                *numbers.values(),
+            )
             for each in others
         ]
         with tf.control_dependencies(same):

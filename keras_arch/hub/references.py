@@ -1,20 +1,26 @@
-"""Parsing of model references: directories, URIs and names of shipped configs."""
+"""Parsing of model references: runs, model directories, URIs and names of shipped configs."""
 
 import dataclasses
 import difflib
+import logging
 import os
 import re
+import shlex
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from keras_arch import presets
-from keras_arch.errors import ArgumentError, HubError
+from keras_arch.errors import ArgumentError, HubError, RunError
+
+# Files of a run directory, and the folders of runs whose directory is not named.
+RUN_CONFIG, RUN_MODEL, RUNS = "config.yaml", "model", Path("runs")
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?", re.ASCII)
 # Git's own rules for names of branches and tags, on one line.
 _REVISION = re.compile(
     r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)|[~^:?*\[\\]))[!-~]{1,200}(?<![/.])"
 )
+_log = logging.getLogger("keras_arch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +56,17 @@ class Folder:
 
 
 def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
-    """Parse a reference to a model, as for `hub.load`; nothing is opened yet.
+    """Parse a reference to a model, the REF of all functions and commands; nothing is opened yet.
+
+    Args:
+        reference: A run directory, a model directory, `"hf://user/repo[@revision]"`,
+            `"file://FOLDER/user/repo"`, or the name of a shipped config: its finished run in
+            `runs/NAME`, else its repository. A path object is a directory.
 
     Raises:
         ArgumentError: If it is none of these; the message suggests a correction.
-        HubError: If it is a shipped config without a published model.
+        RunError: If it is a run that has not finished.
+        HubError: If it is a shipped config without a run and without a published model.
 
     Example:
         >>> parse("hf://user/repo@v1.0")
@@ -69,15 +81,45 @@ def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
     if "://" in reference:
         places = "hf://user/repo, file:///folder or a directory"
         raise ArgumentError(f"{reference!r} has an unknown scheme; write {places}")
-    # A run directory may have the name of its config; it comes first only if it holds a model.
+    # A folder may have the name of a config; it comes first only if it holds a model or a run.
     path = Path(reference).expanduser()
-    if reference in presets.names() and not (path / "config.json").is_file():
-        if repository := presets.read(reference).get("repository"):
-            return parse_uri(repository)
-        raise HubError(
-            f"{reference} has no published model yet; train it with: keras-arch train {reference}"
-        )
+    if reference in presets.names() and not (is_model(path) or is_run(path)):
+        return _shipped(reference)
     return _directory(path)
+
+
+def is_model(path: Path) -> bool:
+    """Whether a folder is a model directory: its files may come from a repository."""
+    return any((path / name).exists() for name in ("keras_arch.json", "config.json"))
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is a run directory, finished or not."""
+    return (path / RUN_CONFIG).is_file() and not is_model(path)
+
+
+def resume_command(run: str | os.PathLike[str]) -> str:
+    """The command that resumes a run, quoted for a shell.
+
+    Example:
+        >>> resume_command("runs/my net")
+        "keras-arch train --resume 'runs/my net'"
+    """
+    return shlex.join(["keras-arch", "train", "--resume", str(run)])
+
+
+def _shipped(name: str) -> Repository | Folder:
+    """The model of a shipped config: of its run in the folder `runs`, else the published one."""
+    run, repository = RUNS / name, presets.read(name).get("repository")
+    if is_run(run):
+        if not repository or is_model(run / RUN_MODEL):
+            found = _directory(run)
+            _log.info("%s: the model of the run %s", name, run)
+            return found
+        _log.warning("%s: the run %s has not finished; taking %s", name, run, repository)
+    if repository:
+        return parse_uri(repository)
+    raise HubError(f"{name} has no published model yet; train it with: keras-arch train {name}")
 
 
 def parse_uri(uri: str) -> Repository | Folder:
@@ -135,6 +177,10 @@ def _folder_hub(uri: str) -> Folder:
 
 
 def _directory(path: Path) -> Folder:
+    if not is_model(path) and is_model(path / RUN_MODEL):
+        return Folder(path / RUN_MODEL)
+    if is_run(path):
+        raise RunError(f"the run in {path} has not finished; go on with: {resume_command(path)}")
     if path.is_dir():
         return Folder(path)
     if path.exists():

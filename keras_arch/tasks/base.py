@@ -7,9 +7,10 @@ A task is trained from a config: an instance belongs to one run. What is done wi
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from keras_arch import data, registry
 from keras_arch.config.base import TaskConfig
@@ -17,6 +18,7 @@ from keras_arch.errors import ArgumentError, DataError
 from keras_arch.hub import readme
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks._modules import export, factories, heads
+from keras_arch.tasks.predictions import Prediction
 
 if TYPE_CHECKING:
     import keras
@@ -75,28 +77,6 @@ class EvaluationData:
         if classes != outputs:
             raise DataError(f"{described.name} has {classes or 'no'} classes, the model {outputs}")
         return described, images
-
-
-class Prediction(Protocol):
-    """The prediction for one image file, in a form that can be printed.
-
-    Attributes:
-        path: The image file.
-        columns: Names of the columns of `rows`.
-        files: The files that were written, by what they show.
-    """
-
-    path: Path
-    columns: ClassVar[tuple[str, ...]]
-
-    @property
-    def files(self) -> Mapping[str, Path]:
-        """The files that were written, by what they show."""
-        ...
-
-    def rows(self) -> list[tuple[str, ...]]:
-        """Table rows: the image, a label and a number, say."""
-        ...
 
 
 def register_task(name: str) -> Callable[[_T], _T]:
@@ -292,26 +272,28 @@ class Task:
         cls, loaded: hub.LoadedModel, chosen: EvaluationData, out: Path | None = None
     ) -> dict[str, float]:
         """Metrics of a saved model on a data set; a report goes into the folder `out`."""
-        raise cls.cannot("evaluate", loaded)
+        raise cls.cannot("evaluate", loaded.card)
 
     @classmethod
     def predict(
         cls, loaded: hub.LoadedModel, images: Sequence[Path], *, out: Path | None = None
     ) -> Sequence[Prediction]:
         """Predictions for image files; sub-classes add options of their own."""
-        raise cls.cannot("predict", loaded)
+        raise cls.cannot("predict", loaded.card)
 
     @classmethod
     def generate(
         cls, loaded: hub.LoadedModel, count: int, seed: int | None = None, labels: Labels = None
     ) -> Any:
         """A grid of generated images, `uint8` `(height, width, 1 or 3)`."""
-        raise cls.cannot("generate", loaded)
+        raise cls.cannot("generate", loaded.card)
 
     @classmethod
-    def translate(cls, loaded: hub.LoadedModel, images: Sequence[Path], out: Path) -> list[Path]:
+    def translate(
+        cls, loaded: hub.LoadedModel, images: Sequence[Path], out: Path, *, batch_size: int = 1
+    ) -> list[Path]:
         """Translated image files."""
-        raise cls.cannot("translate", loaded)
+        raise cls.cannot("translate", loaded.card)
 
     @classmethod
     def export_labels(cls, loaded: hub.LoadedModel) -> list[str] | None:
@@ -369,9 +351,8 @@ class Task:
         return getattr(cls, operation).__func__ is not getattr(Task, operation).__func__
 
     @classmethod
-    def cannot(cls, operation: str, loaded: hub.LoadedModel) -> ArgumentError:
+    def cannot(cls, operation: str, card: hub.Card) -> ArgumentError:
         """The error for an operation that the task does not have, with the tasks that do."""
-        card = loaded.card
         return ArgumentError(
             f"{card.name} is {card.architecture}, a model of the task {cls.name}, which has no "
             f"{operation}; these tasks have it: {', '.join(capable(operation))}"
@@ -392,28 +373,34 @@ def capable(operation: str) -> list[str]:
     ]
 
 
-def class_number(label: int | str, labels: Sequence[str], name: str) -> int:
-    """A class by its name or number.
+def check_options(task: type[Task], card: hub.Card, options: Mapping[str, Any]) -> None:
+    """Refuse options of `predict` that a task does not have, with those of the tasks that do.
+
+    Args:
+        task: The task of the model.
+        card: The card of the model.
+        options: By name.
 
     Raises:
-        ArgumentError: If there is none, with the closest names.
-
-    Example:
-        >>> class_number("dog", ["cat", "dog"], "pets"), class_number(0, ["cat", "dog"], "pets")
-        (1, 0)
+        ArgumentError: If there is one, or the task has no `predict`.
     """
-    import difflib
+    if not task.can("predict"):
+        raise task.cannot("predict", card)
+    known = _options_of(task)
+    if unknown := sorted(set(options) - known):
+        others = [
+            name
+            for name, other in registry.TASKS.items()
+            if name == other.model_task and unknown[0] in _options_of(other)
+        ]
+        hint = f"{', '.join(others)} has it" if others else f"there are {', '.join(sorted(known))}"
+        raise ArgumentError(
+            f"{unknown[0]} is no option of {card.name}, a model of the task {task.name}, {hint}"
+        )
 
-    if str(label) in labels:
-        return list(labels).index(str(label))
-    if str(label).isdecimal() and int(label) < len(labels):
-        return int(label)
-    close = difflib.get_close_matches(str(label), labels, n=3)
-    known = ", ".join(close or labels[:10]) + ("" if close or len(labels) <= 10 else ", ...")
-    raise ArgumentError(
-        f"{name} has no class {label!r}; {'did you mean' if close else 'it has'} {known}"
-        f"{'?' if close else ''}"
-    )
+
+def _options_of(task: type[Task]) -> set[str]:
+    return set(inspect.signature(task.predict).parameters) - {"loaded", "images", "out"}
 
 
 def _example_images(card: hub.Card) -> list[str]:

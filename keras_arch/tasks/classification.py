@@ -25,7 +25,8 @@ from keras_arch.tasks._modules import (
     models,
     training_optimizers,
 )
-from keras_arch.tasks.base import EvaluationData, Prediction, Task, register_task
+from keras_arch.tasks.base import EvaluationData, Task, register_task
+from keras_arch.tasks.predictions import Prediction
 
 if TYPE_CHECKING:
     from keras_arch import export
@@ -264,6 +265,7 @@ class Classification(Task):
         top: int = 5,
         explain: bool = False,
         label: int | str | None = None,
+        batch_size: int = 32,
     ) -> Sequence[Prediction]:
         """The `top` most probable classes of image files.
 
@@ -274,12 +276,15 @@ class Classification(Task):
             top: Number of classes.
             explain: Whether to draw Grad-CAM over each image: `NAME_explained.png`.
             label: The class to explain, by number or name. Default: the most probable one.
+            batch_size: Images in a batch.
         """
         if out is not None and not explain:
             raise ArgumentError("out is the folder of the pictures of explain; add explain")
         if label is not None and not explain:
             raise ArgumentError("label is the class to explain; add explain")
-        return classification_predictions.predict(loaded, images, out, top, explain, label)
+        return classification_predictions.predict(
+            loaded, images, out, top, explain, label, batch_size
+        )
 
     @classmethod
     def export_labels(cls, loaded: hub.LoadedModel) -> list[str] | None:

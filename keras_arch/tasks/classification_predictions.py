@@ -3,16 +3,17 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
 from keras_arch import hub, visualization
 from keras_arch.data.image_files import read_image
-from keras_arch.errors import ArgumentError
+from keras_arch.data.image_paths import PREDICTED
+from keras_arch.errors import whole_number
 from keras_arch.models.common.heads import check_classifier_output, class_probabilities
-from keras_arch.tasks.base import class_number
+from keras_arch.tasks.predictions import class_number, output_paths, table_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +34,16 @@ class ClassPrediction:
     probabilities: tuple[float, ...]
     explanation: Path | None = None
 
-    def rows(self) -> list[tuple[str, ...]]:
-        """Table rows, one a class."""
+    def records(self) -> list[dict[str, Any]]:
+        """The probability of each class."""
         return [
-            (str(self.path), label, f"{probability:.4f}")
+            {"label": label, "probability": probability}
             for label, probability in zip(self.labels, self.probabilities, strict=True)
         ]
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Table rows, one a class."""
+        return table_rows(self)
 
     @property
     def files(self) -> Mapping[str, Path]:
@@ -53,40 +58,41 @@ def predict(
     top: int,
     explain: bool,
     label: int | str | None,
+    batch_size: int,
 ) -> list[ClassPrediction]:
     """Predict the classes of image files; arguments are those of `Classification.predict`."""
     card = loaded.card
     activation, classes = check_classifier_output(loaded.model)
     labels = card.labels or [str(i) for i in range(classes)]
     explained = class_number(label, labels, card.name) if label is not None else None
-    pictures = _explanation_paths(images, out) if explain else [None] * len(images)
+    batch_size = whole_number("batch_size", batch_size)
+    pictures = output_paths(images, out, "explained") if explain else [None] * len(images)
     predictions = []
-    for path, picture in zip(images, pictures, strict=True):
-        inputs = np.asarray(card.preprocessing(read_image(path)[None]))
-        outputs = loaded.model(inputs, training=False)
-        probabilities = keras.ops.convert_to_numpy(class_probabilities(outputs, activation))[0]
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        if picture is not None:
-            number = int(best[0]) if explained is None else explained
-            heat = visualization.grad_cam(loaded.model, inputs, [number])[0]
-            pixels = card.preprocessing.to_pixels(inputs)[0]
-            title = f"{labels[number]}: {100 * probabilities[number]:.1f} %"
-            visualization.draw_explanation(pixels, heat, title, picture)
-        predictions.append(
-            ClassPrediction(
-                path,
-                tuple(labels[i] for i in best),
-                tuple(float(probabilities[i]) for i in best),
-                picture,
-            )
+    for first in range(0, len(images), batch_size):
+        part = images[first : first + batch_size]
+        inputs = np.concatenate(
+            [np.asarray(card.preprocessing(read_image(path)[None])) for path in part]
         )
+        outputs = class_probabilities(loaded.model(inputs, training=False), activation)
+        outputs = keras.ops.convert_to_numpy(outputs)
+        for place, (path, picture) in enumerate(
+            zip(part, pictures[first : first + batch_size], strict=True)
+        ):
+            probabilities = outputs[place]
+            best = np.argsort(-probabilities, kind="stable")[:top]
+            if picture is not None:
+                number = int(best[0]) if explained is None else explained
+                one = inputs[place : place + 1]
+                heat = visualization.grad_cam(loaded.model, one, [number])[0]
+                pixels = card.preprocessing.to_pixels(one)[0]
+                title = f"{labels[number]}: {100 * probabilities[number]:.1f} %"
+                visualization.draw_explanation(pixels, heat, title, picture, note=PREDICTED)
+            predictions.append(
+                ClassPrediction(
+                    path,
+                    tuple(labels[i] for i in best),
+                    tuple(float(probabilities[i]) for i in best),
+                    picture,
+                )
+            )
     return predictions
-
-
-def _explanation_paths(images: Sequence[Path], out: Path | None) -> list[Path]:
-    """A path of its own for the picture of each image."""
-    pictures = [(out or path.parent) / f"{path.stem}_explained.png" for path in images]
-    twice = next((path for path in pictures if pictures.count(path) > 1), None)
-    if twice:
-        raise ArgumentError(f"two images would be explained in {twice}; explain them one by one")
-    return pictures

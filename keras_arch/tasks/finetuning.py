@@ -222,17 +222,22 @@ def load_classifier(ref: str) -> hub.LoadedModel:
     """
     loaded = references.load_model(ref)
     card = loaded.card
-    if card.task != "image-classification":
-        raise ArgumentError(
-            f"{ref} is {card.architecture}, which does not classify images; fine-tuning takes a "
-            "classifier"
-        )
+    check_classifier(card, ref)
     if card.architecture not in models.list_models():
         raise ArgumentError(
             f"{ref} is {card.architecture!r}, which is no architecture of keras_arch, so that its "
             "head cannot be replaced; keras-arch models lists those that there are"
         )
     return loaded
+
+
+def check_classifier(card: hub.Card, ref: str) -> None:
+    """Refuse a model that does not classify images."""
+    if card.task != "image-classification":
+        raise ArgumentError(
+            f"{ref} is {card.architecture}, which does not classify images; fine-tuning takes a "
+            "classifier"
+        )
 
 
 def without_auxiliary_heads(card: hub.Card) -> dict[str, Any]:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_arch import config, data
+from keras_arch import config, data, hub
 from keras_arch.data import splits
 from keras_arch.errors import DataError
 from keras_arch.tasks.finetuning import (
     HEAD,
     FineTuningConfig,
     FineTuningRecipe,
+    check_classifier,
     load_classifier,
     without_auxiliary_heads,
 )
@@ -57,27 +58,61 @@ def finetune_config(
     defaults["optimizer"]["learning_rate"]["peak"] = peak
     # How long the head learns alone follows from the epochs, which may be changed.
     defaults["head_epochs"] = None
-    content: dict[str, Any] = {
+    arguments = without_auxiliary_heads(card)
+    content = _content(card, arguments, ref, source, data_dir, len(described.classes))
+    content["data"] |= parts
+    return config.parse(content | {"recipe": defaults}, "fine-tuning", overrides)
+
+
+def preliminary_config(
+    card: hub.Card,
+    ref: str,
+    source: str,
+    *,
+    data_dir: str | None = None,
+    overrides: Sequence[str] = (),
+) -> FineTuningConfig:
+    """The config as far as it is known before the weights and the data are opened.
+
+    Args:
+        card: Of the classifier.
+        ref: As for `keras_arch.finetune`, as the others.
+
+    Raises:
+        ArgumentError: If the model is no classifier.
+        ConfigError: If a change is wrong.
+    """
+    check_classifier(card, ref)
+    content = _content(card, card.arguments, ref, source, data_dir, classes=1)
+    return config.parse(content, "fine-tuning", overrides)
+
+
+def _content(
+    card: hub.Card,
+    arguments: dict[str, Any],
+    ref: str | Path,
+    source: str,
+    data_dir: str | None,
+    classes: int,
+) -> dict[str, Any]:
+    """A config without the splits and the recipe."""
+    return {
         "name": f"{card.name}-{_name(source)}",
-        "description": f"{card.architecture} for the {len(described.classes)} classes of "
-        f"{_name(source)}.",
+        "description": f"{card.architecture} for the {classes} classes of {_name(source)}.",
         "task": "fine-tuning",
         "weights": str(ref),
         "model": {
             "name": card.architecture,
-            "arguments": without_auxiliary_heads(card) | {"classes": len(described.classes)},
+            "arguments": arguments | {"classes": classes},
         },
         "data": {
             "source": source,
             "data_dir": data_dir,
             **_augmentation(min(card.preprocessing.size), card.preprocessing.resize),
-            **parts,
         },
         "preprocessing": card.preprocessing.to_dict(),
-        "recipe": defaults,
         "license": card.license,
     }
-    return config.parse(content, "fine-tuning", overrides)
 
 
 def _rates(features: int) -> tuple[float, float]:

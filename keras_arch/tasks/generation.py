@@ -20,8 +20,9 @@ from keras_arch.tasks._modules import (
     training_optimizers,
     visualization,
 )
-from keras_arch.tasks.base import EvaluationData, Labels, Task, class_number, register_task
+from keras_arch.tasks.base import EvaluationData, Labels, Task, register_task
 from keras_arch.tasks.generation_config import GenerationConfig
+from keras_arch.tasks.predictions import class_number
 
 if TYPE_CHECKING:
     from keras_arch import export

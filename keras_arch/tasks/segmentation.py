@@ -20,8 +20,9 @@ from keras_arch.tasks._modules import (
     tiling_networks,
     visualization,
 )
-from keras_arch.tasks.base import EvaluationData, Prediction, Task, register_task
+from keras_arch.tasks.base import EvaluationData, Task, register_task
 from keras_arch.tasks.classification import keep_best, probability_lines, restore_best
+from keras_arch.tasks.predictions import Prediction
 from keras_arch.tasks.segmentation_config import SegmentationConfig, SegmentationData
 
 if TYPE_CHECKING:
@@ -286,6 +287,9 @@ class Segmentation(Task):
         *,
         out: Path | None = None,
         overlay: bool = False,
+        probabilities: bool = False,
+        tile: int | tuple[int, int] | None = None,
+        batch_size: int | None = None,
     ) -> Sequence[Prediction]:
         """Masks of image files, `NAME_mask.png`.
 
@@ -294,9 +298,22 @@ class Segmentation(Task):
             images: Image files.
             out: Folder of the masks. Default: beside each image.
             overlay: Whether to draw the classes over each image too: `NAME_overlay.png`.
+            probabilities: Whether to write the probabilities of the classes of all pixels too:
+                `NAME_probabilities.npy`, `float32` `(height, width, classes)`.
+            tile: Height and width of the tiles in pixels, or one number for squares. Default:
+                those of the training.
+            batch_size: Tiles in a batch. Default 1.
         """
         return segmentation_predictions.predict(
-            loaded, images, out, overlay, colors_of(loaded.card), crop_mode_of(loaded.card)
+            loaded,
+            images,
+            out,
+            overlay,
+            colors_of(loaded.card),
+            crop_mode_of(loaded.card),
+            probabilities=probabilities,
+            tile=tile,
+            batch_size=batch_size,
         )
 
     @classmethod

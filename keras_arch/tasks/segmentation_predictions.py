@@ -1,23 +1,34 @@
 """Predictions of a segmentation network for images of any size, and mask files."""
 
+import contextlib
 import dataclasses
+import functools
 import io
-from collections.abc import Mapping, Sequence
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
 from keras_arch import files, hub, tiling, visualization
 from keras_arch.data.image_files import read_image
+from keras_arch.data.image_paths import PREDICTED
 from keras_arch.errors import ArgumentError
 from keras_arch.losses import IGNORE
 from keras_arch.models.common.heads import check_classifier_output, class_probabilities
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.tasks.predictions import output_paths, table_rows
+from keras_arch.tiling.networks import network_of
+from keras_arch.tiling.tile_size import tile_for
+from keras_arch.tiling.windows import WithChannels
 
-# A note in predicted masks, which tells them from masks drawn by hand.
-_NOTE = ("Software", "keras-arch predict")
+# A function from a shape to an array of float32.
+Storage = Callable[[tuple[int, ...]], np.ndarray]
+# Bytes of scores that are worked on at once, and that are kept in memory.
+_BLOCK, _IN_MEMORY = 1 << 26, 1 << 28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +40,7 @@ class SegmentationPrediction:
         mask: The PNG file with a class a pixel, in a palette of the classes' colors.
         overlay: The picture of the classes over the image, or `None`.
         shares: The share of the pixels of each class, by name.
+        probabilities: The NumPy file `(height, width, classes)` of the probabilities, or `None`.
     """
 
     columns: ClassVar[tuple[str, ...]] = ("image", "label", "share")
@@ -37,15 +49,21 @@ class SegmentationPrediction:
     mask: Path
     overlay: Path | None
     shares: dict[str, float]
+    probabilities: Path | None = None
+
+    def records(self) -> list[dict[str, Any]]:
+        """The share of each class."""
+        return [{"label": label, "share": share} for label, share in self.shares.items()]
 
     def rows(self) -> list[tuple[str, ...]]:
         """Table rows, one a class."""
-        return [(str(self.path), label, f"{share:.4f}") for label, share in self.shares.items()]
+        return table_rows(self)
 
     @property
     def files(self) -> Mapping[str, Path]:
-        """The mask, and the overlay if there is one."""
-        return {"mask": self.mask} | ({"overlay": self.overlay} if self.overlay else {})
+        """The mask, and the overlay and the probabilities if there are any."""
+        found = {"mask": self.mask, "overlay": self.overlay, "probabilities": self.probabilities}
+        return {kind: path for kind, path in found.items() if path is not None}
 
 
 def predict_probabilities(
@@ -54,6 +72,10 @@ def predict_probabilities(
     preprocessing: Preprocessing,
     crop_mode: str,
     progress: bool = False,
+    *,
+    tile: int | tuple[int, int] | None = None,
+    batch_size: int = 1,
+    out: Storage | None = None,
 ) -> np.ndarray:
     """Class probabilities of every pixel of one image.
 
@@ -65,29 +87,66 @@ def predict_probabilities(
             `"whole"` brings the image to the size of `preprocessing`, and the probabilities back
             (by tiles too if it is larger and would lose its rim by padding).
         progress: Whether to draw a bar over the tiles.
+        tile: Height and width of the tiles. Default: those of the training.
+        batch_size: Tiles in a batch.
+        out: A function from a shape to the float32 array for the result, such as an `np.memmap`.
+            Default: an array in memory. Tiles are preprocessed one batch at a time.
 
     Returns:
         `float32` `(height, width, classes)`.
     """
     height, width = image.shape[:2]
-    larger = height > preprocessing.size[0] or width > preprocessing.size[1]
-    # Padding keeps the scale, and of a larger image it would keep the middle only.
-    tiled = crop_mode == "tiles" or (preprocessing.resize == "pad" and larger)
+    new = out or functools.partial(np.empty, dtype=np.float32)
+    activation, classes = check_classifier_output(model)
+    tiled = in_tiles((height, width), preprocessing, crop_mode)
     if tiled:
-        native = dataclasses.replace(preprocessing, size=(height, width), crop=None)
+        network, channels = network_of(model), preprocessing.channels
+        tile = tile_for(network, tile or preprocessing.size, (height, width), channels, None)
+        single = network.output_of(tile, channels)[-1] == 1
         outputs = tiling.predict(
-            model, np.asarray(native(image[None]))[0], tile=preprocessing.size, progress=progress
+            model,
+            WithChannels(image, preprocessing),
+            tile=tile,
+            batch_size=batch_size,
+            # One output becomes the probabilities of two classes, in another array.
+            out=np.empty((height, width, 1), np.float32)
+            if single
+            else new((height, width, classes)),
+            preprocessing=dataclasses.replace(preprocessing, size=(height, width), crop=None),
+            progress=progress,
         )
     else:
         outputs = keras.ops.convert_to_numpy(model(preprocessing(image[None]), training=False))[
             0
         ].astype(np.float32)
     # After the tiles, as means of logits were always taken.
-    activation, _ = check_classifier_output(model)
-    outputs = keras.ops.convert_to_numpy(class_probabilities(outputs, activation))
+    found = outputs if outputs.shape[-1] == classes else new((*outputs.shape[:2], classes))
+    if activation == "linear" or found is not outputs:
+        for rows in _row_blocks(outputs.shape):
+            block = class_probabilities(keras.ops.convert_to_tensor(outputs[rows]), activation)
+            found[rows] = keras.ops.convert_to_numpy(block)
+    outputs = found
     if not tiled:
         outputs = _resize_back(outputs, (height, width), preprocessing)
+        if out is not None:
+            stored = out(outputs.shape)
+            stored[:] = outputs
+            outputs = stored
     return outputs
+
+
+def in_tiles(size: tuple[int, int], preprocessing: Preprocessing, crop_mode: str) -> bool:
+    """Whether an image of some height and width is predicted in tiles."""
+    larger = size[0] > preprocessing.size[0] or size[1] > preprocessing.size[1]
+    # Padding keeps the scale, and of a larger image it would keep the middle only.
+    return crop_mode == "tiles" or (preprocessing.resize == "pad" and larger)
+
+
+def _row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Rows of a map of scores, some megabytes at a time."""
+    step = max(1, _BLOCK // (4 * math.prod(shape[1:])))
+    for first in range(0, shape[0], step):
+        yield slice(first, first + step)
 
 
 def _resize_back(
@@ -108,37 +167,78 @@ def predict(
     overlay: bool,
     colors: visualization.Colors,
     crop_mode: str,
+    *,
+    probabilities: bool = False,
+    tile: int | tuple[int, int] | None = None,
+    batch_size: int | None = None,
 ) -> list[SegmentationPrediction]:
-    """Write `NAME_mask.png`, and `NAME_overlay.png` if asked for, for each image.
+    """Write `NAME_mask.png` for each image, and what else is asked for.
+
+    Arguments are those of `Segmentation.predict`.
 
     Raises:
-        ArgumentError: If two of them would get one name, or a file is there that is not a
-            predicted mask: one that was drawn by hand may have such a name, too.
+        ArgumentError: If two of them would get one name, a file is there that no prediction
+            wrote (a mask that was drawn by hand may have such a name, too), or tiles are asked for
+            from a network that sees whole images.
     """
     card = loaded.card
-    stems = [(out or path.parent) / path.stem for path in images]
-    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
-    if twice:
-        raise ArgumentError(f"two images would become {twice}_mask.png; segment them one by one")
-    masks = [stem.with_name(f"{stem.name}_mask.png") for stem in stems]
-    for file in masks:
-        _check_replaceable(file)
-    results = []
-    for path, stem, file in zip(images, stems, masks, strict=True):
-        image = read_image(path)
-        probabilities = predict_probabilities(
-            loaded.model, image, card.preprocessing, crop_mode, progress=True
+    if (tile, batch_size) != (None, None) and crop_mode != "tiles":
+        raise ArgumentError(
+            f"tile and batch_size are of networks that see tiles; {card.name} sees whole images "
+            f"of {card.preprocessing.size[0]}x{card.preprocessing.size[1]} pixels, one at a time"
         )
-        mask = probabilities.argmax(axis=-1).astype(np.uint8)
+    masks = output_paths(images, out, "mask")
+    overlays = output_paths(images, out, "overlay") if overlay else [None] * len(images)
+    results = []
+    for path, file, picture in zip(images, masks, overlays, strict=True):
+        image = read_image(path)
+        maps = file.with_name(f"{path.stem}_probabilities.npy") if probabilities else None
+        with _storage(maps, file) as new:
+            found = predict_probabilities(
+                loaded.model,
+                image,
+                card.preprocessing,
+                crop_mode,
+                progress=True,
+                tile=tile,
+                batch_size=batch_size or 1,
+                out=new,
+            )
+            mask = np.empty(found.shape[:2], np.uint8)
+            for rows in _row_blocks(found.shape):
+                mask[rows] = found[rows].argmax(axis=-1)
+            # Before the file is closed and gets its name.
+            del found
         write_mask(mask, colors, file)
-        picture = None
-        if overlay:
-            picture = stem.with_name(f"{stem.name}_overlay.png")
-            visualization.save_png(visualization.overlay(image, mask, colors), picture)
+        if picture is not None:
+            shown = visualization.overlay(image, mask, colors)
+            visualization.save_png(shown, picture, note=PREDICTED)
         counts = np.bincount(mask.ravel(), minlength=len(card.labels)) / mask.size
         shares = dict(zip(card.labels, map(float, counts), strict=True))
-        results.append(SegmentationPrediction(path, file, picture, shares))
+        results.append(SegmentationPrediction(path, file, picture, shares, maps))
     return results
+
+
+@contextlib.contextmanager
+def _storage(maps: Path | None, beside: Path) -> Iterator[Storage]:
+    """A maker of arrays for the probabilities of an image: the `.npy` file `maps`, or memory.
+
+    What is large and not asked for lies in a temporary file in the folder of the file `beside`.
+    """
+    if maps is not None:
+        with files.atomic_file(maps) as temporary:
+            yield functools.partial(np.lib.format.open_memmap, temporary, "w+", np.float32)
+        return
+    with contextlib.ExitStack() as stack:
+
+        def new(shape: tuple[int, ...]) -> np.ndarray:
+            if 4 * math.prod(shape) <= _IN_MEMORY:
+                return np.empty(shape, np.float32)
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(tempfile.TemporaryFile(dir=beside.parent))
+            return np.memmap(file, np.float32, "w+", shape=shape)
+
+        yield new
 
 
 def write_mask(mask: np.ndarray, colors: visualization.Colors, path: Path) -> Path:
@@ -160,25 +260,6 @@ def write_mask(mask: np.ndarray, colors: visualization.Colors, path: Path) -> Pa
     image = Image.fromarray(mask)
     image.putpalette(palette.ravel().tolist())
     content, note = io.BytesIO(), PngImagePlugin.PngInfo()
-    note.add_text(*_NOTE)
+    note.add_text(*PREDICTED)
     image.save(content, format="PNG", pnginfo=note)
     return files.atomic_write(path, content.getvalue())
-
-
-def _check_replaceable(path: Path) -> None:
-    """Refuse to write over a mask that `write_mask` did not write."""
-    from PIL import Image
-
-    if not path.exists():
-        return
-    name, value = _NOTE
-    try:
-        with Image.open(path) as image:
-            ours = image.info.get(name) == value
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        ours = False
-    if not ours:
-        raise ArgumentError(
-            f"{path} is there already and is no prediction; move it away, or have the masks "
-            "written to another folder with out (--out DIR)"
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -13,7 +14,7 @@ from keras_arch import data, hub, registry
 from keras_arch._lazy import lazy_modules, np
 from keras_arch.config.base import Rate
 from keras_arch.data.image_files import read_image
-from keras_arch.errors import ArgumentError, ConfigError, DataError
+from keras_arch.errors import ArgumentError, ConfigError, DataError, whole_number
 from keras_arch.hub.readme import describe_output
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks._modules import (
@@ -235,24 +236,30 @@ class Translation(Task):
         return {"l1": total / count}
 
     @classmethod
-    def translate(cls, loaded: hub.LoadedModel, images: Sequence[Path], out: Path) -> list[Path]:
-        """Translate image files, each by itself, into `NAME.png` in a folder."""
+    def translate(
+        cls, loaded: hub.LoadedModel, images: Sequence[Path], out: Path, *, batch_size: int = 1
+    ) -> list[Path]:
+        """Translate image files, `batch_size` in one forward, into `NAME.png` in a folder."""
         card = loaded.card
-        names = [path.stem for path in images]
-        twice = next((name for name in names if names.count(name) > 1), None)
+        batch_size = whole_number("batch_size", batch_size)
+        names = collections.Counter(path.stem for path in images)
+        twice = next((name for name, count in names.items() if count > 1), None)
         if twice:
             raise ArgumentError(f"two images are named {twice!r} and would become one file")
-        results = [out / f"{name}.png" for name in names]
+        results = [out / f"{path.stem}.png" for path in images]
         for path, result in zip(images, results, strict=True):
             if result.exists() and path.exists() and result.samefile(path):
                 raise ArgumentError(f"the result would replace {path}; give another folder")
-        written = []
-        for path, result in zip(images, results, strict=True):
-            inputs = np.asarray(card.preprocessing(read_image(path)[None]))
-            translated = trainers.translate(loaded.model, inputs)
-            pixels = card.output_preprocessing.to_pixels(translated[0])
-            written.append(visualization.save_png(pixels, result))
-        return written
+        for first in range(0, len(images), batch_size):
+            part = slice(first, first + batch_size)
+            inputs = np.concatenate(
+                [np.asarray(card.preprocessing(read_image(path)[None])) for path in images[part]]
+            )
+            translated = trainers.translate(loaded.model, inputs, batch_size)
+            pixels = card.output_preprocessing.to_pixels(translated)
+            for image, result in zip(pixels, results[part], strict=True):
+                visualization.save_png(image, result)
+        return results
 
     @classmethod
     def check_export(cls, model: keras.Model, spec: export.ExportSpec) -> None:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_arch.preprocessing import Preprocessing
 from keras_arch.tiling.networks import Size
 
 # The Gaussian's standard deviation as a part of the tile, and the least weight of a pixel.
@@ -94,3 +95,27 @@ def _mirrored(places: np.ndarray, size: int) -> np.ndarray:
     there_and_back = max(1, 2 * (size - 1))
     places = places % there_and_back
     return np.minimum(places, there_and_back - places)
+
+
+class WithChannels:
+    """View of an image with the channels of a preprocessing, converted window by window.
+
+    Args:
+        image: `(height, width, channels)`: an array, or an object with the same slicing.
+        preprocessing: Of the network.
+
+    Example:
+        >>> view = WithChannels(np.zeros((9, 9, 1), np.uint8), Preprocessing((4, 4), channels=3))
+        >>> view.shape, view[2:4, :5].shape
+        ((9, 9, 3), (2, 5, 3))
+    """
+
+    def __init__(self, image: Any, preprocessing: Preprocessing) -> None:
+        self._image = image
+        self._channels = preprocessing.channels
+        self.shape = (*image.shape[:2], preprocessing.channels)
+        self.dtype = image.dtype
+
+    def __getitem__(self, part: Any) -> np.ndarray:
+        window = np.asarray(self._image[part])
+        return np.asarray(Preprocessing(window.shape[:2], self._channels).fit(window))

@@ -15,6 +15,7 @@ import keras
 from keras_arch import callbacks, config, data, distribute, files, hub, registry
 from keras_arch._tensorflow.memory import keep_freed_memory
 from keras_arch.errors import ArgumentError, ConfigError, DataError
+from keras_arch.hub.references import resume_command
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.training.run_directory import RunDirectory
 
@@ -46,12 +47,13 @@ def train(
     """Train the model of a config.
 
     Args:
-        source: A checked config, the name of a shipped one, or the path of a YAML file.
-        out: The run directory. Default `runs/NAME`.
+        source: A checked config, the name of a shipped one, the path of a YAML file, or a run
+            directory, whose config it is.
+        out: The run directory. Default: `source` where it is a run to resume, else `runs/NAME`.
         overrides: Changes such as `"recipe.epochs=20"`, where `source` is a name or path.
         strategy: As in `keras_arch.distribute.strategy`.
-        resume: Continue the run in `out` (from the start where it has no checkpoint yet). It ends
-            as it would have without the interruption.
+        resume: Continue the run in the run directory (from the start where it has no checkpoint
+            yet). It ends as it would have without the interruption.
         verbose: Of `fit`: 0 is silent, 1 a progress bar, 2 a line an epoch; `"auto"` is 1 in a
             terminal, else 2.
 
@@ -75,7 +77,7 @@ def train(
     checked = config.load(source, overrides) if isinstance(source, str | Path) else source
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
-    directory = RunDirectory(out or Path("runs") / checked.name)
+    directory = RunDirectory.of(source, checked.name, out, resume=resume)
     keep_freed_memory()
     with _settings(checked.recipe):
         chosen = distribute.strategy(strategy)
@@ -169,8 +171,8 @@ def _fit(
         table.on_epoch_end(start.epoch - 1)
         table.on_train_end()
         return
-    where = f"Resume with: keras-arch train {directory.config} --out {directory.path} --resume"
-    stop = callbacks.StopOnSignal(checkpoint, where)
+    command = resume_command(directory.path)
+    stop = callbacks.StopOnSignal(checkpoint, f"Resume with: {command}")
     chain = [
         callbacks.StopOnNonFinite(directory.checkpoints),
         *task.callbacks(directory),

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -11,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from keras_arch import __version__, config, files
-from keras_arch.errors import RunError
+from keras_arch._lazy import keras
+from keras_arch.errors import ArgumentError, RunError
+from keras_arch.hub.references import RUN_CONFIG, RUN_MODEL, RUNS, resume_command
 
 _PACKAGES = ("keras", "tensorflow", "tensorflow-datasets", "huggingface-hub", "numpy")
 
@@ -22,9 +23,9 @@ _PACKAGES = ("keras", "tensorflow", "tensorflow-datasets", "huggingface-hub", "n
 class RunDirectory:
     """The files of one run, in a directory that need not exist yet."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.config = self.path / "config.yaml"
+        self.config = self.path / RUN_CONFIG
         self.environment = self.path / "environment.json"
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"
@@ -35,7 +36,58 @@ class RunDirectory:
         self.confusion = self.path / "confusion_matrix.png"
         self.modes = self.path / "modes.png"
         self.metrics = self.path / "metrics.json"
-        self.model = self.path / "model"
+        self.model = self.path / RUN_MODEL
+
+    @classmethod
+    def of(
+        cls,
+        source: config.TaskConfig | str | os.PathLike[str],
+        name: str,
+        out: str | os.PathLike[str] | None,
+        *,
+        resume: bool,
+    ) -> "RunDirectory":
+        """The directory of a training: `out`, else the run that is resumed, else `runs/NAME`.
+
+        Args:
+            source: As for `keras_arch.train`.
+            name: Of the config.
+            out: As for `keras_arch.train`.
+            resume: As for `keras_arch.train`.
+
+        Raises:
+            ArgumentError: If a run is resumed into another directory.
+            RunError: If the directory cannot be used; see `check`.
+        """
+        if resume and isinstance(source, str | os.PathLike) and cls(source).config.is_file():
+            if out is not None and not cls(source).path.samefile(out):
+                raise ArgumentError(
+                    f"{source} is the run to resume; it goes on where it is, leave out={out} out"
+                )
+            out = source
+        directory = cls(out or RUNS / name)
+        directory.check(resume=resume)
+        return directory
+
+    def check(self, *, resume: bool) -> None:
+        """Refuse a directory that cannot be that of the run, before anything is loaded.
+
+        Raises:
+            RunError: If it holds something else, or holds a run and `resume` is not asked for.
+            ArgumentError: If it is a file.
+            StorageError: If it may not be written to.
+        """
+        if self.config.exists():
+            if not resume:
+                raise RunError(
+                    f"{self.path} holds a run already; go on with: {resume_command(self.path)}, or "
+                    "choose another --out"
+                )
+        elif self.path.is_dir():
+            if any(self.path.iterdir()):
+                raise RunError(f"{self.path} holds files of something else; choose another --out")
+        else:
+            files.check_folder(self.path)
 
     def start(self, resolved: config.TaskConfig, *, resume: bool) -> None:
         """Claim the directory for a new run, or check that it belongs to the run to resume.
@@ -44,14 +96,9 @@ class RunDirectory:
             RunError: If it holds a run and `resume` is not asked for, or the run in it has
                 another config.
         """
+        self.check(resume=resume)
         if self.config.exists():
-            if not resume:
-                raise RunError(
-                    f"{self.path} holds a run already; go on with --resume or choose another --out"
-                )
             self._check_same(resolved)
-        elif self.path.exists() and any(self.path.iterdir()):
-            raise RunError(f"{self.path} holds files of something else; choose another --out")
         files.atomic_write(self.config, config.dump(resolved))
         files.atomic_write(self.environment, json.dumps(environment(), indent=1) + "\n")
 

@@ -1,7 +1,7 @@
 """Block diagrams of networks as PNG files, without graphviz.
 
 Padding, norm and activation share the box of their layer, and repeated blocks are drawn once with
-their number, so that a network of a hundred layers fits on a page.
+their number, so that a network of a hundred layers fits on a page. A U-Net is drawn as a U.
 """
 
 import collections
@@ -16,6 +16,13 @@ from typing import Any
 import keras
 
 from keras_arch.layers import trainable_parameters
+from keras_arch.visualization.diagram_layout import (
+    BOX_HEIGHT,
+    BOX_WIDTH,
+    GAP,
+    layout,
+    paint_arrows,
+)
 from keras_arch.visualization.figures import new_figure, save_figure
 
 _COLORS = {
@@ -27,7 +34,6 @@ _COLORS = {
     "merge": "#fdf2c0",
     "other": "#f3f3f3",
 }
-_BOX_WIDTH, _BOX_HEIGHT, _GAP = 3.6, 0.62, 0.34
 _COLUMN_WIDTH, _BOXES_A_COLUMN = 7.0, 26
 _LONGEST_PERIOD = 24
 
@@ -81,7 +87,10 @@ def draw(model: Any, path: str | os.PathLike[str]) -> Path:
     groups = list(_groups(all_boxes))
     columns = _columns(groups)
     tallest = max(sum(len(group.boxes) for group in column) for column in columns)
-    width, height = _COLUMN_WIDTH * len(columns), (tallest + 1) * (_BOX_HEIGHT + _GAP) + 0.6
+    width, height = _COLUMN_WIDTH * len(columns), (tallest + 1) * (BOX_HEIGHT + GAP) + 0.6
+    plan = layout(all_boxes)
+    if plan is not None:
+        width, height = plan.width, plan.height
     figure = new_figure(width, height)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
@@ -90,7 +99,12 @@ def draw(model: Any, path: str | os.PathLike[str]) -> Path:
     parameters = f"{trainable_parameters(model):,} parameters" if model.built else ""
     axes.text(0.4, -0.45, model.name, fontsize=15, weight="bold", va="center")
     axes.text(width - 0.4, -0.45, parameters, fontsize=11, ha="right", va="center")
-    _paint(axes, all_boxes, columns)
+    if plan is None:
+        _paint(axes, all_boxes, columns)
+    else:
+        for box, (x, y) in zip(all_boxes, plan.places, strict=True):
+            _paint_box(axes, box, x, y)
+        paint_arrows(axes, all_boxes, plan)
     return save_figure(figure, path)
 
 
@@ -257,14 +271,14 @@ def _paint(axes: Any, all_boxes: list[Box], columns: list[list[Group]]) -> None:
     position: dict[int, tuple[float, float]] = {}
     stands_for: dict[int, int] = {}
     for number, column in enumerate(columns):
-        x, y = number * _COLUMN_WIDTH + 1.3, -1.0 - _BOX_HEIGHT / 2
+        x, y = number * _COLUMN_WIDTH + 1.3, -1.0 - BOX_HEIGHT / 2
         for group in column:
             for i in group.boxes:
                 position[i] = (x, y)
                 for repeat in range(group.repeats):
                     stands_for[i + repeat * len(group.boxes)] = i
                 _paint_box(axes, all_boxes[i], x, y)
-                y -= _BOX_HEIGHT + _GAP
+                y -= BOX_HEIGHT + GAP
             if group.repeats > 1:
                 top, bottom = position[group.boxes[0]][1], position[group.boxes[-1]][1]
                 _paint_outline(axes, group, x, top, bottom)
@@ -281,14 +295,14 @@ def _paint(axes: Any, all_boxes: list[Box], columns: list[list[Group]]) -> None:
 
 def _paint_box(axes: Any, box: Box, x: float, y: float) -> None:
     style = {"facecolor": _COLORS.get(box.kind, _COLORS["other"]), "edgecolor": "#666666"}
-    low = y - _BOX_HEIGHT / 2
-    _paint_rectangle(axes, x, low, _BOX_WIDTH, _BOX_HEIGHT, 0.08, linewidth=0.8, **style)
-    middle = {"x": x + _BOX_WIDTH / 2, "ha": "center", "va": "center"}
+    low = y - BOX_HEIGHT / 2
+    _paint_rectangle(axes, x, low, BOX_WIDTH, BOX_HEIGHT, 0.08, linewidth=0.8, **style)
+    middle = {"x": x + BOX_WIDTH / 2, "ha": "center", "va": "center"}
     title = box.title if box.title != box.name else f"input: {box.name}"
     axes.text(y=y + (0.13 if box.extras else 0), s=title, fontsize=9.5, **middle)
     if box.extras:
         axes.text(y=y - 0.14, s=" · ".join(box.extras), fontsize=7.5, color="#444444", **middle)
-    beside = x + _BOX_WIDTH + 0.22
+    beside = x + BOX_WIDTH + 0.22
     shape = " x ".join("?" if size is None else str(size) for size in box.shape)
     axes.text(beside, y + 0.12, shape, fontsize=8, va="center", family="monospace")
     axes.text(beside, y - 0.13, _short(box.name, 36), fontsize=6.5, color="#777777", va="center")
@@ -312,12 +326,12 @@ def _short(name: str, length: int) -> str:
 
 def _paint_outline(axes: Any, group: Group, x: float, top: float, bottom: float) -> None:
     margin, color = 0.13, "#c0504d"
-    low = bottom - _BOX_HEIGHT / 2 - margin
-    width, height = _BOX_WIDTH + 2 * margin, top - bottom + _BOX_HEIGHT + 2 * margin
+    low = bottom - BOX_HEIGHT / 2 - margin
+    width, height = BOX_WIDTH + 2 * margin, top - bottom + BOX_HEIGHT + 2 * margin
     style = {"facecolor": "none", "edgecolor": color, "linewidth": 1.2, "linestyle": "--"}
     _paint_rectangle(axes, x - margin, low, width, height, 0.1, **style)
     text = f"× {group.repeats}, to {_short(group.last_name, 24)}"
-    beside = x + _BOX_WIDTH + 0.22
+    beside = x + BOX_WIDTH + 0.22
     axes.text(beside, low + 0.02, text, fontsize=8, weight="bold", color=color, va="center")
 
 
@@ -326,13 +340,13 @@ def _paint_arrow(
 ) -> None:
     """Draw an arrow straight to the next box, on the left past others, or to another column."""
     arrow = {"arrowstyle": "-|>", "color": "#555555", "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
-    half, into, out = _BOX_HEIGHT / 2, end[1] + 0.1, start[1] - 0.1
+    half, into, out = BOX_HEIGHT / 2, end[1] + 0.1, start[1] - 0.1
     if start[0] != end[0]:
         below, side = start[1] - half - 0.22, end[0] - 0.9 - 0.15 * lane
-        points = [(start[0] + _BOX_WIDTH / 2, start[1] - half)]
+        points = [(start[0] + BOX_WIDTH / 2, start[1] - half)]
         points += [(points[0][0], below), (side, below), (side, into), (end[0], into)]
     elif distance == 1:
-        middle = start[0] + _BOX_WIDTH / 2
+        middle = start[0] + BOX_WIDTH / 2
         points = [(middle, start[1] - half), (middle, end[1] + half)]
     else:
         # Arrows leave below the middle and arrive above it, so that two on one lane stay apart.

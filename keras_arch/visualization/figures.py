@@ -12,6 +12,7 @@ import numpy as np
 from keras_arch.errors import ArgumentError
 from keras_arch.files import atomic_write
 from keras_arch.metrics.checks import check_image_batch
+from keras_arch.visualization.fonts import fallback_fonts
 
 # Resolution of PNG files in pixels per inch.
 DPI = 100
@@ -87,15 +88,18 @@ def confusion_matrix(matrix: Any, labels: Sequence[str], path: str | os.PathLike
     totals = counts.sum(axis=1, keepdims=True)
     fractions = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
 
-    side = float(np.clip(0.5 * classes + 2, 4, 16))
-    figure = new_figure(width=side + 1, height=side)
+    # Names and counts of more classes would overlap.
+    names = [shorten_label(label, 28) for label in labels] if classes <= 40 else []
+    # The cells are squares of one size; what stands beside them comes on top.
+    side = float(np.clip(0.5 * classes, 2.5, 14))
+    beside = 0.6 + 0.11 * max(map(_letters, names), default=4)
+    figure = new_figure(width=side + beside + 1.3, height=side + beside)
     axes = figure.add_subplot()
     picture = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(picture, ax=axes, label="fraction of the true class")
+    bar = figure.colorbar(picture, ax=axes, aspect=10 * side / 2.5)
+    bar.set_label("fraction of the true class", fontsize=9 if side < 3 else None)
     axes.set(xlabel="predicted", ylabel="true")
-    # Names and counts of more classes would overlap.
-    if classes <= 40:
-        names = [shorten_label(label, 28) for label in labels]
+    if names:
         axes.set_xticks(range(classes), names, rotation=90)
         axes.set_yticks(range(classes), names)
     if classes <= 20:
@@ -146,6 +150,7 @@ def bar_chart(
         axes.set_xticks(range(len(heights)), labels, rotation=rotation)
     if len(heights) <= 20:
         axes.bar_label(drawn, fmt="{:g}")
+        axes.margins(y=0.1)
     axes.set_title(title, fontsize="medium", wrap=True)
     return save_figure(figure, path)
 
@@ -167,6 +172,11 @@ def shorten_label(name: str, longest: int) -> str:
     if len(name) > longest:
         name = name.partition(", ")[0]
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def _letters(name: str) -> int:
+    """The width of a name in Latin letters."""
+    return sum(1 if letter.isascii() else 2 for letter in name)
 
 
 def _panel(name: str) -> str:
@@ -208,19 +218,23 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def save_figure(figure: Any, path: str | os.PathLike[str]) -> Path:
+def save_figure(
+    figure: Any, path: str | os.PathLike[str], *, note: tuple[str, str] | None = None
+) -> Path:
     """Write a figure as a PNG file, whole or not at all.
 
     Args:
         figure: As from `new_figure`.
         path: The PNG file to write, in folders that are created; it is returned.
+        note: A key and a text for the head of the file, or `None`.
 
     Example:
         >>> save_figure(new_figure(1, 1), "white.png").name
         'white.png'
     """
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=DPI)
+    with fallback_fonts(figure):
+        figure.savefig(content, format="png", dpi=DPI, metadata=dict([note] if note else []))
     return atomic_write(path, content.getvalue())
 
 
@@ -267,12 +281,15 @@ def grid(
     return np.pad(sheet, [(padding, 0), (padding, 0), (0, 0)], constant_values=255)
 
 
-def save_png(array: Any, path: str | os.PathLike[str]) -> Path:
+def save_png(
+    array: Any, path: str | os.PathLike[str], *, note: tuple[str, str] | None = None
+) -> Path:
     """Write an image as a PNG file, whole or not at all.
 
     Args:
         array: `uint8` `(height, width)`, `(height, width, 1)` or `(height, width, 3)`.
         path: The PNG file to write, in folders that are created; it is returned.
+        note: A key and a text for the head of the file, or `None`.
 
     Raises:
         ArgumentError: If the array is no image.
@@ -281,7 +298,7 @@ def save_png(array: Any, path: str | os.PathLike[str]) -> Path:
         >>> save_png(np.zeros((8, 8), "uint8"), "black.png").name
         'black.png'
     """
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
     image = np.asarray(array)
     if image.ndim == 3 and image.shape[-1] == 1:
@@ -292,8 +309,10 @@ def save_png(array: Any, path: str | os.PathLike[str]) -> Path:
             "a PNG file takes uint8 pixels of shape (height, width) or (height, width, 1 or 3), "
             f"got {image.dtype} of shape {image.shape}"
         )
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, format="PNG")
+    content, head = io.BytesIO(), PngImagePlugin.PngInfo()
+    if note is not None:
+        head.add_text(*note)
+    Image.fromarray(image).save(content, format="PNG", pnginfo=head)
     return atomic_write(path, content.getvalue())
 
 

@@ -118,7 +118,14 @@ def overlay_heatmap(pixels: Any, heat: Any) -> np.ndarray:
     return np.rint((1 - cover) * pixels + cover * colors).astype(np.uint8)
 
 
-def draw_explanation(pixels: Any, heat: Any, title: str, path: str | os.PathLike[str]) -> Path:
+def draw_explanation(
+    pixels: Any,
+    heat: Any,
+    title: str,
+    path: str | os.PathLike[str],
+    *,
+    note: tuple[str, str] | None = None,
+) -> Path:
     """Draw an image beside the same image with its heatmap.
 
     Args:
@@ -126,6 +133,7 @@ def draw_explanation(pixels: Any, heat: Any, title: str, path: str | os.PathLike
         heat: `(height, width)`, as from `grad_cam`.
         title: Title, such as the class.
         path: The PNG file to write; it is returned.
+        note: As for `save_png`.
 
     Raises:
         ArgumentError: If the sizes differ.
@@ -148,7 +156,7 @@ def draw_explanation(pixels: Any, heat: Any, title: str, path: str | os.PathLike
         axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)))
         axes.set_axis_off()
     figure.suptitle(textwrap.fill(title, max(20, 2 * size[0] // 8)), fontsize=9)
-    return save_figure(figure, path)
+    return save_figure(figure, path, note=note)
 
 
 def _check_sizes(pixels: Any, heat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ from keras_arch.registry import LATENTS
 from keras_arch.trainers.checks import output_range
 from keras_arch.trainers.inference import forward
 from keras_arch.trainers.players import Noise
+from keras_arch.visualization.annotations import annotate
 from keras_arch.visualization.figures import grid, save_png
 
 # Amplitude of the noise around a sum in figure 7 of the DCGAN paper.
@@ -161,7 +162,7 @@ def vector_arithmetic(
 
     Returns:
         Latents and images: the n of a, of b and of c, the three means, the sum, and eight points
-        around it. The sheet has columns of a, b and c over their means, and the sum on the right.
+        around it. The sheet has columns of a, −b and +c over their means, and the sum on the right.
 
     Raises:
         ArgumentError: If the shapes of a, b and c differ or the range is not known.
@@ -197,7 +198,11 @@ def vector_arithmetic(
     block = np.concatenate([around[:4], center[None], around[4:]])
     top = (rows - 3) // 2
     cells[top : top + 3, 4:] = block.reshape(3, 3, *images.shape[1:])
-    sheet = grid(cells.reshape(-1, *images.shape[1:]), columns=7, enlarge=True)
+    sheet = annotate(
+        grid(cells.reshape(-1, *images.shape[1:]), columns=7, enlarge=True),
+        titles=["a", "− b", "+ c", "", "", "= a − b + c", ""],
+        note="last row: the means of a, b and c; around the sum: points near it",
+    )
     if path is not None:
         save_png(sheet, path)
     return LatentPicture(latents, images, sheet)

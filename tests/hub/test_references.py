@@ -5,9 +5,10 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_arch import presets
-from keras_arch.errors import ArgumentError, HubError
+from keras_arch import config, presets
+from keras_arch.errors import ArgumentError, HubError, RunError
 from keras_arch.hub.references import Folder, Repository, parse, parse_uri
+from keras_arch.training.references import model_uri, run_config
 
 
 @pytest.mark.parametrize(
@@ -127,3 +128,46 @@ def test_config_name_means_its_repository(tmp_path, monkeypatch):
     assert parse("published") == Repository("user/repo"), "a folder without a model"
     (tmp_path / "published" / "config.json").write_text("{}")
     assert parse("published") == Folder(Path("published"))
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Runs in the folder `runs`: two finished ones and a stopped one."""
+    monkeypatch.chdir(tmp_path)
+    content = config.dump(config.load("resnet20-digits"))
+    for name in ("published", "my run", "planned"):
+        run = tmp_path / "runs" / name
+        run.mkdir(parents=True)
+        (run / "config.yaml").write_text(content)
+        if name != "planned":
+            (run / "model").mkdir()
+            (run / "model" / "keras_arch.json").write_text("{}")
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_run_directory_means_its_model():
+    model = Path("runs/my run/model")
+    for ref in ("runs/my run", Path("runs/my run"), "runs/my run/model", model):
+        assert parse(ref) == Folder(model)
+        assert model_uri(ref) == model
+    assert run_config("runs/my run").name == "resnet20-digits"
+    assert run_config("runs/my run/model") is None
+    (Path("runs/my run") / "config.yaml").unlink()
+    assert parse("runs/my run") == Folder(model), "a run of which the model was kept"
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_run_that_has_not_finished_names_the_way_to_go_on():
+    with pytest.raises(RunError, match=r"train --resume runs/planned$"):
+        parse("runs/planned")
+
+
+@pytest.mark.usefixtures("runs", "shipped")
+def test_the_name_of_a_config_means_its_run_first(caplog):
+    assert parse("published") == Folder(Path("runs/published/model"))
+    # Not published either.
+    with pytest.raises(RunError, match="has not finished"):
+        parse("planned")
+    (Path("runs/published/model") / "keras_arch.json").unlink()
+    assert parse("published") == Repository("user/repo")
+    assert "runs/published has not finished; taking hf://user/repo" in caplog.text

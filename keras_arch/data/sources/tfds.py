@@ -77,21 +77,37 @@ class TFDSSource(Source):
         )
 
 
+def is_name(text: str) -> bool:
+    """Whether a text has the form of the name of a set."""
+    return _NAME.fullmatch(text) is not None
+
+
+def names() -> list[str]:
+    """Names of the sets whose code is installed; TensorFlow is not imported for them."""
+    import tensorflow_datasets as tfds
+
+    return tfds.list_builders(with_community_datasets=False)
+
+
+def unknown_set(name: str) -> DataError:
+    """The error for the name of a set that does not exist, with the closest ones."""
+    close = difflib.get_close_matches(name, [*SOURCES.names(), *names()], n=3)
+    hint = f" (did you mean {', '.join(close)}?)" if close else ""
+    return DataError(
+        f"there is no data set named {name!r}{hint} in TensorFlow Datasets; the other data "
+        f"sources are {', '.join(SOURCES.names())}"
+    )
+
+
 def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise unknown_source(name)
     import tensorflow_datasets as tfds
 
     try:
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
-        known = [*SOURCES.names(), *tfds.list_builders(with_community_datasets=False)]
-        close = difflib.get_close_matches(name, known, n=3)
-        hint = f" (did you mean {', '.join(close)}?)" if close else ""
-        raise DataError(
-            f"there is no data set named {name!r}{hint} in TensorFlow Datasets; the other data "
-            f"sources are {', '.join(SOURCES.names())}"
-        ) from None
+        raise unknown_set(name) from None
     except (AssertionError, ValueError, OSError) as error:
         raise DataError(f"data set {name!r} cannot be opened: {_line(error)}") from None
 

@@ -1,0 +1,169 @@
+"""Checks of a command's arguments before TensorFlow is loaded, which takes seconds.
+
+What is checked here is checked again by the function that is called, in the same words.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_arch import registry
+from keras_arch.cli import _index
+from keras_arch.cli._lazy import quiet_loading
+from keras_arch.errors import ConfigError, RunError
+
+
+def check_model(ref: str, operation: str | None = None) -> Any:
+    """Refuse a reference to no model on this machine, or to one that an operation is not for.
+
+    A repository of the Hub is only parsed: it is opened once, when it is loaded.
+
+    Args:
+        ref: As in `hub.load`.
+        operation: A class method of tasks, such as `"predict"`.
+
+    Returns:
+        The model's card, or `None` where it is not read.
+    """
+    with quiet_loading():
+        from keras_arch.hub import references, sources
+        from keras_arch.training.references import run_config
+
+        if isinstance(references.parse(ref), references.Repository):
+            return None
+        # A run of a task of another package names the modules that register it.
+        run_config(ref)
+        record = sources.read_record(sources.open_source(ref, None))
+        if record is None:
+            # Models of other libraries are recognized when they are loaded.
+            return None
+        task = registry.TASKS.get(record.card.task)
+        if operation is not None and not task.can(operation):
+            raise task.cannot(operation, record.card)
+        return record.card
+
+
+def check_run(directory: str) -> None:
+    """Refuse a directory that holds no run to resume."""
+    from keras_arch.hub.references import is_run
+
+    if not is_run(Path(directory)):
+        raise RunError(f"there is no run in {directory}; give the directory of a run")
+
+
+def check_training(
+    checked: Any, source: str, out: Path | None, *, strategy: str, resume: bool
+) -> None:
+    """Refuse what cannot be trained: a name, the data, the strategy or the run directory."""
+    with quiet_loading():
+        from keras_arch import distribute
+        from keras_arch.data.source_check import check_source
+        from keras_arch.training.run_directory import RunDirectory
+
+        distribute.check_name(strategy)
+        check_networks(checked)
+        check_source(checked.data.uri, checked.data.data_dir)
+        RunDirectory.of(source, checked.name, out, resume=resume)
+
+
+def check_data(source: str | None, data_dir: str | None, out: Path | None) -> None:
+    """Refuse a data source that is not there, and a folder that cannot be written to."""
+    from keras_arch.files import check_folder
+
+    if source is not None:
+        with quiet_loading():
+            from keras_arch.data.source_check import check_source
+
+            check_source(source, data_dir)
+    if out is not None:
+        check_folder(out)
+
+
+def check_finetuning(
+    ref: str,
+    source: str,
+    out: Path | None,
+    data_dir: str | None,
+    overrides: Sequence[str],
+    *,
+    strategy: str,
+    resume: bool,
+) -> None:
+    """Refuse what cannot be fine-tuned: as `check_training`, and the classifier."""
+    with quiet_loading():
+        from keras_arch import distribute
+        from keras_arch.data.source_check import check_source
+        from keras_arch.tasks import finetuning_config
+        from keras_arch.training.run_directory import RunDirectory
+
+        distribute.check_name(strategy)
+        card = check_model(ref)
+        check_source(source, data_dir)
+        if card is None:
+            return
+        checked = finetuning_config.preliminary_config(
+            card, ref, source, data_dir=data_dir, overrides=overrides
+        )
+        RunDirectory.of(checked, checked.name, out, resume=resume)
+
+
+def check_networks(checked: Any) -> None:
+    """Refuse architectures, and arguments of them, that there are not, by the index of them."""
+    from keras_arch.config.base import Builder
+
+    for key, builder in checked:
+        if not isinstance(builder, Builder):
+            continue
+        # Plug-ins are imported with Keras.
+        if builder.name not in _index.read():
+            if builder.name not in _index.plugins() and not checked.imports:
+                names = sorted({*_index.read(), *_index.plugins()})
+                raise registry.unknown_architecture(builder.name, names)
+            continue
+        known = _index.read()[builder.name].arguments
+        for name in builder.arguments:
+            if name not in known:
+                raise ConfigError(
+                    f"{key}.arguments: {builder.name} has no argument {name!r}; it has "
+                    f"{', '.join(known)}"
+                )
+
+
+def check_images(paths: Sequence[str]) -> None:
+    """Refuse files, folders and patterns that are no image or have none."""
+    from PIL import Image, UnidentifiedImageError
+
+    from keras_arch.data.image_paths import image_paths
+    from keras_arch.errors import DataError
+
+    for path in image_paths(paths):
+        try:
+            with Image.open(path):
+                pass
+        except UnidentifiedImageError:
+            raise DataError(f"image {path} cannot be read: it is of no known format") from None
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            # The reader of images has the better words.
+            return
+
+
+def check_prediction(
+    ref: str,
+    images: Sequence[str],
+    out: Path | None,
+    options: Mapping[str, Any],
+    written: Sequence[Path | None],
+) -> None:
+    """Refuse a model, images, options or files of a prediction that cannot be."""
+    from keras_arch.files import check_folder
+
+    card = check_model(ref, "predict")
+    if card is not None:
+        with quiet_loading():
+            from keras_arch.tasks.base import check_options
+
+            check_options(registry.TASKS.get(card.task), card, options)
+    for folder in (out, *(file.parent for file in written if file is not None)):
+        if folder is not None:
+            check_folder(folder)
+    check_images(images)
