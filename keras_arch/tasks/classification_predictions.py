@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_arch import hub, visualization
-from keras_arch.data.image_files import read_image
+from keras_arch.data.image_reading import read_image
 from keras_arch.errors import ArgumentError
 from keras_arch.tasks.base import class_number
 
