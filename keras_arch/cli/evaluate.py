@@ -16,6 +16,12 @@ def evaluate(
     source: Source = None,
     split: Split = None,
     data_dir: DataDir = None,
+    class_map: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=LABEL,...", help="Labels of the model for classes with other names."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of metrics.json and figures.")
     ] = None,
@@ -23,7 +29,11 @@ def evaluate(
     """Evaluate a model on a data set."""
     _checks.check_model(ref, "evaluate")
     _checks.check_data(source, data_dir, out)
-    metrics_table(api().evaluate(ref, source=source, split=split, data_dir=data_dir, out=out))
+    metrics_table(
+        api().evaluate(
+            ref, source=source, split=split, data_dir=data_dir, class_map=class_map, out=out
+        )
+    )
 
 
 def evaluate_generator(

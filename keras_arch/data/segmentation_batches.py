@@ -240,7 +240,9 @@ def fit_mask(mask: Any, preprocessing: Preprocessing) -> np.ndarray:
         [[255, 1, 1, 255]]
     """
     method = "pad" if preprocessing.resize == "pad" else "nearest"
-    plain = dataclasses.replace(preprocessing, channels=1, resize=method, mean=0.0, std=1.0)
+    plain = dataclasses.replace(
+        preprocessing, channels=1, resize=method, mean=0.0, std=1.0, value_range=None
+    )
     # Padding adds zeros, and the complement of 0 is 255.
     return 255 - np.asarray(plain.fit(255 - np.asarray(mask, np.uint8)[..., None]))[..., 0]
 

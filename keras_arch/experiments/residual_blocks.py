@@ -109,7 +109,7 @@ def blocks(
     split = split or ("test" if source else None)
     evaluated = EvaluationData(card, settings, source, split, data_dir)
     source, outputs = evaluated.uri, loaded.model.output_shape[-1]
-    _, images = evaluated.load_classes(loaded.model)
+    _, images = evaluated.load_classes(outputs)
     if limit is not None:
         images = images.take(whole_number("limit", limit))
     batches = data.eval_batches(images, card.preprocessing, EVALUATION_BATCH)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_arch.data.image_files import pixels_of
+from keras_arch.data.image_bytes import pixels_of
 from keras_arch.export import request_checks
 from keras_arch.export.spec import ExportSpec, Servable
 from keras_arch.preprocessing import Preprocessing
@@ -43,8 +43,9 @@ def image_signatures(
         encoded_outputs: Further outputs of the signature for files, from those of `outputs`.
 
     Returns:
-        `serving_default` (input `image`, float32 pixels in [0, 255]) and `serving_bytes`
-        (`image_bytes`, JPEG, PNG or BMP files), with a black image as warm-up request.
+        `serving_default` (input `image`, float32 pixels in [0, 255], or in the `value_range` of the
+        preprocessing) and `serving_bytes` (`image_bytes`, files as `image_bytes.pixels_of` takes
+        them), with a black image as warm-up request.
     """
     preprocessing = spec.preprocessing
 
@@ -121,7 +122,7 @@ def _decoded(image_bytes: tf.Tensor, preprocessing: Preprocessing, exact_size: b
     """A batch of preprocessed images from encoded ones that each have their own size."""
 
     def read(encoded: tf.Tensor) -> tf.Tensor:
-        pixels = pixels_of(encoded)
+        pixels = pixels_of(encoded, preprocessing.value_range)
         if exact_size:
             size = tf.shape(pixels)[:2]
             fits = tf.reduce_all(size == preprocessing.size)

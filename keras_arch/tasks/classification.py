@@ -248,7 +248,8 @@ class Classification(Task):
     ) -> dict[str, float]:
         """Accuracy, error and loss; writes the report into `out`."""
         card = loaded.card
-        described, images = chosen.load_classes(loaded.model)
+        _, classes = heads.check_classifier_output(loaded.model)
+        described, images = chosen.load_classes(classes)
         batches = data.eval_batches(images, card.preprocessing, factories.EVALUATION_BATCH)
         report = classification_report.measure(loaded.model, batches)
         if out is not None:

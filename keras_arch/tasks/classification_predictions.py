@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from keras_arch import hub, visualization
-from keras_arch.data.image_files import read_image
 from keras_arch.data.image_paths import PREDICTED
+from keras_arch.data.image_reading import read_image
 from keras_arch.errors import whole_number
 from keras_arch.models.common.heads import check_classifier_output, class_probabilities
 from keras_arch.tasks.predictions import class_number, output_paths, table_rows

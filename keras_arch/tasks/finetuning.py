@@ -112,7 +112,7 @@ class FineTuning(Classification):
             )
         differing = [
             key
-            for key in ("channels", "scale", "mean", "std", "channel_order")
+            for key in ("channels", "scale", "mean", "std", "channel_order", "value_range")
             if getattr(card.preprocessing, key) != getattr(self.preprocessing, key)
         ]
         if differing:

@@ -18,7 +18,7 @@ from keras_arch.tasks.finetuning import (
     without_auxiliary_heads,
 )
 
-_VALIDATION = ("validation", "val")
+_VALIDATION = ("validation", "valid", "val")
 # Side in pixels from which images are random crops of the whole ones.
 _LARGE = 96
 

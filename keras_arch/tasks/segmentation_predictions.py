@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from keras_arch import files, hub, tiling, visualization
-from keras_arch.data.image_files import read_image
 from keras_arch.data.image_paths import PREDICTED
+from keras_arch.data.image_reading import read_image
 from keras_arch.errors import ArgumentError
 from keras_arch.losses import IGNORE
 from keras_arch.models.common.heads import check_classifier_output, class_probabilities

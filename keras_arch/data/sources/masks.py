@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_arch._lazy import tf
-from keras_arch.data import image_files
+from keras_arch.data import image_files, image_reading
 from keras_arch.data.border_weights import IGNORE
 from keras_arch.data.sources import pairs
 from keras_arch.data.sources.base import Source, existing_path
@@ -114,6 +114,7 @@ class Masks(Source):
         self.splits = {split: len(files) for split, files in self._files.items()}
         files, mask_files = zip(*everything, strict=True)
         self.image_shape = image_files.shape_of(files)
+        self._dtype = image_files.dtype_of(files)
         self._read_classes(mask_files, table)
 
     def examples(self, split: str, start: int, stop: int) -> Any:
@@ -129,7 +130,8 @@ class Masks(Source):
             mask = tf.numpy_function(read, [file], tf.uint8, stateful=False)
             return image, tf.ensure_shape(mask, self.image_shape[:2])
 
-        files = image_files.decoded(images, self.image_shape, [str(file) for file in masks])
+        names = [str(file) for file in masks]
+        files = image_files.decoded(images, self.image_shape, names, dtype=self._dtype)
         return files.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
     def _read_classes(self, files: Sequence[Path], table: dict[str, int]) -> None:
@@ -222,7 +224,7 @@ def _matched(folder: Path, images: str, masks: str) -> list[tuple[Path, Path]]:
 
 def _raw(file: Path, coloured: bool) -> np.ndarray:
     """The values of a mask as they are in its file: numbers, or colours as `0xrrggbb`."""
-    with image_files.opened(file) as image:
+    with image_reading.opened(file) as image:
         if image.format == "JPEG":
             raise DataError(f"{file} is a JPEG file, which blurs values; save masks as PNG")
         if image.mode not in (*_GREY, *_COLOURED):
@@ -281,7 +283,7 @@ def _guessed(files: Sequence[Path], held: Sequence[frozenset[int]]) -> dict[str,
 
 def _palette(file: Path) -> np.ndarray | None:
     """`(colours, 3)`, of an image that has a palette."""
-    with image_files.opened(file) as image:
+    with image_reading.opened(file) as image:
         colours = image.getpalette("RGB") if image.mode == "P" else None
     return None if colours is None else np.array(colours).reshape(-1, 3)
 
