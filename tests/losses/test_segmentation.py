@@ -30,27 +30,33 @@ def each_pixel(function):
 
 def test_cross_entropy_is_the_mean_over_pixels_that_count():
     found, weights = each_pixel(lambda p: -np.log(p))
-    loss = PixelCrossEntropy()
+    loss = PixelCrossEntropy(ignore=255)
     assert float(loss(TRUTH, LOGITS)) == pytest.approx(found.mean(), rel=1e-5)
     weighted = (found * weights).sum() / len(found)
     assert float(loss(TRUTH, LOGITS, WEIGHTS)) == pytest.approx(weighted, rel=1e-5)
-    by_probabilities = PixelCrossEntropy(from_logits=False)(TRUTH[..., None], PROBABILITIES)
+    by_probabilities = PixelCrossEntropy(from_logits=False, ignore=255)(
+        TRUTH[..., None], PROBABILITIES
+    )
     assert float(by_probabilities) == pytest.approx(found.mean(), rel=1e-5)
 
 
 def test_the_sum_of_the_heavy_recipe():
     found, _ = each_pixel(lambda p: -np.log(p))
-    loss = PixelCrossEntropy(normalize=False)
+    loss = PixelCrossEntropy(normalize=False, ignore=255)
     assert float(loss(TRUTH, LOGITS)) == pytest.approx(found.sum(), rel=1e-5)
 
 
 def test_focal_has_less_of_easy_pixels():
     found, weights = each_pixel(lambda p: -0.25 * (1 - p) ** 2 * np.log(p))
-    assert float(PixelFocal()(TRUTH, LOGITS)) == pytest.approx(found.mean(), rel=1e-4)
+    assert float(PixelFocal(ignore=255)(TRUTH, LOGITS)) == pytest.approx(found.mean(), rel=1e-4)
     weighted = (found * weights).sum() / len(found)
-    assert float(PixelFocal()(TRUTH, LOGITS, WEIGHTS)) == pytest.approx(weighted, rel=1e-4)
-    plain = PixelFocal(alpha=1.0, gamma=0.0)(TRUTH, LOGITS)
-    assert float(plain) == pytest.approx(float(PixelCrossEntropy()(TRUTH, LOGITS)), rel=1e-4)
+    assert float(PixelFocal(ignore=255)(TRUTH, LOGITS, WEIGHTS)) == pytest.approx(
+        weighted, rel=1e-4
+    )
+    plain = PixelFocal(alpha=1.0, gamma=0.0, ignore=255)(TRUTH, LOGITS)
+    assert float(plain) == pytest.approx(
+        float(PixelCrossEntropy(ignore=255)(TRUTH, LOGITS)), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize(("alpha", "beta"), [(0.5, 0.5), (0.3, 0.7)])
@@ -65,15 +71,17 @@ def test_overlaps(alpha, beta):
             wrong = alpha * ((1 - t) * p).sum() + beta * (t * (1 - p)).sum()
             classes.append(1 - both / (both + wrong))
         images.append(np.mean(classes))
-    loss = PixelTversky(alpha, beta)
+    loss = PixelTversky(alpha, beta, ignore=255)
     assert float(loss(TRUTH, LOGITS)) == pytest.approx(np.mean(images), rel=1e-5)
     if alpha == 0.5:
-        assert float(PixelDice()(TRUTH, LOGITS)) == pytest.approx(np.mean(images), rel=1e-5)
+        assert float(PixelDice(ignore=255)(TRUTH, LOGITS)) == pytest.approx(
+            np.mean(images), rel=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", losses.PIXEL_LOSSES)
 def test_ignored_pixels_count_nowhere(name):
-    loss = pixel_loss(name)
+    loss = pixel_loss(name, ignore=255)
     other = np.where((TRUTH == 255)[..., None], 100 * LOGITS[:, ::-1], LOGITS)
     assert float(loss(TRUTH, other)) == pytest.approx(float(loss(TRUTH, LOGITS)), rel=1e-6)
     nothing = np.full_like(TRUTH, 255)
@@ -105,7 +113,7 @@ def test_replicas_learn_the_mean_of_the_global_batch(two_replicas, name, whole):
             layers = [keras.Input((4, 5, 2)), keras.layers.Conv2D(3, 1, kernel_initializer="ones")]
             model = keras.Sequential(layers)
             total = distribute.sum_over_replicas if whole else None
-            model.compile(keras.optimizers.SGD(0.1), pixel_loss(name, total=total))
+            model.compile(keras.optimizers.SGD(0.1), pixel_loss(name, ignore=255, total=total))
         found = model.fit(images, TRUTH, sample_weight=weights, batch_size=2, verbose=0)
         return found.history["loss"][0], np.array(model.layers[0].kernel)
 
@@ -126,11 +134,11 @@ def test_replicas_learn_the_mean_of_the_global_batch(two_replicas, name, whole):
 )
 def test_mistakes(truth, predicted, message):
     with pytest.raises(ArgumentError, match=message):
-        PixelCrossEntropy()(truth, predicted)
+        PixelCrossEntropy(ignore=255)(truth, predicted)
 
 
 def test_overlaps_take_no_weight_maps():
     with pytest.raises(ArgumentError, match="weight map"):
-        PixelDice()(TRUTH, LOGITS, WEIGHTS)
-    with pytest.raises(ArgumentError, match="cross_entropy, dice, focal, tversky"):
-        pixel_loss("jaccard")
+        PixelDice(ignore=255)(TRUTH, LOGITS, WEIGHTS)
+    with pytest.raises(ArgumentError, match="cross_entropy, dice, focal, jaccard, tversky"):
+        pixel_loss("lovasz")
