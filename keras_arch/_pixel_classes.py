@@ -31,10 +31,10 @@ def checked_classes(
     Example:
         >>> checked_classes([0.0, 1.0, 255.0], 2, ignore=255).tolist()
         [0, 1, 255]
-        >>> checked_classes([0, 255], 2)
+        >>> checked_classes([0, 7], 2)
         Traceback (most recent call last):
-        keras_arch.errors.ArgumentError: found 255 in the masks; classes are 0 to 1; divide masks of 0 \
-and 255 by 255, or give ignore=255 if 255 marks unknown pixels
+        keras_arch.errors.ArgumentError: found 7 in the masks; classes are 0 to 1; number the \
+classes from 0, or give as many classes as there are
     """
     array = np.asarray(values)
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":

@@ -107,7 +107,10 @@ class PixelLoss(keras.losses.Loss, abc.ABC):
                 f"class_weights must be a weight for each of {classes} classes, or those of some "
                 f"by number, got {given!r}"
             )
-        return ops.cast([numbers.get(number, 1.0) for number in range(classes)], predicted.dtype)
+        weights = [numbers.get(number, 1.0) for number in range(classes)]
+        if not any(weights):
+            raise ArgumentError(f"class_weights must be above 0 for some class, got {given!r}")
+        return ops.cast(weights, predicted.dtype)
 
     def sum_of_pixels(
         self, each: Any, truth: Any, predicted: Any, counted: Any, weight: Any
@@ -135,7 +138,8 @@ class _Share(keras.losses.Loss):
         return y_pred
 
 
-_SHARE = _Share()
+# A name of its own: that of a class with an underscore is no name of a graph.
+_SHARE = _Share(name="share")
 
 
 def _check_ranks(y_true: Any, y_pred: Any) -> None:
@@ -170,14 +174,14 @@ def _checked_weights(
             right = min(weights, default=-1) >= 0
         else:
             weights = [float(weight) for weight in given]
-            right = any(weights)
+            right = True
         values = weights.values() if isinstance(weights, dict) else weights
         right = right and all(math.isfinite(value) and value >= 0 for value in values)
     except (TypeError, ValueError):
         right = False
     if not right:
         raise ArgumentError(
-            "class_weights must be numbers from 0 for each class, not all 0, or for some by their "
-            f"numbers, got {given!r}"
+            "class_weights must be numbers from 0, one for each class or some by the numbers of "
+            f"classes, got {given!r}"
         )
     return weights

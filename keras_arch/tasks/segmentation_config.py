@@ -85,8 +85,8 @@ class SegmentationRecipe(config.Recipe):
     beta: 0.7}}`. `normalize: false` takes the sum over pixels, as the authors of FCN did.
     `class_weights` are weights of classes by their names, others having 1. `weights` is the weight
     map of cross-entropy and focal loss, or `null`. `interpolation` is that of augmented images.
-    `checkpoint` says which weights are saved: the `last`, or those of the epoch with the `best` mean
-    IU on `data.validation`.
+    `checkpoint` says which weights are saved: the `last`, or those of the epoch with the `best`
+    mean IU on `data.validation`.
     """
 
     optimizer: config.Optimizer

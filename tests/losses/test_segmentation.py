@@ -1,17 +1,22 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
 
 from keras_arch import distribute, losses
 from keras_arch.errors import ArgumentError
-from keras_arch.losses.segmentation import (
-    PixelCrossEntropy,
-    PixelDice,
-    PixelFocal,
-    PixelTversky,
-    pixel_loss,
-)
+from keras_arch.losses.segmentation import pixel_loss
 
+PixelCrossEntropy, PixelDice, PixelFocal, PixelTversky = (
+    functools.partial(loss, ignore=255)
+    for loss in (
+        losses.PixelCrossEntropy,
+        losses.PixelDice,
+        losses.PixelFocal,
+        losses.PixelTversky,
+    )
+)
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 2, (2, 4, 5, 3)).astype("float32")
 TRUTH = RNG.integers(0, 3, (2, 4, 5))
@@ -30,33 +35,27 @@ def each_pixel(function):
 
 def test_cross_entropy_is_the_mean_over_pixels_that_count():
     found, weights = each_pixel(lambda p: -np.log(p))
-    loss = PixelCrossEntropy(ignore=255)
+    loss = PixelCrossEntropy()
     assert float(loss(TRUTH, LOGITS)) == pytest.approx(found.mean(), rel=1e-5)
     weighted = (found * weights).sum() / len(found)
     assert float(loss(TRUTH, LOGITS, WEIGHTS)) == pytest.approx(weighted, rel=1e-5)
-    by_probabilities = PixelCrossEntropy(from_logits=False, ignore=255)(
-        TRUTH[..., None], PROBABILITIES
-    )
+    by_probabilities = PixelCrossEntropy(from_logits=False)(TRUTH[..., None], PROBABILITIES)
     assert float(by_probabilities) == pytest.approx(found.mean(), rel=1e-5)
 
 
 def test_the_sum_of_the_heavy_recipe():
     found, _ = each_pixel(lambda p: -np.log(p))
-    loss = PixelCrossEntropy(normalize=False, ignore=255)
+    loss = PixelCrossEntropy(normalize=False)
     assert float(loss(TRUTH, LOGITS)) == pytest.approx(found.sum(), rel=1e-5)
 
 
 def test_focal_has_less_of_easy_pixels():
     found, weights = each_pixel(lambda p: -0.25 * (1 - p) ** 2 * np.log(p))
-    assert float(PixelFocal(ignore=255)(TRUTH, LOGITS)) == pytest.approx(found.mean(), rel=1e-4)
+    assert float(PixelFocal()(TRUTH, LOGITS)) == pytest.approx(found.mean(), rel=1e-4)
     weighted = (found * weights).sum() / len(found)
-    assert float(PixelFocal(ignore=255)(TRUTH, LOGITS, WEIGHTS)) == pytest.approx(
-        weighted, rel=1e-4
-    )
-    plain = PixelFocal(alpha=1.0, gamma=0.0, ignore=255)(TRUTH, LOGITS)
-    assert float(plain) == pytest.approx(
-        float(PixelCrossEntropy(ignore=255)(TRUTH, LOGITS)), rel=1e-4
-    )
+    assert float(PixelFocal()(TRUTH, LOGITS, WEIGHTS)) == pytest.approx(weighted, rel=1e-4)
+    plain = PixelFocal(alpha=1.0, gamma=0.0)(TRUTH, LOGITS)
+    assert float(plain) == pytest.approx(float(PixelCrossEntropy()(TRUTH, LOGITS)), rel=1e-4)
 
 
 @pytest.mark.parametrize(("alpha", "beta"), [(0.5, 0.5), (0.3, 0.7)])
@@ -74,9 +73,7 @@ def test_overlaps(alpha, beta):
     loss = PixelTversky(alpha, beta, ignore=255)
     assert float(loss(TRUTH, LOGITS)) == pytest.approx(np.mean(images), rel=1e-5)
     if alpha == 0.5:
-        assert float(PixelDice(ignore=255)(TRUTH, LOGITS)) == pytest.approx(
-            np.mean(images), rel=1e-5
-        )
+        assert float(PixelDice()(TRUTH, LOGITS)) == pytest.approx(np.mean(images), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", losses.PIXEL_LOSSES)
@@ -134,11 +131,11 @@ def test_replicas_learn_the_mean_of_the_global_batch(two_replicas, name, whole):
 )
 def test_mistakes(truth, predicted, message):
     with pytest.raises(ArgumentError, match=message):
-        PixelCrossEntropy(ignore=255)(truth, predicted)
+        PixelCrossEntropy()(truth, predicted)
 
 
 def test_overlaps_take_no_weight_maps():
     with pytest.raises(ArgumentError, match="weight map"):
-        PixelDice(ignore=255)(TRUTH, LOGITS, WEIGHTS)
+        PixelDice()(TRUTH, LOGITS, WEIGHTS)
     with pytest.raises(ArgumentError, match="cross_entropy, dice, focal, jaccard, tversky"):
         pixel_loss("lovasz")
