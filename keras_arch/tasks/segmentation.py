@@ -89,12 +89,17 @@ class Segmentation(Task):
         isbi = [name for name in self.config.metrics if name in segmentation_report.ISBI]
         if isbi and classes != 2:
             raise ConfigError(f"metrics: {isbi[0]} is for two classes, the data has {classes}")
-        unknown = set(self.config.data.colors) - set(self.source.classes)
-        if unknown:
-            raise ConfigError(
-                f"data.colors names {sorted(unknown)[0]!r}; the classes are "
-                f"{', '.join(self.source.classes)}"
-            )
+        settings = self.config.data
+        for key, named in (
+            ("data.colors", settings.colors),
+            ("data.background", [settings.background] if settings.background else []),
+            ("recipe.class_weights", self.config.recipe.class_weights),
+        ):
+            if unknown := set(named) - set(self.source.classes):
+                raise ConfigError(
+                    f"{key} names {sorted(unknown)[0]!r}; the classes are "
+                    f"{', '.join(self.source.classes)}"
+                )
         tiled, size = tiling_networks.network_of(network), self.preprocessing.size
         if not tiled.fits(size):
             raise ConfigError(
@@ -123,12 +128,15 @@ class Segmentation(Task):
         recipe = self.config.recipe
         network = self.build_logits(self.replicas)
         losses.add_weight_decay(network, recipe.weight_decay, recipe.weight_decay_on)
-        arguments = {} if recipe.normalize else {"normalize": False}
         classes = network.output_shape[-1]
-        loss = losses.pixel_loss(recipe.loss, total=distribute.sum_over_replicas, **arguments)
-        factories.compile_network(
-            network, recipe, loss, [metrics.PixelAccuracy(classes), metrics.MeanIU(classes)]
+        loss = losses.pixel_loss(
+            recipe.loss,
+            ignore=losses.IGNORE,
+            class_weights=self._class_weights(),
+            total=distribute.sum_over_replicas,
+            **recipe.arguments_of_loss(),
         )
+        factories.compile_network(network, recipe, loss, self._metrics(classes))
         factories.make_metric_variables(
             network,
             np.zeros((self.replicas, *self.preprocessing.input_shape), np.float32),
@@ -150,6 +158,7 @@ class Segmentation(Task):
             augment=settings.augment,
             weights=data.WeightMap(**weights.model_dump()) if weights else None,
             classes=len(self.source.classes),
+            ignore=losses.IGNORE,
             crops_per_image=settings.crops_per_image,
             order=_ORDERS[recipe.interpolation],
             start_epoch=epoch,
@@ -177,6 +186,8 @@ class Segmentation(Task):
                 self.config.recipe.batch_size,
                 output=self._output,
                 crop_mode=settings.crop_mode,
+                classes=len(self.source.classes),
+                ignore=losses.IGNORE,
                 replicas=self.replicas,
             )
         return self._validation
@@ -209,6 +220,23 @@ class Segmentation(Task):
     def pictures(self, directory: RunDirectory) -> list[Path]:
         """Test images with their truths and predictions."""
         return [directory.path / "overlays.png"]
+
+    def _class_weights(self) -> dict[int, float] | None:
+        """The weights of the classes that `recipe.class_weights` names, by number."""
+        given, classes = self.config.recipe.class_weights, list(self.source.classes)
+        return {classes.index(name): value for name, value in given.items()} or None
+
+    def _metrics(self, classes: int) -> list[keras.Metric]:
+        """Metrics while training, also those without the background if there is one."""
+        found: list[keras.Metric] = [
+            metrics.PixelAccuracy(classes, ignore=losses.IGNORE),
+            metrics.MeanIU(classes, ignore=losses.IGNORE),
+        ]
+        background = self.config.data.background or "background"
+        if background in self.source.classes:
+            number = list(self.source.classes).index(background)
+            found.append(metrics.ForegroundIU(classes, number, ignore=losses.IGNORE))
+        return found
 
     def _best(self, directory: RunDirectory) -> list[callbacks.BestModel]:
         return keep_best(self.config.recipe.checkpoint, directory, _MONITOR, _TIES)
@@ -302,6 +330,11 @@ class Segmentation(Task):
                 those of the training.
             batch_size: Tiles in a batch. Default 1.
         """
+        if len(loaded.card.labels) > losses.IGNORE:
+            raise ArgumentError(
+                f"masks are written as files of 8 bits, for at most {losses.IGNORE} classes, the "
+                f"model has {len(loaded.card.labels)}; take the argmax of its outputs"
+            )
         return segmentation_predictions.predict(
             loaded,
             images,
@@ -338,6 +371,11 @@ class Segmentation(Task):
             raise ArgumentError(
                 f"model {model.name!r} has outputs of shape {outputs}; those of a segmentation "
                 "network are maps (height, width, classes)"
+            )
+        if classes > losses.IGNORE + 1:
+            raise ArgumentError(
+                f"classes are served as uint8, model {model.name!r} has {classes}; export a "
+                f"network of at most {losses.IGNORE + 1}"
             )
         spec.check_labels(model, classes)
 
