@@ -65,7 +65,7 @@ class _Layerwise:
 
 
 def _is_inside(path: str, name: str) -> bool:
-    """Whether the variable of a path belongs to the layer, or to a layer of the model, `name`."""
+    """Whether the variable of a path belongs to the layer `name`."""
     return f"/{name}/" in f"/{path}"
 
 
@@ -122,8 +122,7 @@ def layerwise(
 
     Args:
         optimizer: SGD, Adam, AdamW or RMSprop, not yet built.
-        factors: By name of a layer, or of a model inside the model, 0 or more; 0 freezes a layer.
-            Other layers have 1.
+        factors: By name of a layer, 0 or more; 0 freezes a layer. Other layers have 1.
 
     Raises:
         ArgumentError: If the optimizer is built or of another kind, or a factor is negative; when

@@ -150,7 +150,7 @@ def test_maps_of_a_backbone_inside(transfer):
     assert list(maps) == ["stage1", "stage2", "stage3"]
     for name, value in wanted.items():
         np.testing.assert_allclose(maps[name], value, rtol=1e-5, atol=1e-6)
-    named = models.features(outer, [2, "stage1_block1", backbone.name])(x)
+    named = models.features(outer, [2, "stage1_block1_1", backbone.name])(x)
     np.testing.assert_allclose(named["P2"], wanted["stage3"], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(named["P2"], named[backbone.name])
     # The model itself is as before.

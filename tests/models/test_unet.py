@@ -258,12 +258,12 @@ def test_one_graph_interpolates_at_every_size(padding, tmp_path):
     sizes = [(56, 56), (60, 52)]
     images = [rng.normal(size=(1, *size, 1)).astype("float32") for size in sizes]
     batches = [(x, np.zeros(opened.compute_output_shape(x.shape)[:3])) for x in images]
-    opened.fit(iter(batches), steps_per_epoch=2, verbose=0)
+    opened.fit((batch for batch in batches), steps_per_epoch=2, verbose=0)
     opened.export(tmp_path / "model", verbose=False)
-    served = tf.saved_model.load(str(tmp_path / "model")).serve
+    server = tf.saved_model.load(str(tmp_path / "model"))
     for size, x in zip(sizes, images, strict=True):
         fixed = models.UNet(padding, input_shape=(*size, 1), **settings, weights=opened)
-        np.testing.assert_allclose(served(x), forward(fixed, x), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(server.serve(x), forward(fixed, x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])

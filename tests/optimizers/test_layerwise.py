@@ -146,11 +146,3 @@ def test_a_factor_for_a_frozen_layer_is_refused():
     model.get_layer("low").trainable = False
     with pytest.raises(ArgumentError, match=r"'low'.*there are high, .*frozen already"):
         optimizers.layerwise(KINDS["sgd"](), {"low": 0.1}).build(model.trainable_variables)
-
-
-def test_a_model_inside_the_model_has_one_factor():
-    outer = keras.Sequential([network(), keras.layers.Dense(1, name="top")])
-    inside = outer.layers[0].name
-    made = optimizers.layerwise(KINDS["sgd"](), {inside: 0.1})
-    made.build(outer.trainable_variables)
-    assert made._factor_of == [0.1] * 4 + [1.0] * 2

@@ -88,9 +88,9 @@ def test_a_graph_of_a_thousand_layers_is_grouped_quickly():
 def test_a_layer_that_is_applied_to_its_own_output():
     image = keras.Input((8,), name="image")
     twice, other = layers.Dense(8, name="twice"), layers.Dense(4, name="other")
-    wide = layers.Reshape((-1,), name="flat")
+    wide = layers.Flatten(name="flat")
     x = twice(wide(twice(image)))
-    x = layers.Concatenate(name="both")([other(x), wide(keras.ops.concatenate([x, x]))])
+    x = layers.Concatenate(name="both")([other(x), wide(keras.ops.concatenate([x, x], axis=-1))])
     found = diagrams.boxes(keras.Model(image, x))
     assert [(box.name, box.sources) for box in found] == [
         ("image", []),

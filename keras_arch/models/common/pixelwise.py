@@ -132,7 +132,12 @@ def pyramid(
     if multiple and _rounds_down(model, input_shape, multiple):
         image = keras.Input(input_shape, name="image")
         padded = sizes.pad_to_multiple(image, multiple, "image_pad")
-        model = keras.Model(image, _cloned(model, padded, "the backbone").output)
+        if not isinstance(backbone, keras.Model):
+            # Its own padding follows from the size that it is built for.
+            weighted = model
+            model = _build(backbone, tuple(padded.shape[1:]), None, arguments, synchronized)
+            model.set_weights(weighted.get_weights())
+        model = _cloned(model, image, "the backbone", padded)
     maps: dict[int, Any] = {}
     for level, output in model.output.items():
         number = int(level[1:])
@@ -178,11 +183,14 @@ def _copy(backbone, input_shape, weights, arguments):
 
     maps = features(backbone, levels(backbone))
     image = keras.Input(input_shape, name="image")
-    return keras.Model(image, _cloned(maps, image, f"backbone {backbone.name!r}").output)
+    return _cloned(maps, image, f"backbone {backbone.name!r}")
 
 
-def _cloned(model, image, title):
-    """The layers of a model copied with their weights, on another image."""
+def _cloned(model, image, title, begin=None):
+    """The layers of a model copied with their weights, on another image.
+
+    The first of them take `begin`, a map of the image, or the image itself.
+    """
 
     def copied(layer):
         if not isinstance(layer, layers.Layer):
@@ -190,12 +198,18 @@ def _cloned(model, image, title):
         copy = type(layer).from_config(layer.get_config())
         return fuse(copy) if type(copy) is layers.BatchNormalization else copy
 
+    def call(layer, *arguments, **more):
+        if begin is not None:
+            arguments = keras.tree.map_structure(lambda x: begin if x is image else x, arguments)
+        return layer(*arguments, **more)
+
     try:
         with recursion_limit():
             copy = keras.models.clone_model(
                 model,
                 input_tensors=keras.tree.map_structure(lambda _: image, model.input),
                 clone_function=copied,
+                call_function=call,
             )
     except ValueError as error:
         reason = str(error).strip().partition("\n")[0]
@@ -203,7 +217,7 @@ def _cloned(model, image, title):
             f"{title} does not take images of {tuple(image.shape[1:])}: {reason}"
         ) from error
     copy.set_weights(model.get_weights())
-    return copy
+    return keras.Model(image, copy.output)
 
 
 def _check_arguments(name, arguments):
