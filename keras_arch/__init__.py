@@ -125,6 +125,8 @@ def _open_model(reference: Any) -> tuple[Any, str | None, dict[str, Any]]:
     """Open a published model for builders, which are below `keras_arch.hub`."""
     from keras_arch import hub
 
+    if str(reference).endswith(".keras"):
+        return hub.load_keras_file(reference), None, {}
     loaded = hub.load_with_card(reference)
     card = loaded.card
     return (loaded.model, card.architecture, card.arguments) if card else (loaded.model, None, {})

@@ -22,6 +22,7 @@ from keras_arch.models.deeplab_v3_plus import DeepLabV3Plus
 from keras_arch.models.fcn import FCN8s, FCN16s, FCN32s
 from keras_arch.models.gan import GANDiscriminator, GANGenerator
 from keras_arch.models.googlenet import GoogLeNet
+from keras_arch.models.imagenet import decode_predictions, imagenet_classes, imagenet_labels
 from keras_arch.models.lapgan import LAPGANDiscriminator, LAPGANGenerator
 from keras_arch.models.patch_discriminator import PatchDiscriminator, receptive_field
 from keras_arch.models.pix2pix import Pix2PixGenerator, with_inference
@@ -59,7 +60,10 @@ __all__ = [
     "ResNet152",
     "UNet",
     "create",
+    "decode_predictions",
     "features",
+    "imagenet_classes",
+    "imagenet_labels",
     "keras_cv_backbone",
     "list_models",
     "main_head",

@@ -177,7 +177,7 @@ def FCN(
     for layer, kernel in kernels.items():
         model.get_layer(layer).set_weights([kernel])
     if as_published and backbone_weights is not None:
-        backbone_weights = open_source(backbone_weights)
+        backbone_weights = open_source(backbone_weights, backbone, norm=None)
         if not isinstance(backbone_weights, Source):
             raise ArgumentError(
                 f"backbone_weights of an FCN on {backbone} must be a classifier, as a model, a "
