@@ -73,8 +73,8 @@ def imagenet_uri(architecture: str, **settings: Any) -> str:
             return entry.uri
     if architecture in _LINES:
         raise ArgumentError(
-            f'{architecture}(weights="imagenet"): no repository of the Hub holds them; torchvision\'s '
-            f"load by {_LINES[architecture]}"
+            f'{architecture}(weights="imagenet"): no repository of the Hub holds them; those of '
+            f"torchvision load by {_LINES[architecture]}"
         )
     if entries:
         given = ", ".join(f"{key}={value!r}" for key, value in settings.items())
@@ -87,6 +87,6 @@ def imagenet_uri(architecture: str, **settings: Any) -> str:
         )
     raise ArgumentError(
         f'{architecture}(weights="imagenet"): there are none of this network; there are of '
-        f"{', '.join([*_TABLE, *_LINES])}, and a U-Net or an FCN starts from those of its backbone: "
-        'UNet(backbone="ResNet18", backbone_weights="imagenet")'
+        f"{', '.join([*_TABLE, *_LINES])}, and a U-Net or an FCN starts from those of its "
+        'backbone: UNet(backbone="ResNet18", backbone_weights="imagenet")'
     )

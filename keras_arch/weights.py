@@ -78,8 +78,8 @@ def open_source(
         return Source(weights, f"the model {weights.name!r}")
     if not isinstance(weights, str | os.PathLike):
         raise ArgumentError(
-            "weights must be None, a .weights.h5 or .keras file, a model directory, hf://user/repo, "
-            f"the name of a config, a model, or 'imagenet', got {weights!r}"
+            "weights must be None, a .weights.h5 or .keras file, a model directory, "
+            f"hf://user/repo, the name of a config, a model, or 'imagenet', got {weights!r}"
         )
     path = os.fspath(weights)
     if path.endswith(".weights.h5"):

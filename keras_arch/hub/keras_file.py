@@ -54,7 +54,8 @@ def load_keras_file(path: str | os.PathLike[str]) -> "keras.Model":
                     with archive.open(name) as member, Path(directory, name).open("wb") as file:
                         shutil.copyfileobj(member, file)
         except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, RuntimeError) as error:
+            reason = str(error).strip("'\"")
             raise IntegrityError(
-                f"{path} is no whole .keras file ({str(error).strip(chr(39))}); save the model again"
+                f"{path} is no whole .keras file ({reason}); save the model again"
             ) from None
         return layout.load_model(Path(directory), str(path))

@@ -14,6 +14,7 @@ from keras_arch.layers import trainable_parameters
 from keras_arch.models.alexnet import AlexNet
 from keras_arch.models.cgan import CGANDiscriminator, CGANGenerator
 from keras_arch.models.cifar_resnet import CIFARResNet
+from keras_arch.models.common.arguments import hint
 from keras_arch.models.common.features import features, keras_cv_backbone
 from keras_arch.models.common.heads import main_head, stack_heads
 from keras_arch.models.cyclegan import CycleGANGenerator
@@ -112,5 +113,8 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
     for argument in arguments:
         if argument not in entry.arguments:
             known = ", ".join(sorted(entry.arguments))
-            raise ArgumentError(f"{name} has no argument {argument!r}; it has {known}")
+            raise ArgumentError(
+                f"{name} has no argument {argument!r}; it has {known}"
+                f"{hint(argument, entry.arguments)}"
+            )
     return entry.builder(**arguments)

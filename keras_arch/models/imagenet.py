@@ -75,8 +75,9 @@ def decode_predictions(probabilities: Any, top: int = 5) -> list[list[tuple[str,
     sums = values.sum(axis=1, dtype=np.float64)
     if not np.isfinite(values).all() or (values < 0).any() or (abs(sums - 1) > 0.01).any():
         raise ArgumentError(
-            "decode_predictions takes probabilities, which sum to 1 for each image, got values from "
-            f"{values.min():.3g} to {values.max():.3g}; of logits give keras.ops.softmax(logits)"
+            "decode_predictions takes probabilities, which sum to 1 for each image, got values "
+            f"from {values.min():.3g} to {values.max():.3g}; of logits give "
+            "keras.ops.softmax(logits)"
         )
     best = np.argsort(-values, axis=1, kind="stable")[:, :top]
     return [

@@ -11,7 +11,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_arch.convert import safetensors
 from keras_arch.errors import ConvertError, HubError, IntegrityError, KerasArchError
 from keras_arch.files import sha256
 from keras_arch.hub import layout, remote
@@ -78,7 +77,7 @@ def _weights(source: Source) -> list[Path]:
     """
     for name in WEIGHTS:
         if file := source.fetch(name):
-            return [file, *_shards(file, source)] if name.endswith(safetensors.INDEX) else [file]
+            return [file, *_shards(file, source)] if name == WEIGHTS[1] else [file]
     raise not_cached(source, WEIGHTS[0]) or HubError(
         f"{source.where} has no weights that are read: no {' and no '.join(WEIGHTS[::2])}"
     )
@@ -86,6 +85,8 @@ def _weights(source: Source) -> list[Path]:
 
 def _shards(index: Path, source: Source) -> list[Path]:
     """Fetch the files of an index."""
+    from keras_arch.convert import safetensors
+
     fetched = []
     try:
         for name in safetensors.shards(index):

@@ -27,5 +27,6 @@ def describe(config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:
         )
     raise HubError(
         f"{where} is a preset of KerasHub, which only KerasHub reads; with keras-hub installed it "
-        f"loads by keras_arch.convert.from_keras_hub(keras_hub.models.{name}.from_preset({where!r}))"
+        f"loads by keras_arch.convert.from_keras_hub(keras_hub.models.{name}.from_preset("
+        f"{where!r}))"
     )

@@ -127,7 +127,7 @@ def _labels(
     if names and all(_WORDNET.fullmatch(name) for name in names):
         described = given("label_descriptions")
         known = described if isinstance(described, dict) else dict(models.imagenet_classes())
-        names = [str(known.get(name, name)) for name in names]
+        names = _listed([known.get(name, name) for name in names])
     elif names is None:
         names = _listed(given("label_descriptions"))
     if names is None and classes == 1000 and _IMAGENET.search(str(facts.get("tag"))):
