@@ -8,6 +8,7 @@ import pytest
 
 from keras_arch import hub, models
 from keras_arch.errors import ArgumentError, IntegrityError, UnsafeContentError
+from keras_arch.preprocessing import Preprocessing
 from keras_arch.weights import fit_channels
 from tests.models.tester import forward
 
@@ -79,6 +80,54 @@ def test_a_keras_file_gives_the_same_network(colour, tmp_path):
     assert hub.load_keras_file(str(tmp_path / "colour.keras")).count_params() == (
         colour.count_params()
     )
+
+
+def test_a_whole_h5_file_of_a_network_with_operations_warns(colour, tmp_path, caplog):
+    """Keras saves it and cannot load it, which a newer Keras may; its weights load."""
+    path = tmp_path / "colour.h5"
+    colour.save(path)
+    assert f"will not open {path}, as" in caplog.text
+    assert f"(Pad); save {path.with_suffix('.keras')}. Its weights load" in caplog.text
+    with pytest.raises(Exception, match="Pad"):
+        keras.saving.load_model(path)
+    again = models.CIFARResNet(**CIFAR, input_shape=(16, 16, 3))
+    again.load_weights(path)
+    for ours, theirs in zip(again.get_weights(), colour.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    caplog.clear()
+    colour.save(tmp_path / "colour.keras")
+    colour.save_weights(tmp_path / "colour.weights.h5")
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: models.CIFARResNet(**CIFAR, input_shape=(16, 16, 3), shortcut="B"),
+        lambda: models.UNet("same", input_shape=(16, 16, 3), depth=2, filters=2),
+    ],
+    ids=["CIFARResNet", "UNet"],
+)
+def test_a_whole_h5_file_of_stock_layers_loads(build, tmp_path):
+    model = build()
+    model.save(tmp_path / "model.h5")
+    again = keras.saving.load_model(tmp_path / "model.h5", compile=False)
+    x = np.random.default_rng(0).normal(size=(1, 16, 16, 3)).astype("float32")
+    np.testing.assert_allclose(forward(again, x), forward(model, x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_loaded_model_warns_too(tmp_path, caplog):
+    model = models.CIFARResNet(**CIFAR, input_shape=(16, 16, 3))
+    card = hub.Card(
+        "small",
+        "CIFARResNet",
+        CIFAR | {"input_shape": [16, 16, 3]},
+        "image-classification",
+        Preprocessing(size=(16, 16)),
+        labels=["a", "b", "c"],
+    )
+    hub.load(hub.save(model, tmp_path / "saved", card)).save(tmp_path / "again.h5")
+    assert "will not open" in caplog.text
 
 
 def test_keras_files_that_are_refused(colour, tmp_path):

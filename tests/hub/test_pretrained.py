@@ -275,7 +275,13 @@ def test_an_index_that_is_wrong(text, message, tmp_path):
 
 
 def test_presets_of_keras_hub_name_the_line_that_works():
-    config = {"class_name": "ResNetBackbone", "registered_name": "keras_hub>ResNetBackbone"}
+    """As `config.json` of keras/resnet_18_imagenet on the Hub begins."""
+    config = {
+        "module": "keras_hub.src.models.resnet.resnet_backbone",
+        "class_name": "ResNetBackbone",
+        "config": {"name": "res_net_backbone", "trainable": True},
+        "registered_name": "keras_hub>ResNetBackbone",
+    }
     line = r"from_keras_hub\(keras_hub\.models\.ResNetBackbone\.from_preset\('hf://timm/some'\)\)"
     with pytest.raises(HubError, match=line):
         described(config)

@@ -157,8 +157,8 @@ def _preprocessing(
 ) -> Preprocessing:
     """timm's evaluation transform: resize, center crop, mean and std of pixels in [0, 1]."""
     usual, height, width = facts["input_size"]
-    # Given when the network was made; the size is then still that of the weights it began with.
-    channels = (config.get("model_args") or {}).get("in_chans", usual)
+    # A network made for other channels than RGB: the size may be that of the weights it began with.
+    channels = (config.get("model_args") or {}).get("in_chans", usual) if usual == 3 else usual
     method = facts.get("interpolation", "bilinear")
     if method not in _METHODS:
         known = ", ".join(sorted(_METHODS))
@@ -183,11 +183,11 @@ def _each(
     name: str, values: list[float], channels: int, architecture: str, where: str
 ) -> float | list[float]:
     """One number for each channel, or one for all."""
-    if len(values) != channels and len(set(values)) > 1:
+    if len(values) == 3 != channels and len(set(values)) > 1:
         raise HubError(
             f"{where} has in_chans {channels} and a {name} of {len(values)} channels, {values}: "
             "nothing says how its pixels are prepared; load its weights by convert.from_torch("
             f"{architecture!r}, huggingface_hub.hf_hub_download("
             f"{where.removeprefix('hf://').partition('@')[0]!r}, 'model.safetensors'))"
         )
-    return list(values) if len(values) == channels else values[0]
+    return values[0] if len(values) != channels and len(values) in (1, 3) else list(values)

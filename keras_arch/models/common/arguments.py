@@ -10,6 +10,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import keras
 
+from keras_arch.models.common.saving import warn_of_h5
+
 # What other libraries call our arguments.
 _HABITS = {
     "activation": "classifier_activation",
@@ -82,7 +84,7 @@ def document(builder: Builder) -> Builder:
                     f"{builder.__name__}() got an unexpected keyword argument "
                     f"{name!r}{hint(name, names)}"
                 )
-        return builder(*arguments, **given)
+        return warn_of_h5(builder(*arguments, **given))
 
     build.__doc__ = "\n".join([f"{head}Args:", *described, "", tail])
     return cast(Builder, build)
