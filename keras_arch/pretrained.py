@@ -22,9 +22,9 @@ class Pretrained:
     settings: Mapping[str, Any]
 
 
-# The recipes of timm that are its own defaults; VGGs are torchvision's, as timm publishes them.
+# The recipes that timm takes by default; VGGs are torchvision's, as timm publishes them.
 _TAGS = {18: "a1", 34: "a1", 50: "a1", 101: "a1h", 152: "a1h"}
-_TABLE = {
+_TABLE: dict[str, tuple[Pretrained, ...]] = {
     f"ResNet{depth}": (
         Pretrained(
             f"hf://timm/resnet{depth}.{tag}_in1k",
@@ -41,7 +41,7 @@ _TABLE |= {
     )
     for depth, column in {11: "A", 13: "B", 16: "D", 19: "E"}.items()
 }
-# What a builder takes that has a published file, but no repository.
+# Networks whose published weights are a file, but no repository.
 _FILE = (
     'keras_arch.convert.from_torch("{0}", keras.utils.get_file(origin='
     '"https://download.pytorch.org/models/{1}"))'

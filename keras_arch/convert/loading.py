@@ -200,6 +200,14 @@ def _check(
             if tensor in shapes and shapes[tensor] != shape
         ],
     }
+    rgb = [
+        tensor
+        for tensor, shape in expected.items()
+        if shapes.get(tensor, ()) == (*shape[:1], 3, *shape[2:]) != shape
+    ]
+    if rgb and not problems["missing"] and len(problems["misshaped"]) == len(rgb) == 1:
+        line = f'{name}(input_shape=..., weights=convert.from_torch("{name}", ...))'
+        problems["filters for RGB are fitted to other channels by"] = [line]
     refuse_misfits(f"the state dict does not fit {name} ({model.name})", problems)
 
 

@@ -255,6 +255,12 @@ def test_a_file_in_shards_equals_the_whole(small, tmp_path):
         convert.from_torch("AlexNet", index)
 
 
+def test_weights_for_rgb_in_another_number_of_channels_name_the_line(small):
+    line = r"misshaped: features\.0\.weight .*AlexNet\(input_shape=\.\.\., weights=convert\.from_to"
+    with pytest.raises(ConvertError, match=line):
+        convert.from_torch("AlexNet", small, input_shape=(224, 224, 1))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

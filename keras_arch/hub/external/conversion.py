@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import keras
 
 # Raised when conversions give another result, so that cached ones are not used.
-CONVERTER = 1
+CONVERTER = 2
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 _log = logging.getLogger(__name__)

@@ -101,8 +101,9 @@ def flatten(model: keras.Model) -> keras.Model:
 
     Example:
         >>> inside = keras.Sequential([keras.Input((4,)), layers.Dense(2, name="low")], name="part")
-        >>> [layer.name for layer in flatten(keras.Sequential([inside])).layers[1:]]
-        ['low', 'part']
+        >>> flat = flatten(keras.Sequential([inside, layers.Dense(1, name="high")]))
+        >>> [layer.name for layer in flat.layers[1:]]
+        ['low', 'part', 'high']
     """
     if isinstance(model, keras.Sequential) and model.built:
         model = keras.Model(model.inputs, model.outputs, name=model.name)
