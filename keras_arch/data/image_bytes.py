@@ -135,6 +135,9 @@ def _exif_start(encoded: Any, content: Any, found: dict[str, Any]) -> tuple[Any,
     end = tf.size(content, tf.int64) - 64
     nowhere = tf.constant(-1, tf.int64)
 
+    def byte(place: Any) -> Any:
+        return _number(content, place, 1, little=True)
+
     def in_jpeg() -> Any:
         def step(place: Any, start: Any) -> Any:
             marker = content[place + 1]
@@ -169,7 +172,28 @@ def _exif_start(encoded: Any, content: Any, found: dict[str, Any]) -> tuple[Any,
         return tuple(tf.while_loop(lambda place, *_: place + 8 <= end, step, start)[1:])
 
     def moves() -> Any:
-        return nowhere, tf.shape(tf.io.decode_gif(encoded))[0] > 1
+        # Counted and not decoded: a small file can have very many frames.
+        def table(flags: Any) -> Any:
+            colors = tf.bitwise.left_shift(tf.constant(6, tf.int64), flags % 8)
+            return tf.where(flags >= 128, colors, tf.zeros_like(colors))
+
+        def after_data(place: Any) -> Any:
+            def goes_on(at: Any) -> Any:
+                return (at < end) & (byte(at) > 0)
+
+            return tf.while_loop(goes_on, lambda at: (at + byte(at) + 1,), (place,))[0] + 1
+
+        def step(place: Any, frames: Any) -> Any:
+            is_frame = byte(place) == 0x2C
+            data = tf.where(is_frame, place + 11 + table(byte(place + 9)), place + 2)
+            return after_data(data), frames + tf.cast(is_frame, tf.int32)
+
+        def goes_on(place: Any, frames: Any) -> Any:
+            known = (byte(place) == 0x2C) | (byte(place) == 0x21)
+            return (place < end) & known & (frames < 2)
+
+        start = [13 + table(byte(tf.constant(10, tf.int64))), tf.constant(0)]
+        return nowhere, tf.while_loop(goes_on, step, start)[1] > 1
 
     return tf.case(
         [

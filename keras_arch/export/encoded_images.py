@@ -2,10 +2,11 @@
 
 import tensorflow as tf
 
-# Kinds that are decoded, and how to get them from the others.
-_DECODED = ("JPEG", "PNG", "BMP")
-REMEDY = "of BMP those of 24 or 32 bits or grey levels without compression; convert others to PNG"
-_BMP_HEADER, _BMP_PALETTE = 54, 256 * 4
+# Kinds that `keras_arch.data.image_bytes` decodes, and how to get them from the others.
+_DECODED = ("JPEG", "PNG", "BMP", "GIF", "WebP")
+DECODED = f"{', '.join(_DECODED[:-1])} or {_DECODED[-1]}"
+REMEDY = "of BMP those of 24 or 32 bits without compression; convert others to PNG"
+_HEADER = 54
 
 # First bytes by kind, with -1 for any byte; the first that fits counts.
 _MAGIC: dict[str, list[int]] = {
@@ -27,7 +28,7 @@ def kinds(files: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     Example:
         >>> names, decoded = kinds(tf.constant([b"GIF89a", b""]))
         >>> names.numpy().tolist(), decoded.numpy().tolist()
-        ([b'GIF', b'an unknown kind'], [False, False])
+        ([b'GIF', b'an unknown kind'], [True, False])
     """
     head = _head(files)
     number = tf.argmax(tf.stack([_starts_with(head, magic) for magic in _MAGIC.values()], 1), 1)
@@ -39,7 +40,7 @@ def kinds(files: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def sizes(files: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Height and width of each JPEG, PNG or BMP file, int64 `(batch,)`.
+    """Height and width of each file of a kind that is decoded, int64 `(batch,)`.
 
     Damaged JPEG headers are an INVALID_ARGUMENT error of an operation under the given name.
     """
@@ -47,8 +48,11 @@ def sizes(files: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
     png = [_number(head, at, 4, big_endian=True) for at in (20, 16)]
     # The height of a BMP file is negative when its rows come from the top.
     bmp = [tf.abs(_signed(_number(head, at, 4))) for at in (22, 18)]
-    is_bmp = _starts_with(head, _MAGIC["BMP"])
-    plain = tf.stack([tf.where(is_bmp, *each) for each in zip(bmp, png, strict=True)], 1)
+    gif = [_number(head, at, 2) for at in (8, 6)]
+    plain = tf.stack(png, 1)
+    for kind, found in (("BMP", bmp), ("GIF", gif), ("WebP", _webp_size(head))):
+        is_kind = _starts_with(head, _MAGIC[kind])[:, None]
+        plain = tf.where(is_kind, tf.stack(found, 1), plain)
 
     def size(item: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         file, other = item
@@ -65,8 +69,20 @@ def sizes(files: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _head(files: tf.Tensor) -> tf.Tensor:
     """The first bytes of files, int64 `(batch, bytes)`; files that are shorter end in zeros."""
-    length = _BMP_HEADER + _BMP_PALETTE
-    return tf.cast(tf.io.decode_raw(files, tf.uint8, fixed_length=length), tf.int64)
+    return tf.cast(tf.io.decode_raw(files, tf.uint8, fixed_length=_HEADER), tf.int64)
+
+
+def _webp_size(head: tf.Tensor) -> list[tf.Tensor]:
+    """Height and width in the first chunk: extended, without loss, or with loss (RFC 9649)."""
+    extended = [_number(head, at, 3) + 1 for at in (27, 24)]
+    bits = _number(head, 21, 4)
+    lossless = [bits // 2**14 % 2**14 + 1, bits % 2**14 + 1]
+    lossy = [_number(head, at, 2) % 2**14 for at in (28, 26)]
+    kind = head[:, 15]
+    return [
+        tf.where(kind == ord("X"), one, tf.where(kind == ord("L"), other, third))
+        for one, other, third in zip(extended, lossless, lossy, strict=True)
+    ]
 
 
 def _starts_with(head: tf.Tensor, magic: list[int]) -> tf.Tensor:
@@ -78,11 +94,7 @@ def _starts_with(head: tf.Tensor, magic: list[int]) -> tf.Tensor:
 def _is_usual_bmp(head: tf.Tensor) -> tf.Tensor:
     """Whether the header is one whose pixels the decoder reads as Pillow does."""
     header, bits, packing = _number(head, 14, 4), _number(head, 28, 2), _number(head, 30, 4)
-    levels = tf.repeat(tf.range(256, dtype=tf.int64)[:, None], 4, axis=1) * [1, 1, 1, 0]
-    palette = head[:, _BMP_HEADER:] * tf.tile(tf.constant([1, 1, 1, 0], tf.int64), [256])
-    is_grey = tf.reduce_all(palette == tf.reshape(levels, [-1]), 1)
-    depth = (bits == 24) | (bits == 32) | ((bits == 8) & (header == 40) & is_grey)
-    return (header >= 40) & (packing == 0) & depth
+    return (header >= 40) & (packing == 0) & ((bits == 24) | (bits == 32))
 
 
 def _number(head: tf.Tensor, at: int, size: int, big_endian: bool = False) -> tf.Tensor:

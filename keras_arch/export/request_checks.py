@@ -176,7 +176,7 @@ def warmup_request(inputs: Mapping[str, Input]) -> dict[str, Any]:
 
 
 def images(preprocessing: Preprocessing, max_pixels: int, exact_size: bool = False) -> Input:
-    """Pixels in [0, 255], `(batch, height, width, channels)` float32.
+    """Pixels in [0, 255] or the `value_range`, `(batch, height, width, channels)` float32.
 
     Args:
         preprocessing: Its channels are wanted; its size where it is the `exact_size`.
@@ -197,7 +197,7 @@ def images(preprocessing: Preprocessing, max_pixels: int, exact_size: bool = Fal
         sizes = tf.shape(image)
         found = _size_checks(name, sizes[1:2], sizes[2:3], preprocessing, max_pixels)
         with tf.control_dependencies(found):
-            return [*found, _check_range(name, tf.identity(image))]
+            return [*found, _check_range(name, tf.identity(image), preprocessing)]
 
     return Input(
         np.zeros((1, *preprocessing.input_shape), np.float32),
@@ -209,7 +209,7 @@ def images(preprocessing: Preprocessing, max_pixels: int, exact_size: bool = Fal
 
 
 def image_files(preprocessing: Preprocessing, max_pixels: int) -> Input:
-    """Encoded JPEG, PNG or BMP files, `(batch,)`, whose headers are read before any is decoded.
+    """Encoded image files, `(batch,)`, whose headers are read before any is decoded.
 
     Args:
         preprocessing: Its size counts, too.
@@ -218,13 +218,16 @@ def image_files(preprocessing: Preprocessing, max_pixels: int) -> Input:
 
     def check(name: str, files: tf.Tensor) -> list[Any]:
         kinds, is_known = encoded_images.kinds(files)
-        text = f"{name} must be JPEG, PNG or BMP files ({encoded_images.REMEDY}), got"
+        text = f"{name} must be {encoded_images.DECODED} files ({encoded_images.REMEDY}), got"
         known = require(tf.reduce_all(is_known), text, kinds)
         with tf.control_dependencies([known]):
             heights, widths = encoded_images.sizes(tf.identity(files), name)
         return [known, *_size_checks(name, heights, widths, preprocessing, max_pixels)]
 
-    black = tf.io.encode_png(np.zeros(preprocessing.input_shape, np.uint8)).numpy()
+    # Of 16 bits where those of 8 cannot have the values.
+    deep = preprocessing.value_range is not None and preprocessing.value_range[1] > 255
+    pixels = np.zeros(preprocessing.input_shape, np.uint16 if deep else np.uint8)
+    black = tf.io.encode_png(pixels).numpy()
     return Input(np.array([black], object), ("batch",), (None,), check)
 
 
@@ -303,15 +306,16 @@ def _resized(preprocessing: Preprocessing, height: Any, width: Any) -> tuple[Any
     return height * factor, width * factor
 
 
-def _check_range(name: str, image: tf.Tensor) -> tf.Tensor:
-    """A tensor that fails where a pixel is not in [0, 255]; what came is computed only then."""
-    fits = tf.reduce_all((image >= 0.0) & (image <= 255.0))  # Neither holds for NaN.
+def _check_range(name: str, image: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
+    """A tensor that fails where a pixel is out of range; what came is computed only then."""
+    low, high = preprocessing.value_range or (0.0, 255.0)
+    fits = tf.reduce_all((image >= low) & (image <= high))  # Neither holds for NaN.
 
     def fail() -> tf.Tensor:
         finite = tf.boolean_mask(image, tf.math.is_finite(image))
         range_of = tf.reduce_min(finite), "to", tf.reduce_max(finite)
         others = "and values that are not finite:", tf.size(image) - tf.size(finite)
-        text = f"{name} must have finite pixels in [0, 255], got"
+        text = f"{name} must have finite pixels in [{low:g}, {high:g}], got"
         with tf.control_dependencies([require(fits, text, *range_of, *others)]):
             return tf.constant(False)
 
