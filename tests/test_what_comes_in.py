@@ -435,3 +435,9 @@ def test_games_have_a_case_each():
         "LAPGAN",
     }
     assert all(dataclasses.is_dataclass(game) for game in GAMES.values())
+
+
+def test_a_part_of_the_arrays_for_validation():
+    arrays = data_of(games.CONDITIONAL)
+    history = restarted("cgan").fit(*arrays.values(), validation_split=0.5, batch_size=4, verbose=0)
+    assert "val_d_loss" in history.history
