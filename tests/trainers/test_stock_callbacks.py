@@ -193,6 +193,7 @@ class StopIn(keras.callbacks.Callback):
     ],
 )
 def test_a_run_that_is_restored_ends_as_one_that_was_not(trainer, other, tmp_path):
+    """With Keras' `BackupAndRestore`, whatever else there is."""
     name = f"val_{trainer.players()[-1].name}_loss"
     make = {
         "none": lambda folder: [],
