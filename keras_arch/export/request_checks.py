@@ -1,10 +1,12 @@
 """Checks of requests to served models, in the graph and before anything else runs there.
 
 Servers feed tensors of any shape: the shapes of a signature are checked by Python only, and some
-kernels end the process on a rank that they do not expect. So a signature passes its tensors to an
-inner function that assumes no shape, and there every check is a control dependency of the value
-that the model gets. A failed check answers INVALID_ARGUMENT with the input, what is wanted and
-what came.
+kernels end the process on a rank that they do not expect. Graph optimizers, on the other hand,
+compute from the declared shape what a check compares. So the checks see a tensor whose shape is
+hidden, and every check is a control dependency of the value that the model gets. A failed check
+answers INVALID_ARGUMENT with the input, what is wanted and what came. (Of single numbers the
+optimizer of sessions sees through that; for them TensorFlow's own check of the shape remains, in
+other words: "Shape of tensor .../checked_count [2] is not compatible with expected shape []".)
 """
 
 import dataclasses
@@ -88,6 +90,8 @@ class Input:
 
     def checked(self, name: str, value: tf.Tensor, max_batch: int) -> tf.Tensor:
         """The value after all checks, with its shape known."""
+        # An identity without a static shape. `ensure_shape` tells its name.
+        value = tf.compat.v1.placeholder_with_default(value, shape=None, name=f"checked_{name}")
         with tf.control_dependencies(self.shape_check(name, value, max_batch)):
             value = tf.ensure_shape(tf.identity(value), self.sizes)
         checks = list(self.check(name, value) if self.check else ())
@@ -131,11 +135,10 @@ def signature(function: Callable[..., Outputs], inputs: Mapping[str, Input], max
         >>> halve(tf.zeros((0, 3)))["half"].shape, halve(tf.ones((2, 3)))["half"].shape
         (TensorShape([0, 3]), TensorShape([2, 3]))
     """
-    anything = [tf.TensorSpec(None, each.dtype, name) for name, each in inputs.items()]
     declared = [tf.TensorSpec(each.sizes, each.dtype, name) for name, each in inputs.items()]
 
-    @tf.function(input_signature=anything)
-    def checked(*values: tf.Tensor) -> Outputs:
+    @tf.function(input_signature=declared)
+    def served(*values: tf.Tensor) -> Outputs:
         given = {
             name: each.checked(name, value, max_batch)
             for (name, each), value in zip(inputs.items(), values, strict=True)
@@ -146,11 +149,8 @@ def signature(function: Callable[..., Outputs], inputs: Mapping[str, Input], max
             if each.is_batch or each.is_count
         }
         number, *others = numbers.values()
-        names = " and ".join(numbers)
-        same = [
-            require(each == number, f"{names} must have the same number of items, got", *numbers.values())
-            for each in others
-        ]
+        text = f"{' and '.join(numbers)} must have the same number of items, got"
+        same = [require(each == number, text, *numbers.values()) for each in others]
         with tf.control_dependencies(same):
             number = tf.identity(number)
             arguments = [
@@ -158,10 +158,6 @@ def signature(function: Callable[..., Outputs], inputs: Mapping[str, Input], max
                 for name, each in inputs.items()
             ]
         return {key: output[:number] for key, output in function(*arguments).items()}
-
-    @tf.function(input_signature=declared)
-    def served(*values: tf.Tensor) -> Outputs:
-        return checked(*values)
 
     return served
 

@@ -81,7 +81,10 @@ def test_a_label_outside_the_classes_is_refused(loaded, label):
 
 
 def test_latents_without_labels_are_refused(loaded):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="latent and label must have the same number of items, got"):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError,
+        match="latent and label must have the same number of items, got",
+    ):
         loaded.signatures["serving_default"](latent=tf.zeros((2, 5)), label=tf.zeros(1, tf.int32))
 
 
