@@ -83,9 +83,9 @@ class Input:
         checks = [require(fits, f"{name} must be {wanted}{self.remedy}, got the shape", given)]
         if self.is_batch:
             with tf.control_dependencies(checks):
-                few = tf.reduce_all(sizes[0] <= max_batch)
+                count = tf.identity(sizes[0])
             text = f"{name} must be at most {max_batch} in one request, got"
-            checks.append(require(few, text, sizes[0]))
+            checks.append(require(count <= max_batch, text, count))
         return checks
 
     def checked(self, name: str, value: tf.Tensor, max_batch: int) -> tf.Tensor:
@@ -124,17 +124,25 @@ def signature(function: Callable[..., Outputs], inputs: Mapping[str, Input], max
 
     Args:
         function: From the inputs, by position, to outputs with an item an example.
-        inputs: By name.
+        inputs: By name; at least one is a batch or a count.
         max_batch: Most examples of a request.
 
     Returns:
         A `tf.function` that a SavedModel takes as a signature.
+
+    Raises:
+        ArgumentError: If no input says how many examples a request has.
 
     Example:
         >>> halve = signature(lambda latent: {"half": latent / 2}, {"latent": latents(3)}, 8)
         >>> halve(tf.zeros((0, 3)))["half"].shape, halve(tf.ones((2, 3)))["half"].shape
         (TensorShape([0, 3]), TensorShape([2, 3]))
     """
+    counting = [name for name, each in inputs.items() if each.is_batch or each.is_count]
+    if not counting:
+        raise ArgumentError(
+            f"a signature needs an input that is a batch or a count, got {', '.join(inputs)}"
+        )
     declared = [tf.TensorSpec(each.sizes, each.dtype, name) for name, each in inputs.items()]
 
     @tf.function(input_signature=declared)
@@ -144,14 +152,13 @@ def signature(function: Callable[..., Outputs], inputs: Mapping[str, Input], max
             for (name, each), value in zip(inputs.items(), values, strict=True)
         }
         numbers = {
-            name: given[name] if each.is_count else tf.shape(given[name])[0]
-            for name, each in inputs.items()
-            if each.is_batch or each.is_count
+            name: given[name] if inputs[name].is_count else tf.shape(given[name])[0]
+            for name in counting
         }
         number, *others = numbers.values()
         text = f"{' and '.join(numbers)} must have the same number of items, got"
         same = [require(each == number, text, *numbers.values()) for each in others]
-        with tf.control_dependencies(same):
+        with tf.control_dependencies([*given.values(), *same]):
             number = tf.identity(number)
             arguments = [
                 each.or_example(tf.identity(given[name]), number == 0)

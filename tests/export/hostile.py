@@ -217,11 +217,11 @@ def attack(path: str, requests: int, seed: int) -> dict[str, Any]:
             message = error.message.partition("\n")[0]
             known = next((kind for words, kind in BY_TENSORFLOW.items() if words in message), None)
             counts[known or "refused"] += 1
+            # Where our messages and TensorFlow's name the input.
+            marks = ("failed: [{}", "; {} ", "/checked_{} [")
+            named = (*keys, " and ".join(good[name]))
             if known is None and not any(
-                f"failed: [{key}" in message
-                or f"; {key} " in message
-                or f"/checked_{key} [" in message
-                for key in (*keys, " and ".join(good[name]))
+                mark.format(key) in message for mark in marks for key in named
             ):
                 raise AssertionError(f"no input is named: {message}") from error
         else:

@@ -152,7 +152,7 @@ FILES = {
         lambda image: hostile.png_header(10**7, 1),
         r"height\] \[1\] \[and width\] \[10000000\]",
     ),
-    "cut": (lambda image: hostile.saved(image, "PNG")[:-40], "Invalid PNG data.*image_bytes|PNG"),
+    "cut": (lambda image: hostile.saved(image, "PNG")[:-40], "Invalid PNG data"),
 }
 
 
@@ -220,6 +220,8 @@ def test_pixels_are_limited_before_and_after_the_resizing():
     assert refuses(cropped, 1, 5)
     with pytest.raises(ArgumentError, match=r"max_pixels must be at least 512, .*got 511"):
         request_checks.images(Preprocessing(size=(8, 16), crop=0.5), 511)
+    with pytest.raises(ArgumentError, match="needs an input that is a batch or a count, got seed"):
+        request_checks.signature(lambda seed: {}, {"seed": request_checks.seeds()}, 1)
 
 
 def test_the_default_batch_has_256_mebibytes_of_inputs_and_outputs():
