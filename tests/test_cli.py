@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import yaml
 from PIL import Image
 
@@ -400,7 +401,12 @@ def test_push_pull_show_and_export_through_a_hub_in_a_folder(run_command, traine
     assert code == 0
     assert (Path(out.strip()) / "saved_model.pb").exists()
     assert Path(out.strip()).parts[-2:] == ("dcgan-digits", "1")
-    assert run_command("export", "copy", "serving", "--version", 7)[1].strip().endswith("7")
+    limited = ("--version", 7, "--max-batch", 2, "--max-pixels", 4096)
+    path = run_command("export", "copy", "serving", *limited)[1].strip()
+    assert path.endswith("7")
+    generate = tf.saved_model.load(path).signatures["generate"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="count must be 0 to 2"):
+        generate(seed=tf.constant(0, tf.int64), count=tf.constant(3))
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """Checks of requests to served models, in the graph and before anything else runs there.
 
 Servers feed tensors of any shape: the shapes of a signature are checked by Python only, and some
-kernels end the process on a rank that they do not expect. So a signature passes its tensors to an
-inner function that assumes no shape, and there every check is a control dependency of the value
-that the model gets. A failed check answers INVALID_ARGUMENT with the input, what is wanted and
-what came.
+kernels end the process on a rank that they do not expect. Graph optimizers, on the other hand,
+compute from the declared shape what a check compares. So the checks see a tensor whose shape is
+hidden, and every check is a control dependency of the value that the model gets. A failed check
+answers INVALID_ARGUMENT with the input, what is wanted and what came. (Of single numbers the
+optimizer of sessions sees through that; for them TensorFlow's own check of the shape remains, in
+other words: "Shape of tensor .../checked_count [2] is not compatible with expected shape []".)
 """
 
 import dataclasses
@@ -81,13 +83,15 @@ class Input:
         checks = [require(fits, f"{name} must be {wanted}{self.remedy}, got the shape", given)]
         if self.is_batch:
             with tf.control_dependencies(checks):
-                few = tf.reduce_all(sizes[0] <= max_batch)
+                count = tf.identity(sizes[0])
             text = f"{name} must be at most {max_batch} in one request, got"
-            checks.append(require(few, text, sizes[0]))
+            checks.append(require(count <= max_batch, text, count))
         return checks
 
     def checked(self, name: str, value: tf.Tensor, max_batch: int) -> tf.Tensor:
         """The value after all checks, with its shape known."""
+        # An identity without a static shape. `ensure_shape` tells its name.
+        value = tf.compat.v1.placeholder_with_default(value, shape=None, name=f"checked_{name}")
         with tf.control_dependencies(self.shape_check(name, value, max_batch)):
             value = tf.ensure_shape(tf.identity(value), self.sizes)
         checks = list(self.check(name, value) if self.check else ())
@@ -120,52 +124,47 @@ def signature(function: Callable[..., Outputs], inputs: Mapping[str, Input], max
 
     Args:
         function: From the inputs, by position, to outputs with an item an example.
-        inputs: By name.
+        inputs: By name; at least one is a batch or a count.
         max_batch: Most examples of a request.
 
     Returns:
         A `tf.function` that a SavedModel takes as a signature.
+
+    Raises:
+        ArgumentError: If no input says how many examples a request has.
 
     Example:
         >>> halve = signature(lambda latent: {"half": latent / 2}, {"latent": latents(3)}, 8)
         >>> halve(tf.zeros((0, 3)))["half"].shape, halve(tf.ones((2, 3)))["half"].shape
         (TensorShape([0, 3]), TensorShape([2, 3]))
     """
-    anything = [tf.TensorSpec(None, each.dtype, name) for name, each in inputs.items()]
+    counting = [name for name, each in inputs.items() if each.is_batch or each.is_count]
+    if not counting:
+        raise ArgumentError(
+            f"a signature needs an input that is a batch or a count, got {', '.join(inputs)}"
+        )
     declared = [tf.TensorSpec(each.sizes, each.dtype, name) for name, each in inputs.items()]
 
-    @tf.function(input_signature=anything)
-    def checked(*values: tf.Tensor) -> Outputs:
+    @tf.function(input_signature=declared)
+    def served(*values: tf.Tensor) -> Outputs:
         given = {
             name: each.checked(name, value, max_batch)
             for (name, each), value in zip(inputs.items(), values, strict=True)
         }
         numbers = {
-            name: given[name] if each.is_count else tf.shape(given[name])[0]
-            for name, each in inputs.items()
-            if each.is_batch or each.is_count
+            name: given[name] if inputs[name].is_count else tf.shape(given[name])[0]
+            for name in counting
         }
         number, *others = numbers.values()
-        names = " and ".join(numbers)
-        same = [
-            require(
-                each == number,
-                f"{names} must have the same number of items, got",
-                *numbers.values(),
-            )
-            for each in others
-        ]
-        with tf.control_dependencies(same):
+        text = f"{' and '.join(numbers)} must have the same number of items, got"
+        same = [require(each == number, text, *numbers.values()) for each in others]
+        with tf.control_dependencies([*given.values(), *same]):
             number = tf.identity(number)
             arguments = [
                 each.or_example(tf.identity(given[name]), number == 0)
                 for name, each in inputs.items()
             ]
         return {key: output[:number] for key, output in function(*arguments).items()}
-
-    @tf.function(input_signature=declared)
-    def served(*values: tf.Tensor) -> Outputs:
-        return checked(*values)
 
     return served
 

@@ -100,7 +100,7 @@ def saved_model(
             Default: that of those it takes.
         tiles: Whether a segmentation network works on tiles at the images' own resolution.
         max_batch: Most examples of a request, `count` included. Default: as many as have inputs
-            and outputs of 256 MiB (445 images of 224x224 for an ImageNet classifier).
+            and outputs of 256 MiB (442 images of 224x224 for an ImageNet classifier).
         max_pixels: Most pixels of an image of a request, before and after it is resized. Default:
             2**26, 67 megapixels.
 

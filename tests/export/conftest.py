@@ -112,6 +112,31 @@ def exported_translator(translator, tmp_path_factory) -> Path:
     )
 
 
+def segmenter() -> keras.Model:
+    """A network of two layers from pixels to three classes."""
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(2, 3, padding="same", activation="relu")(image)
+    return stir(keras.Model(image, keras.layers.Conv2D(3, 1, activation="softmax")(x)))
+
+
+@pytest.fixture(scope="session")
+def exported_segmenters(tmp_path_factory) -> dict[str, Path]:
+    """Of whole images, and of tiles."""
+    folder = tmp_path_factory.mktemp("served")
+    return {
+        name: export.saved_model(
+            segmenter(),
+            folder,
+            name=name,
+            preprocessing=Preprocessing(size=(8, 8)),
+            labels=["sky", "road", "car"],
+            task="image-segmentation",
+            tiles=name == "tiles",
+        )
+        for name in ("whole", "tiles")
+    }
+
+
 @pytest.fixture(scope="session")
 def photos() -> list[np.ndarray]:
     """Smooth uint8 pictures, wide and tall, colour and grey."""
