@@ -84,6 +84,8 @@ def change(tree, draw):
 def forge(folder):
     """Write the hashes of the files as they are into the record, as an attacker would."""
     record = folder / RECORD
+    if not record.is_file():
+        return
     try:
         content = json.loads(record.read_text())
         hashes = content["sha256"]
