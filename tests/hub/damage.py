@@ -67,6 +67,8 @@ def places(tree, path=()):
 def change(tree, draw):
     """A copy of a tree with one value replaced, removed or doubled."""
     tree = copy.deepcopy(tree)
+    if not tree or not isinstance(tree, dict | list):
+        return draw.choice(HUGE)
     *path, key = draw.choice(list(places(tree)))
     at = tree
     for step in path:
