@@ -67,6 +67,8 @@ def places(tree, path=()):
 def change(tree, draw):
     """A copy of a tree with one value replaced, removed or doubled."""
     tree = copy.deepcopy(tree)
+    if not tree or not isinstance(tree, dict | list):
+        return draw.choice(HUGE)
     *path, key = draw.choice(list(places(tree)))
     at = tree
     for step in path:
@@ -84,6 +86,8 @@ def change(tree, draw):
 def forge(folder):
     """Write the hashes of the files as they are into the record, as an attacker would."""
     record = folder / RECORD
+    if not record.is_file():
+        return
     try:
         content = json.loads(record.read_text())
         hashes = content["sha256"]

@@ -73,15 +73,10 @@ def test_what_is_no_classifier_is_refused_in_one_line(case):
 
 def test_builders_end_as_their_argument_says():
     for activation, expected in (("softmax", "softmax"), (None, "linear")):
-        unet = models.UNet(
-            depth=1,
-            filters=2,
-            input_shape=(8, 8, 1),
-            padding="same",
-            classifier_activation=activation,
-        )
-        fcn = models.FCN32s(input_shape=(64, 64, 3), classifier_activation=activation)
-        for network in (unet, fcn):
+        ends = {"input_shape": (8, 8, 1), "classifier_activation": activation}
+        unet = models.UNet(depth=1, filters=2, padding="same", **ends)
+        resnet = models.CIFARResNet(depth=8, **ends)
+        for network in (unet, resnet):
             assert models.output_activation(network) == expected
 
 
