@@ -202,7 +202,9 @@ def predict(
             del found
         write_mask(mask, colors, file)
         if picture is not None:
+            legend = visualization.overlay_legend(card.labels, colors)
             shown = visualization.overlay(image, mask, colors)
+            shown = visualization.annotate(shown, legend=legend)
             visualization.save_png(shown, picture, note=PREDICTED)
         counts = np.bincount(mask.ravel(), minlength=len(card.labels)) / mask.size
         shares = dict(zip(card.labels, map(float, counts), strict=True))
