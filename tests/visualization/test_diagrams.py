@@ -112,7 +112,7 @@ def test_a_u_net_is_drawn_as_a_u(name, arguments, tmp_path):
     # No two boxes in one place.
     gap = diagram_layout.BOX_HEIGHT + diagram_layout.GAP - 1e-6
     for heights in (encoder, bottom, decoder):
-        assert min(np.diff(sorted(heights))) > gap
+        assert all(np.diff(sorted(heights)) > gap)
     # Both ends of a level lie on its side of the levels above and below it.
     for number, box in enumerate(boxes[plan.bottom :], plan.bottom):
         for source in box.sources:
