@@ -397,6 +397,12 @@ def test_push_pull_show_and_export_through_a_hub_in_a_folder(run_command, traine
     original = trained / "dcgan-digits" / "model" / weights
     assert (tmp_path / "copy" / weights).read_bytes() == original.read_bytes()
     assert "DCGANGenerator" in run_command("show", "copy")[1]
+    # Neither is the repository of the shipped config.
+    for place in (trained / "dcgan-digits", "copy"):
+        assert hub.read_card(place).repository is None
+    readme = Path("copy/README.md").read_text()
+    assert 'load_with_card(".")' in readme
+    assert "hf://" not in readme
     code, out, _ = run_command("export", address, "serving")
     assert code == 0
     assert (Path(out.strip()) / "saved_model.pb").exists()

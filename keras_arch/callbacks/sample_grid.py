@@ -20,6 +20,7 @@ class SampleGrid(keras.callbacks.Callback):
         every: Epochs between grids.
         columns: Images in a row. Default: as square a grid as there can be.
         tensorboard: A log folder of TensorBoard to show them in as well, or `None`.
+        annotate: From the grid to a grid with titles or a legend, or `None`.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class SampleGrid(keras.callbacks.Callback):
         every: int = 1,
         columns: int | None = None,
         tensorboard: Path | None = None,
+        annotate: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         super().__init__()
         self.directory = Path(directory)
@@ -37,6 +39,7 @@ class SampleGrid(keras.callbacks.Callback):
         self.every = every
         self.columns = columns
         self.tensorboard = tensorboard
+        self.annotate = annotate
         self._writer: Any = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -44,6 +47,8 @@ class SampleGrid(keras.callbacks.Callback):
         if (epoch + 1) % self.every:
             return
         sheet = visualization.grid(self.generate(self.model), self.columns, enlarge=True)
+        if self.annotate is not None:
+            sheet = self.annotate(sheet)
         visualization.save_png(sheet, self.directory / f"epoch-{epoch + 1:04d}.png")
         if self.tensorboard is not None:
             import tensorflow as tf

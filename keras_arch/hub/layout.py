@@ -151,7 +151,8 @@ def save(
         model: A functional or sequential `keras.Model` of stock layers.
         directory: Destination, which is returned; missing parents are created.
         card: The model's card; the activation of its output is added.
-        samples: A PNG with outputs of the model, or `None`.
+        samples: A PNG for the README, or `None`: the confusion matrix of a classifier, else
+            outputs of the model.
         training: A folder with files for resuming or fine-tuning, or `None`. It is copied to
             `training/`.
 

@@ -59,8 +59,9 @@ def load(reference: str | os.PathLike[str], *, token: str | None = None) -> "ker
     and converted. The converted model is cached beside the Hub's cache, by commit.
 
     Args:
-        reference: A model directory, `"hf://user/repo"` or `"hf://user/repo@revision"`,
-            `"file:///folder/hub/user/repo"`, or the name of a shipped config.
+        reference: A run directory, a model directory, `"hf://user/repo"` or
+            `"hf://user/repo@revision"`, `"file:///folder/hub/user/repo"`, or the name of a shipped
+            config: its finished run in `runs/NAME`, else its repository.
         token: Access token of the Hub. Default: `HF_TOKEN`, or that of `hf auth login`.
 
     Returns:
@@ -71,6 +72,7 @@ def load(reference: str | os.PathLike[str], *, token: str | None = None) -> "ker
         IntegrityError: If a file's hash differs from its record.
         UnsafeContentError: If it asks for code to be run.
         ArgumentError: If the reference has no known form.
+        RunError: If it is a run that has not finished.
 
     Example:
         >>> from keras_arch import hub

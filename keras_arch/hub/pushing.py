@@ -125,7 +125,8 @@ def _compose(
     except HubError:
         published = None  # A damaged record is replaced.
     theirs = target.fetch(README)
-    card = dataclasses.replace(record.card, repository=repository or record.card.repository)
+    # Where it came from is not where it is.
+    card = dataclasses.replace(record.card, repository=repository)
     generated = readme(card, samples=SAMPLES in record.sha256)
     edited = layout.is_edited(directory, record)
     ours = (directory / README).read_bytes() if edited else generated.encode()

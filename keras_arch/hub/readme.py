@@ -44,7 +44,7 @@ def readme(card: Card, *, samples: bool = False) -> str:
     sections = [
         f"---\n{_metadata(card, task.pipeline_tag)}\n---",
         f"# {card.name}",
-        "![Samples](samples.png)" if samples else "",
+        f"![{task.picture}](samples.png)\n\n*{task.picture}*" if samples else "",
         card.description.strip(),
         f"Fine-tuned from `{card.base}`." if card.base else "",
         f"`{card.architecture}({arguments})`, saved with keras_arch. "

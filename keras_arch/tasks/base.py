@@ -175,6 +175,7 @@ class Task:
         export_needs: Which of them an export takes. Default: `needs`.
         has_target_preprocessing: Whether its models turn images into images of another kind.
         has_colors: Whether the classes of its models have colors in pictures.
+        picture: What the picture on the card of its models shows.
         inputs: Number of inputs of its models.
         phases: Epochs, besides the first of a process, before which `set_phase` changes the model.
         one_hot_classes: Number of classes where labels are one-hot, or `None`.
@@ -189,6 +190,7 @@ class Task:
     export_needs: ClassVar[tuple[str, ...]] = ()
     has_target_preprocessing: ClassVar[bool] = False
     has_colors: ClassVar[bool] = False
+    picture: ClassVar[str] = "Samples"
     inputs: ClassVar[int] = 1
 
     phases: tuple[int, ...] = ()

@@ -108,6 +108,7 @@ class Classification(Task):
 
     Config = ClassificationConfig
     pipeline_tag = "image-classification"
+    picture = "Confusion matrix: true classes down, predicted ones across"
     export_needs = ("labels",)
 
     def __init__(self, config: Any, preprocessing: Preprocessing, replicas: int = 1) -> None:

@@ -50,6 +50,7 @@ class Segmentation(Task):
 
     Config = SegmentationConfig
     pipeline_tag = "image-segmentation"
+    picture = "Test images with true classes, predictions and errors"
     needs = ("labels",)
     has_colors = True
 
@@ -173,6 +174,9 @@ class Segmentation(Task):
             every=self.config.samples.every,
             columns=4,
             tensorboard=directory.logs / "samples",
+            annotate=lambda sheet: segmentation_report.annotated(
+                sheet, self.source.classes, self._colors()
+            ),
         )
         return [*self._best(directory), samples]
 

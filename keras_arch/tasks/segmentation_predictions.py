@@ -211,7 +211,12 @@ def predict(
             del found
         write_mask(mask, colors, file)
         if picture is not None:
+            present = np.unique(mask)
+            legend = visualization.overlay_legend(
+                [card.labels[number] for number in present], [colors[number] for number in present]
+            )
             shown = visualization.overlay(image, mask, colors)
+            shown = visualization.annotate(shown, legend=legend)
             visualization.save_png(shown, picture, note=PREDICTED)
         counts = np.bincount(mask.ravel(), minlength=len(card.labels)) / mask.size
         shares = dict(zip(card.labels, map(float, counts), strict=True))

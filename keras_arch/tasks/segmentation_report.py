@@ -50,12 +50,12 @@ class SegmentationReport:
         for row, boundary in zip(rows, self.boundaries, strict=True):
             row["boundary_f_score"] = boundary
         files.atomic_write(folder / "per_class.json", json.dumps(rows, indent=1) + "\n")
-        sheet = visualization.grid(panels(self.shown, colors), columns=4, padding=4)
-        visualization.save_png(sheet, folder / "overlays.png")
+        sheet = visualization.grid(panels(self.shown, colors), columns=4, padding=4, enlarge=True)
+        visualization.save_png(annotated(sheet, labels, colors), folder / "overlays.png")
         near = _of_one_size([visualization.zoom_on_errors(*each) for each in self.shown])
-        visualization.save_png(
-            visualization.grid(near, columns=2, padding=4), folder / "close_ups.png"
-        )
+        sheet = visualization.grid(near, columns=2, padding=4)
+        sheet = visualization.annotate(sheet, legend=visualization.BORDER_COLORS)
+        visualization.save_png(sheet, folder / "close_ups.png")
 
 
 def measure(
@@ -136,6 +136,15 @@ def panels(
             visualization.error_map(truth, predicted),
         ]
     return _of_one_size(rows)
+
+
+def annotated(sheet: np.ndarray, labels: Sequence[str], colors: visualization.Colors) -> np.ndarray:
+    """A grid of `panels`, four in a row, with titles and the meaning of the colors."""
+    return visualization.annotate(
+        sheet,
+        titles=("image", "truth", "prediction", "errors"),
+        legend=visualization.overlay_legend(labels, colors) | visualization.ERROR_COLORS,
+    )
 
 
 def _of_one_size(images: Sequence[np.ndarray]) -> np.ndarray:

@@ -83,10 +83,11 @@ class Translation(Task):
     """Task of saved translators, and base class of those that train them."""
 
     pipeline_tag = "image-to-image"
+    picture = "Test images and their translations"
     has_target_preprocessing = True
-    # The kind of data, and the columns of a sample sheet.
+    # The kind of data, and the titles of the columns of a sample sheet.
     kind: ClassVar[str] = ""
-    columns: ClassVar[int] = 3
+    titles: ClassVar[tuple[str, ...]] = ("input", "output", "target")
 
     def __init__(self, config: Any, preprocessing: Preprocessing, replicas: int = 1) -> None:
         super().__init__(config, preprocessing, replicas)
@@ -126,8 +127,9 @@ class Translation(Task):
                 directory.samples,
                 self._sheet,
                 every=self.config.samples.every,
-                columns=self.columns,
+                columns=len(self.titles),
                 tensorboard=directory.logs / "samples",
+                annotate=self._annotated,
             )
         ]
 
@@ -137,8 +139,8 @@ class Translation(Task):
         `l1` is in the range of the data, [-1, 1]; `sharpness` is the mean gradient magnitude of
         the pixels in [0, 255], beside that of the targets.
         """
-        sheet = visualization.grid(self._sheet(model), columns=self.columns, enlarge=True)
-        visualization.save_png(sheet, directory.samples / "final.png")
+        sheet = visualization.grid(self._sheet(model), columns=len(self.titles), enlarge=True)
+        visualization.save_png(self._annotated(sheet), directory.samples / "final.png")
         batches = data.eval_batches(
             self.load(self.config.data.test), self.preprocessing, 16, cache=False
         )
@@ -196,6 +198,10 @@ class Translation(Task):
                 raise ConfigError(f"data.test {settings.test!r} of {settings.source} is empty")
             self._shown = tuple(np.asarray(column) for column in batch)
         return self._shown
+
+    def _annotated(self, sheet: np.ndarray) -> np.ndarray:
+        """A sheet with the titles of its columns."""
+        return visualization.annotate(sheet, titles=self.titles)
 
     def _sheet(self, trainer: keras.Model) -> np.ndarray:
         """Rows of images: input, output and target, or both domains with their translations."""
@@ -366,7 +372,7 @@ class UnpairedTranslation(Translation):
     Config = CycleGANConfig
     model_task = "image-to-image"
     kind = "unpaired"
-    columns = 4
+    titles = ("image", "translated", "other", "translated back")
 
     def build(self) -> keras.Model:
         """The compiled trainer."""

@@ -18,6 +18,10 @@ from keras_arch.training.references import without_folders
 EVALUATION_BATCH = 256
 
 
+# Keys of a config that do not belong to the recipe: the repository is that of the published model.
+_OWN_KEYS = {"preprocessing", "expected", "imports", "repository"}
+
+
 def build_network(
     builder: config.Builder, replicas: int = 1, synchronized: bool | str = "auto", **more: Any
 ) -> keras.Model:
@@ -134,7 +138,7 @@ def make_card(checked: config.TaskConfig, builder: config.Builder, **fields: Any
     """
     entry = registry.entry(builder.name)
     source = without_folders(checked.data.source)
-    recipe = checked.model_dump(mode="json", exclude={"preprocessing", "expected", "imports"})
+    recipe = checked.model_dump(mode="json", exclude=_OWN_KEYS)
     recipe["data"] |= {"source": source, "data_dir": None}
     evaluation = recipe.get("generator_evaluation")
     if evaluation and not evaluation["network"].startswith("hf://"):
@@ -149,6 +153,5 @@ def make_card(checked: config.TaskConfig, builder: config.Builder, **fields: Any
         "datasets": [source],
         "recipe": recipe,
         "paper": f"{entry.paper}, {entry.url}",
-        "repository": checked.repository,
     }
     return hub.Card(**(common | fields))

@@ -5,8 +5,10 @@ latent space (`latent_walk`, `vector_arithmetic`), memorization (`nearest_neighb
 tasks (`side_by_side`). Of a classifier: each class (`per_class_report`), confident mistakes
 (`confident_mistakes`), and Grad-CAM (`grad_cam`). Of a segmentation: masks over images
 (`overlay`, `error_map`, `zoom_on_errors`). Of any model: `draw_diagram`.
+Titles and legends of sheets of images: `annotate`.
 """
 
+from keras_arch.visualization.annotations import annotate
 from keras_arch.visualization.augmentation import augmentation_gallery
 from keras_arch.visualization.classification import (
     Mistake,
@@ -42,22 +44,28 @@ from keras_arch.visualization.latents import (
     vector_arithmetic,
 )
 from keras_arch.visualization.overlays import (
+    BORDER_COLORS,
+    ERROR_COLORS,
     Colors,
     class_colors,
     colorize_mask,
     error_map,
     find_boundaries,
     overlay,
+    overlay_legend,
     zoom_on_errors,
 )
 
 __all__ = [
+    "BORDER_COLORS",
+    "ERROR_COLORS",
     "ClassifierAgreement",
     "Colors",
     "LatentPicture",
     "Mistake",
     "ModeCoverage",
     "Neighbors",
+    "annotate",
     "augmentation_gallery",
     "bar_chart",
     "class_colors",
@@ -80,6 +88,7 @@ __all__ = [
     "new_figure",
     "overlay",
     "overlay_heatmap",
+    "overlay_legend",
     "per_class_report",
     "save_figure",
     "save_png",

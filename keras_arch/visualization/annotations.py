@@ -11,8 +11,9 @@ from keras_arch.visualization.figures import DPI, new_figure
 from keras_arch.visualization.fonts import fallback_fonts
 
 Color = Sequence[int]
-# Pixels: of a line of text, of a letter, of a square of the legend, and the least width.
-_LINE, _LETTER, _SQUARE, _LEAST = 18, 7, 12, 240
+# Pixels: of a line of text, of a wide and of a usual letter, of a square of the legend, and of the
+# narrowest sheet with a legend.
+_LINE, _LETTER, _NARROW, _SQUARE, _LEAST = 18, 7, 6, 12, 240
 
 
 def annotate(
@@ -68,7 +69,7 @@ def _titles(titles: Sequence[str], width: int, across: int) -> np.ndarray:
     ends = ["", *titles, ""]
     rooms = [3 if ends[i] == ends[i + 2] == "" else 1 for i in range(len(titles))]
     broken = [
-        textwrap.fill(title, max(6, int(room * column // _LETTER)))
+        textwrap.fill(title, max(6, int(room * column / _NARROW)), break_long_words=False)
         for title, room in zip(titles, rooms, strict=True)
     ]
     height = _LINE * max(title.count("\n") + 1 for title in broken)

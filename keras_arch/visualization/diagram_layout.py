@@ -99,29 +99,25 @@ def _levels(boxes: Sequence[Box]) -> list[int] | None:
     for box in boxes:
         if len(box.shape) != 3:
             return None
-        steps = [
-            (abs(step), levels[source] + step)
-            for source in box.sources
-            if (step := _halvings(boxes[source], box)) is not None
-        ]
-        if len(steps) < len(box.sources):
-            return None
-        levels.append(min(steps)[1] if steps else 0)
+        steps = [(_halvings(boxes[source], box), levels[source]) for source in box.sources]
+        # Of several inputs the one of its own resolution counts, and of these the finest.
+        found = [(abs(step), level + step) for step, level in steps]
+        levels.append(min(found)[1] if found else 0)
     return levels
 
 
-def _halvings(source: Box, box: Box) -> int | None:
-    """The binary logarithm by which the resolution falls, rounded: borders do not count."""
+def _halvings(source: Box, box: Box) -> int:
+    """The binary logarithm by which the resolution falls: cut borders do not count."""
+    stride = box.title.rpartition("stride ")[2]
+    if stride.isdecimal():
+        factor = round(math.log2(int(stride)))
+        return -factor if _rises(box) else factor
     before, after = source.shape[0], box.shape[0]
-    if box.title.startswith("cropping"):
+    if box.kind != "other" or box.title.startswith("cropping"):
         return 0
     if before is not None and after is not None:
         return round(math.log2(before / after))
-    stride = box.title.rpartition("stride ")[2]
-    if not stride.isdecimal() and not _rises(box):
-        return 0
-    factor = round(math.log2(int(stride))) if stride.isdecimal() else 1
-    return -factor if _rises(box) else factor
+    return -1 if _rises(box) else 0
 
 
 def _rises(box: Box) -> bool:

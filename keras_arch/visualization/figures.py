@@ -106,7 +106,7 @@ def confusion_matrix(matrix: Any, labels: Sequence[str], path: str | os.PathLike
         for (row, column), count in np.ndenumerate(counts):
             shade = "white" if fractions[row, column] > 0.5 else "black"
             axes.text(column, row, f"{count:g}", ha="center", va="center", color=shade)
-    return save_figure(figure, path)
+    return save_figure(figure, path, fit=True)
 
 
 def bar_chart(
@@ -219,7 +219,11 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save_figure(
-    figure: Any, path: str | os.PathLike[str], *, note: tuple[str, str] | None = None
+    figure: Any,
+    path: str | os.PathLike[str],
+    *,
+    note: tuple[str, str] | None = None,
+    fit: bool = False,
 ) -> Path:
     """Write a figure as a PNG file, whole or not at all.
 
@@ -227,6 +231,7 @@ def save_figure(
         figure: As from `new_figure`.
         path: The PNG file to write, in folders that are created; it is returned.
         note: A key and a text for the head of the file, or `None`.
+        fit: Whether the picture is as large as what is drawn, with a narrow border.
 
     Example:
         >>> save_figure(new_figure(1, 1), "white.png").name
@@ -234,7 +239,14 @@ def save_figure(
     """
     content = io.BytesIO()
     with fallback_fonts(figure):
-        figure.savefig(content, format="png", dpi=DPI, metadata=dict([note] if note else []))
+        figure.savefig(
+            content,
+            format="png",
+            dpi=DPI,
+            metadata=dict([note] if note else []),
+            bbox_inches="tight" if fit else None,
+            pad_inches=0.1,
+        )
     return atomic_write(path, content.getvalue())
 
 

@@ -11,8 +11,14 @@ from keras_arch.errors import ArgumentError
 
 Colors = Sequence[Sequence[int]]
 _UNKNOWN = (224, 224, 192)
-# Colors of an error map.
-_RIGHT, _WRONG = (235, 235, 235), (200, 30, 30)
+# Colors of an error map, and of the borders that `zoom_on_errors` draws.
+ERROR_COLORS = {"right": (235, 235, 235), "wrong": (200, 30, 30)}
+BORDER_COLORS = {
+    "border of the truth": (0, 220, 0),
+    "of the prediction": (230, 0, 0),
+    "of both": (255, 230, 0),
+}
+_RIGHT, _WRONG = ERROR_COLORS.values()
 
 
 def class_colors(count: int) -> list[tuple[int, int, int]]:
@@ -91,6 +97,21 @@ def overlay(image: Any, mask: Any, colors: Colors, share: float = 0.5) -> np.nda
     edges = find_boundaries(mask) & ~clear
     mixed[edges] = paint[edges]
     return np.rint(mixed).astype(np.uint8)
+
+
+def overlay_legend(labels: Sequence[str], colors: Colors) -> dict[str, tuple[int, ...]]:
+    """The colors of an overlay by the names of their classes; black ones are not painted.
+
+    Args:
+        labels: A name for each class.
+        colors: As for `overlay`.
+
+    Example:
+        >>> overlay_legend(["ground", "cell"], class_colors(2))
+        {'cell': (128, 0, 0)}
+    """
+    pairs = zip(labels, colors, strict=True)
+    return {label: tuple(color) for label, color in pairs if any(color)}
 
 
 def find_boundaries(mask: Any) -> np.ndarray:
@@ -184,9 +205,8 @@ def zoom_on_errors(
         find_boundaries(mask[window].repeat(enlarge, 0).repeat(enlarge, 1))
         for mask in (truth, predicted)
     )
-    picture[true] = (0, 220, 0)
-    picture[found] = (230, 0, 0)
-    picture[true & found] = (255, 230, 0)
+    for where, color in zip((true, found, true & found), BORDER_COLORS.values(), strict=True):
+        picture[where] = color
     return picture
 
 

@@ -22,7 +22,8 @@ def test_the_hub_s_own_reader_finds_the_metadata(card):
     (result,) = data.eval_results
     assert (result.metric_type, result.metric_value) == ("accuracy", 0.975)
     assert data.model_name == "small-digits"
-    assert "![Samples](samples.png)" in read.text
+    # The picture of a classifier.
+    assert "![Confusion matrix: true classes down, predicted ones across](samples.png)" in read.text
 
 
 def test_the_text_tells_what_plain_keras_does_not_know(card):

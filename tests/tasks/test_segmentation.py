@@ -60,7 +60,11 @@ def test_a_run_leaves_its_figures_pictures_and_model(cells_run):
         assert (cells_run.directory / name).exists()
     rows = json.loads((cells_run.directory / "per_class.json").read_text())
     assert [row["label"] for row in rows] == ["background", "cell"]
-    assert np.asarray(Image.open(cells_run.directory / "overlays.png")).shape[2] == 3
+    shown = np.asarray(Image.open(cells_run.directory / "overlays.png"))
+    # Titles above, the colors of the cells and of errors below.
+    assert (shown[:18] < 128).any()
+    for color in ((128, 0, 0), (200, 30, 30)):
+        assert (shown[-22:] == color).all(-1).sum() >= 100
     header, *lines = (cells_run.directory / "log.csv").read_text().splitlines()
     assert "val_mean_iu" in header
     assert "val_foreground_iu" in header
@@ -93,7 +97,10 @@ def test_predict_writes_masks_and_overlays(cells_run, a_cell_image, tmp_path):
     mask = Image.open(tmp_path / "cells_mask.png")
     assert (mask.mode, mask.size) == ("P", (90, 100))
     assert mask.getpalette()[:6] == [0, 0, 0, 128, 0, 0]
-    assert Image.open(tmp_path / "cells_overlay.png").size == (90, 100)
+    # Below the picture, what its color means.
+    overlay = np.asarray(Image.open(tmp_path / "cells_overlay.png"))
+    assert overlay.shape == (100 + 22, 240, 3)
+    assert (overlay[100:] == (128, 0, 0)).all(-1).sum() == 100
     (found,) = api.predict(cells_run.model, [a_cell_image], out=tmp_path)
     assert found.overlay is None
     assert found.shares["background"] == pytest.approx((np.asarray(mask) == 0).mean(), abs=1e-6)

@@ -5,7 +5,7 @@ from keras import layers
 from PIL import Image
 
 from keras_arch import models
-from keras_arch.visualization import diagrams
+from keras_arch.visualization import diagram_layout, diagrams
 from keras_arch.visualization.diagrams import _groups
 
 
@@ -105,3 +105,44 @@ def test_a_layer_that_is_applied_to_its_own_output():
     ]
     # Each call has its own shape.
     assert [box.shape for box in found if box.name == "flat"] == [(8,), (16,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("UNet", {"input_shape": (188, 188, 1), "filters": 2}),
+        ("UNet", {"input_shape": (None, None, 1), "filters": 2, "depth": 3, "padding": "same"}),
+        ("UNet", {"input_shape": (32, 32, 1), "filters": 2, "depth": 2, "up": "bilinear"}),
+        ("Pix2PixGenerator", {"variant": "unet_128", "image_shape": (128, 128, 3), "filters": 1}),
+    ],
+    ids=["unpadded", "open", "bilinear", "pix2pix"],
+)
+def test_a_u_net_is_drawn_as_a_u(name, arguments, tmp_path):
+    if arguments.get("up") == "bilinear":
+        arguments = arguments | {"padding": "same"}
+    model = models.create(name, **arguments)
+    boxes = diagrams.boxes(model)
+    plan = diagram_layout.layout(boxes)
+    columns = sorted({x for x, _ in plan.places})
+    assert len(columns) == 3
+    encoder, bottom, decoder = ([y for x, y in plan.places if x == column] for column in columns)
+    # Down on the left, below both, up on the right.
+    assert encoder == sorted(encoder, reverse=True)
+    assert max(bottom) < min(encoder + decoder)
+    ends = [plan.places[i][1] for i in range(plan.bottom, len(boxes))]
+    assert ends[-1] == max(ends)
+    # No two boxes in one place.
+    gap = diagram_layout.BOX_HEIGHT + diagram_layout.GAP - 1e-6
+    for heights in (encoder, bottom, decoder):
+        assert all(np.diff(sorted(heights)) > gap)
+    # Both ends of a level lie on its side of the levels above and below it.
+    for number, box in enumerate(boxes[plan.bottom :], plan.bottom):
+        for source in box.sources:
+            if "concatenate" in box.title and source < plan.bottom - 1:
+                assert abs(plan.places[number][1] - plan.places[source][1]) < 6 * gap
+    assert diagrams.draw(model, tmp_path / "u.png").stat().st_size > 1000
+
+
+def test_other_networks_are_drawn_in_columns():
+    for name in ("CIFARResNet", "DCGANGenerator", "DeepLabV3Plus"):
+        assert diagram_layout.layout(diagrams.boxes(models.create(name))) is None

@@ -205,11 +205,12 @@ def test_vector_arithmetic_adds_means(count, tmp_path):
     np.testing.assert_array_equal(found.images, pixels(mirror(found.latents)))
 
     rows = max(count + 1, 3)
-    assert found.sheet.shape == (rows * 66 + 2, 7 * 66 + 2, 1)
+    # Signs above, a note below.
+    assert found.sheet.shape == (18 + rows * 66 + 2 + 18, 7 * 66 + 2, 3)
 
     def cell(row, column):
-        top, left = 2 + row * 66, 2 + column * 66
-        return found.sheet[top : top + 64 : 32, left : left + 64 : 32]
+        top, left = 18 + 2 + row * 66, 2 + column * 66
+        return found.sheet[top : top + 64 : 32, left : left + 64 : 32, :1]
 
     np.testing.assert_array_equal(cell(0, 1), found.images[count])
     np.testing.assert_array_equal(cell(rows - 1, 2), found.images[3 * count + 2])

@@ -43,6 +43,10 @@ class AnglePrediction:
     angle: float
     files: Mapping[str, Path]
 
+    def records(self):
+        """The angle, with all its digits."""
+        return [{"angle": self.angle}]
+
     def rows(self):
         """The table row of the image."""
         return [(str(self.path), f"{self.angle:.1f}")]
