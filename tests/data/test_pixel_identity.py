@@ -219,3 +219,16 @@ def test_arrays_keep_their_channels(tmp_path):
     (image,) = data.load(f"folder:{tmp_path}")
     np.testing.assert_array_equal(image, five)
     assert data.describe(f"folder:{tmp_path}").image_shape == (2, 3, 5)
+
+
+def test_archives_of_jpeg_files_are_upright_too(tmp_path):
+    files = [READ[f"turned{number}.jpg"][0] for number in (5, 6, 8)]
+    np.savez(
+        tmp_path / "a.npz",
+        train_jpeg=np.frombuffer(b"".join(files), np.uint8),
+        train_offsets=np.cumsum([0, *map(len, files)]),
+        train_labels=[0, 1, 0],
+    )
+    for content, (image, _) in zip(files, data.load(f"npz:{tmp_path / 'a.npz'}"), strict=True):
+        (tmp_path / "one.jpg").write_bytes(content)
+        np.testing.assert_array_equal(image, read_image(tmp_path / "one.jpg"))
