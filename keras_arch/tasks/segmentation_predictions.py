@@ -132,7 +132,8 @@ def predict(
         picture = None
         if overlay:
             picture = stem.with_name(f"{stem.name}_overlay.png")
-            visualization.save_png(visualization.overlay(image, mask, colors), picture)
+            pixels = card.preprocessing.display(image)
+            visualization.save_png(visualization.overlay(pixels, mask, colors), picture)
         counts = np.bincount(mask.ravel(), minlength=len(card.labels)) / mask.size
         shares = dict(zip(card.labels, map(float, counts), strict=True))
         results.append(SegmentationPrediction(path, file, picture, shares))
