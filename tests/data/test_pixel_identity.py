@@ -84,6 +84,8 @@ READ = {
     "grey.jpeg": (saved(GREY, "JPEG"), PLAIN),
     "cmyk.JPG": (saved(COLOR, "JPEG", "CMYK"), PLAIN),
     "progressive.jfif": (saved(COLOR, "JPEG", progressive=True, subsampling=0), PLAIN),
+    # As phones write them: a second picture of the same scene lies behind the first.
+    "phone.jpg": (stacked("MPO"), PLAIN),
     "plain.png": (saved(COLOR, "PNG"), PLAIN),
     "grey.PNG": (saved(GREY, "PNG"), PLAIN),
     "one_bit.png": (saved(GREY, "PNG", "1"), PLAIN),
@@ -120,6 +122,8 @@ NOT_SERVED = {
     "float.tif": (saved(GREY / np.float32(255), "TIFF"), UNIT),
     "int32.tif": (saved(GREY.astype(np.int32) * 16, "TIFF"), TWELVE),
     "plain.ppm": (saved(COLOR, "PPM"), PLAIN),
+    "plain.jp2": (saved(COLOR, "JPEG2000"), PLAIN),
+    "turned6.avif": (saved(COLOR, "AVIF", orientation=6), PLAIN),
     "array.npy": (array(DEEP >> 4), TWELVE),
 }
 REFUSED = {
