@@ -215,7 +215,7 @@ def predict(
             legend = visualization.overlay_legend(
                 [card.labels[number] for number in present], [colors[number] for number in present]
             )
-            shown = visualization.overlay(image, mask, colors)
+            shown = visualization.overlay(card.preprocessing.display(image), mask, colors)
             shown = visualization.annotate(shown, legend=legend)
             visualization.save_png(shown, picture, note=PREDICTED)
         counts = np.bincount(mask.ravel(), minlength=len(card.labels)) / mask.size
