@@ -176,6 +176,25 @@ def test_pixels_and_outputs_fit():
             losses.PixelCrossEntropy()(TRUTH, OUTPUTS, weights)
 
 
+@pytest.mark.parametrize("name", losses.PIXEL_LOSSES)
+def test_probabilities_are_no_logits(name):
+    for kind in ("float32", "float16"):
+        softmax = keras.ops.softmax(OUTPUTS.astype(kind))
+        with pytest.raises(ArgumentError, match=r"classifier_activation=None, .*from_logits=False"):
+            losses.pixel_loss(name)(TRUTH, softmax)
+        assert np.isfinite(float(losses.pixel_loss(name, from_logits=False)(TRUTH, softmax)))
+    with pytest.raises(ArgumentError, match=r"activation='softmax', .*from_logits=True"):
+        losses.pixel_loss(name, from_logits=False)(TRUTH, OUTPUTS)
+    assert np.isnan(float(losses.pixel_loss(name)(TRUTH, np.full_like(OUTPUTS, np.nan))))
+
+
+def test_a_network_of_probabilities_does_not_fit_a_loss_of_logits():
+    softmax = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 1)])
+    softmax.add(keras.layers.Softmax())
+    with pytest.raises(tf.errors.InvalidArgumentError, match="from_logits=False"):
+        fitted(softmax, TRUTH)
+
+
 def test_metrics_of_nothing_measured():
     metric = metrics.MeanIU(2)
     with pytest.raises(ArgumentError, match="not in weighted_metrics"):
