@@ -1,7 +1,8 @@
 """Optimizers with a factor on the learning rate for each layer, on every Keras backend."""
 
+import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -36,8 +37,10 @@ class _Layerwise:
     def build(self, variables: Sequence[Any]) -> None:
         """Build the optimizer's variables, and look up the factor of each model variable."""
         if not self.built:
+            paths = [variable.path for variable in variables]
+            _check_names(self.factors, paths)
             # In a step there are only the backend's own variables, without their layers' names.
-            self._factor_of = [self._factor(variable.path) for variable in variables]
+            self._factor_of = [self._factor(path) for path in paths]
         super().build(variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -53,12 +56,30 @@ class _Layerwise:
         """Nothing: Keras would use one rate for all; `update_step` decays."""
 
     def _factor(self, path: str) -> float:
-        found = [factor for name, factor in self.factors.items() if f"/{name}/" in f"/{path}"]
+        found = [factor for name, factor in self.factors.items() if _is_inside(path, name)]
         return float(found[0]) if found else 1.0
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, for `keras.saving`."""
         return super().get_config() | {"factors": self.factors}
+
+
+def _is_inside(path: str, name: str) -> bool:
+    """Whether the variable of a path belongs to the layer `name`."""
+    return f"/{name}/" in f"/{path}"
+
+
+def _check_names(names: Iterable[str], paths: Sequence[str]) -> None:
+    """Refuse a name without a variable: its factor would be ignored."""
+    layers = list(dict.fromkeys(path.rpartition("/")[0].rpartition("/")[2] for path in paths))
+    for name in names:
+        if not any(_is_inside(path, name) for path in paths):
+            close = difflib.get_close_matches(name, layers, n=3) or [*layers[:3], "..."]
+            raise ArgumentError(
+                f"layerwise has a factor for {name!r}, which is no layer with trainable weights of "
+                f"this model; there are {', '.join(close)} (a layer that is frozen already needs "
+                "no factor)"
+            )
 
 
 @keras.saving.register_keras_serializable("keras_arch")
@@ -104,7 +125,8 @@ def layerwise(
         factors: By name of a layer, 0 or more; 0 freezes a layer. Other layers have 1.
 
     Raises:
-        ArgumentError: If the optimizer is built or of another kind, or a factor is negative.
+        ArgumentError: If the optimizer is built or of another kind, or a factor is negative; when
+            it is built, if a name is that of no layer with trainable weights.
 
     Example:
         >>> model = keras.Sequential(

@@ -131,3 +131,18 @@ def test_what_it_does_not_take():
         optimizers.layerwise(used, {})
     with pytest.raises(ArgumentError, match="got LayerwiseSGD"):
         optimizers.layerwise(optimizers.layerwise(keras.optimizers.SGD(), {}), {})
+
+
+@pytest.mark.parametrize("name", ["lwo", "nosuch", "low/", "ow"])
+def test_a_factor_for_no_layer_is_refused_with_the_layers(name):
+    made = optimizers.layerwise(KINDS["sgd"](), {"high": 0.5, name: 0.1})
+    with pytest.raises(ArgumentError, match=f"factor for '{name}', .*there are .*low") as caught:
+        made.build(network().trainable_variables)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_factor_for_a_frozen_layer_is_refused():
+    model = network()
+    model.get_layer("low").trainable = False
+    with pytest.raises(ArgumentError, match=r"'low'.*there are high, .*frozen already"):
+        optimizers.layerwise(KINDS["sgd"](), {"low": 0.1}).build(model.trainable_variables)
