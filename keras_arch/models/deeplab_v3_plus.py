@@ -16,7 +16,7 @@ from keras import layers, ops
 from keras_arch import kerascv
 from keras_arch import layers as shared
 from keras_arch.errors import ArgumentError
-from keras_arch.models.common import channels_last, pixelwise
+from keras_arch.models.common import channels_last, pixelwise, sizes
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.heads import check_input_shape, probabilities
 from keras_arch.registry import register
@@ -77,8 +77,7 @@ def DeepLabV3Plus(
 
     Returns:
         A `keras.Model` from `image` `(batch, height, width, channels)` to probabilities `(batch,
-        height, width, classes)`. As in `UNet(up="bilinear")`, an open size cannot be traced for all
-        sizes at once: `predict` traces each, and an export takes one size.
+        height, width, classes)`.
 
     Raises:
         KerasArchError: If KerasCV is not installed or too old.
@@ -94,7 +93,7 @@ def DeepLabV3Plus(
     input_shape = check_input_shape(input_shape, default=usual_shape, minimum=5)
     usual_name = pixelwise.name_of(backbone)
     image, maps = pixelwise.pyramid(
-        backbone, input_shape, backbone_weights, backbone_arguments, synchronized
+        backbone, input_shape, backbone_weights, backbone_arguments, synchronized, multiple=32
     )
     if not maps.keys() >= {2, 5}:
         raise ArgumentError(
@@ -104,14 +103,14 @@ def DeepLabV3Plus(
     fine, coarse = maps[2], maps[5]
     head = _Head(synchronized)
     x = head.pyramid_pooling(coarse)
-    x = _upsampled(x, 8, "aspp_upsampling")
+    x = sizes.upsample_bilinear(x, 8, "aspp_upsampling")
     x = pixelwise.crop_to(x, fine, 0, "aspp_crop")
     low = head.copies(fine, head.projector.layers, "low_level_feature")
     x = layers.Concatenate(name="decoder_concat")([x, low])
     *decoder, _, scores = head.decoder.layers
     x = head.copies(x, decoder, "segmentation_head")
     x = head.copy(scores, "logits", filters=classes, activation="linear")(x)
-    x = _upsampled(x, 4, "logits_upsampling", dtype=shared.output_dtype())
+    x = sizes.upsample_bilinear(x, 4, "logits_upsampling", dtype=shared.output_dtype())
     x = pixelwise.crop_to(x, image, 0, "crop")
     x = probabilities(x, classifier_activation)
     with shared.recursion_limit():
@@ -174,8 +173,3 @@ class _Pyramid(keras.Model):
     """A functional model that names its maps as KerasCV's tasks ask for them."""
 
     pyramid_level_inputs = {"P2": "P2", "P5": "P5"}
-
-
-def _upsampled(x: Any, factor: int, name: str, **settings: Any) -> Any:
-    """Bilinear upsampling with channels last."""
-    return channels_last.UpSampling2D(factor, interpolation="bilinear", name=name, **settings)(x)

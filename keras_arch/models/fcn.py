@@ -73,8 +73,9 @@ def FCN(
         backbone: `None` for the paper's VGG16 (also by name, or another VGG, built as published);
             any other registered backbone by name; or a functional Keras model, such as one of
             `keras.applications`, which is copied with its weights. It has to pad its maps and to
-            have them at all strides from `stride` to 32; its last one is scored as it is. A model
-            that rounds sizes down (most of `keras.applications`) takes multiples of 32 pixels.
+            have them at all strides from `stride` to 32; its last one is scored as it is. For one
+            that rounds sizes down (GoogLeNet, most of `keras.applications`) the image is padded
+            with zeros, below and on the right, to multiples of 32 pixels.
         backbone_weights: Weights of a registered backbone: a classifier of its kind, as a model or
             as what `keras_arch.weights.load_weights` takes. `fc6` and `fc7` of a VGG become
             convolutions.
@@ -124,10 +125,10 @@ def FCN(
                 f"units are those of a VGG's fc6 and fc7, which {usual_name} has not"
             )
         image, finer = pixelwise.pyramid(
-            backbone, input_shape, backbone_weights, backbone_arguments, synchronized
+            backbone, input_shape, backbone_weights, backbone_arguments, synchronized, multiple=32
         )
         finer = {2**level: x for level, x in finer.items()}
-        _check_maps(finer, stride, usual_name, input_shape)
+        _check_maps(finer, stride, usual_name)
         coarse = finer[32]
         # Padded maps begin where the image begins, and end with it or behind it.
         offsets, padding = (0,) * len(OFFSETS[stride]), "same"
@@ -176,7 +177,7 @@ def FCN(
     for layer, kernel in kernels.items():
         model.get_layer(layer).set_weights([kernel])
     if as_published and backbone_weights is not None:
-        backbone_weights = open_source(backbone_weights)
+        backbone_weights = open_source(backbone_weights, backbone, norm=None)
         if not isinstance(backbone_weights, Source):
             raise ArgumentError(
                 f"backbone_weights of an FCN on {backbone} must be a classifier, as a model, a "
@@ -252,20 +253,11 @@ def _vgg(input_shape, column, units):
     return image, x, maps
 
 
-def _check_maps(maps, stride, backbone, input_shape):
-    """Refuse a backbone without a map that is to be scored, or with one that ends in the image."""
+def _check_maps(maps, stride, backbone):
+    """Refuse a backbone without a map that is to be scored."""
     needed = [each for each in (8, 16, 32) if each >= stride]
     if not maps.keys() >= {*needed}:
         raise ArgumentError(
             f"FCN{stride}s needs maps of strides {', '.join(map(str, needed))}; {backbone} has "
             f"{', '.join(map(str, maps))}"
         )
-    for each in needed:
-        for argument, side, size in zip(
-            ("height", "width"), maps[each].shape[1:3], input_shape[:2], strict=True
-        ):
-            if size is not None and side * each < size:
-                raise ArgumentError(
-                    f"{backbone} rounds sizes down: of {size} pixels {side} are left at stride "
-                    f"{each}; give a {argument} that is a multiple of 32"
-                )

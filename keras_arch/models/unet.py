@@ -17,7 +17,7 @@ from keras import layers
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import batch_norm, he_normal, output_dtype, recursion_limit
-from keras_arch.models.common import channels_last, pixelwise
+from keras_arch.models.common import channels_last, pixelwise, sizes
 from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice, check_rate, positive_ints
 from keras_arch.models.common.heads import check_input_shape, probabilities
@@ -150,6 +150,10 @@ def UNet(
     usual_name = "unet" if backbone is None else f"unet_{pixelwise.name_of(backbone).lower()}"
     with recursion_limit():
         model = keras.Model(image, x, name=name or usual_name)
+    if None in input_shape[:2]:
+        model = sizes.check_each_size(
+            model, lambda height, width: _check_size((height, width), padding, depth, up)
+        )
     return load_weights(model, weights, "UNet")
 
 
@@ -231,7 +235,7 @@ class _Style:
         # The channels first: both are linear, and there are four times fewer pixels.
         start = he_normal()
         x = channels_last.Conv2D(filters, 1, kernel_initializer=start, name=f"{name}_reduce")(x)
-        x = channels_last.UpSampling2D(2, interpolation="bilinear", name=name)(x)
+        x = sizes.upsample_bilinear(x, 2, name)
         if self.padding == "same":
             return x
         # Beyond the border there is a pixel that only a larger tile has.

@@ -131,10 +131,48 @@ def test_fcn_on_keras_applications(name, mobile):
     model = models.create(name, backbone=mobile, classes=3)
     assert (model.input.name, model.name) == ("image", f"{name}_{mobile.name}".lower())
     assert forward(model, np.zeros((1, 64, 96, 3), "float32")).shape == (1, 64, 96, 3)
-    with pytest.raises(
-        ArgumentError, match=r"of 70 pixels [248] .* a width that is a multiple of 32"
-    ):
-        models.create(name, backbone=mobile, input_shape=(64, 70, 3))
+
+
+def padded(x, multiple=32):
+    """Images with zeros below and on the right."""
+    sides = [(0, -side % multiple) for side in x.shape[1:3]]
+    return np.pad(x, [(0, 0), *sides, (0, 0)])
+
+
+def drawn(model):
+    """A model whose scores are not the zeros that they start at."""
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        if layer.name.startswith("score") and layer.weights:
+            layer.set_weights([rng.normal(size=w.shape, scale=0.1) for w in layer.weights])
+    return model
+
+
+@pytest.mark.parametrize("backbone", ["MobileNetV2", "GoogLeNet"])
+def test_fcn_pads_for_a_backbone_that_rounds_down(backbone, mobile):
+    """Of any size, open or fixed: what it gives for the image padded to a multiple of 32."""
+    arguments = {"backbone": mobile if backbone == "MobileNetV2" else backbone, "classes": 2}
+    whole = drawn(models.FCN8s(**arguments, input_shape=(96, 96, 3)))
+    weights = whole.get_weights()
+    x = np.random.default_rng(0).normal(size=(1, 70, 77, 3)).astype("float32")
+    wanted = forward(whole, padded(x))[:, :70, :77]
+    fixed = models.FCN8s(**arguments, input_shape=(70, 77, 3))
+    fixed.set_weights(weights)
+    np.testing.assert_allclose(forward(fixed, x), wanted, rtol=1e-4, atol=1e-5)
+    opened = models.FCN8s(**arguments, input_shape=(None, None, 3))
+    opened.set_weights(weights)
+    for image, maps in ((x, wanted), (padded(x), forward(whole, padded(x)))):
+        np.testing.assert_allclose(opened.predict(image, verbose=0), maps, rtol=1e-4, atol=1e-5)
+
+
+def test_fcn_on_googlenet_takes_the_default_size():
+    assert models.FCN32s(backbone="GoogLeNet").output_shape == (None, 500, 500, 21)
+
+
+def test_fcn_on_a_backbone_that_rounds_up_pads_nothing():
+    for shape in ((70, 77, 3), (None, None, 3)):
+        model = models.FCN32s(backbone="ResNet18", input_shape=shape)
+        assert "image_pad" not in {layer.name for layer in model.layers}
 
 
 def test_a_given_model_is_copied_with_its_weights(mobile):

@@ -1,9 +1,11 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_arch import models
 from keras_arch.errors import ArgumentError
+from keras_arch.models.common import sizes
 from tests.convert import reference
 from tests.models.tester import Case, ModelTester, forward, unallocated
 from tests.rounding import ROUNDING
@@ -244,3 +246,44 @@ def test_a_shallower_backbone():
         model = models.UNet(backbone="ResNet50", depth=3, filters=1, input_shape=(None, 72, 5))
     assert model.output_shape == (None, None, 72, 2)
     assert "stage3_block1_1_conv" not in {layer.name for layer in model.layers}
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_one_graph_interpolates_at_every_size(padding, tmp_path):
+    """An open bilinear U-Net in `fit` and in an export, at two sizes, equal to fixed ones."""
+    settings = {"depth": 2, "filters": 2, "up": "bilinear"}
+    opened = models.UNet(padding, input_shape=(None, None, 1), **settings)
+    opened.compile("sgd", "sparse_categorical_crossentropy")
+    rng = np.random.default_rng(0)
+    sizes = [(56, 56), (60, 52)]
+    images = [rng.normal(size=(1, *size, 1)).astype("float32") for size in sizes]
+    batches = [(x, np.zeros(opened.compute_output_shape(x.shape)[:3])) for x in images]
+    opened.fit((batch for batch in batches), steps_per_epoch=2, verbose=0)
+    opened.export(tmp_path / "model", verbose=False)
+    server = tf.saved_model.load(str(tmp_path / "model"))
+    for size, x in zip(sizes, images, strict=True):
+        fixed = models.UNet(padding, input_shape=(*size, 1), **settings, weights=opened)
+        np.testing.assert_allclose(server.serve(x), forward(fixed, x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_open_enlargement_is_the_fixed_one(factor):
+    x = np.random.default_rng(0).normal(size=(2, 5, 3, 4)).astype("float32")
+    maps = []
+    for shape in ((None, None, 4), (5, 3, 4)):
+        image = keras.Input(shape)
+        maps.append(keras.Model(image, sizes.upsample_bilinear(image, factor, "up"))(x))
+    np.testing.assert_allclose(maps[0], maps[1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("padding", "size", "message"),
+    [
+        ("same", 30, "multiples of 4 pixels a side, got width 30; the next are 28 and 32"),
+        ("valid", 45, r"44 \+ 4k pixels a side, got width 45; the next are 44 and 48"),
+    ],
+)
+def test_a_wrong_size_of_an_open_unet_names_the_next(padding, size, message):
+    model = models.UNet(padding, input_shape=(None, None, 1), depth=2, filters=2)
+    with pytest.raises(ArgumentError, match=message):
+        model.predict(np.zeros((1, 48, size, 1)), verbose=0)

@@ -10,7 +10,7 @@ from keras_arch import registry
 from keras_arch._tensorflow.fused_batch_norm import fuse
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.layers import recursion_limit
-from keras_arch.models.common import channels_last
+from keras_arch.models.common import channels_last, sizes
 from keras_arch.models.common.features import features, levels
 from keras_arch.models.common.heads import check_activation
 from keras_arch.weights import Weights
@@ -97,6 +97,7 @@ def pyramid(
     weights: Weights = None,
     arguments: Mapping[str, Any] | None = None,
     synchronized: bool = False,
+    multiple: int | None = None,
 ) -> tuple[Any, dict[int, Any]]:
     """A backbone's image, and its maps by their level of stride.
 
@@ -107,6 +108,8 @@ def pyramid(
         weights: `weights` of a registered backbone's builder, as `synchronized` is.
         arguments: Others of its builder, such as `{"shortcut": "C"}`.
         synchronized: Batch norm statistics over all replicas.
+        multiple: Where the backbone rounds sizes down, pad the image below and on the right to a
+            multiple of so many pixels first: then no map ends in the image.
 
     Returns:
         The input `image`, and the last map at stride 2**level by level: of a stage that ends in
@@ -126,6 +129,15 @@ def pyramid(
     else:
         model = _build(backbone, input_shape, weights, arguments, synchronized)
     _check_whole(name_of(backbone), model, input_shape)
+    if multiple and _rounds_down(model, input_shape, multiple):
+        image = keras.Input(input_shape, name="image")
+        padded = sizes.pad_to_multiple(image, multiple, "image_pad")
+        if not isinstance(backbone, keras.Model):
+            # Its own padding follows from the size that it is built for.
+            weighted = model
+            model = _build(backbone, tuple(padded.shape[1:]), None, arguments, synchronized)
+            model.set_weights(weighted.get_weights())
+        model = _cloned(model, image, "the backbone", padded)
     maps: dict[int, Any] = {}
     for level, output in model.output.items():
         number = int(level[1:])
@@ -169,27 +181,42 @@ def _copy(backbone, input_shape, weights, arguments):
             f"{input_shape}"
         )
 
+    maps = features(backbone, levels(backbone))
+    image = keras.Input(input_shape, name="image")
+    return _cloned(maps, image, f"backbone {backbone.name!r}")
+
+
+def _cloned(model, image, title, begin=None):
+    """The layers of a model copied with their weights, on another image.
+
+    The first of them take `begin`, a map of the image, or the image itself.
+    """
+
     def copied(layer):
         if not isinstance(layer, layers.Layer):
             return layer
         copy = type(layer).from_config(layer.get_config())
         return fuse(copy) if type(copy) is layers.BatchNormalization else copy
 
-    maps = features(backbone, levels(backbone))
-    image = keras.Input(input_shape, name="image")
+    def call(layer, *arguments, **more):
+        if begin is not None:
+            arguments = keras.tree.map_structure(lambda x: begin if x is image else x, arguments)
+        return layer(*arguments, **more)
+
     try:
         with recursion_limit():
             copy = keras.models.clone_model(
-                maps,
-                input_tensors=keras.tree.map_structure(lambda _: image, maps.input),
+                model,
+                input_tensors=keras.tree.map_structure(lambda _: image, model.input),
                 clone_function=copied,
+                call_function=call,
             )
     except ValueError as error:
         reason = str(error).strip().partition("\n")[0]
         raise ArgumentError(
-            f"backbone {backbone.name!r} does not take images of {input_shape}: {reason}"
+            f"{title} does not take images of {tuple(image.shape[1:])}: {reason}"
         ) from error
-    copy.set_weights(maps.get_weights())
+    copy.set_weights(model.get_weights())
     return keras.Model(image, copy.output)
 
 
@@ -207,22 +234,33 @@ def _check_arguments(name, arguments):
             )
 
 
-def _check_whole(name, model, input_shape):
-    """Refuse maps that are smaller than the image divided by their strides."""
-    size = input_shape[:2]
+def _sides(model, input_shape, probe):
+    """`(stride, side of the map, side of the image)` of all maps, open sides being `probe`."""
+    size = tuple(side or probe for side in input_shape[:2])
     shapes = {level: output.shape for level, output in model.output.items()}
-    if None in size:
-        size = tuple(side or _PROBE for side in size)
+    if None in input_shape[:2]:
         shapes = model.compute_output_shape((1, *size, input_shape[-1]))
     for level, shape in shapes.items():
-        stride = 2 ** int(level[1:])
         for side, whole in zip(shape[1:3], size, strict=True):
-            if side < whole // stride:
-                raise ArgumentError(
-                    f"backbone {name!r} has unpadded convolutions: of {whole} pixels it leaves "
-                    f"{side} at stride {stride}, which do not lie on the image; take a backbone "
-                    "that pads, such as 'ResNet18' or 'VGG16'"
-                )
+            yield 2 ** int(level[1:]), side, whole
+
+
+def _rounds_down(model, input_shape, multiple):
+    """Whether maps of strides up to `multiple` end in the image."""
+    # A size that is odd after each halving that rounds up.
+    sides = _sides(model, input_shape, _PROBE + 1)
+    return any(side * stride < whole for stride, side, whole in sides if stride <= multiple)
+
+
+def _check_whole(name, model, input_shape):
+    """Refuse maps that are smaller than the image divided by their strides."""
+    for stride, side, whole in _sides(model, input_shape, _PROBE):
+        if side < whole // stride:
+            raise ArgumentError(
+                f"backbone {name!r} has unpadded convolutions: of {whole} pixels it leaves "
+                f"{side} at stride {stride}, which do not lie on the image; take a backbone "
+                "that pads, such as 'ResNet18' or 'VGG16'"
+            )
 
 
 def _before_pooling(x: Any) -> Any:
