@@ -143,6 +143,10 @@ def AlexNet(
         output = head.pool(x)
     else:
         if torchvision and x.shape[1:3] != (6, 6):
+            if 1 in x.shape[1:3]:
+                # Keras' adaptive pooling does not spread a single pixel in a traced graph.
+                repeats = tuple(6 if side == 1 else 1 for side in x.shape[1:3])
+                x = channels_last.UpSampling2D(repeats, name="pool6_repeat")(x)
             x = channels_last.AdaptiveAveragePooling2D(6, name="pool6")(x)
         x = channels_last.Flatten(name="flatten")(x)
         for number in (6, 7):

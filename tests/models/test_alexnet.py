@@ -131,3 +131,15 @@ def test_dense_layers_keep_their_names(variant):
         model = models.AlexNet(variant=variant)
     dense = [layer.name for layer in layers_of(model, keras.layers.Dense)]
     assert dense == ["fc6", "fc7", "logits"]
+
+
+@pytest.mark.parametrize("size", [(63, 95), (94, 63)])
+def test_torchvision_pools_a_single_pixel_to_six(size):
+    """As PyTorch's adaptive pooling: a row or column of one pixel is repeated."""
+    model = models.AlexNet("torchvision", input_shape=(*size, 3), classes=3, units=4)
+    pooled = keras.Model(model.input, [model.get_layer(n).output for n in ("stage3", "pool6")])
+    x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype("float32")
+    small, large = pooled.predict(x, verbose=0)
+    assert 1 in small.shape[1:3]
+    wanted = np.repeat(np.repeat(small, 6 // small.shape[1], 1), 6 // small.shape[2], 2)
+    np.testing.assert_allclose(large, wanted, rtol=1e-6)
