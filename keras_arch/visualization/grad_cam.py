@@ -2,7 +2,7 @@
 
 import os
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from keras import ops
 from keras_arch import models
 from keras_arch.errors import ArgumentError
 from keras_arch.layers import recursion_limit
+from keras_arch.models.common.features import flatten, layer_outputs
 from keras_arch.visualization.figures import new_figure, save_figure
 
 # Opacity of an overlay at the maximum.
@@ -35,7 +36,8 @@ def grad_cam(
     to the image by bilinear interpolation.
 
     Args:
-        model: A functional or sequential classifier from one image to logits or probabilities.
+        model: A functional or sequential classifier from one image to logits or probabilities;
+            there may be a model inside it, such as a backbone.
         images: `(n, height, width, channels)`, preprocessed.
         classes: One class for each image, as numbers. Default: the predicted ones.
         layer: Name of the layer with the maps. Default: the last stage of `models.features`, or
@@ -54,8 +56,7 @@ def grad_cam(
         (2, 16, 16)
     """
     images = np.asarray(images, np.float32)
-    if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    model = flatten(model)
     maps = _maps(model, layer)
     scores = _scores(model)
     with recursion_limit():
@@ -159,30 +160,29 @@ def _check_sizes(pixels: Any, heat: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _maps(model: keras.Model, layer: str | None) -> Any:
+    outputs = layer_outputs(model)
     if layer is None:
         try:
             return list(models.features(model).output.values())[-1]
         except ArgumentError:
-            found = [one.output for one in model.layers if _has_maps(one)]
+            found = [name for name in outputs if _has_maps(model, name, outputs)]
             if not found:
                 raise ArgumentError(f"no layer of {model.name} has maps") from None
-            return found[-1]
-    named = {one.name: one for one in model.layers}
-    if layer not in named:
+            return outputs[found[-1]]
+    if layer not in {one.name for one in model.layers}:
         raise ArgumentError(
             f"{model.name} has no layer {layer!r}; keras-arch show lists the layers of a model"
         )
-    if not _has_maps(named[layer]):
+    if not _has_maps(model, layer, outputs):
         raise ArgumentError(
             f"layer {layer!r} of {model.name} has no maps (height, width, channels)"
         )
-    return named[layer].output
+    return outputs[layer]
 
 
-def _has_maps(layer: keras.layers.Layer) -> bool:
-    output = getattr(layer, "output", None)
-    inner = not isinstance(layer, keras.layers.InputLayer)
-    return inner and isinstance(output, keras.KerasTensor) and len(output.shape) == 4
+def _has_maps(model: keras.Model, layer: str, outputs: Mapping[str, Any]) -> bool:
+    inner = not isinstance(model.get_layer(layer), keras.layers.InputLayer)
+    return inner and layer in outputs and len(outputs[layer].shape) == 4
 
 
 def _scores(model: keras.Model) -> Any:
@@ -192,14 +192,16 @@ def _scores(model: keras.Model) -> Any:
             f"{model.name} has outputs {[tuple(output.shape) for output in model.outputs]}; "
             "Grad-CAM takes a classifier with one output (batch, classes)"
         )
-    last = model.outputs[0]._keras_history.operation
+    history = model.outputs[0]._keras_history
+    last = history.operation
+    given = last._inbound_nodes[history.node_index].input_tensors[0]
     activation = getattr(getattr(last, "activation", None), "__name__", "")
     if isinstance(last, keras.layers.Softmax):
-        return last.input
+        return given
     if isinstance(last, keras.layers.Activation) and activation in ("softmax", "sigmoid", "linear"):
-        return last.input
+        return given
     if isinstance(last, keras.layers.Dense) and activation == "softmax":
-        score = ops.matmul(last.input, last.kernel)
+        score = ops.matmul(given, last.kernel)
         return score + last.bias if last.use_bias else score
     return model.outputs[0]
 

@@ -6,6 +6,7 @@ import pytest
 
 from keras_arch import models
 from keras_arch.errors import ArgumentError
+from keras_arch.visualization import grad_cam
 from tests.models.tester import unallocated
 from tests.rounding import ROUNDING
 
@@ -127,3 +128,44 @@ def test_deep_lab_of_keras_cv(backbone, tmp_path):
     model.save(tmp_path / "task.keras")
     again = keras.saving.load_model(tmp_path / "task.keras")
     np.testing.assert_allclose(again(x), model(x), rtol=1e-3, atol=1e-5)
+
+
+@pytest.fixture(scope="module", params=["functional", "sequential"])
+def transfer(request):
+    """A classifier on a backbone that is one of its layers."""
+    backbone = models.CIFARResNet(depth=8, input_shape=(16, 16, 3), include_top=False)
+    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax")]
+    if request.param == "sequential":
+        return keras.Sequential([keras.Input((16, 16, 3)), backbone, *head]), backbone
+    image = keras.Input((16, 16, 3))
+    x = backbone(keras.layers.Rescaling(1 / 255)(image))
+    return keras.Model(image, head[1](head[0](x))), backbone
+
+
+def test_maps_of_a_backbone_inside(transfer):
+    outer, backbone = transfer
+    x = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype("float32")
+    scaled = x / 255 if len(outer.layers) == 5 else x
+    maps, wanted = models.features(outer)(x), models.features(backbone)(scaled)
+    assert list(maps) == ["stage1", "stage2", "stage3"]
+    for name, value in wanted.items():
+        np.testing.assert_allclose(maps[name], value, rtol=1e-5, atol=1e-6)
+    named = models.features(outer, [2, "stage1_block1_1", backbone.name])(x)
+    np.testing.assert_allclose(named["P2"], wanted["stage3"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(named["P2"], named[backbone.name])
+    # The model itself is as before.
+    assert outer.layers[-3] is backbone
+    assert outer(x).shape == (2, 3)
+
+
+def test_grad_cam_of_a_backbone_inside(transfer):
+    """Equal to that of the same network in one graph."""
+    outer, backbone = transfer
+    x = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype("float32")
+    scaled = x / 255 if len(outer.layers) == 5 else x
+    flat = keras.Model(backbone.input, outer.layers[-1](outer.layers[-2](backbone.output)))
+    wanted = grad_cam(flat, scaled, [0, 2], layer="stage2")
+    np.testing.assert_allclose(
+        grad_cam(outer, x, [0, 2], layer="stage2"), wanted, rtol=1e-4, atol=1e-7
+    )
+    assert grad_cam(outer, x).shape == (2, 16, 16)

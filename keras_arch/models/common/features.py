@@ -26,7 +26,8 @@ def features(
 
     Every backbone of this package has layers `stage1`, `stage2`, ... at the ends of its stages,
     and most have a `stem`; a loaded one has them too. Of other models (`keras.applications`) the
-    last map of each stride is a level, of KerasCV's that of their `pyramid_level_inputs`.
+    last map of each stride is a level, of KerasCV's that of their `pyramid_level_inputs`. The
+    layers of a model inside the model (a backbone with a head on it) count as its own.
 
     Args:
         model: A functional model that begins with an image.
@@ -50,15 +51,16 @@ def features(
         >>> models.features(backbone, "P4").output["P4"].shape
         (None, 4, 4, 576)
     """
+    flat = flatten(model)
     if levels is None:
-        outputs = _all_maps(model)
+        outputs = _all_maps(flat)
     else:
         levels = [levels] if isinstance(levels, str | int) else list(levels)
-        outputs = dict(_map_of(model, level) for level in levels)
+        outputs = dict(_map_of(flat, level) for level in levels)
         if not outputs:
             raise ArgumentError("levels is empty; name one, or leave it out for all stages")
     with recursion_limit():
-        return keras.Model(_inputs(model), outputs, name=f"{model.name}_features")
+        return keras.Model(_inputs(flat), outputs, name=f"{model.name}_features")
 
 
 def levels(model: keras.Model) -> dict[str, str]:
@@ -78,11 +80,83 @@ def levels(model: keras.Model) -> dict[str, str]:
         >>> levels(models.CIFARResNet(depth=20))
         {'P0': 'stage1', 'P1': 'stage2', 'P2': 'stage3'}
     """
+    model = flatten(model)
     stages = _stages(model)
     if stages:
         return _levels(stages)
     pyramid = getattr(model, "pyramid_level_inputs", None)
     return dict(pyramid) if isinstance(pyramid, Mapping) and pyramid else _last_of_strides(model)
+
+
+def flatten(model: keras.Model) -> keras.Model:
+    """A model with the layers of the models inside it as its own, in one graph.
+
+    Args:
+        model: Any model; one that has no functional or sequential model inside is returned.
+
+    Returns:
+        A functional model that shares all layers. At the end of what was a model inside there is
+        an `Identity` of its name. `layer_outputs` has the tensors of its layers: a layer's own
+        `output` is that of its first call, in another graph.
+
+    Example:
+        >>> inside = keras.Sequential([keras.Input((4,)), layers.Dense(2, name="low")], name="part")
+        >>> flat = flatten(keras.Sequential([inside, layers.Dense(1, name="high")]))
+        >>> [layer.name for layer in flat.layers[1:]]
+        ['low', 'part', 'high']
+    """
+    if isinstance(model, keras.Sequential) and model.built:
+        model = keras.Model(model.inputs, model.outputs, name=model.name)
+    if not any(_has_graph(layer) for layer in model.layers):
+        return model
+
+    def call(layer: Any, *arguments: Any, **more: Any) -> Any:
+        if not _has_graph(layer):
+            return layer(*arguments, **more)
+        inside = flatten(layer).call(*arguments)
+        return layers.Identity(name=layer.name)(inside) if hasattr(inside, "shape") else inside
+
+    try:
+        with recursion_limit():
+            return keras.models.clone_model(
+                model, clone_function=lambda layer: layer, call_function=call
+            )
+    except ValueError:
+        # Two models inside have layers of one name: nothing tells them apart in one graph.
+        return model
+
+
+def layer_outputs(model: keras.Model) -> dict[str, Any]:
+    """The tensors that the layers of a functional model give in its own graph, by name.
+
+    Of a layer that is called several times it is the last one's; layers of several outputs are
+    left out.
+
+    Example:
+        >>> list(layer_outputs(keras.Sequential([keras.Input((4,)), layers.Dense(2, name="low")])))
+        ['low']
+    """
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+    left = list(keras.tree.flatten(model.outputs))
+    while left:
+        tensor = left.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        history = tensor._keras_history
+        node = history.operation._inbound_nodes[history.node_index]
+        if len(node.output_tensors) == 1:
+            found.setdefault(history.operation.name, tensor)
+        left += node.input_tensors
+    return {layer.name: found[layer.name] for layer in model.layers if layer.name in found}
+
+
+def _has_graph(layer: Any) -> bool:
+    """Whether a layer is a functional or sequential model."""
+    if isinstance(layer, keras.Sequential):
+        return layer.built
+    return isinstance(layer, keras.Model) and hasattr(layer, "operations")
 
 
 def coarsest_stride(model: keras.Model) -> int:
@@ -156,9 +230,9 @@ def _stages(model: keras.Model) -> dict[str, Any]:
     """The maps at the ends of named stages, the stem first if it is named; none without stages."""
     _inputs(model)
     found = {
-        layer.name: layer.output
-        for layer in model.layers
-        if re.fullmatch(r"stem|stage\d+", layer.name)
+        name: output
+        for name, output in layer_outputs(model).items()
+        if re.fullmatch(r"stem|stage\d+", name)
     }
     stages = sorted(found.keys() - {"stem"}, key=lambda name: int(name.removeprefix("stage")))
     return {name: found[name] for name in ["stem", *stages] if stages and name in found}
@@ -171,11 +245,10 @@ def _last_of_strides(model: keras.Model) -> dict[str, str]:
     """
     known: dict[int, _Facts] = {}
     maps = {
-        layer.name: layer.output
-        for layer in model.layers
-        if not isinstance(layer, layers.InputLayer | layers.ZeroPadding2D)
-        and hasattr(layer.output, "shape")
-        and (facts := _trace(layer.output, known)).convolved
+        name: output
+        for name, output in layer_outputs(model).items()
+        if not isinstance(model.get_layer(name), layers.InputLayer | layers.ZeroPadding2D)
+        and (facts := _trace(output, known)).convolved
         and facts.pixels
     }
     found = _levels(maps)
@@ -191,14 +264,17 @@ def _all_maps(model: keras.Model) -> dict[str, Any]:
     """The maps of all stages, or all levels of a model without named stages."""
     stages = _stages(model)
     stages.pop("stem", None)
-    return stages or {level: model.get_layer(x).output for level, x in levels(model).items()}
+    if stages:
+        return stages
+    outputs = layer_outputs(model)
+    return {level: outputs[name] for level, name in levels(model).items()}
 
 
 def _map_of(model: keras.Model, level: str | int) -> tuple[str, Any]:
     """The name of a map in the outputs, and the map."""
     named = levels(model)
     name = f"P{level}" if isinstance(level, int) else level
-    maps = {layer.name: layer.output for layer in model.layers}
+    maps = layer_outputs(model)
     if named.get(name, name) in maps:
         return name, maps[named.get(name, name)]
     strides = {stage: f" ({known})" for known, stage in named.items()}
