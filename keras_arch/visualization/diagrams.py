@@ -6,7 +6,6 @@ their number, so that a network of a hundred layers fits on a page.
 
 import collections
 import dataclasses
-import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -109,14 +108,14 @@ def boxes(model: Any) -> list[Box]:
         >>> second.title, second.extras
         ('conv 4x4, 64, stride 2', ['leaky relu'])
     """
-    graph = _graph(model)
-    uses = collections.Counter(source for _, sources in graph for source in sources)
+    calls = _calls(model)
+    uses = collections.Counter(source for call in calls for source in call.sources)
     result: list[Box] = []
-    place: dict[str, int] = {}
-    for layer, sources in graph:
-        places = [place[source] for source in sources]
-        kind, title, is_extra = _describe(layer)
-        number = places[0] if len(places) == 1 and uses[sources[0]] == 1 else None
+    place: dict[_Key, int] = {}
+    for call in calls:
+        places = [place[source] for source in call.sources]
+        kind, title, is_extra = _describe(call.layer)
+        number = places[0] if len(places) == 1 and uses[call.sources[0]] == 1 else None
         box = None if number is None else result[number]
         if box is not None and is_extra and box.kind != "input":
             box.extras.append(title)
@@ -126,27 +125,62 @@ def boxes(model: Any) -> list[Box]:
         else:
             number, box = len(result), Box(kind, title, [], "", (), places)
             result.append(box)
-        box.name, box.shape = layer.name, tuple(keras.tree.flatten(layer.output)[0].shape[1:])
-        place[layer.name] = number
+        box.name, box.shape = call.layer.name, call.shape
+        place[call.key] = number
     return result
 
 
-def _graph(model: Any) -> list[tuple[Any, list[str]]]:
-    """Operations in order, each with the names of the operations of its inputs."""
+# The name of a layer, and the number of the call.
+_Key = tuple[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Call:
+    """One call of a layer in a graph: a layer may be applied to its own output."""
+
+    layer: Any
+    key: _Key
+    sources: list[_Key]
+    shape: tuple[Any, ...]
+
+
+def _calls(model: Any) -> list[_Call]:
+    """The calls of a model's operations in the order of computation."""
     if isinstance(model, keras.Sequential):
-        layers = model.layers
-        return [(layers[0], []), *((b, [a.name]) for a, b in itertools.pairwise(layers))]
+        keys = [(layer.name, 0) for layer in model.layers]
+        before = [[], *([key] for key in keys)]
+        return [
+            _Call(layer, key, sources, _shape(layer))
+            for layer, key, sources in zip(model.layers, keys, before, strict=False)
+        ]
     operations = {operation.name: operation for operation in model.operations}
-    return [
-        (operations[layer["name"]], list(dict.fromkeys(_histories(layer["inbound_nodes"]))))
-        for layer in model.get_config()["layers"]
-    ]
+    waiting, shapes = [], {}
+    for layer in model.get_config()["layers"]:
+        # An input has one node, without arguments.
+        for number, arguments in enumerate(layer["inbound_nodes"] or [None]):
+            given = dict(_histories(arguments))
+            shapes |= given
+            waiting.append(((layer["name"], number), list(given)))
+    calls: dict[_Key, _Call] = {}
+    # Keras lists a layer's calls together, so that a source may come later.
+    while waiting:
+        key, sources = next(each for each in waiting if calls.keys() >= set(each[1]))
+        waiting.remove((key, sources))
+        operation = operations[key[0]]
+        calls[key] = _Call(operation, key, sources, shapes.get(key, _shape(operation)))
+    return list(calls.values())
 
 
-def _histories(nested: Any) -> Iterator[str]:
-    """Names of the operations whose tensors appear in a serialized call."""
+def _shape(layer: Any) -> tuple[Any, ...]:
+    """Shape of a layer's first output, without the batch."""
+    return tuple(keras.tree.flatten(layer.output)[0].shape[1:])
+
+
+def _histories(nested: Any) -> Iterator[tuple[_Key, tuple[Any, ...]]]:
+    """The calls whose tensors appear in a serialized call, and the shapes of these."""
     if isinstance(nested, dict) and nested.get("class_name") == "__keras_tensor__":
-        yield nested["config"]["keras_history"][0]
+        name, number, _ = nested["config"]["keras_history"]
+        yield (name, number), tuple(nested["config"]["shape"][1:])
     elif isinstance(nested, dict | list | tuple):
         for value in nested.values() if isinstance(nested, dict) else nested:
             yield from _histories(value)

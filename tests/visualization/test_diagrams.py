@@ -83,3 +83,25 @@ def test_a_graph_of_a_thousand_layers_is_grouped_quickly():
     ]
     (group,) = _groups(boxes)
     assert (len(group.boxes), group.repeats, group.last_name) == (3, 1000, "layer2999")
+
+
+def test_a_layer_that_is_applied_to_its_own_output():
+    image = keras.Input((8,), name="image")
+    twice, other = layers.Dense(8, name="twice"), layers.Dense(4, name="other")
+    wide = layers.Flatten(name="flat")
+    x = twice(wide(twice(image)))
+    joined = layers.Concatenate(name="joined")([x, x])
+    x = layers.Concatenate(name="both")([other(x), wide(joined)])
+    found = diagrams.boxes(keras.Model(image, x))
+    assert [(box.name, box.sources) for box in found] == [
+        ("image", []),
+        ("twice", [0]),
+        ("flat", [1]),
+        ("twice", [2]),
+        ("joined", [3]),
+        ("flat", [4]),
+        ("other", [3]),
+        ("both", [6, 5]),
+    ]
+    # Each call has its own shape.
+    assert [box.shape for box in found if box.name == "flat"] == [(8,), (16,)]
