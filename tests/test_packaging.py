@@ -75,5 +75,6 @@ def test_a_wheel_holds_the_configs_and_the_command(tmp_path):
         assert "keras-arch = keras_arch.cli:main" in archive.read(entry_points).decode()
     assert {f"keras_arch/hub_configs/{name}.yaml" for name in presets.names()} <= names
     assert {"keras_arch/py.typed", "keras_arch/cli/architectures.json"} <= names
+    assert "keras_arch/models/imagenet_classes.json" in names
     assert not [name for name in names if name.startswith(("tests", "hub_configs", "tutorials"))]
     assert any(name.endswith("/LICENSE") for name in names)
