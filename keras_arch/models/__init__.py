@@ -14,6 +14,7 @@ from keras_arch.layers import trainable_parameters
 from keras_arch.models.alexnet import AlexNet
 from keras_arch.models.cgan import CGANDiscriminator, CGANGenerator
 from keras_arch.models.cifar_resnet import CIFARResNet
+from keras_arch.models.common.arguments import hint
 from keras_arch.models.common.features import features, keras_cv_backbone
 from keras_arch.models.common.heads import main_head, stack_heads
 from keras_arch.models.cyclegan import CycleGANGenerator
@@ -22,6 +23,7 @@ from keras_arch.models.deeplab_v3_plus import DeepLabV3Plus
 from keras_arch.models.fcn import FCN8s, FCN16s, FCN32s
 from keras_arch.models.gan import GANDiscriminator, GANGenerator
 from keras_arch.models.googlenet import GoogLeNet
+from keras_arch.models.imagenet import decode_predictions, imagenet_classes, imagenet_labels
 from keras_arch.models.lapgan import LAPGANDiscriminator, LAPGANGenerator
 from keras_arch.models.patch_discriminator import PatchDiscriminator, receptive_field
 from keras_arch.models.pix2pix import Pix2PixGenerator, with_inference
@@ -59,7 +61,10 @@ __all__ = [
     "ResNet152",
     "UNet",
     "create",
+    "decode_predictions",
     "features",
+    "imagenet_classes",
+    "imagenet_labels",
     "keras_cv_backbone",
     "list_models",
     "main_head",
@@ -108,5 +113,8 @@ def create(name: str, /, **arguments: Any) -> keras.Model:
     for argument in arguments:
         if argument not in entry.arguments:
             known = ", ".join(sorted(entry.arguments))
-            raise ArgumentError(f"{name} has no argument {argument!r}; it has {known}")
+            raise ArgumentError(
+                f"{name} has no argument {argument!r}; it has {known}"
+                f"{hint(argument, entry.arguments)}"
+            )
     return entry.builder(**arguments)

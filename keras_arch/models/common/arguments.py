@@ -1,14 +1,29 @@
 """Documentation and signatures that the builders of networks share."""
 
+import difflib
 import functools
 import inspect
 import re
 import textwrap
-from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Collection
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import keras
 
+from keras_arch.models.common.saving import warn_of_h5
+
+# What other libraries call our arguments.
+_HABITS = {
+    "activation": "classifier_activation",
+    "encoder": "backbone",
+    "encoder_depth": "depth",
+    "encoder_name": "backbone",
+    "encoder_weights": "backbone_weights",
+    "in_channels": "input_shape=(height, width, channels)",
+    "in_chans": "input_shape=(height, width, channels)",
+    "num_classes": "classes",
+    "pretrained": 'weights="imagenet"',
+}
 Builder = TypeVar("Builder", bound=Callable[..., keras.Model])
 P = ParamSpec("P")
 
@@ -21,7 +36,8 @@ SHARED = {
     "backbone_weights": "`weights` of a registered backbone, such as a classifier of its kind.",
     "backbone_arguments": 'Others of a registered backbone, such as `{"variant": "v1.5"}`.',
     "synchronized": "Batch norm statistics over all replicas of a distribution strategy.",
-    "weights": "`None` for random weights, or what `keras_arch.weights.load_weights` takes.",
+    "weights": "`None` for random weights, or what `keras_arch.weights.load_weights` takes: "
+    '`"imagenet"`, `"hf://user/repo"`, a directory, a file or a model.',
     "name": "Name of the model. Default: the architecture's, in lower case.",
 }
 _RAISES = (
@@ -59,8 +75,33 @@ def document(builder: Builder) -> Builder:
     if "Raises:" not in tail:
         before, example, after = tail.partition("Example:")
         tail = f"{before.rstrip()}\n\n{_RAISES}\n\n{example}{after}"
-    builder.__doc__ = "\n".join([f"{head}Args:", *described, "", tail])
-    return builder
+
+    @functools.wraps(builder)
+    def build(*arguments: Any, **given: Any) -> keras.Model:
+        for name in given:
+            if name not in names:
+                raise TypeError(
+                    f"{builder.__name__}() got an unexpected keyword argument "
+                    f"{name!r}{hint(name, names)}"
+                )
+        return warn_of_h5(builder(*arguments, **given))
+
+    build.__doc__ = "\n".join([f"{head}Args:", *described, "", tail])
+    return cast(Builder, build)
+
+
+def hint(name: str, known: Collection[str]) -> str:
+    """What to give in place of an unknown argument, empty where that is not plain.
+
+    Example:
+        >>> hint("encoder_weights", ["backbone", "backbone_weights"])
+        '; give backbone_weights'
+    """
+    meant = _HABITS.get(name)
+    if meant and meant.partition("=")[0] in known:
+        return f"; give {meant}"
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def variant_of(
@@ -90,6 +131,7 @@ def variant_of(
         for each in list(inspect.signature(family).parameters.values())[1:]
     ]
     signature = inspect.Signature(parameters, return_annotation=keras.Model)
+    defined = list(signature.parameters)
 
     def decorate(declaration: Callable[[], None]) -> Callable[P, keras.Model]:
         @functools.wraps(declaration)
@@ -97,7 +139,9 @@ def variant_of(
             try:
                 given = signature.bind(*args, **arguments)
             except TypeError as error:
-                raise TypeError(f"{declaration.__name__}() {error}") from None
+                unknown = next((name for name in arguments if name not in defined), None)
+                more = hint(unknown, defined) if unknown else ""
+                raise TypeError(f"{declaration.__name__}() {error}{more}") from None
             given.apply_defaults()
             return family(key, *given.args, **given.kwargs)
 

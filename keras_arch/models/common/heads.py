@@ -94,6 +94,11 @@ class Head:
             raise ArgumentError(
                 f"pooling={self.pooling!r} is for include_top=False: the top has its own pooling"
             )
+        if type(self.classes) is int and self.classes == 0:
+            raise ArgumentError(
+                "classes is 0; the network without its classifier is include_top=False, "
+                'pooling="avg"'
+            )
         object.__setattr__(self, "classes", whole_number("classes", self.classes))
         check_activation(self.activation)
 
