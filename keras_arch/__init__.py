@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         optimizers,
         preprocessing,
         presets,
+        pretrained,
         tasks,
         tiling,
         trainers,
@@ -90,6 +91,7 @@ __all__ = [
     "predict",
     "preprocessing",
     "presets",
+    "pretrained",
     "push",
     "register_custom_objects",
     "registry",
@@ -125,6 +127,8 @@ def _open_model(reference: Any) -> tuple[Any, str | None, dict[str, Any]]:
     """Open a published model for builders, which are below `keras_arch.hub`."""
     from keras_arch import hub
 
+    if str(reference).endswith(".keras"):
+        return hub.load_keras_file(reference), None, {}
     loaded = hub.load_with_card(reference)
     card = loaded.card
     return (loaded.model, card.architecture, card.arguments) if card else (loaded.model, None, {})

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_arch import registry
 from keras_arch.errors import ArgumentError
+from keras_arch.pretrained import IMAGENET, imagenet_uri
 
 # The argument `weights` of builders: nothing, a file, the name of a model, or a model.
 Weights = str | os.PathLike[str] | keras.Model | None
@@ -21,6 +22,14 @@ _HEADS = (re.compile(r"auxiliary\d+_.+"), re.compile(r"logits|fc\d+"))
 _LOGITS = re.compile(r"(auxiliary\d+_)?logits")
 # Attributes in which layers with weights of equal shapes may differ.
 SETTINGS = ("strides", "dilation_rate", "groups", "epsilon")
+
+# Files of other kinds, and the line that opens them.
+_OTHER_FILES = {
+    r"\.(h5|hdf5)": "weights=keras.saving.load_model({0!r})",
+    r"\.(safetensors|safetensors\.index\.json|pth|pt|th|bin|ckpt)": (
+        "weights=keras_arch.convert.from_torch({1!r}, {0!r})"
+    ),
+}
 
 _log = logging.getLogger(__name__)
 
@@ -42,11 +51,15 @@ class Source:
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def open_source(weights: "Weights | Source") -> "Weights | Source":
+def open_source(
+    weights: "Weights | Source", architecture: str | None = None, **settings: Any
+) -> "Weights | Source":
     """Open the model that an argument `weights` names, once for all who read from it.
 
     Args:
         weights: As for `load_weights`.
+        architecture: Name of the builder, which `"imagenet"` needs.
+        **settings: Arguments of the builder that the weights must have, for `"imagenet"`.
 
     Returns:
         A `Source`; `None` and the path of a `.weights.h5` file as they are.
@@ -65,14 +78,23 @@ def open_source(weights: "Weights | Source") -> "Weights | Source":
         return Source(weights, f"the model {weights.name!r}")
     if not isinstance(weights, str | os.PathLike):
         raise ArgumentError(
-            "weights must be None, a .weights.h5 file, a model directory, hf://user/repo, the name "
-            f"of a config or a model, got {weights!r}"
+            "weights must be None, a .weights.h5 or .keras file, a model directory, "
+            f"hf://user/repo, the name of a config, a model, or 'imagenet', got {weights!r}"
         )
     path = os.fspath(weights)
     if path.endswith(".weights.h5"):
         return path
-    model, architecture, arguments = registry.open_model(path)
-    return Source(model, f"{path!r} ({architecture or model.name})", architecture, arguments)
+    for ending, line in _OTHER_FILES.items():
+        is_uri = path.startswith(("hf://", "file:"))
+        if re.search(f"{ending}$", path) and not is_uri and not os.path.isdir(path):
+            raise ArgumentError(
+                f"weights={path!r} is a file of another kind; give "
+                f"{line.format(path, architecture or 'ResNet18')}"
+            )
+    if path == IMAGENET:
+        path = imagenet_uri(architecture or "this network", **settings)
+    model, known, arguments = registry.open_model(path)
+    return Source(model, f"{path!r} ({known or model.name})", known, arguments)
 
 
 def load_weights(
@@ -82,12 +104,16 @@ def load_weights(
 
     Layers are matched by name and every shape is checked before the first value is set. A backbone
     takes its part of a whole classifier. A classifier of other classes than the weights' has its
-    own fresh `logits`, and so does one whose weights have no head; the logger `keras_arch` warns.
+    own fresh `logits`, and so does one whose weights have no head. For images of other channels the
+    first convolution of weights for RGB is summed or repeated, see `fit_channels`. The logger
+    `keras_arch` warns of each.
 
     Args:
         model: The model.
-        weights: `None`; the path of a `.weights.h5` file; a model directory, `"hf://user/repo"` or
-            the name of a config, as for `keras_arch.hub.load`; a model; or a `Source`.
+        weights: `None`; the path of a `.weights.h5` or a `.keras` file; a model directory,
+            `"hf://user/repo"` or the name of a config, as for `keras_arch.hub.load`; a model; a
+            `Source`; or `"imagenet"`, the repository of timm that `keras_arch.pretrained` names for
+            a ResNet or a VGG. Its card says how images are prepared.
         architecture: Name of the builder, to refuse weights that are known to be another one's.
         **settings: Arguments of the builder that the weights must have too, as their shapes do not
             show them.
@@ -107,7 +133,7 @@ def load_weights(
         >>> bool((backbone.get_weights()[-1] == trained.get_weights()[-3]).all())
         True
     """
-    source = open_source(weights)
+    source = open_source(weights, architecture, **settings)
     if source is None:
         return model
     if not isinstance(source, Source):
@@ -139,11 +165,99 @@ def transfer(model: keras.Model, source: keras.Model, where: str) -> keras.Model
     """
     own, given = _layers(model), _layers(source)
     shapes = {name: _shapes(layer) for name, layer in given.items()}
+    stems = fit_stems(model, shapes)
     fresh = _check(model, own, shapes, where, lambda name: _differences(own[name], given[name]))
     for name, layer in own.items():
         if name not in fresh:
-            layer.set_weights(given[name].get_weights())
+            _set(layer, given[name].get_weights(), name in stems)
+    warn_of_stems(model, stems, where)
     return model
+
+
+def fit_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """The kernel of a convolution over RGB images for images of other channels.
+
+    One channel has the sum over the three, so that a grey image gives what its repetition in RGB
+    gave. Others repeat the filters in order, times 3 / channels, which keeps the size of the sums.
+    So does timm, https://github.com/huggingface/pytorch-image-models.
+
+    Args:
+        kernel: `(height, width, 3, filters)`.
+        channels: Of the images.
+
+    Example:
+        >>> fit_channels(np.ones((1, 1, 3, 1)), 4)[0, 0, :, 0]
+        array([0.75, 0.75, 0.75, 0.75])
+    """
+    if channels == 1:
+        return kernel.sum(axis=2, keepdims=True)
+    return kernel[:, :, np.arange(channels) % 3] * (3 / channels)
+
+
+def fit_stems(model: keras.Model, shapes: dict[str, list[tuple[int, ...]]]) -> list[str]:
+    """Find the convolutions over the image that `fit_channels` fits to a model's images.
+
+    Args:
+        model: The model that is to have the weights.
+        shapes: Those of the given weights by layer; where they can be fitted they become the
+            model's.
+
+    Returns:
+        The names of these layers.
+
+    Example:
+        >>> image = keras.Input((8, 8, 1))
+        >>> model = keras.Model(image, keras.layers.Conv2D(4, 3, name="stem")(image))
+        >>> fit_stems(model, {"stem": [(3, 3, 3, 4), (4,)]})
+        ['stem']
+    """
+    found = []
+    for layer in model.layers:
+        theirs = shapes.get(layer.name)
+        if not theirs or not _is_on_image(layer):
+            continue
+        ours = _shapes(layer)
+        height, width, channels, filters = ours[0]
+        if channels != 3 and theirs == [(height, width, 3, filters), *ours[1:]]:
+            shapes[layer.name] = ours
+            found.append(layer.name)
+    return found
+
+
+def warn_of_stems(model: keras.Model, stems: list[str], where: str) -> None:
+    """Log the convolutions that were fitted to the channels of a model's images."""
+    for name in stems:
+        channels = model.get_layer(name).kernel.shape[2]
+        how = "summed over RGB" if channels == 1 else f"repeated and scaled by 3/{channels}"
+        _log.warning(
+            "%s: the filters of %s, of %s for RGB, are %s for %d channels",
+            model.name,
+            name,
+            where,
+            how,
+            channels,
+        )
+
+
+def _is_on_image(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is a convolution over an input, which may be padded before."""
+    if not isinstance(layer, keras.layers.Conv2D) or layer.groups != 1:
+        return False
+    tensor = layer.input
+    while isinstance(tensor, keras.KerasTensor):
+        operation = tensor._keras_history.operation
+        if isinstance(operation, keras.layers.InputLayer):
+            return True
+        if getattr(operation, "weights", None):
+            return False
+        tensor = operation.input
+    return False
+
+
+def _set(layer: keras.layers.Layer, values: list[np.ndarray], fit: bool) -> None:
+    if fit:
+        values = [fit_channels(values[0], layer.kernel.shape[2]), *values[1:]]
+    layer.set_weights(values)
 
 
 def _load_file(model: keras.Model, path: str) -> keras.Model:
@@ -165,10 +279,12 @@ def _load_file(model: keras.Model, path: str) -> keras.Model:
     if not any(isinstance(layer, keras.layers.Dense) for layer in own.values()):
         # Dense layers are then those of a head that this model is without.
         shapes = {n: shape for n, shape in shapes.items() if not re.fullmatch(r"dense(_\d+)?", n)}
+    stems = fit_stems(model, shapes)
     fresh = _check(model, own, shapes, repr(path), lambda name: [])
     for name, layer in own.items():
         if name not in fresh:
-            layer.set_weights(values[name])
+            _set(layer, values[name], name in stems)
+    warn_of_stems(model, stems, repr(path))
     return model
 
 

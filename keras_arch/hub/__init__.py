@@ -7,6 +7,7 @@ A model directory and a repository have the same files: `config.json`, `metadata
 
 from keras_arch.hub.card import Card
 from keras_arch.hub.external import register_reader
+from keras_arch.hub.keras_file import load_keras_file
 from keras_arch.hub.layout import save
 from keras_arch.hub.loading import LoadedModel, load, load_with_card, pull, read_card
 from keras_arch.hub.pushing import push
@@ -15,6 +16,7 @@ __all__ = [
     "Card",
     "LoadedModel",
     "load",
+    "load_keras_file",
     "load_with_card",
     "pull",
     "push",

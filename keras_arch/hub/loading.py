@@ -97,6 +97,7 @@ def load_with_card(
     """
     from keras_arch import models
     from keras_arch._tensorflow.fused_batch_norm import fuse_batch_norm
+    from keras_arch.models.common.saving import warn_of_h5
 
     source, record = _open_converted(reference, token)
     resume = record.training if record and training else []
@@ -111,6 +112,7 @@ def load_with_card(
     # Norms are fused as our builders do; those of other packages fuse nothing.
     if record and record.card.architecture in models.__all__:
         fuse_batch_norm(model)
+        warn_of_h5(model)
     card = record.card if record else None
     return LoadedModel(model, card, directory, directory / TRAINING if resume else None)
 

@@ -89,7 +89,8 @@ def ResNet(
         )
     head = Head(include_top, pooling, classes, classifier_activation)
     input_shape = check_input_shape(input_shape, default=(224, 224, 3), minimum=LEAST_SIZE)
-    weights = open_source(weights)
+    wanted = {"residual": residual} | ({"variant": variant} if variant and bottleneck else {})
+    weights = open_source(weights, f"ResNet{depth}", **wanted)
     variant = variant or _variant_of(weights)
 
     image = keras.Input(input_shape, name="image")

@@ -10,7 +10,7 @@ from keras_arch.models.common.arguments import document, variant_of
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
 from keras_arch.registry import register
-from keras_arch.weights import Weights, load_weights
+from keras_arch.weights import Weights, load_weights, open_source
 
 # Filters of the convolutions of each of the five stages (table 1).
 CONFIGURATIONS = {
@@ -87,6 +87,7 @@ def VGG(
     check_choice("norm", norm, ("batch", None))
     head = Head(include_top, pooling, classes, classifier_activation)
     units = whole_number("units", units)
+    weights = open_source(weights, f"VGG{depth}", variant=variant, norm=norm)
     input_shape = check_input_shape(
         input_shape, default=(224, 224, 3), minimum=LEAST_SIZE, dynamic=not include_top
     )

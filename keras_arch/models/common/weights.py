@@ -12,7 +12,16 @@ import keras
 import numpy as np
 
 from keras_arch.errors import ArgumentError
-from keras_arch.weights import SETTINGS, Source, Weights, load_weights, open_source
+from keras_arch.weights import (
+    SETTINGS,
+    Source,
+    Weights,
+    fit_channels,
+    fit_stems,
+    load_weights,
+    open_source,
+    warn_of_stems,
+)
 
 # Layers that start fresh where the weights have none that fit, and those that may be left over.
 _SCORES = re.compile(r"(up)?score.*")
@@ -66,7 +75,7 @@ def start_from(model: keras.Model, weights: Weights, architecture: str) -> keras
         >>> start_from(keras_arch.models.FCN32s(units=2, backbone="VGG11"), None, "FCN32s").name
         'fcn32s_vgg11'
     """
-    opened = open_source(weights)
+    opened = open_source(weights, architecture)
     if not isinstance(opened, Source):
         return load_weights(model, opened, architecture)
     source, where = opened.model, opened.label
@@ -74,10 +83,14 @@ def start_from(model: keras.Model, weights: Weights, architecture: str) -> keras
     _check_settings(model, own, source, where)
     given = {layer.name: layer.get_weights() for layer in source.layers if layer.weights}
     _to_convolutions(given, own, where)
+    stems = fit_stems(model, {name: [x.shape for x in values] for name, values in given.items()})
+    for name in stems:
+        given[name][0] = fit_channels(given[name][0], own[name].kernel.shape[2])
     fresh = _check(model, own, given, where)
     for name, layer in own.items():
         if name not in fresh:
             layer.set_weights(given[name])
+    warn_of_stems(model, stems, where)
     if fresh:
         _log.warning("%s: %s start fresh, %s has none", model.name, ", ".join(fresh), where)
     return model
