@@ -60,8 +60,9 @@ def from_torch(
 
     Args:
         name: A registered architecture, one of `convertible()`.
-        state_dict: Tensors by name, as NumPy arrays; or the path of a `.safetensors` file, or of
-            one that `torch.save` wrote (`.pth`, `.pt`, `.bin`), which is read without unpickling
+        state_dict: Tensors by name, as NumPy arrays; or the path of a `.safetensors` file, of the
+            index of its shards (`model.safetensors.index.json`, beside them), or of one that
+            `torch.save` wrote (`.pth`, `.pt`, `.bin`), which is read without unpickling
             anything but tensors.
         **arguments: Arguments of the builder, before what the state dict says: for example
             `image_shape` (of discriminators `input_shape`), which it cannot know, or
@@ -113,7 +114,9 @@ def _read(state_dict: Mapping[str, Any] | str | os.PathLike) -> dict[str, np.nda
     """Read the tensors as float32 arrays, without counts of batches."""
     if isinstance(state_dict, str | os.PathLike):
         path = Path(state_dict)
-        if path.suffix == ".safetensors":
+        if path.name.endswith(safetensors.INDEX):
+            state_dict = safetensors.read_shards(path)
+        elif path.suffix == ".safetensors":
             state_dict = safetensors.read(path)
         elif checkpoint.is_checkpoint(path):
             state_dict = checkpoint.read(path)
@@ -197,6 +200,14 @@ def _check(
             if tensor in shapes and shapes[tensor] != shape
         ],
     }
+    rgb = [
+        tensor
+        for tensor, shape in expected.items()
+        if shapes.get(tensor, ()) == (*shape[:1], 3, *shape[2:]) != shape
+    ]
+    if rgb and not problems["missing"] and len(problems["misshaped"]) == len(rgb) == 1:
+        line = f'{name}(input_shape=..., weights=convert.from_torch("{name}", ...))'
+        problems["filters for RGB are fitted to other channels by"] = [line]
     refuse_misfits(f"the state dict does not fit {name} ({model.name})", problems)
 
 

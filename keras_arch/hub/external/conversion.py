@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keras_arch.errors import HubError, KerasArchError
+from keras_arch.errors import ConvertError, HubError, IntegrityError, KerasArchError
 from keras_arch.files import sha256
 from keras_arch.hub import layout, remote
 from keras_arch.hub.external.base import ExternalModel
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import keras
 
 # Raised when conversions give another result, so that cached ones are not used.
-CONVERTER = 1
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+CONVERTER = 2
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,8 @@ def convert_cached(source: Source, model: ExternalModel) -> Path:
         key = f"{source.repository.id.replace('/', '--')}/{source.commit}"
     else:
         # A folder has no commit; its key is its content.
-        key = f"folders/{layout.text_sha256(f'{model!r}{sha256(_weights(source))}')[:40]}"
+        hashes = [sha256(file) for file in _weights(source)]
+        key = f"folders/{layout.text_sha256(f'{model!r}{hashes}')[:40]}"
     root = Path(constants.HF_HUB_CACHE).parent / "keras_arch" / "converted"
     directory = root / f"{key}-{CONVERTER}"
     if not _is_whole(directory, source.where):
@@ -69,26 +70,49 @@ def _is_whole(directory: Path, where: str) -> bool:
         return False
 
 
-def _weights(source: Source) -> Path:
-    """Fetch the weights; safetensors comes before pickles, as it can hold no code."""
+def _weights(source: Source) -> list[Path]:
+    """Fetch the weights, or their index and then its shards.
+
+    Safetensors come before pickles, as they can hold no code.
+    """
     for name in WEIGHTS:
         if file := source.fetch(name):
-            return file
+            return [file, *_shards(file, source)] if name == WEIGHTS[1] else [file]
     raise not_cached(source, WEIGHTS[0]) or HubError(
-        f"{source.where} has no weights that are read: no {' and no '.join(WEIGHTS)}"
+        f"{source.where} has no weights that are read: no {' and no '.join(WEIGHTS[::2])}"
     )
 
 
-def _converted(weights: Path, source: Source, model: ExternalModel) -> "keras.Model":
+def _shards(index: Path, source: Source) -> list[Path]:
+    """Fetch the files of an index."""
+    from keras_arch.convert import safetensors
+
+    fetched = []
+    try:
+        for name in safetensors.shards(index):
+            file = source.fetch(name)
+            if file is None:
+                raise not_cached(source, name) or IntegrityError(
+                    f"{name} of {source.where} is missing; {source.remedy}"
+                )
+            fetched.append(file)
+    except ConvertError as error:
+        raise HubError(f"{source.where} cannot be converted: {error}") from None
+    return fetched
+
+
+def _converted(files: list[Path], source: Source, model: ExternalModel) -> "keras.Model":
     import keras
 
     from keras_arch import convert
 
+    weights = files[0]
     name = f"{weights.name} of {source.where}"
-    # The client keeps a file of the Hub's large storage under its SHA-256.
-    expected = os.path.basename(os.path.realpath(weights))
-    if isinstance(source, remote.Snapshot) and re.fullmatch(r"[0-9a-f]{64}", expected):
-        layout.check_hash(weights, expected, name, source.remedy)
+    for file in files:
+        # The client keeps a file of the Hub's large storage under its SHA-256.
+        expected = os.path.basename(os.path.realpath(file))
+        if isinstance(source, remote.Snapshot) and re.fullmatch(r"[0-9a-f]{64}", expected):
+            layout.check_hash(file, expected, f"{file.name} of {source.where}", source.remedy)
     before = keras.config.dtype_policy()
     # Under any policy, as the cache serves other processes too.
     keras.config.set_dtype_policy("float32")

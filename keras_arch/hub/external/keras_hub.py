@@ -18,9 +18,15 @@ def is_config(config: dict[str, Any]) -> bool:
 
 
 def describe(config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:
-    """Refuse a preset of KerasHub with the steps to convert it."""
+    """Refuse a preset of KerasHub with the line that converts it."""
     name = config["class_name"]
+    if name not in ("ResNetBackbone", "ResNetImageClassifier"):
+        raise HubError(
+            f"{where} is a preset of KerasHub with a {name}, of which there is no such network "
+            "here; converted are ResNetBackbone and ResNetImageClassifier"
+        )
     raise HubError(
-        f"{where} is a preset of KerasHub with a {name}; load it with "
-        f"keras_hub.models.{name}.from_preset({where!r}) and convert it by convert.from_keras_hub"
+        f"{where} is a preset of KerasHub, which only KerasHub reads; with keras-hub installed it "
+        f"loads by keras_arch.convert.from_keras_hub(keras_hub.models.{name}.from_preset("
+        f"{where!r}))"
     )

@@ -3,9 +3,11 @@
 R. Wightman: PyTorch Image Models, https://github.com/huggingface/pytorch-image-models.
 """
 
+import logging
 import re
 from typing import Any
 
+from keras_arch import models
 from keras_arch.errors import HubError
 from keras_arch.hub.external.base import ExternalModel, Fetch
 from keras_arch.preprocessing import Preprocessing
@@ -38,8 +40,13 @@ _METHODS = {
     "lanczos": "lanczos3",
     "box": "area",
 }
+_WORDNET = re.compile(r"n\d{8}")
+# The data of the last training.
+_IMAGENET = re.compile(r"(^|_)in1k(_\d+)?$")
 # Build arguments that do not change the architecture.
 _HARMLESS = ("num_classes", "in_chans", "drop_rate", "drop_path_rate", "global_pool", "pretrained")
+
+_log = logging.getLogger(__name__)
 
 
 def is_config(config: dict[str, Any]) -> bool:
@@ -55,25 +62,28 @@ def describe(config: dict[str, Any], fetch: Fetch, where: str) -> ExternalModel:
     facts = config.get("pretrained_cfg") or config
     _check_build(config, facts, where)
     classes = config.get("num_classes", facts.get("num_classes"))
-    if not isinstance(classes, int) or classes < 1:
+    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 0:
+        raise HubError(f"{where} has num_classes {classes!r}, which is no number of classes")
+    if classes == 0:
         raise HubError(
-            f"{where} has no classifier (num_classes {classes!r}); download its weights and use "
-            f"convert.from_torch({architecture!r}, ..., include_top=False)"
+            f"{where} has no classifier (num_classes 0), so that it predicts nothing; its backbone "
+            f"loads by convert.from_torch({architecture!r}, huggingface_hub.hf_hub_download("
+            f"{where.removeprefix('hf://').partition('@')[0]!r}, 'model.safetensors'), "
+            "include_top=False)"
         )
-    preprocessing = _preprocessing(facts, where)
+    preprocessing = _preprocessing(config, facts, architecture, where)
     arguments = {"classes": classes, "input_shape": preprocessing.input_shape}
     if architecture.startswith("ResNet"):
         arguments["variant"] = "v1.5"
     elif model.endswith("_bn"):
         arguments["norm"] = "batch"
-    labels = config.get("label_names") or facts.get("label_names")
     return ExternalModel(
         LIBRARY,
         model,
         architecture,
         arguments,
         preprocessing,
-        list(labels) if labels and len(labels) == classes else None,
+        _labels(config, facts, classes, where),
         str(facts.get("license") or "unknown"),
     )
 
@@ -102,9 +112,53 @@ def _check_build(config: dict[str, Any], facts: dict[str, Any], where: str) -> N
         raise HubError(f"{where} pools by {pools.pop()!r}; networks here by 'avg'")
 
 
-def _preprocessing(facts: dict[str, Any], where: str) -> Preprocessing:
+def _labels(
+    config: dict[str, Any], facts: dict[str, Any], classes: int, where: str
+) -> list[str] | None:
+    """Names of the classes: a list, a table by number, or one of WordNet numbers with descriptions.
+
+    timm's own weights for ImageNet's 1,000 classes have none in their config, but a tag.
+    """
+
+    def given(key: str) -> Any:
+        return config.get(key) or facts.get(key)
+
+    names = _listed(given("label_names") or given("labels"))
+    if names and all(_WORDNET.fullmatch(name) for name in names):
+        described = given("label_descriptions")
+        known = described if isinstance(described, dict) else dict(models.imagenet_classes())
+        names = _listed([known.get(name, name) for name in names])
+    elif names is None:
+        names = _listed(given("label_descriptions"))
+    if names is None and classes == 1000 and _IMAGENET.search(str(facts.get("tag"))):
+        return models.imagenet_labels()
+    if names is not None and len(names) != classes:
+        message = "%s names %d labels for %d classes; its labels are left out"
+        _log.warning(message, where, len(names), classes)
+        return None
+    return names
+
+
+def _listed(labels: Any) -> list[str] | None:
+    """Labels in order, of a list or of a table by number; `None` for others."""
+    if isinstance(labels, dict) and all(str(key).isdecimal() for key in labels):
+        numbered = {int(key): value for key, value in labels.items()}
+        if sorted(numbered) != list(range(len(numbered))):
+            return None
+        labels = [numbered[number] for number in range(len(numbered))]
+    if not isinstance(labels, list | tuple) or not labels:
+        return None
+    # Exported files have one label a line.
+    return [" ".join(str(label).split()) for label in labels]
+
+
+def _preprocessing(
+    config: dict[str, Any], facts: dict[str, Any], architecture: str, where: str
+) -> Preprocessing:
     """timm's evaluation transform: resize, center crop, mean and std of pixels in [0, 1]."""
-    channels, height, width = facts["input_size"]
+    usual, height, width = facts["input_size"]
+    # A network made for other channels than RGB: the size may be that of the weights it began with.
+    channels = (config.get("model_args") or {}).get("in_chans", usual) if usual == 3 else usual
     method = facts.get("interpolation", "bilinear")
     if method not in _METHODS:
         known = ", ".join(sorted(_METHODS))
@@ -119,12 +173,21 @@ def _preprocessing(facts: dict[str, Any], where: str) -> Preprocessing:
         size=(height, width),
         channels=channels,
         resize=_METHODS[method],
-        mean=_each(facts["mean"], channels),
-        std=_each(facts["std"], channels),
+        mean=_each("mean", facts["mean"], channels, architecture, where),
+        std=_each("std", facts["std"], channels, architecture, where),
         crop=crop,
     )
 
 
-def _each(values: list[float], channels: int) -> Any:
+def _each(
+    name: str, values: list[float], channels: int, architecture: str, where: str
+) -> float | list[float]:
     """One number for each channel, or one for all."""
-    return values[0] if len(values) == 1 and channels != 1 else values
+    if len(values) == 3 != channels and len(set(values)) > 1:
+        raise HubError(
+            f"{where} has in_chans {channels} and a {name} of {len(values)} channels, {values}: "
+            "nothing says how its pixels are prepared; load its weights by convert.from_torch("
+            f"{architecture!r}, huggingface_hub.hf_hub_download("
+            f"{where.removeprefix('hf://').partition('@')[0]!r}, 'model.safetensors'))"
+        )
+    return values[0] if len(values) != channels and len(values) in (1, 3) else list(values)
