@@ -148,7 +148,9 @@ def drawn(model):
     return model
 
 
-@pytest.mark.parametrize("backbone", ["MobileNetV2", "GoogLeNet"])
+@pytest.mark.parametrize(
+    "backbone", ["MobileNetV2", pytest.param("GoogLeNet", marks=pytest.mark.slow)]
+)
 def test_fcn_pads_for_a_backbone_that_rounds_down(backbone, mobile):
     """Of any size, open or fixed: what it gives for the image padded to a multiple of 32."""
     arguments = {"backbone": mobile if backbone == "MobileNetV2" else backbone, "classes": 2}

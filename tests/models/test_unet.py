@@ -248,7 +248,7 @@ def test_a_shallower_backbone():
     assert "stage3_block1_1_conv" not in {layer.name for layer in model.layers}
 
 
-@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("padding", [pytest.param("same", marks=pytest.mark.slow), "valid"])
 def test_one_graph_interpolates_at_every_size(padding, tmp_path):
     """An open bilinear U-Net in `fit` and in an export, at two sizes, equal to fixed ones."""
     settings = {"depth": 2, "filters": 2, "up": "bilinear"}
