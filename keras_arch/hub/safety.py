@@ -34,6 +34,8 @@ _CODE_SUFFIXES = (
 LARGEST_JSON = 64 * 1024**2
 # Of a model: Keras builds a graph by one recursive call a layer.
 MOST_LAYERS = 10_000
+# Models in models; Keras builds each of them several times over.
+DEEPEST = 32
 
 
 def read_json_file(file: Path, where: str) -> bytes:
@@ -81,7 +83,7 @@ def check_config(path: Path, where: str) -> None:
         if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
             raise ValueError("no class_name")
         check_objects(config, where)
-        layers = _count_layers(config)
+        layers, depth = _count_layers(config)
     except (ValueError, RecursionError, TypeError):
         raise IntegrityError(
             f"config.json of {where} is not a Keras model configuration; save the model again"
@@ -91,17 +93,21 @@ def check_config(path: Path, where: str) -> None:
             f"config.json of {where} declares {layers:,} layers, more than the {MOST_LAYERS:,} "
             "that are built; get or save the model again"
         )
+    if depth > DEEPEST:
+        raise IntegrityError(
+            f"config.json of {where} declares models in models, {depth} deep, more than the "
+            f"{DEEPEST} that are built; get or save the model again"
+        )
 
 
-def _count_layers(config: Any) -> int:
-    """The number of layers of a model with those of models inside of it."""
-    if isinstance(config, list):
-        return sum(map(_count_layers, config))
-    if not isinstance(config, dict):
-        return 0
-    inside = config.get("config")
+def _count_layers(config: Any) -> tuple[int, int]:
+    """The number of layers of a model with those of models inside of it, and their depth."""
+    inside = config.get("config") if isinstance(config, dict) else None
     layers = inside.get("layers") if isinstance(inside, dict) else None
-    return 1 + _count_layers(layers) if isinstance(layers, list) else 1
+    counts = [_count_layers(layer) for layer in layers] if isinstance(layers, list) else []
+    if not counts:
+        return 1, 0
+    return 1 + sum(count for count, _ in counts), 1 + max(depth for _, depth in counts)
 
 
 def check_objects(config: Any, where: str) -> None:
