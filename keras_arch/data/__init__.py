@@ -28,6 +28,7 @@ from keras_arch.data.augment.imagenet_crops import RandomResizedCrop, RandomScal
 from keras_arch.data.augment.mixing import CutMix, MixUp
 from keras_arch.data.augment.rand_augment import RandAugment
 from keras_arch.data.augment.with_masks import augment_with_mask, mask_augmentations
+from keras_arch.data.balancing import class_weights
 from keras_arch.data.border_weights import WeightMap, border_weights, class_balance, instances_of
 from keras_arch.data.epochs import Batches
 from keras_arch.data.loading import describe, load
@@ -60,6 +61,7 @@ __all__ = [
     "augmentations",
     "border_weights",
     "class_balance",
+    "class_weights",
     "describe",
     "draw_cells",
     "eval_batches",

@@ -197,8 +197,13 @@ class Task:
     def set_phase(self, model: keras.Model, epoch: int) -> None:
         """Change the model for the phase of an epoch."""
 
-    def train_batches(self, dataset: Any, epoch: int, step: int) -> data.Batches:
-        """Endless training batches, from a step of an epoch on."""
+    def train_batches(
+        self, dataset: Any, epoch: int, step: int, **options: Any
+    ) -> data.Batches:
+        """Endless training batches, from a step of an epoch on.
+
+        `options` are further arguments of `keras_arch.data.train_batches`.
+        """
         return data.train_batches(
             dataset,
             self.preprocessing,
@@ -209,6 +214,7 @@ class Task:
             start_epoch=epoch,
             start_step=step,
             cache=self.config.data.cache,
+            **options,
         )
 
     def validation_batches(self) -> Any:
