@@ -15,6 +15,8 @@ from keras_arch._lazy import tf
 from keras_arch.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+# Formats that the pipeline decodes, as Pillow names them.
+FORMATS = ("JPEG", "PNG", "BMP")
 SPLITS = ("train", "test", "val", "valid", "validation")
 Shape = tuple[int | None, int | None, int]
 
@@ -137,15 +139,16 @@ def in_threads(function: Any, files: Iterable[Path]) -> list[Any]:
 
 
 @contextlib.contextmanager
-def opened(file: Path) -> Iterator[Any]:
-    """A JPEG, PNG or BMP file as a Pillow image; errors of reading it are `DataError`s."""
+def opened(file: Path, formats: Sequence[str] = FORMATS) -> Iterator[Any]:
+    """A file of some formats as a Pillow image; errors of reading it are `DataError`s."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(file, formats=("JPEG", "PNG", "BMP")) as image:
+        with Image.open(file, formats=formats) as image:
             yield image
     except UnidentifiedImageError:
-        raise DataError(f"{file} is not a JPEG, PNG or BMP image; repair or remove it") from None
+        known = f"{', '.join(formats[:-1])} or {formats[-1]}" if len(formats) > 1 else formats[0]
+        raise DataError(f"{file} is not a {known} image; repair or remove it") from None
     except DataError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -69,7 +69,8 @@ def segmentation_train_batches(
 
     Args:
         dataset: `tf.data.Dataset` of `(image, mask)` as `load` gives: `uint8` `(height, width,
-            channels)` and `(height, width)`, of any sizes.
+            channels)` and `(height, width)`, of any sizes. A third column numbers the objects of
+            each mask for the weights of borders, by default its connected regions.
         preprocessing: That of the network's input, whose size it has.
         batch_size: Tiles in a batch, over all replicas.
         seed: Non-negative whole number that decides all random draws.
@@ -245,6 +246,13 @@ def fit_mask(mask: Any, preprocessing: Preprocessing) -> np.ndarray:
     return 255 - np.asarray(plain.fit(255 - np.asarray(mask, np.uint8)[..., None]))[..., 0]
 
 
+def _fit_instances(instances: Any, preprocessing: Preprocessing) -> np.ndarray:
+    """Numbers of instances at the size of their image; pixels that are added are background."""
+    method = "pad" if preprocessing.resize == "pad" else "nearest"
+    plain = dataclasses.replace(preprocessing, channels=1, resize=method, mean=0.0, std=1.0)
+    return np.asarray(plain.fit(np.asarray(instances)[..., None]))[..., 0].astype(np.int32)
+
+
 def _sizes(
     preprocessing: Preprocessing, output: tuple[int, int] | None, crop_mode: str
 ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
@@ -274,15 +282,15 @@ def _read(
     classes: int | None = None,
 ) -> _Cache:
     spec = dataset.element_spec
-    if not isinstance(spec, tuple) or [
-        getattr(part, "shape", tf.TensorShape(None)).rank for part in spec
-    ] != [3, 2]:
+    parts = spec if isinstance(spec, tuple) else (spec,)
+    ranks = [getattr(part, "shape", tf.TensorShape(None)).rank for part in parts]
+    if ranks not in ([3, 2], [3, 2, 2]):
         raise DataError(
-            "the data set must hold (image, mask) of shapes (height, width, channels) and (height, "
-            f"width), its elements are {spec}"
+            "the data set must hold (image, mask) or (image, mask, instances) of shapes (height, "
+            f"width, channels) and (height, width), its elements are {spec}"
         )
-    images, masks = [], []
-    for image, mask in counting.read(dataset):
+    images, masks, objects = [], [], []
+    for image, mask, *instances in counting.read(dataset):
         mask = np.asarray(mask, np.uint8)
         if tuple(image.shape[:2]) != mask.shape:
             raise DataError(
@@ -293,12 +301,16 @@ def _read(
             how = dataclasses.replace(preprocessing, size=mask.shape, crop=None, mean=0.0, std=1.0)
         else:
             mask = fit_mask(mask, how)
+            instances = [_fit_instances(numbers, how) for numbers in instances]
+        objects += [np.asarray(numbers) for numbers in instances]
         images.append(np.rint(how.fit(image)).astype(np.uint8))
         masks.append(mask)
     if not images:
         raise DataError("the data set holds no image")
     sizes = np.array([mask.shape for mask in masks], np.int32)
-    maps = None if weights is None else _ragged(weight_maps(masks, weights, classes))
+    maps = (
+        None if weights is None else _ragged(weight_maps(masks, weights, classes, objects or None))
+    )
     return _Cache(sizes, preprocessing.channels, _ragged(images), _ragged(masks), maps)
 
 

@@ -15,6 +15,7 @@ from keras_arch.models.alexnet import AlexNet
 from keras_arch.models.cgan import CGANDiscriminator, CGANGenerator
 from keras_arch.models.cifar_resnet import CIFARResNet
 from keras_arch.models.common.features import features, keras_cv_backbone
+from keras_arch.models.common.freezing import freeze_backbone
 from keras_arch.models.common.heads import main_head, stack_heads
 from keras_arch.models.cyclegan import CycleGANGenerator
 from keras_arch.models.dcgan import DCGANDiscriminator, DCGANGenerator
@@ -60,6 +61,7 @@ __all__ = [
     "UNet",
     "create",
     "features",
+    "freeze_backbone",
     "keras_cv_backbone",
     "list_models",
     "main_head",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keras_arch import trainers as trainers
     from keras_arch import visualization as visualization
     from keras_arch import weights as weights
+    from keras_arch.models.common import freezing as freezing
     from keras_arch.tiling import networks as tiling_networks
     from keras_arch.training import factories as factories
     from keras_arch.training import optimizers as training_optimizers
@@ -31,13 +32,14 @@ else:
         "keras_arch.optimizers",
         "keras_arch.trainers",
     )
-    visualization, weights, tiling_networks, factories, training_optimizers, references = (
-        lazy_modules(
-            "keras_arch.visualization",
-            "keras_arch.weights",
-            "keras_arch.tiling.networks",
-            "keras_arch.training.factories",
-            "keras_arch.training.optimizers",
-            "keras_arch.training.references",
-        )
+    visualization, weights, freezing, tiling_networks = lazy_modules(
+        "keras_arch.visualization",
+        "keras_arch.weights",
+        "keras_arch.models.common.freezing",
+        "keras_arch.tiling.networks",
+    )
+    factories, training_optimizers, references = lazy_modules(
+        "keras_arch.training.factories",
+        "keras_arch.training.optimizers",
+        "keras_arch.training.references",
     )

@@ -197,9 +197,7 @@ class Task:
     def set_phase(self, model: keras.Model, epoch: int) -> None:
         """Change the model for the phase of an epoch."""
 
-    def train_batches(
-        self, dataset: Any, epoch: int, step: int, **options: Any
-    ) -> data.Batches:
+    def train_batches(self, dataset: Any, epoch: int, step: int, **options: Any) -> data.Batches:
         """Endless training batches, from a step of an epoch on.
 
         `options` are further arguments of `keras_arch.data.train_batches`.

@@ -173,9 +173,7 @@ class Classification(Task):
 
     def train_batches(self, dataset: Any, epoch: int, step: int) -> data.Batches:
         """Batches of images and labels, and the weights of the images where classes have some."""
-        batches = super().train_batches(
-            dataset, epoch, step, balanced=self.config.data.balanced
-        )
+        batches = super().train_batches(dataset, epoch, step, balanced=self.config.data.balanced)
         if self._weights is None:
             return batches
         weights = self._weights
@@ -267,14 +265,14 @@ class Classification(Task):
         """The classifier with its softmax."""
         return self._final, {}
 
-    def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
+    def card(self, network: keras.Model, metrics: dict[str, float], **fields: Any) -> hub.Card:
         """The card of the classifier."""
         return factories.make_card(
             self.config,
             auxiliary_heads.without_auxiliary(self.config.model),
             task=self.model_task,
-            labels=list(self.source.classes),
             metrics=metrics,
+            **{"labels": list(self.source.classes), **fields},
         )
 
     def pictures(self, directory: RunDirectory) -> list[Path]:

@@ -77,7 +77,8 @@ class SegmentationRecipe(config.Recipe):
 
     `loss` is one of `keras_arch.losses.PIXEL_LOSSES`; `normalize: false` takes the sum over pixels,
     as the authors of FCN did. `weights` is the weight map of cross-entropy and focal loss, or
-    `null`. `interpolation` is that of augmented images. `checkpoint` says which weights are saved:
+    `null`. `freeze_backbone` keeps the weights of the backbone and the statistics of its batch
+    norms as they are (`keras_arch.models.freeze_backbone`). `interpolation` is that of augmented images. `checkpoint` says which weights are saved:
     the `last`, or those of the epoch with the `best` mean IU on `data.validation`.
     """
 
@@ -85,6 +86,7 @@ class SegmentationRecipe(config.Recipe):
     loss: Literal["cross_entropy", "dice", "focal", "tversky"] = "cross_entropy"
     normalize: bool = True
     weights: Weights | None = None
+    freeze_backbone: bool = False
     weight_decay: NotNegative = 0.0
     weight_decay_on: WeightDecayOn = "all"
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"

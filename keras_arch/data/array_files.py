@@ -1,0 +1,128 @@
+"""Image files with any number of channels and their own value range: TIFF and `.npy`.
+
+TensorFlow decodes neither. The values stay what they are, and `Preprocessing` scales them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_arch.data import image_files
+from keras_arch.errors import DataError
+
+SUFFIXES = (".npy", ".tif", ".tiff")
+# Types of pixels that a pipeline carries; others have no known range.
+_DTYPES = ("uint8", "uint16", "float32")
+# More channels than that in front, and the array is a batch or a volume.
+_MOST_IN_FRONT = 32
+# Tags of TIFF: samples of a pixel, and what those beyond the colours are.
+_SAMPLES, _EXTRA = 277, 338
+_ALPHA = {1, 2}
+
+
+def is_array_file(path: Path) -> bool:
+    """Whether a file is a TIFF or `.npy` file, by its name."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """The pixels of an image file of any kind, without a change of their values.
+
+    Args:
+        path: A TIFF file of one page, a `.npy` file, or an image that `image_files.read_image`
+            reads. Alpha is left out.
+
+    Returns:
+        `(height, width, channels)`, of a TIFF or `.npy` file as `uint8`, `uint16` or `float32`.
+
+    Raises:
+        DataError: If it cannot be read, or is no image of such a type.
+    """
+    if not is_array_file(path):
+        return image_files.read_image(path)
+    array = read_npy(path) if path.suffix.lower() == ".npy" else _read_tiff(path)
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or not array.size:
+        raise DataError(
+            f"{path} holds an array of shape {array.shape}; an image is (height, width, channels) "
+            "or (height, width)"
+        )
+    height, width, channels = array.shape
+    if height <= _MOST_IN_FRONT < min(width, channels):
+        raise DataError(
+            f"{path} holds an array of shape {array.shape}; channels come last: save it as "
+            "np.moveaxis(array, 0, -1)"
+        )
+    if array.dtype.name not in _DTYPES:
+        raise DataError(
+            f"{path} holds {array.dtype.name}, whose range is not known; save it as "
+            f"{', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}"
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError(f"{path} holds NaN or infinite values; repair or remove it")
+    return array
+
+
+def facts_of(path: Path) -> tuple[tuple[int, int], int, str]:
+    """An image's (height, width), its channels and the type of its values."""
+    array = read_pixels(path)
+    return array.shape[:2], array.shape[2], array.dtype.name
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """The array of a `.npy` file; one of Python objects is refused."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"image {path} does not exist") from None
+    except ValueError as error:
+        if "allow_pickle" in str(error) or "pickled" in str(error):
+            raise DataError(
+                f"{path} holds Python objects, which may run code, and no array; save the array "
+                "alone (of a _seg.npy of Cellpose that of 'masks')"
+            ) from None
+        raise DataError(f"{path} cannot be read: {error}") from None
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+
+
+def _read_tiff(path: Path) -> np.ndarray:
+    with image_files.opened(path, formats=("TIFF",)) as image:
+        pages = getattr(image, "n_frames", 1)
+        if pages > 1:
+            raise DataError(
+                f"{path} holds {pages} pages; save each as an image of its own, or as one array "
+                "(height, width, channels) in a .npy file"
+            )
+        samples = int(image.tag_v2.get(_SAMPLES, 1))
+        extra = set(image.tag_v2.get(_EXTRA, ()))
+        # Pillow reads bytes of grey, RGB and RGBA, and grey of 16 bits and floats.
+        if samples == 1 and image.mode in ("1", "L", "I;16", "I;16B", "F"):
+            pixels = np.asarray(image.convert("L") if image.mode == "1" else image)
+            return pixels.astype(pixels.dtype.newbyteorder("="))
+        if image.mode == "RGB" and samples == 3:
+            return np.asarray(image)
+        if image.mode == "RGBA" and extra <= _ALPHA:
+            return np.asarray(image)[..., :3]
+    return _read_by_tifffile(path)
+
+
+def _read_by_tifffile(path: Path) -> np.ndarray:
+    try:
+        import tifffile
+    except ModuleNotFoundError:
+        raise DataError(
+            f"{path} is a TIFF file that Pillow does not read whole (channels, or their type); "
+            "install tifffile: pip install 'keras-arch[tiff]', or save a .npy file"
+        ) from None
+    try:
+        with tifffile.TiffFile(path) as file:
+            page: Any = file.pages[0]
+            array = page.asarray()
+            # Planes one after the other are channels in front.
+            return np.moveaxis(array, 0, -1) if page.axes.startswith("S") else array
+    except (OSError, ValueError, tifffile.TiffFileError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path} cannot be read: {reason}") from None
