@@ -34,7 +34,7 @@ def finetune(
         typer.Option(
             "--data",
             metavar="DATA",
-            help="folder:PATH (one subfolder a class), npz:PATH, digits, or a TFDS name.",
+            help="folder:PATH (one subfolder a class), masks:PATH, npz:PATH, digits or a TFDS name.",
             show_default=False,
         ),
     ],
@@ -44,8 +44,9 @@ def finetune(
     strategy: Strategy = "auto",
     resume: Resume = False,
 ) -> None:
-    """Fine-tune a classifier on new classes: keras-arch finetune resnet20-cifar10 --data digits.
+    """Fine-tune a model on new classes: keras-arch finetune resnet20-cifar10 --data digits.
 
+    A classifier takes images by class, a segmentation network images with masks (masks:PATH).
     First only the new head is trained, then all layers, with lower learning rates near the input.
     The weights with the best validation result are saved.
     """

@@ -1,6 +1,7 @@
 """Image files with any number of channels and their own value range: TIFF and `.npy`.
 
-TensorFlow decodes neither. The values stay what they are, and `Preprocessing` scales them.
+TensorFlow decodes neither. Values of arrays and of TIFF files with more channels than a picture has
+stay what they are, and `Preprocessing` scales them.
 """
 
 from pathlib import Path
@@ -19,6 +20,8 @@ _MOST_IN_FRONT = 32
 # Tags of TIFF: samples of a pixel, and what those beyond the colours are.
 _SAMPLES, _EXTRA = 277, 338
 _ALPHA = {1, 2}
+# The first bytes of TIFF and BigTIFF, of either byte order.
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def is_array_file(path: Path) -> bool:
@@ -27,14 +30,15 @@ def is_array_file(path: Path) -> bool:
 
 
 def read_pixels(path: Path) -> np.ndarray:
-    """The pixels of an image file of any kind, without a change of their values.
+    """The pixels of an image file of any kind.
 
     Args:
-        path: A TIFF file of one page, a `.npy` file, or an image that `image_files.read_image`
-            reads. Alpha is left out.
+        path: A `.npy` file, a TIFF file of one page, or another image that
+            `image_files.read_image` reads, as it reads grey and coloured TIFF files.
 
     Returns:
-        `(height, width, channels)`, of a TIFF or `.npy` file as `uint8`, `uint16` or `float32`.
+        `(height, width, channels)`; of a `.npy` file, and of a TIFF file of two or more than three
+        channels, the values of the file as `uint8`, `uint16` or `float32`.
 
     Raises:
         DataError: If it cannot be read, or is no image of such a type.
@@ -89,24 +93,32 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 def _read_tiff(path: Path) -> np.ndarray:
-    with image_files.opened(path, formats=("TIFF",)) as image:
-        pages = getattr(image, "n_frames", 1)
-        if pages > 1:
-            raise DataError(
-                f"{path} holds {pages} pages; save each as an image of its own, or as one array "
-                "(height, width, channels) in a .npy file"
-            )
-        samples = int(image.tag_v2.get(_SAMPLES, 1))
-        extra = set(image.tag_v2.get(_EXTRA, ()))
-        # Pillow reads bytes of grey, RGB and RGBA, and grey of 16 bits and floats.
-        if samples == 1 and image.mode in ("1", "L", "I;16", "I;16B", "F"):
-            pixels = np.asarray(image.convert("L") if image.mode == "1" else image)
-            return pixels.astype(pixels.dtype.newbyteorder("="))
-        if image.mode == "RGB" and samples == 3:
-            return np.asarray(image)
-        if image.mode == "RGBA" and extra <= _ALPHA:
-            return np.asarray(image)[..., :3]
-    return _read_by_tifffile(path)
+    """By Pillow what it reads whole, else by tifffile."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with open(path, "rb") as file:
+            if file.read(4) not in _MAGIC:
+                raise DataError(f"{path} is not a TIFF image; repair or remove it")
+        with Image.open(path, formats=("TIFF",)) as image:
+            pages = getattr(image, "n_frames", 1)
+            if pages > 1:
+                raise DataError(
+                    f"{path} holds {pages} pages; save each as an image of its own, or as one "
+                    "array (height, width, channels) in a .npy file"
+                )
+            samples = int(image.tag_v2.get(_SAMPLES, 1))
+            extra = set(image.tag_v2.get(_EXTRA, ()))
+            # Of more channels Pillow would drop some without a word.
+            few = samples in (1, 3) or (image.mode == "RGBA" and extra <= _ALPHA)
+    except UnidentifiedImageError:
+        few = False
+    except FileNotFoundError:
+        raise DataError(f"image {path} does not exist") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path} cannot be read: {reason}; repair or remove it") from None
+    return image_files.read_image(path) if few else _read_by_tifffile(path)
 
 
 def _read_by_tifffile(path: Path) -> np.ndarray:
@@ -114,11 +126,13 @@ def _read_by_tifffile(path: Path) -> np.ndarray:
         import tifffile
     except ModuleNotFoundError:
         raise DataError(
-            f"{path} is a TIFF file that Pillow does not read whole (channels, or their type); "
-            "install tifffile: pip install 'keras-arch[tiff]', or save a .npy file"
+            f"{path} is a TIFF file with channels that Pillow does not read; install tifffile "
+            "(pip install 'keras-arch[tiff]'), or save a .npy file"
         ) from None
     try:
         with tifffile.TiffFile(path) as file:
+            if len(file.pages) > 1:
+                raise ValueError(f"it holds {len(file.pages)} pages")
             page: Any = file.pages[0]
             array = page.asarray()
             # Planes one after the other are channels in front.

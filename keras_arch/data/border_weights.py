@@ -133,12 +133,14 @@ def border_weights(
 
     Ronneberger et al. 2015, equation 2: `w(x) = w_c(x) + w0 * exp(-(d1(x) + d2(x))^2 /
     (2 sigma^2))`, with the distances in pixels from x to the nearest and to the second nearest
-    cell. The second term is 0 inside cells, and left out where it is less than 1e-7.
+    cell. The second term is 0 inside cells, and left out where it is less than 1e-7. Where cells
+    touch there is no pixel between them: without `mask`, their pixels on both sides of the border
+    have the term too, with distances 0 and 1. To learn that border, train on classes that have it:
+    `separate_instances(instances) > 0`.
 
     Args:
         instances: `(height, width)` whole numbers: 0 between cells, the same number all over a
-            cell, as `instances_of` gives. Without `mask`, cells that touch are parted first
-            (`separate_instances`).
+            cell, as `instances_of` gives.
         w0: Weight of the border's term.
         sigma: Its width, in pixels.
         balance: `True` weighs the classes of this map so that they count alike (`class_balance`),
@@ -159,8 +161,7 @@ def border_weights(
         >>> weights.astype(float).round(2).tolist()
         [[1.0, 8.26, 8.26, 8.26, 1.0]]
     """
-    # Of classes that are given, the caller has parted what touches.
-    instances = separate_instances(instances) if mask is None else _whole_instances(instances)
+    instances = _whole_instances(instances)
     if not (math.isfinite(w0) and w0 >= 0 and math.isfinite(sigma) and sigma > 0):
         raise ArgumentError(
             f"w0 must be at least 0 and sigma a number of pixels above 0, got {w0!r} and {sigma!r}"
@@ -172,7 +173,8 @@ def border_weights(
         )
     weights = _by_class(classes, balance)
     if w0:
-        weights += _between(instances, w0, sigma)
+        border = instances == 0 if mask is not None else (instances == 0) | _touching(instances)
+        weights += _between(instances, border, w0, sigma)
     weights[classes == IGNORE] = 0.0
     return weights
 
@@ -216,15 +218,27 @@ def _by_class(classes: np.ndarray, balance: bool | Sequence[float]) -> np.ndarra
     return table[classes.astype(np.uint8)]
 
 
-def _between(instances: np.ndarray, w0: float, sigma: float) -> np.ndarray:
+def _touching(instances: np.ndarray) -> np.ndarray:
+    """Pixels of an instance with another instance across one of their sides."""
+    touching = np.zeros(instances.shape, bool)
+    for axis in (0, 1):
+        one, other = (np.swapaxes(array, 0, axis) for array in (instances, touching))
+        meets = (one[1:] != one[:-1]) & (one[1:] > 0) & (one[:-1] > 0)
+        other[1:] |= meets
+        other[:-1] |= meets
+    return touching
+
+
+def _between(instances: np.ndarray, border: np.ndarray, w0: float, sigma: float) -> np.ndarray:
+    """The term of the pixels of `border`; 0 for all others."""
     from scipy import ndimage
 
-    if w0 <= _NEGLIGIBLE or instances.min() > 0:
+    if w0 <= _NEGLIGIBLE or not border.any():
         return np.zeros(instances.shape, np.float32)
     reach = math.ceil(sigma * math.sqrt(2 * math.log(w0 / _NEGLIGIBLE)))
     # Numbers without gaps: `find_objects` goes through all up to the largest.
-    _, numbered = np.unique(np.maximum(instances, 0), return_inverse=True)
-    numbered = numbered.reshape(instances.shape).astype(np.int32)
+    known = np.union1d(0, instances)
+    numbered = np.searchsorted(known, instances).reshape(instances.shape).astype(np.int32)
     nearest = np.full(instances.shape, np.inf, np.float32)
     second = nearest.copy()
     for number, box in enumerate(ndimage.find_objects(numbered), start=1):
@@ -235,7 +249,7 @@ def _between(instances: np.ndarray, w0: float, sigma: float) -> np.ndarray:
         np.minimum(other, np.maximum(first, distance), out=other)
         np.minimum(first, distance, out=first)
     term = w0 * np.exp(-np.square(nearest + second) / (2 * sigma**2))
-    return np.where(numbered == 0, term, 0.0).astype(np.float32)
+    return np.where(border, term, 0.0).astype(np.float32)
 
 
 def _whole_instances(instances: Any) -> np.ndarray:

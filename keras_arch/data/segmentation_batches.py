@@ -303,7 +303,9 @@ def _read(
             mask = fit_mask(mask, how)
             instances = [_fit_instances(numbers, how) for numbers in instances]
         objects += [np.asarray(numbers) for numbers in instances]
-        images.append(np.rint(how.fit(image)).astype(np.uint8))
+        pixels = np.asarray(how.fit(image))
+        whole = image.dtype.is_integer
+        images.append(np.rint(pixels).astype(image.dtype.as_numpy_dtype) if whole else pixels)
         masks.append(mask)
     if not images:
         raise DataError("the data set holds no image")

@@ -6,6 +6,7 @@ no Keras.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -45,7 +46,8 @@ def image_signatures(
 
     Returns:
         `serving_default` (input `image`, float32 pixels in [0, 255]) and `serving_bytes`
-        (`image_bytes`, JPEG or PNG files), with a black image as warm-up request.
+        (`image_bytes`, JPEG or PNG files; for 1 or 3 channels only), with a black image as warm-up
+        request.
     """
     size = preprocessing.size if exact_size else (None, None)
     shape = (None, *size, preprocessing.channels)
@@ -61,14 +63,13 @@ def image_signatures(
         return found | encoded_outputs(found) if encoded_outputs else found
 
     black = np.zeros((1, *preprocessing.input_shape), np.uint8)
-    return Servable(
-        module,
-        {"serving_default": on_pixels, "serving_bytes": on_bytes},
-        {
-            "serving_default": {"image": black.astype(np.float32)},
-            "serving_bytes": {"image_bytes": [tf.io.encode_png(black[0]).numpy()]},
-        },
-    )
+    functions = {"serving_default": on_pixels}
+    examples: dict[str, Any] = {"serving_default": {"image": black.astype(np.float32)}}
+    # No encoded picture has other channels than grey or colour.
+    if preprocessing.channels in (1, 3):
+        functions["serving_bytes"] = on_bytes
+        examples["serving_bytes"] = {"image_bytes": [tf.io.encode_png(black[0]).numpy()]}
+    return Servable(module, functions, examples)
 
 
 def image_outputs(

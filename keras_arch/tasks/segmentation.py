@@ -255,7 +255,8 @@ class Segmentation(Task):
             found = segmentation_predictions.predict_probabilities(
                 model, image, self.preprocessing, settings.crop_mode
             )
-            shown.append((image, mask, found.argmax(axis=-1).astype(np.uint8)))
+            picture = visualization.displayable(image)
+            shown.append((picture, mask, found.argmax(axis=-1).astype(np.uint8)))
         return segmentation_report.panels(shown, self._colors())
 
     # Saved models.

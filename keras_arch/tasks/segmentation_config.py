@@ -78,8 +78,9 @@ class SegmentationRecipe(config.Recipe):
     `loss` is one of `keras_arch.losses.PIXEL_LOSSES`; `normalize: false` takes the sum over pixels,
     as the authors of FCN did. `weights` is the weight map of cross-entropy and focal loss, or
     `null`. `freeze_backbone` keeps the weights of the backbone and the statistics of its batch
-    norms as they are (`keras_arch.models.freeze_backbone`). `interpolation` is that of augmented images. `checkpoint` says which weights are saved:
-    the `last`, or those of the epoch with the `best` mean IU on `data.validation`.
+    norms as they are (`keras_arch.models.freeze_backbone`). `interpolation` is that of augmented
+    images. `checkpoint` says which weights are saved: the `last`, or those of the epoch with the
+    `best` mean IU on `data.validation`.
     """
 
     optimizer: config.Optimizer

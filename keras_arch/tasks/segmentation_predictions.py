@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_arch import files, hub, tiling, visualization
-from keras_arch.data.image_files import read_image
+from keras_arch.data.array_files import read_pixels
 from keras_arch.errors import ArgumentError
 from keras_arch.losses import IGNORE
 from keras_arch.preprocessing import Preprocessing
@@ -58,7 +58,7 @@ def predict_probabilities(
 
     Args:
         model: From preprocessed images to probabilities or logits.
-        image: `uint8` `(height, width, 1 or 3)`, of any size.
+        image: `(height, width, channels)`, of any size.
         preprocessing: The preprocessing of the training.
         crop_mode: `"tiles"` works at the image's own resolution, tile by tile (`tiling.predict`);
             `"whole"` brings the image to the size of `preprocessing`, and the probabilities back
@@ -123,7 +123,7 @@ def predict(
         _check_replaceable(file)
     results = []
     for path, stem, file in zip(images, stems, masks, strict=True):
-        image = read_image(path)
+        image = read_pixels(path)
         probabilities = predict_probabilities(
             loaded.model, image, card.preprocessing, crop_mode, progress=True
         )
@@ -132,7 +132,8 @@ def predict(
         picture = None
         if overlay:
             picture = stem.with_name(f"{stem.name}_overlay.png")
-            visualization.save_png(visualization.overlay(image, mask, colors), picture)
+            shown = visualization.displayable(image)
+            visualization.save_png(visualization.overlay(shown, mask, colors), picture)
         counts = np.bincount(mask.ravel(), minlength=len(card.labels)) / mask.size
         shares = dict(zip(card.labels, map(float, counts), strict=True))
         results.append(SegmentationPrediction(path, file, picture, shares))

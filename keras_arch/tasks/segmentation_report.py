@@ -95,7 +95,7 @@ def measure(
         predicted = probabilities.argmax(axis=-1).astype(np.uint8)
         confusion += metrics.pixel_confusion(mask, predicted, classes)
         if len(shown) < show:
-            shown.append((image, mask, predicted))
+            shown.append((visualization.displayable(image), mask, predicted))
         if "boundary_f_score" in names:
             truths.append(mask)
             found.append(predicted)

@@ -128,9 +128,9 @@ def test_the_head_stays_where_the_classes_are_the_same(saved, pieces, caplog):
 
 
 def test_what_does_not_fit_is_refused(saved, pieces):
-    with pytest.raises(DataError, match="digits has no masks; fine-tuning a segmentation network"):
+    with pytest.raises(DataError, match="has no masks; fine-tuning a segmentation network needs"):
         finetuning_config.finetune_config(saved, "digits")
-    with pytest.raises(ConfigError, match="model.arguments do not fit .* layer stage1_conv1"):
+    with pytest.raises(ConfigError, match=r"model\.arguments do not fit .* layer stage1_conv1"):
         task_of(saved, f"masks:{pieces}", "model.arguments.filters=3").build()
 
 

@@ -73,7 +73,8 @@ def _two_folders(folder: Path, images: str, masks: str) -> list[tuple[Path, Path
                 f"equal names; its folders are {names} (?images=FOLDER&masks=FOLDER names others, "
                 "?suffix=_mask takes masks beside their images)"
             )
-    first, second = {}, {}
+    first: dict[str, Path] = {}
+    second: dict[str, Path] = {}
     for named, where, endings in (
         (first, folder / images, _IMAGES),
         (second, folder / masks, (*_MASKS, *_LOSSY)),

@@ -216,10 +216,9 @@ class Masks(Source):
         for file, found in zip(files, values, strict=True):
             unknown = sorted(found - set(known))
             if unknown:
-                shown = ", ".join(mask_files.written(value, coloured) for value in unknown[:_SHOWN])
-                names = [
-                    f"{name} {mask_files.written(value, coloured)}" for name, value in table.items()
-                ]
+                written = mask_files.written
+                shown = ", ".join(written(value, coloured) for value in unknown[:_SHOWN])
+                names = [f"{name} {written(value, coloured)}" for name, value in table.items()]
                 raise DataError(
                     f"{file} holds the unknown value{'s' * (len(unknown) > 1)} {shown}"
                     f"{', ...' * (len(unknown) > _SHOWN)}; the classes are {', '.join(names)}"
