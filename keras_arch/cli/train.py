@@ -34,7 +34,7 @@ def finetune(
         typer.Option(
             "--data",
             metavar="DATA",
-            help="folder:PATH (one subfolder a class), masks:PATH, npz:PATH, digits or a TFDS name.",
+            help="folder:PATH (a subfolder a class), masks:PATH, npz:PATH, digits, a TFDS name.",
             show_default=False,
         ),
     ],

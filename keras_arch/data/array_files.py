@@ -4,6 +4,7 @@ TensorFlow decodes neither. Values of arrays and of TIFF files with more channel
 stay what they are, and `Preprocessing` scales them.
 """
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from keras_arch.data import image_files
 from keras_arch.errors import DataError
 
 SUFFIXES = (".npy", ".tif", ".tiff")
-# Types of pixels that a pipeline carries; others have no known range.
+# Types of pixels that a pipeline carries.
 _DTYPES = ("uint8", "uint16", "float32")
+# NumPy parses headers by Python's own syntax trees, which threads of Python 3.11 must not build at
+# once (cpython issue 106905).
+_HEADERS = threading.Lock()
 # More channels than that in front, and the array is a batch or a volume.
 _MOST_IN_FRONT = 32
 # Tags of TIFF: samples of a pixel, and what those beyond the colours are.
@@ -61,12 +65,12 @@ def read_pixels(path: Path) -> np.ndarray:
         )
     if array.dtype.name not in _DTYPES:
         raise DataError(
-            f"{path} holds {array.dtype.name}, whose range is not known; save it as "
+            f"{path} holds {array.dtype.name}; save it as "
             f"{', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}"
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise DataError(f"{path} holds NaN or infinite values; repair or remove it")
-    return array
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def facts_of(path: Path) -> tuple[tuple[int, int], int, str]:
@@ -78,11 +82,13 @@ def facts_of(path: Path) -> tuple[tuple[int, int], int, str]:
 def read_npy(path: Path) -> np.ndarray:
     """The array of a `.npy` file; one of Python objects is refused."""
     try:
-        return np.load(path, allow_pickle=False)
+        with _HEADERS:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.array(array)
     except FileNotFoundError:
         raise DataError(f"image {path} does not exist") from None
     except ValueError as error:
-        if "allow_pickle" in str(error) or "pickled" in str(error):
+        if any(word in str(error) for word in ("pickle", "Python objects")):
             raise DataError(
                 f"{path} holds Python objects, which may run code, and no array; save the array "
                 "alone (of a _seg.npy of Cellpose that of 'masks')"
@@ -100,7 +106,8 @@ def _read_tiff(path: Path) -> np.ndarray:
         with open(path, "rb") as file:
             if file.read(4) not in _MAGIC:
                 raise DataError(f"{path} is not a TIFF image; repair or remove it")
-        with Image.open(path, formats=("TIFF",)) as image:
+        with Image.open(path, formats=("TIFF",)) as opened:
+            image: Any = opened
             pages = getattr(image, "n_frames", 1)
             if pages > 1:
                 raise DataError(

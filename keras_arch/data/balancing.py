@@ -103,7 +103,7 @@ class Balance:
 
     Example:
         >>> balance = Balance(np.array([0, 0, 0, 0, 0, 1]))
-        >>> balance.repeats([0, 0])[-1].numpy()
+        >>> int(balance.repeats([0, 0])[-1])
         3
     """
 

@@ -196,7 +196,7 @@ def test_images_that_are_no_arrays_of_pixels(tmp_path):
     for array, message in (
         (np.zeros((5, 64, 64), np.uint8), r"channels come last: save it as np\.moveaxis"),
         (np.zeros((2, 4, 4, 3), np.uint8), r"shape \(2, 4, 4, 3\); an image is"),
-        (np.zeros((4, 4, 5), np.int64), "int64, whose range is not known; save it as uint8"),
+        (np.zeros((4, 4, 5), np.int64), "holds int64; save it as uint8, uint16 or float32"),
         (np.full((4, 4, 5), np.nan, np.float32), "NaN or infinite"),
         (np.zeros((4, 5, 5), np.uint8), "has 5x4 pixels and its mask"),
     ):

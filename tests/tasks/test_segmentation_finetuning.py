@@ -10,12 +10,14 @@ from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks import finetuning_config
 from keras_arch.tasks.segmentation import Segmentation
 from keras_arch.tasks.segmentation_finetuning import SegmentationFineTuning
+from tests.tasks.test_resume import StopAtEnd, StopBefore, goes_on_exactly
 
 NET = {"padding": "same", "input_shape": [8, 8, 1], "classes": 2, "depth": 1, "filters": 2,
        "norm": "batch"}  # fmt: skip
 # One that does not follow from the length of a run.
 RATE = "recipe.optimizer.learning_rate=0.01"
-TINY = ["recipe.epochs=2", "recipe.head_epochs=1", "recipe.batch_size=4", "samples.count=1"]
+TINY = ["recipe.epochs=2", "recipe.head_epochs=1", "recipe.batch_size=4", "samples.count=1",
+        "recipe.deterministic=true"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +57,14 @@ def values(model):
     return {weight.path: np.array(weight) for weight in model.weights}
 
 
-def test_the_command_leaves_a_network_of_the_new_classes(saved, pieces, tmp_path):
-    run = api.finetune(saved, f"masks:{pieces}", tmp_path / "run", overrides=TINY, verbose=0)
+@pytest.fixture(scope="module")
+def run(saved, pieces, tmp_path_factory):
+    """A finished run: two steps of the head, and two of all layers."""
+    out = tmp_path_factory.mktemp("tuned") / "run"
+    return api.finetune(saved, f"masks:{pieces}", out, overrides=TINY, verbose=0)
+
+
+def test_a_run_leaves_a_network_of_the_new_classes(run, pieces, tmp_path):
     loaded = api.load_model(run.directory)
     assert loaded.card.labels == ["0", "1", "2"]
     assert loaded.card.task == "image-segmentation"
@@ -142,3 +150,24 @@ def test_a_frozen_backbone_needs_weights():
         ConfigError, match="freeze_backbone would keep a backbone of random weights"
     ):
         task.check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stop", "newest"), [(StopBefore(1), (0, 1)), (StopAtEnd(0), (0, 2)), (StopBefore(3), (1, 1))]
+)
+def test_it_goes_on_exactly_in_either_phase(
+    stop, newest, run, saved, pieces, tmp_path, monkeypatch
+):
+    every = [*TINY, "recipe.checkpoint_every=1"]
+    goes_on_exactly(
+        SegmentationFineTuning,
+        lambda out, **more: api.finetune(
+            saved, f"masks:{pieces}", out, overrides=every, verbose=0, **more
+        ),
+        run.directory,
+        tmp_path / "broken",
+        stop,
+        f"epoch-{newest[0]:05d}-step-{newest[1]:07d}.npz",
+        monkeypatch,
+    )
