@@ -75,7 +75,9 @@ def baseline(options: argparse.Namespace) -> dict[str, float]:
 
     def confusion_of(pairs, sigma, threshold):
         return sum(
-            metrics.pixel_confusion(mask, (smooth(image, sigma) >= threshold).astype(np.uint8), 2)
+            metrics.pixel_confusion(
+                mask, (smooth(image, sigma) >= threshold).astype(np.uint8), 2, 255
+            )
             for image, mask in pairs
         )
 
@@ -95,7 +97,7 @@ def baseline(options: argparse.Namespace) -> dict[str, float]:
     figures = metrics.pixel_scores(confusion_of(test_slices, sigma, threshold))
     for name in ("pixel_error", "rand_error", "warping_error"):
         figures[name] = getattr(metrics, name)(np.stack(truths), np.stack(found))
-    figures["boundary_f_score"] = metrics.boundary_f_score(truths, found, 2, 2.0)["f_score"]
+    figures["boundary_f_score"] = metrics.boundary_f_score(truths, found, 2, 2.0, 255)["f_score"]
     return figures
 
 

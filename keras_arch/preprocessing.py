@@ -203,8 +203,7 @@ class Preprocessing:
     def _resized(self, images: Any, size: Any) -> Any:
         resized = tf.image.resize(images, size, method=self.resize, antialias=True)
         # Bicubic and Lanczos overshoot at edges; pixels do not.
-        most = 65535.0 if images.dtype == tf.uint16 else 255.0
-        return resized if self.resize == "nearest" else tf.clip_by_value(resized, 0.0, most)
+        return resized if self.resize == "nearest" else tf.clip_by_value(resized, 0.0, 255.0)
 
     def _fit_centre(self, images: Any) -> Any:
         """Resize the shorter side of images and crop the centre."""

@@ -318,9 +318,3 @@ def test_many_channels_are_scaled_and_not_converted():
             five(np.zeros((4, 4, channels), np.uint8))
     with pytest.raises(ArgumentError, match="must have 1 or 3 channels"):
         Preprocessing((4, 4), 3)(pixels)
-
-
-def test_sixteen_bits_are_not_cut_to_eight():
-    deep = np.full((4, 4, 2), 3000, np.uint16)
-    found = Preprocessing((2, 2), 2, scale=1 / 4000)(deep)
-    np.testing.assert_allclose(found, 0.75, rtol=1e-6)

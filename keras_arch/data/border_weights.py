@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_arch._pixel_classes import IGNORE, checked_classes
 from keras_arch.errors import ArgumentError
 
-IGNORE = 255
 # Values of the border's term below this are left out.
 _NEGLIGIBLE = 1e-7
 
@@ -33,18 +33,19 @@ class WeightMap:
     balance: bool = True
 
 
-def instances_of(mask: Any) -> np.ndarray:
+def instances_of(mask: Any, ignore: int | None = IGNORE) -> np.ndarray:
     """Number the connected regions of a mask.
 
     Args:
-        mask: `(height, width)` classes; 0 is the background, 255 is ignored. Pixels are
-            connected across their sides, so that cells that touch at a corner are two.
+        mask: `(height, width)` classes; 0 is the background. Pixels are connected across their
+            sides, so that cells that touch at a corner are two.
+        ignore: Value of pixels without a class, or `None`.
 
     Returns:
         `int32` `(height, width)`: 0, or a region's number from 1.
 
     Raises:
-        ArgumentError: If the mask has not two dimensions.
+        ArgumentError: If the mask has not two dimensions, or holds no classes.
 
     Example:
         >>> instances_of([[1, 0, 1], [1, 0, 1]]).tolist()
@@ -52,10 +53,10 @@ def instances_of(mask: Any) -> np.ndarray:
     """
     from scipy import ndimage
 
-    mask = _two_dimensional(mask, "mask")
+    mask = checked_classes(_two_dimensional(mask, "mask"), None, ignore, "mask")
     numbered, count = np.zeros(mask.shape, np.int32), 0
     for value in np.unique(mask):
-        if value not in (0, IGNORE):
+        if value not in (0, ignore):
             regions, found = ndimage.label(mask == value)
             numbered = np.where(regions > 0, regions + count, numbered)
             count += found
@@ -94,19 +95,20 @@ def separate_instances(instances: Any) -> np.ndarray:
     return np.where(np.isin(given, gone), given, apart).astype(np.int32)
 
 
-def class_balance(masks: Any, classes: int) -> tuple[float, ...]:
+def class_balance(masks: Any, classes: int, ignore: int | None = IGNORE) -> tuple[float, ...]:
     """Weights under which all classes of a set of masks count alike.
 
     Args:
-        masks: An iterable of arrays of classes; 255 is ignored.
+        masks: An iterable of arrays of classes.
         classes: How many classes there are.
+        ignore: Value of pixels without a class, or `None`.
 
     Returns:
         `pixels / (classes that occur * pixels of the class)`, of which the mean over all pixels is
         1; 0 for a class that does not occur.
 
     Raises:
-        ArgumentError: If no pixel counts.
+        ArgumentError: If no pixel counts, or a value is neither a class nor `ignore`.
 
     Example:
         >>> class_balance([[[0, 0, 0, 1]]], 2)
@@ -114,7 +116,9 @@ def class_balance(masks: Any, classes: int) -> tuple[float, ...]:
     """
     counts = np.zeros(classes, np.int64)
     for mask in masks:
-        counts += np.bincount(np.asarray(mask).ravel(), minlength=256)[:classes]
+        found = checked_classes(mask, classes, ignore)
+        known = found if ignore is None else found[found != ignore]
+        counts += np.bincount(known.ravel(), minlength=classes)
     if not counts.any():
         raise ArgumentError("the masks hold no pixel that counts, so that no class has a weight")
     occurring = int((counts > 0).sum())
@@ -128,6 +132,7 @@ def border_weights(
     sigma: float = 5.0,
     balance: bool | Sequence[float] = True,
     mask: Any = None,
+    ignore: int | None = IGNORE,
 ) -> np.ndarray:
     """The weight map of U-Net: class balance, and more for the gaps between cells.
 
@@ -146,7 +151,8 @@ def border_weights(
         balance: `True` weighs the classes of this map so that they count alike (`class_balance`),
             `False` weighs each pixel by 1, and a sequence gives a weight for each class.
         mask: `(height, width)` classes where there are others than between cells (0) and inside of
-            them (1). Pixels of 255 weigh nothing.
+            them (1).
+        ignore: Value of `mask` without a class, or `None`. Such pixels weigh nothing.
 
     Returns:
         `float32` `(height, width)`.
@@ -167,15 +173,18 @@ def border_weights(
             f"w0 must be at least 0 and sigma a number of pixels above 0, got {w0!r} and {sigma!r}"
         )
     classes = instances > 0 if mask is None else _two_dimensional(mask, "mask")
+    classes = checked_classes(classes, None, ignore, "mask")
     if classes.shape != instances.shape:
         raise ArgumentError(
             f"mask of {classes.shape} pixels and instances of {instances.shape} must be of one size"
         )
-    weights = _by_class(classes, balance)
+    known = np.ones(classes.shape, bool) if ignore is None else classes != ignore
+    weights = np.zeros(classes.shape, np.float32)
+    weights[known] = _by_class(classes[known], balance)
     if w0:
         border = instances == 0 if mask is not None else (instances == 0) | _touching(instances)
         weights += _between(instances, border, w0, sigma)
-    weights[classes == IGNORE] = 0.0
+    weights[~known] = 0.0
     return weights
 
 
@@ -184,28 +193,29 @@ def weight_maps(
     weights: WeightMap,
     classes: int | None = None,
     instances: Sequence[np.ndarray] | None = None,
+    ignore: int | None = IGNORE,
 ) -> list[np.ndarray]:
     """The weight map of each mask of a training set; `classes` are by default those in it.
 
     `instances` are the objects of each mask, by default its connected regions.
     """
-    known = [int(mask[mask != IGNORE].max(initial=0)) + 1 for mask in masks]
-    balance = class_balance(masks, classes or max(known)) if weights.balance else False
+    known = [int(mask[mask != ignore].max(initial=0)) + 1 for mask in masks]
+    balance = class_balance(masks, classes or max(known), ignore) if weights.balance else False
     if instances is None:
-        instances = [instances_of(mask) if weights.w0 else mask for mask in masks]
+        instances = [instances_of(mask, ignore) if weights.w0 else mask for mask in masks]
     return [
-        border_weights(objects, weights.w0, weights.sigma, balance, mask)
+        border_weights(objects, weights.w0, weights.sigma, balance, mask, ignore)
         for objects, mask in zip(instances, masks, strict=True)
     ]
 
 
-def _by_class(classes: np.ndarray, balance: bool | Sequence[float]) -> np.ndarray:
-    known = classes[classes != IGNORE]
+def _by_class(known: np.ndarray, balance: bool | Sequence[float]) -> np.ndarray:
+    """The weight of each of the pixels that count."""
     most = int(known.max(initial=0)) + 1
     if balance is False:
         given = np.ones(most)
     elif balance is True:
-        given = np.asarray(class_balance([known], most)) if known.size else np.zeros(most)
+        given = np.asarray(class_balance([known], most, None)) if known.size else np.zeros(most)
     else:
         given = np.asarray(balance, np.float64)
         if given.ndim != 1 or len(given) < most or not (given >= 0).all():
@@ -213,9 +223,7 @@ def _by_class(classes: np.ndarray, balance: bool | Sequence[float]) -> np.ndarra
                 f"balance must have a weight of at least 0 for each of {most} classes, got "
                 f"{balance!r}"
             )
-    table = np.zeros(256, np.float32)
-    table[: len(given)] = given
-    return table[classes.astype(np.uint8)]
+    return given.astype(np.float32)[known]
 
 
 def _touching(instances: np.ndarray) -> np.ndarray:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from keras_arch._lazy import tf
+from keras_arch._pixel_classes import IGNORE, checked_classes
 from keras_arch.data import counting
 from keras_arch.data.augment.sampling import mirrored, sample
 from keras_arch.data.augment.with_masks import mask_augmentations, moved, moves, shaded
-from keras_arch.data.border_weights import IGNORE, WeightMap, weight_maps
+from keras_arch.data.border_weights import WeightMap, weight_maps
 from keras_arch.data.epochs import FOREVER, Batches, Epochs, check_enough, checked_seed, prefetch
 from keras_arch.data.seeds import fold_in
 from keras_arch.errors import ArgumentError, DataError, whole_number
@@ -57,6 +58,7 @@ def segmentation_train_batches(
     augment: Sequence[Any] = (),
     weights: WeightMap | None = None,
     classes: int | None = None,
+    ignore: int = IGNORE,
     crops_per_image: int = 1,
     order: int = 1,
     start_epoch: int = 0,
@@ -68,9 +70,11 @@ def segmentation_train_batches(
     augmented with them.
 
     Args:
-        dataset: `tf.data.Dataset` of `(image, mask)` as `load` gives: `uint8` `(height, width,
-            channels)` and `(height, width)`, of any sizes. A third column numbers the objects of
-            each mask for the weights of borders, by default its connected regions.
+        dataset: `tf.data.Dataset` of `(image, mask)` as `load` gives: `(height, width, channels)`
+            pixels as `Preprocessing` takes them and `(height, width)` classes, of any sizes. Images
+            of `uint8` are kept as such in memory, others as they are preprocessed. A third column
+            numbers the objects of each mask for the weights of borders, by default its connected
+            regions.
         preprocessing: That of the network's input, whose size it has.
         batch_size: Tiles in a batch, over all replicas.
         seed: Non-negative whole number that decides all random draws.
@@ -83,7 +87,8 @@ def segmentation_train_batches(
             by nearest neighbours; pixels that `resize="pad"` adds are ignored.
         augment: As for `mask_augmentations`, for example `["rotate:180", "elastic:10"]`.
         weights: The weights of pixels, or `None` for no weights.
-        classes: Number of classes, for their balance. Default: those in the masks.
+        classes: Number of classes. Default: those in the masks.
+        ignore: Value of mask pixels without a class, also of those that padding adds.
         crops_per_image: Crops of each image in an epoch.
         order: Interpolation of images that are moved: 1 bilinear, 3 bicubic.
         start_epoch: The epoch to begin with.
@@ -91,10 +96,12 @@ def segmentation_train_batches(
 
     Returns:
         `Batches` of `(images, masks)` or `(images, masks, weights)`: `float32` `(batch, height,
-        width, channels)`, `uint8` and `float32` `(batch, *output)`.
+        width, channels)`, `uint8` (`int32` where `ignore` or a class is above 255) and `float32`
+        `(batch, *output)`.
 
     Raises:
-        DataError: If there are fewer images than a batch needs, or they cannot be decoded.
+        DataError: If there are fewer images than a batch needs, they cannot be decoded or hold NaN,
+            or a mask holds another value than classes and `ignore`.
         ArgumentError: If an argument is out of range, or sizes do not fit.
 
     Example:
@@ -110,7 +117,8 @@ def segmentation_train_batches(
     size, output, margin = _sizes(preprocessing, output, crop_mode)
     batch_size, seed = whole_number("batch_size", batch_size), checked_seed(seed)
     crops_per_image = whole_number("crops_per_image", crops_per_image)
-    cache = _read(dataset, preprocessing, crop_mode, weights, classes)
+    cache = _read(dataset, preprocessing, crop_mode, weights, classes=classes, ignore=ignore)
+    _check_several(cache.masks, ignore)
     images = len(cache.sizes)
     tiles = images * crops_per_image
     whole = f"an epoch over {images} images has {tiles} tiles"
@@ -163,6 +171,8 @@ def segmentation_eval_batches(
     *,
     output: tuple[int, int] | None = None,
     crop_mode: str = "tiles",
+    classes: int | None = None,
+    ignore: int = IGNORE,
     replicas: int = 1,
 ) -> Any:
     """Cover images with tiles, in their order, so that every pixel of a mask is in one of them.
@@ -176,6 +186,8 @@ def segmentation_eval_batches(
         batch_size: Tiles in a batch, over all replicas.
         output: As for `segmentation_train_batches`.
         crop_mode: As for `segmentation_train_batches`.
+        classes: As for `segmentation_train_batches`.
+        ignore: As for `segmentation_train_batches`.
         replicas: Number of replicas that share a batch. Tiles of ignored pixels only are added to
             the last batch until each replica has as many.
 
@@ -183,7 +195,7 @@ def segmentation_eval_batches(
         A finite `tf.data.Dataset` of `(images, masks)`.
 
     Raises:
-        DataError: If the data set is empty or cannot be decoded.
+        DataError: If the data set is empty, or as for `segmentation_train_batches`.
         ArgumentError: If an argument is out of range.
 
     Example:
@@ -197,7 +209,7 @@ def segmentation_eval_batches(
     size, output, margin = _sizes(preprocessing, output, crop_mode)
     batch_size = whole_number("batch_size", batch_size)
     replicas = whole_number("replicas", replicas)
-    cache = _read(dataset, preprocessing, crop_mode)
+    cache = _read(dataset, preprocessing, crop_mode, classes=classes, ignore=ignore)
     places = [
         (index, top, left)
         for index, (height, width) in enumerate(cache.sizes.tolist())
@@ -215,7 +227,7 @@ def segmentation_eval_batches(
         pixels = _window(image, start, size)
         part = mask[corner[0] : corner[0] + output[0], corner[1] : corner[1] + output[1], 0]
         missing = tf.stack([output[0], output[1]]) - tf.shape(part)
-        part = tf.pad(part, [[0, missing[0]], [0, missing[1]]], constant_values=IGNORE)
+        part = tf.pad(part, [[0, missing[0]], [0, missing[1]]], constant_values=ignore)
         pixels.set_shape([*size, cache.channels])
         part.set_shape(output)
         return preprocessing.normalize(pixels), part
@@ -226,24 +238,30 @@ def segmentation_eval_batches(
         return prefetch(batches.batch(batch_size))
 
 
-def fit_mask(mask: Any, preprocessing: Preprocessing) -> np.ndarray:
+def fit_mask(mask: Any, preprocessing: Preprocessing, ignore: int = IGNORE) -> np.ndarray:
     """Resize a mask as its image is, by nearest neighbours; pixels that are added are ignored.
 
     Args:
-        mask: `uint8` `(height, width)` classes.
+        mask: `(height, width)` classes as integers.
         preprocessing: That of the image.
+        ignore: The value of pixels that are added.
 
     Returns:
-        `uint8` `(height, width)`.
+        `(height, width)` of the type of `mask`, which holds `ignore`.
 
     Example:
         >>> fit_mask(np.ones((1, 2), np.uint8), Preprocessing((1, 4), 1, resize="pad")).tolist()
         [[255, 1, 1, 255]]
     """
+    mask = np.asarray(mask)
     method = "pad" if preprocessing.resize == "pad" else "nearest"
-    plain = dataclasses.replace(preprocessing, channels=1, resize=method, mean=0.0, std=1.0)
-    # Padding adds zeros, and the complement of 0 is 255.
-    return 255 - np.asarray(plain.fit(255 - np.asarray(mask, np.uint8)[..., None]))[..., 0]
+    plain = Preprocessing(preprocessing.size, 1, resize=method, crop=preprocessing.crop)
+    fitted = np.zeros(preprocessing.size, mask.dtype)
+    # Byte by byte, as images have. Padding adds zeros, which stand for `ignore` here.
+    for shift in range(0, 8 * mask.dtype.itemsize, 8):
+        part = ((mask ^ ignore) >> shift & 255).astype(np.uint8)[..., None]
+        fitted |= np.asarray(plain.fit(part))[..., 0].astype(mask.dtype) << shift
+    return fitted ^ ignore
 
 
 def _fit_instances(instances: Any, preprocessing: Preprocessing) -> np.ndarray:
@@ -279,8 +297,16 @@ def _read(
     preprocessing: Preprocessing,
     crop_mode: str,
     weights: WeightMap | None = None,
-    classes: int | None = None,
+    *,
+    classes: int | None,
+    ignore: int,
 ) -> _Cache:
+    ignore = whole_number("ignore", ignore, 0)
+    if classes is not None and ignore < whole_number("classes", classes):
+        raise ArgumentError(
+            f"ignore={ignore} is one of {classes} classes; give a value that is none, such as "
+            f"ignore={np.iinfo(np.uint16).max}, here and to losses and metrics"
+        )
     spec = dataset.element_spec
     parts = spec if isinstance(spec, tuple) else (spec,)
     ranks = [getattr(part, "shape", tf.TensorShape(None)).rank for part in parts]
@@ -290,30 +316,62 @@ def _read(
             f"width, channels) and (height, width), its elements are {spec}"
         )
     images, masks, objects = [], [], []
-    for image, mask, *instances in counting.read(dataset):
-        mask = np.asarray(mask, np.uint8)
+    for number, (image, mask, *instances) in enumerate(counting.read(dataset)):
+        mask = _checked_mask(number, mask, classes, ignore)
         if tuple(image.shape[:2]) != mask.shape:
             raise DataError(
-                f"image {len(images)} has {tuple(image.shape[:2])} pixels and its mask {mask.shape}"
+                f"image {number} has {tuple(image.shape[:2])} pixels and its mask {mask.shape}"
             )
-        how = preprocessing
-        if crop_mode == "tiles":
-            how = dataclasses.replace(preprocessing, size=mask.shape, crop=None, mean=0.0, std=1.0)
-        else:
-            mask = fit_mask(mask, how)
-            instances = [_fit_instances(numbers, how) for numbers in instances]
-        objects += [np.asarray(numbers) for numbers in instances]
-        pixels = np.asarray(how.fit(image))
-        whole = image.dtype.is_integer
-        images.append(np.rint(pixels).astype(image.dtype.as_numpy_dtype) if whole else pixels)
-        masks.append(mask)
+        images.append(_fit_image(number, image, mask.shape, preprocessing, crop_mode))
+        masks.append(mask if crop_mode == "tiles" else fit_mask(mask, preprocessing, ignore))
+        for numbers in instances:
+            whole = crop_mode == "whole"
+            objects.append(_fit_instances(numbers, preprocessing) if whole else np.asarray(numbers))
     if not images:
         raise DataError("the data set holds no image")
     sizes = np.array([mask.shape for mask in masks], np.int32)
-    maps = (
-        None if weights is None else _ragged(weight_maps(masks, weights, classes, objects or None))
-    )
+    maps = None
+    if weights is not None:
+        maps = _ragged(weight_maps(masks, weights, classes, objects or None, ignore))
     return _Cache(sizes, preprocessing.channels, _ragged(images), _ragged(masks), maps)
+
+
+def _checked_mask(number: int, mask: Any, classes: int | None, ignore: int) -> np.ndarray:
+    """A mask as the smallest type that holds all classes, which all masks of a set have."""
+    try:
+        mask = checked_classes(mask, classes, ignore, f"mask of image {number}")
+    except ArgumentError as error:
+        raise DataError(str(error)) from None
+    small = ignore <= IGNORE and (classes is not None or mask.max(initial=0) <= IGNORE)
+    return mask.astype(np.uint8 if small else np.int32)
+
+
+def _check_several(masks: Any, ignore: int) -> None:
+    """Refuse masks of one class beside ignored pixels: those of 0 and 255 look like that."""
+    found = np.unique(masks.flat_values).tolist()
+    if ignore in found and len(found) < 3:
+        raise DataError(
+            f"the masks hold {' and '.join(map(str, found))} only, and {ignore} stands for pixels "
+            "without a class, so that there is nothing to learn; divide masks of 0 and 255 by 255"
+        )
+
+
+def _fit_image(
+    number: int, image: Any, size: tuple[int, int], preprocessing: Preprocessing, crop_mode: str
+) -> np.ndarray:
+    """An image as it is cached: of `uint8` where it was, else `float32`."""
+    if crop_mode == "tiles":
+        plain = dataclasses.replace(preprocessing, size=size, crop=None, mean=0.0, std=1.0)
+        fitted = np.asarray(plain.fit(image))
+    else:
+        fitted = np.asarray(preprocessing.fit(image))
+        if image.dtype == tf.uint8:
+            fitted = np.rint(fitted).astype(np.uint8)
+    if fitted.dtype != np.uint8:
+        fitted = fitted.astype(np.float32)
+        if not np.isfinite(fitted).all():
+            raise DataError(f"image {number} holds NaN or infinity; give finite pixels")
+    return fitted
 
 
 def _ragged(arrays: Sequence[np.ndarray]) -> Any:

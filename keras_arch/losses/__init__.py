@@ -1,5 +1,6 @@
 """Losses: adversarial ones, those over the pixels of a segmentation, and weight decay."""
 
+from keras_arch._pixel_classes import IGNORE
 from keras_arch.losses.adversarial import (
     ADVERSARIAL,
     PENALTIES,
@@ -10,13 +11,14 @@ from keras_arch.losses.adversarial import (
     per_example,
     r1_penalty,
 )
+from keras_arch.losses.pixel_loss import PixelLoss
 from keras_arch.losses.segmentation import (
-    IGNORE,
     PIXEL_LOSSES,
     PixelCrossEntropy,
     PixelDice,
     PixelFocal,
-    PixelLoss,
+    PixelJaccard,
+    PixelLossSum,
     PixelTversky,
     pixel_loss,
 )
@@ -32,7 +34,9 @@ __all__ = [
     "PixelCrossEntropy",
     "PixelDice",
     "PixelFocal",
+    "PixelJaccard",
     "PixelLoss",
+    "PixelLossSum",
     "PixelTversky",
     "add_weight_decay",
     "adversarial",

@@ -1,100 +1,25 @@
 """Losses of segmentation: Keras losses over pixels, without ignored pixels.
 
-Masks hold a class a pixel, and 255 where the class is not known: the border of objects in PASCAL
-VOC, pixels outside of a padded image. Such pixels count nowhere.
+Masks hold a class a pixel, as whole numbers of any type or one-hot. With `ignore=255` they hold 255
+where the class is not known: the border of objects in PASCAL VOC, pixels outside of a padded image.
+Such pixels count nowhere. Other values are refused, not cast: outside of compiled functions and in
+graphs of TensorFlow by an error that names them; under XLA, on a GPU of PyTorch and within
+`jax.jit`, which drop such errors, the loss is NaN.
+
+`model.fit(class_weight=)` is for one class an example: Keras refuses it for masks with an error of
+its own. Give the losses `class_weights=`.
 """
 
 import abc
-from collections.abc import Callable
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_arch.errors import ArgumentError
-from keras_arch.losses.adversarial import full_precision
-
-IGNORE = 255
-
-
-class PixelLoss(keras.losses.Loss, abc.ABC):
-    """Base class of the losses over pixels.
-
-    Args:
-        from_logits: Whether the network gives logits, as is exact, or probabilities.
-        ignore: The value in masks that counts nowhere.
-        name: Name of the loss.
-        total: From a number to its sum over all replicas, such as
-            `keras_arch.distribute.sum_over_replicas`. Means are then over the pixels of the global
-            batch, however the ignored ones are spread; without it they are means of the means of
-            replicas, as those of Keras. It is not part of the saved config.
-    """
-
-    def __init__(
-        self,
-        from_logits: bool = True,
-        ignore: int = IGNORE,
-        name: str | None = None,
-        total: Callable[[Any], Any] | None = None,
-        **more: Any,
-    ) -> None:
-        super().__init__(name=name, **more)
-        self.from_logits, self.ignore, self._total = from_logits, ignore, total
-
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss of a batch, a number.
-
-        Args:
-            y_true: `(batch, height, width)` or `(batch, height, width, 1)` classes.
-            y_pred: `(batch, height, width, classes)`.
-            sample_weight: `(batch, height, width)`, a weight a pixel, or `(batch,)`; or `None`.
-        """
-        y_pred = full_precision(y_pred)
-        y_true = _classes_of(y_true, y_pred)
-        counted = ops.not_equal(y_true, self.ignore)
-        truth = ops.where(counted, y_true, 0)
-        counted = ops.cast(counted, y_pred.dtype)
-        weight = None
-        if sample_weight is not None:
-            weight = ops.cast(ops.convert_to_tensor(sample_weight), y_pred.dtype)
-            if len(weight.shape) == 4:
-                weight = ops.squeeze(weight, -1)
-            elif len(weight.shape) == 1:
-                weight = ops.reshape(weight, (-1, 1, 1))
-        return self.reduced(truth, y_pred, counted, weight)
-
-    @abc.abstractmethod
-    def reduced(self, truth: Any, predicted: Any, counted: Any, weight: Any) -> Any:
-        """The loss of classes with 0 at ignored pixels, where `counted` is 0."""
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """As `__call__`, without weights."""
-        return self(y_true, y_pred)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments, for `keras.saving`."""
-        config = super().get_config()
-        config.pop("reduction", None)
-        return config | {"from_logits": self.from_logits, "ignore": self.ignore}
-
-    def _mean(self, total: Any, count: Any) -> Any:
-        """A sum of this replica, divided by the count of all; replicas are added up later."""
-        if self._total is None:
-            mean = ops.reshape(total / ops.maximum(count, 1.0), (1,))
-            return _SHARE(mean, mean)
-        return total / ops.maximum(ops.stop_gradient(self._total(count)), 1.0)
-
-    def _probabilities(self, predicted: Any) -> Any:
-        return ops.softmax(predicted) if self.from_logits else predicted
-
-
-class _Share(keras.losses.Loss):
-    # Divides a number by the number of replicas, as the reduction of Keras does with its means.
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return y_pred
-
-
-_SHARE = _Share()
+from keras_arch.losses.pixel_loss import PixelLoss
 
 
 @keras.saving.register_keras_serializable("keras_arch")
@@ -110,10 +35,10 @@ class PixelCrossEntropy(PixelLoss):
             authors of FCN trained with a learning rate of 1e-10 (`normalize: false` in their
             Caffe files).
         name: Name of the loss.
-        **options: `from_logits`, `ignore` and `total`, as for `PixelLoss`.
+        **options: `from_logits`, `ignore`, `class_weights` and `total`, as for `PixelLoss`.
 
     Example:
-        >>> loss = PixelCrossEntropy()([[[0, 255]]], ops.zeros((1, 1, 2, 2)))
+        >>> loss = PixelCrossEntropy(ignore=255)([[[0, 255]]], ops.zeros((1, 1, 2, 2)))
         >>> round(float(loss), 4)  # log 2 of one pixel
         0.6931
     """
@@ -129,8 +54,8 @@ class PixelCrossEntropy(PixelLoss):
         each = ops.sparse_categorical_crossentropy(
             truth, predicted, from_logits=self.from_logits, axis=-1
         )
-        summed = ops.sum(each * (counted if weight is None else counted * weight))
-        return self._mean(summed, ops.sum(counted)) if self.normalize else summed
+        summed, count = self.sum_of_pixels(each, truth, predicted, counted, weight)
+        return self.mean(summed, count) if self.normalize else summed
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, for `keras.saving`."""
@@ -147,7 +72,7 @@ class PixelFocal(PixelLoss):
         alpha: The factor on all classes, or one a class.
         gamma: Exponent that lowers the weight of easy pixels; 0 gives cross-entropy.
         name: Name of the loss.
-        **options: `from_logits`, `ignore` and `total`, as for `PixelLoss`.
+        **options: `from_logits`, `ignore`, `class_weights` and `total`, as for `PixelLoss`.
 
     Example:
         >>> loss = PixelFocal(alpha=1.0)([[[0]]], ops.zeros((1, 1, 1, 2)))
@@ -171,12 +96,11 @@ class PixelFocal(PixelLoss):
         """The mean over pixels."""
         each = keras.losses.categorical_focal_crossentropy(
             ops.one_hot(truth, predicted.shape[-1]),
-            self._probabilities(predicted),
+            self.probabilities(predicted),
             alpha=self.alpha,
             gamma=self.gamma,
         )
-        summed = ops.sum(each * (counted if weight is None else counted * weight))
-        return self._mean(summed, ops.sum(counted))
+        return self.mean(*self.sum_of_pixels(each, truth, predicted, counted, weight))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, for `keras.saving`."""
@@ -196,8 +120,12 @@ class _Overlap(PixelLoss):
         counted = counted[..., None]
         truth = ops.cast(ops.one_hot(truth, predicted.shape[-1]), predicted.dtype) * counted
         there = ops.cast(ops.any(truth > 0, axis=(1, 2)), predicted.dtype)
-        each = self.overlap(truth, self._probabilities(predicted) * counted) * there
-        images = ops.sum(each, axis=1) / ops.maximum(ops.sum(there, axis=1), 1.0)
+        by_class = self.weights_of_classes(predicted)
+        share = there if by_class is None else there * by_class
+        each = self.overlap(truth, self.probabilities(predicted) * counted) * share
+        # Of weights below 1 the sum may be less than 1; that of no class is 0, as its overlap.
+        count = ops.sum(share, axis=1)
+        images = ops.sum(each, axis=1) / ops.where(count > 0, count, ops.ones_like(count))
         if weight is not None:
             if tuple(weight.shape[1:]) != (1, 1):
                 raise ArgumentError(
@@ -206,7 +134,7 @@ class _Overlap(PixelLoss):
                 )
             images = images * weight[:, 0, 0]
         some = ops.cast(ops.any(there > 0, axis=1), images.dtype)
-        return self._mean(ops.sum(images), ops.sum(some))
+        return self.mean(ops.sum(images), ops.sum(some))
 
 
 @keras.saving.register_keras_serializable("keras_arch")
@@ -215,7 +143,7 @@ class PixelDice(_Overlap):
 
     Args:
         name: Name of the loss.
-        **options: `from_logits`, `ignore` and `total`, as for `PixelLoss`.
+        **options: `from_logits`, `ignore`, `class_weights` and `total`, as for `PixelLoss`.
 
     Example:
         >>> loss = PixelDice(from_logits=False)
@@ -239,7 +167,7 @@ class PixelTversky(_Overlap):
         alpha: Weight of false positives.
         beta: Weight of false negatives; both 0.5 are Dice.
         name: Name of the loss.
-        **options: `from_logits`, `ignore` and `total`, as for `PixelLoss`.
+        **options: `from_logits`, `ignore`, `class_weights` and `total`, as for `PixelLoss`.
 
     Example:
         >>> loss = PixelTversky(alpha=0.3, beta=0.7, from_logits=False)
@@ -266,19 +194,105 @@ class PixelTversky(_Overlap):
         return super().get_config() | {"alpha": self.alpha, "beta": self.beta}
 
 
+@keras.saving.register_keras_serializable("keras_arch")
+class PixelJaccard(_Overlap):
+    """Soft Jaccard loss, one minus intersection over union of each class and image.
+
+    It is Tversky's with both weights 1 (Rahman and Wang 2016, Optimizing intersection-over-union in
+    deep neural networks for image segmentation).
+
+    Args:
+        name: Name of the loss.
+        **options: `from_logits`, `ignore`, `class_weights` and `total`, as for `PixelLoss`.
+
+    Example:
+        >>> loss = PixelJaccard(from_logits=False)
+        >>> round(float(loss([[[0, 1]]], [[ops.eye(2)]])), 4)
+        0.0
+    """
+
+    def __init__(self, name: str = "pixel_jaccard", **options: Any) -> None:
+        super().__init__(name=name, **options)
+
+    def overlap(self, truth: Any, predicted: Any) -> Any:
+        """One minus intersection over union."""
+        return keras.losses.tversky(truth, predicted, alpha=1.0, beta=1.0, axis=(1, 2))
+
+
 PIXEL_LOSSES: dict[str, type[PixelLoss]] = {
     "cross_entropy": PixelCrossEntropy,
     "dice": PixelDice,
     "focal": PixelFocal,
+    "jaccard": PixelJaccard,
     "tversky": PixelTversky,
 }
 
 
-def pixel_loss(name: str, **arguments: Any) -> PixelLoss:
-    """A loss over pixels by name.
+@keras.saving.register_keras_serializable("keras_arch")
+class PixelLossSum(PixelLoss):
+    """A weighted sum of losses over pixels, such as cross-entropy and Dice.
+
+    A weight map goes to the losses of pixels only, as those of overlap measure whole images.
 
     Args:
-        name: `"cross_entropy"`, `"dice"`, `"focal"` or `"tversky"`.
+        terms: A positive weight for each of `PIXEL_LOSSES` that is in the sum.
+        arguments: Arguments of some of them, by name.
+        name: Name of the loss.
+        **options: Those of all, as for `PixelLoss`.
+
+    Raises:
+        ArgumentError: If a name is unknown or a weight is not positive.
+
+    Example:
+        >>> loss = PixelLossSum({"cross_entropy": 1.0, "dice": 0.5})
+        >>> round(float(loss([[[0]]], ops.zeros((1, 1, 1, 2)))), 3)  # log 2 + 0.5 / 3
+        0.86
+    """
+
+    def __init__(
+        self,
+        terms: Mapping[str, float],
+        arguments: Mapping[str, Mapping[str, Any]] | None = None,
+        name: str = "pixel_loss_sum",
+        **options: Any,
+    ) -> None:
+        super().__init__(name=name, **options)
+        wrong = [f"{key}: {value!r}" for key, value in terms.items() if not 0 < value < math.inf]
+        if wrong or not terms:
+            raise ArgumentError(
+                "a sum of losses needs a positive weight for each, such as {'cross_entropy': 1, "
+                f"'dice': 0.5}}, got {', '.join(wrong) or 'none'}"
+            )
+        self.arguments = {key: dict(value) for key, value in (arguments or {}).items()}
+        if unused := sorted(set(self.arguments) - set(terms)):
+            raise ArgumentError(f"arguments are given for {unused[0]!r}, which is not in the sum")
+        self.terms = {key: float(value) for key, value in terms.items()}
+        self._losses = {
+            key: pixel_loss(key, **options, **self.arguments.get(key, {})) for key in terms
+        }
+
+    def reduced(self, truth: Any, predicted: Any, counted: Any, weight: Any) -> Any:
+        """The weighted sum."""
+        of_pixels = weight is not None and tuple(weight.shape[1:]) != (1, 1)
+        measures_pixels = any(not isinstance(loss, _Overlap) for loss in self._losses.values())
+        value = 0.0
+        for key, loss in self._losses.items():
+            skips = of_pixels and measures_pixels and isinstance(loss, _Overlap)
+            part = loss.reduced(truth, predicted, counted, None if skips else weight)
+            value += self.terms[key] * part
+        return value
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for `keras.saving`."""
+        return super().get_config() | {"terms": self.terms, "arguments": self.arguments}
+
+
+def pixel_loss(name: str | Mapping[str, float], **arguments: Any) -> PixelLoss:
+    """A loss over pixels by name, or a sum of several by their names and weights.
+
+    Args:
+        name: `"cross_entropy"`, `"dice"`, `"focal"`, `"jaccard"` or `"tversky"`; or the `terms` of
+            a `PixelLossSum`.
         **arguments: Those of its class.
 
     Raises:
@@ -287,26 +301,11 @@ def pixel_loss(name: str, **arguments: Any) -> PixelLoss:
     Example:
         >>> pixel_loss("cross_entropy", normalize=False).normalize
         False
+        >>> pixel_loss({"cross_entropy": 1.0, "dice": 1.0}).name
+        'pixel_loss_sum'
     """
+    if isinstance(name, Mapping):
+        return PixelLossSum(name, **arguments)
     if name not in PIXEL_LOSSES:
         raise ArgumentError(f"loss must be one of {', '.join(PIXEL_LOSSES)}, got {name!r}")
     return PIXEL_LOSSES[name](**arguments)
-
-
-def _classes_of(y_true: Any, y_pred: Any) -> Any:
-    y_true = ops.convert_to_tensor(y_true)
-    if len(y_true.shape) == 4 and y_true.shape[-1] == 1:
-        y_true = ops.squeeze(y_true, -1)
-    if len(y_pred.shape) != 4 or len(y_true.shape) != 3:
-        raise ArgumentError(
-            "a loss over pixels takes masks (batch, height, width) and outputs (batch, height, "
-            f"width, classes), got {tuple(y_true.shape)} and {tuple(y_pred.shape)}"
-        )
-    if y_pred.shape[-1] == 1:
-        raise ArgumentError(
-            "a loss over pixels takes one output a class, got 1; build the network with classes=2"
-        )
-    mask, output = tuple(y_true.shape[1:]), tuple(y_pred.shape[1:3])
-    if any(None not in pair and pair[0] != pair[1] for pair in zip(mask, output, strict=True)):
-        raise ArgumentError(f"masks of {mask} pixels do not fit outputs of {output}")
-    return ops.cast(y_true, "int32")

@@ -44,6 +44,7 @@ from keras_arch.metrics.scores import (
 )
 from keras_arch.metrics.segmentation import (
     Dice,
+    ForegroundIU,
     FrequencyWeightedIU,
     MeanAccuracy,
     MeanIU,
@@ -65,6 +66,7 @@ __all__ = [
     "Evaluation",
     "FeatureNetwork",
     "FeatureStatistics",
+    "ForegroundIU",
     "FrequencyWeightedIU",
     "GenerativeMetrics",
     "InceptionScore",

@@ -1,6 +1,7 @@
 """Metrics of the ISBI-2012 challenge: separation of cells by membranes in electron microscopy.
 
-Labels are 1 for interior, 0 for membrane and 255 for pixels to ignore. Cells are interior regions
+Labels are 1 for interior, 0 for membrane and `ignore` for pixels that do not count. The files of
+the challenge have 255 for interior: divide them by 255. Cells are interior regions
 connected across the sides of pixels, so that a membrane connected across corners separates them.
 Source: Arganda-Carreras et al. 2015, Crowdsourcing the creation of image segmentation algorithms
 for connectomics.
@@ -13,8 +14,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from keras_arch._pixel_classes import checked_classes
 from keras_arch.errors import ArgumentError
-from keras_arch.losses.segmentation import IGNORE
 from keras_arch.metrics.segmentation import boundary_of
 
 # Thresholds of the interior probability.
@@ -23,12 +24,13 @@ THRESHOLDS = tuple(step / 10 for step in range(1, 10))
 _RING = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
 
 
-def pixel_error(truth: Any, interior: Any) -> float:
+def pixel_error(truth: Any, interior: Any, ignore: int | None = None) -> float:
     """ISBI-2012's pixel error: the mean squared distance to the label.
 
     Args:
-        truth: `(height, width)` or `(n, height, width)`: 0 membrane, 1 interior, 255 ignored.
+        truth: `(height, width)` or `(n, height, width)`: 0 membrane, 1 interior.
         interior: Probabilities of interior in [0, 1], in the same shape.
+        ignore: Value of `truth` that does not count, such as 255; or `None`.
 
     Returns:
         A number in [0, 1]; of probabilities 0 and 1 the share of pixels that are wrong.
@@ -40,13 +42,17 @@ def pixel_error(truth: Any, interior: Any) -> float:
         >>> pixel_error([[0, 1]], [[0.0, 0.0]])
         0.5
     """
-    truth, interior, known = _maps(truth, interior)
+    truth, interior, known = _maps(truth, interior, ignore)
     wrong = np.square(truth - interior.astype(np.float64))[known]
     return float(np.mean(wrong)) if wrong.size else 0.0
 
 
 def rand_error(
-    truth: Any, interior: Any, thresholds: Sequence[float] = THRESHOLDS, thin: bool = True
+    truth: Any,
+    interior: Any,
+    thresholds: Sequence[float] = THRESHOLDS,
+    thin: bool = True,
+    ignore: int | None = None,
 ) -> float:
     """ISBI-2012's Rand error: 1 - the largest foreground-restricted Rand F-score.
 
@@ -62,6 +68,7 @@ def rand_error(
         interior: Probabilities of interior in [0, 1], in the same shape.
         thresholds: Thresholds of interior; the best one counts, as in the challenge.
         thin: Whether to thin predicted membranes to one pixel first, as the later ranking did.
+        ignore: As for `pixel_error`.
 
     Returns:
         A number in [0, 1].
@@ -78,7 +85,7 @@ def rand_error(
     """
     if not len(thresholds):
         raise ArgumentError("thresholds must hold a number in [0, 1], got none")
-    truth, interior, _ = _maps(truth, interior)
+    truth, interior, _ = _maps(truth, interior, ignore)
     cells = [ndimage.label(each)[0] for each in truth]
     best = 0.0
     for threshold in thresholds:
@@ -92,7 +99,9 @@ def rand_error(
     return 1.0 - best
 
 
-def warping_error(truth: Any, interior: Any, threshold: float = 0.5) -> float:
+def warping_error(
+    truth: Any, interior: Any, threshold: float = 0.5, ignore: int | None = None
+) -> float:
     """Warping error (Jain et al. 2010): errors that remain after borders are moved.
 
     The truth is warped towards the prediction: pixels are flipped one at a time wherever they
@@ -106,6 +115,7 @@ def warping_error(truth: Any, interior: Any, threshold: float = 0.5) -> float:
         truth: Labels `(height, width)` or `(n, height, width)`, as for `pixel_error`.
         interior: Probabilities of interior in [0, 1], in the same shape.
         threshold: Threshold of interior.
+        ignore: As for `pixel_error`.
 
     Returns:
         The share of pixels that differ.
@@ -120,7 +130,7 @@ def warping_error(truth: Any, interior: Any, threshold: float = 0.5) -> float:
         >>> pixel_error(truth, moved) > 0, warping_error(truth, moved)
         (True, 0.0)
     """
-    truth, interior, known = _maps(truth, interior)
+    truth, interior, known = _maps(truth, interior, ignore)
     wrong = [
         (warp_towards(cells, found >= threshold) != (found >= threshold))[counted].mean()
         for cells, found, counted in zip(truth, interior, known, strict=True)
@@ -237,18 +247,15 @@ def _rand_f_score(truth: np.ndarray, found: np.ndarray) -> float:
     return float(2 * joined / (together + predicted)) if inside.any() else 1.0
 
 
-def _maps(truth: Any, interior: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _maps(
+    truth: Any, interior: Any, ignore: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Both as `(n, height, width)`, membrane at ignored pixels, and the mask of known pixels."""
-    truth, interior = np.asarray(truth), np.asarray(interior)
+    truth, interior = checked_classes(truth, 2, ignore, "truth"), np.asarray(interior)
     if truth.shape != interior.shape or truth.ndim not in (2, 3) or not truth.size:
         raise ArgumentError(
             "truth and interior must be of one shape, (height, width) or (n, height, width), got "
             f"{truth.shape} and {interior.shape}"
-        )
-    if not np.isin(truth, (0, 1, IGNORE)).all():
-        raise ArgumentError(
-            f"truth must hold 0 (membrane), 1 (interior) and {IGNORE} (ignored) only, got "
-            f"{', '.join(map(str, np.setdiff1d(truth, (0, 1, IGNORE))[:5]))}"
         )
     if not ((interior >= 0) & (interior <= 1)).all():
         raise ArgumentError(
@@ -256,5 +263,5 @@ def _maps(truth: Any, interior: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray
         )
     if truth.ndim == 2:
         truth, interior = truth[None], interior[None]
-    known = truth != IGNORE
+    known = np.ones(truth.shape, bool) if ignore is None else truth != ignore
     return np.where(known, truth, 0).astype(np.float64), np.where(known, interior, 0), known

@@ -1,7 +1,9 @@
 """Metrics of segmentation: the four of FCN, Dice, a report for each class, and boundaries.
 
-All but the last come from one confusion matrix, without ignored pixels (255). A class that is
-neither in the truth nor in the predictions is left out of means, as any value would bias them.
+All but the last come from one confusion matrix, without pixels of the value `ignore`. A class that
+is neither in the truth nor in the predictions is left out of means, as any value would bias them.
+Masks hold a class a pixel, or are one-hot. Other values are refused as the losses do
+(`keras_arch.losses.PixelLoss`).
 """
 
 from collections.abc import Sequence
@@ -12,46 +14,44 @@ import numpy as np
 from keras import ops
 from scipy import ndimage
 
+from keras_arch._pixel_classes import checked_classes
 from keras_arch.errors import ArgumentError, whole_number
-from keras_arch.losses.segmentation import IGNORE
+from keras_arch.losses.masks import check_same_pixels, nan_unless, pixel_classes
 
 SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu", "dice")
 
 
 def pixel_confusion(
-    truth: Any, predicted: Any, classes: int, ignore: int | None = IGNORE
+    truth: Any, predicted: Any, classes: int, ignore: int | None = None
 ) -> np.ndarray:
     """Count pixels by their true and their predicted class.
 
     Args:
-        truth: Classes of any shape, `ignore` where a pixel does not count.
-        predicted: Classes of the same shape.
+        truth: Classes of any shape, `ignore` where a pixel does not count; or one-hot `(n, height,
+            width, classes)`.
+        predicted: Classes of the same shape, or one-hot.
         classes: Number of classes.
-        ignore: Value of `truth` that does not count, or `None`.
+        ignore: Value of `truth` that does not count, such as 255; or `None`.
 
     Returns:
         `int64` `(classes, classes)` with true classes as rows.
 
     Raises:
-        ArgumentError: If the shapes differ or a class is out of range.
+        ArgumentError: If the shapes differ, or a value is no class: out of range, a fraction, NaN.
 
     Example:
-        >>> pixel_confusion([0, 0, 1, 255], [0, 1, 1, 1], 2).tolist()
+        >>> pixel_confusion([0, 0, 1, 255], [0, 1, 1, 1], 2, ignore=255).tolist()
         [[1, 1], [0, 1]]
     """
-    truth, predicted = np.asarray(truth), np.asarray(predicted)
+    classes = whole_number("classes", classes)
+    truth = checked_classes(truth, classes, ignore, "truth")
+    predicted = checked_classes(predicted, classes, name="predictions")
     if truth.shape != predicted.shape:
         raise ArgumentError(
             f"truth of shape {truth.shape} and predictions of shape {predicted.shape} must agree"
         )
     counted = np.ones(truth.shape, bool) if ignore is None else truth != ignore
     truth, predicted = truth[counted].astype(np.int64), predicted[counted].astype(np.int64)
-    for name, values in (("truth", truth), ("predictions", predicted)):
-        if values.size and not (values.min() >= 0 and values.max() < classes):
-            wrong = sorted(set(values[(values < 0) | (values >= classes)].tolist()))
-            raise ArgumentError(
-                f"the {name} hold {', '.join(map(str, wrong[:10]))}; classes are 0 to {classes - 1}"
-            )
     return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
@@ -131,7 +131,7 @@ def per_class(confusion: Any, labels: Sequence[str] | None = None) -> list[dict[
 
 
 def boundary_f_score(
-    truth: Any, predicted: Any, classes: int, tolerance: float = 2.0, ignore: int | None = IGNORE
+    truth: Any, predicted: Any, classes: int, tolerance: float = 2.0, ignore: int | None = None
 ) -> dict[str, Any]:
     """F-score of boundary pixels, which match within a tolerance (Csurka et al. 2013).
 
@@ -145,13 +145,14 @@ def boundary_f_score(
         predicted: As `truth`.
         classes: Number of classes.
         tolerance: Distance in pixels up to which boundaries match.
-        ignore: Value of `truth` that does not count.
+        ignore: Value of `truth` that does not count, such as 255; or `None`.
 
     Returns:
         `f_score`, the mean, and `per_class`, a list with `None` where there is no boundary.
 
     Raises:
-        ArgumentError: If the maps are not of one size, or the tolerance is negative.
+        ArgumentError: If the maps are not of one size, hold other values than classes, or the
+            tolerance is negative.
 
     Example:
         >>> truth, predicted = np.zeros((2, 8, 8), int)
@@ -163,7 +164,11 @@ def boundary_f_score(
         raise ArgumentError(f"tolerance must be a number of pixels from 0, got {tolerance!r}")
     # Of each class: predicted pixels that match, true ones that match, all predicted, all true.
     counts = np.zeros((classes, 4), np.int64)
-    for one, other in zip(_maps(truth), _maps(predicted), strict=True):
+    truths = _maps(truth, classes, ignore, "truth")
+    founds = _maps(predicted, classes, None, "predictions")
+    if len(truths) != len(founds):
+        raise ArgumentError(f"there are {len(truths)} true maps and {len(founds)} predictions")
+    for one, other in zip(truths, founds, strict=True):
         if one.shape != other.shape:
             raise ArgumentError(
                 f"truth of {one.shape} pixels and predictions of {other.shape} must be of one size"
@@ -203,10 +208,10 @@ def boundary_of(region: Any, counted: Any = None) -> np.ndarray:
     return region & beside
 
 
-def _maps(values: Any) -> list[np.ndarray]:
+def _maps(values: Any, classes: int, ignore: int | None, name: str) -> list[np.ndarray]:
     if isinstance(values, list | tuple) and np.ndim(values[0]) == 2:
-        return [np.asarray(value) for value in values]
-    array = np.asarray(values)
+        return [checked_classes(value, classes, ignore, name) for value in values]
+    array = checked_classes(values, classes, ignore, name)
     if array.ndim not in (2, 3):
         raise ArgumentError(
             f"maps of classes must be of shape (height, width) or (n, height, width), got "
@@ -234,14 +239,18 @@ class PixelMetric(keras.Metric):
 
     Args:
         classes: Number of classes.
-        ignore: Value in masks that counts nowhere, or `None`.
+        ignore: Value in masks that counts nowhere, such as 255; or `None`.
         name: Name of the metric. Default: that of the class, such as `"mean_iu"`.
+
+    Raises:
+        ArgumentError: In an update with other values than classes and `ignore`. Where that cannot
+            be told (XLA, `jax.jit`), and if an output is NaN, the metric is NaN until it is reset.
     """
 
     default_name: str | None = None
 
     def __init__(
-        self, classes: int, ignore: int | None = IGNORE, name: str | None = None, **more: Any
+        self, classes: int, ignore: int | None = None, name: str | None = None, **more: Any
     ) -> None:
         super().__init__(name=name or self.default_name, **more)
         number = self.classes = whole_number("classes", classes, 2)
@@ -250,31 +259,42 @@ class PixelMetric(keras.Metric):
         self.confusion = self.add_variable(
             (number, number), keras.initializers.Zeros(), dtype="int64", name="confusion"
         )
+        self.wrong_batches = self.add_variable(
+            (), keras.initializers.Zeros(), dtype="int64", name="wrong_batches"
+        )
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Count a batch; sample weights are not used.
+        """Count a batch.
 
         Args:
-            y_true: Classes `(batch, height, width)` or `(batch, height, width, 1)`.
+            y_true: Classes `(batch, height, width)` or `(batch, height, width, 1)`, or one-hot
+                `(batch, height, width, classes)`.
             y_pred: Logits or probabilities `(batch, height, width, classes)`, or classes.
+            sample_weight: Refused: pixels are counted.
         """
-        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        if len(y_true.shape) == 4 and y_true.shape[-1] == 1:
-            y_true = ops.squeeze(y_true, -1)
-        if len(y_pred.shape) == len(y_true.shape) + 1:
-            if y_pred.shape[-1] != self.classes:
-                raise ArgumentError(
-                    f"{self.name} counts {self.classes} classes, the outputs have "
-                    f"{y_pred.shape[-1]}"
-                )
-            y_pred = ops.argmax(y_pred, axis=-1)
-        truth = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        predicted = ops.reshape(ops.cast(y_pred, "int32"), (-1,))
+        if sample_weight is not None:
+            raise ArgumentError(
+                f"{self.name} counts pixels and takes no weights; give it in metrics, not in "
+                "weighted_metrics"
+            )
         number = self.classes
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        truth, counts, valid = pixel_classes(y_true, number, self.ignore)
+        if len(y_pred.shape) == len(truth.shape) + 1:
+            if y_pred.shape[-1] != number:
+                raise ArgumentError(
+                    f"{self.name} counts {number} classes, the outputs have {y_pred.shape[-1]}"
+                )
+            predicted = ops.cast(ops.argmax(y_pred, axis=-1), "int32")
+            right = ops.logical_not(ops.any(ops.isnan(y_pred)))
+        else:
+            predicted, _, right = pixel_classes(y_pred, number, name="predictions")
+        check_same_pixels(truth.shape, predicted.shape)
+        valid = ops.logical_and(valid, right)
+        wrong = ops.cast(ops.logical_not(valid), self.wrong_batches.dtype)
+        self.wrong_batches.assign(self.wrong_batches + wrong)
+        truth, predicted, counts = (ops.reshape(each, (-1,)) for each in (truth, predicted, counts))
         # Ignored pixels go to a cell after the last one.
-        counts = ops.logical_and(truth >= 0, truth < number)
-        if self.ignore is not None:
-            counts = ops.logical_and(counts, truth != self.ignore)
         cells = ops.where(counts, truth * number + predicted, number**2)
         found = ops.segment_sum(ops.ones_like(cells), cells, num_segments=number**2 + 1)
         found = ops.reshape(found[: number**2], (number, number))
@@ -283,7 +303,8 @@ class PixelMetric(keras.Metric):
     def result(self) -> Any:
         """Value of the metric, a scalar."""
         found = ops.cast(self.confusion, "float32")
-        return self.score(ops.diagonal(found), ops.sum(found, axis=1), ops.sum(found, axis=0))
+        score = self.score(ops.diagonal(found), ops.sum(found, axis=1), ops.sum(found, axis=0))
+        return nan_unless(ops.equal(self.wrong_batches, 0), score)
 
     def score(self, correct: Any, true: Any, predicted: Any) -> Any:
         """Compute the metric from the correct, true and predicted pixels of each class."""
@@ -299,7 +320,7 @@ class PixelAccuracy(PixelMetric):
     """Fraction of correct pixels (Long et al. 2015, section 5).
 
     Example:
-        >>> float(PixelAccuracy(2)([[[0, 1, 255]]], [[[0, 0, 0]]]))
+        >>> float(PixelAccuracy(2, ignore=255)([[[0, 1, 255]]], [[[0, 0, 0]]]))
         0.5
     """
 
@@ -343,6 +364,47 @@ class MeanIU(PixelMetric):
     def score(self, correct: Any, true: Any, predicted: Any) -> Any:
         """Mean of n_ii / (t_i + sum_j n_ji - n_ii) over the classes with pixels."""
         return _mean(ops.divide_no_nan(correct, true + predicted - correct), true + predicted > 0)
+
+
+@keras.saving.register_keras_serializable("keras_arch")
+class ForegroundIU(PixelMetric):
+    """Mean of intersection over union over the classes of objects, without the background.
+
+    Args:
+        classes: Number of classes.
+        background: The number of the class that is left out.
+        ignore: As for `PixelMetric`.
+        name: As for `PixelMetric`.
+
+    Example:
+        >>> round(float(ForegroundIU(2)([[[0, 0, 1, 1]]], [[[0, 1, 1, 1]]])), 4)
+        0.6667
+    """
+
+    default_name = "foreground_iu"
+
+    def __init__(
+        self,
+        classes: int,
+        background: int = 0,
+        ignore: int | None = None,
+        name: str | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(classes, ignore, name, **more)
+        self.background = whole_number("background", background, 0)
+        if self.background >= self.classes:
+            raise ArgumentError(f"background must be one of {classes} classes, got {background}")
+
+    def score(self, correct: Any, true: Any, predicted: Any) -> Any:
+        """Mean of IU over the other classes with pixels."""
+        is_object = ops.arange(self.classes) != self.background
+        included = ops.logical_and(true + predicted > 0, is_object)
+        return _mean(ops.divide_no_nan(correct, true + predicted - correct), included)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments for `keras.saving`."""
+        return super().get_config() | {"background": self.background}
 
 
 @keras.saving.register_keras_serializable("keras_arch")

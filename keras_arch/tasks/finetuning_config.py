@@ -22,7 +22,7 @@ _LARGE = 96
 # decides.
 _OF_THE_START = ("weights", "backbone_weights", "classifier_activation")
 # Settings of the training of a segmentation network that its fine-tuning keeps.
-_KEPT = ("loss", "normalize", "weights", "interpolation")
+_KEPT = ("loss", "loss_arguments", "normalize", "weights", "interpolation")
 
 
 def finetune_config(

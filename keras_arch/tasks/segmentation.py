@@ -89,12 +89,17 @@ class Segmentation(Task):
         isbi = [name for name in self.config.metrics if name in segmentation_report.ISBI]
         if isbi and classes != 2:
             raise ConfigError(f"metrics: {isbi[0]} is for two classes, the data has {classes}")
-        unknown = set(self.config.data.colors) - set(self.source.classes)
-        if unknown:
-            raise ConfigError(
-                f"data.colors names {sorted(unknown)[0]!r}; the classes are "
-                f"{', '.join(self.source.classes)}"
-            )
+        settings = self.config.data
+        for key, named in (
+            ("data.colors", settings.colors),
+            ("data.background", [settings.background] if settings.background else []),
+            ("recipe.class_weights", self.config.recipe.class_weights),
+        ):
+            if unknown := set(named) - set(self.source.classes):
+                raise ConfigError(
+                    f"{key} names {sorted(unknown)[0]!r}; the classes are "
+                    f"{', '.join(self.source.classes)}"
+                )
         tiled, size = tiling_networks.network_of(network), self.preprocessing.size
         if not tiled.fits(size):
             raise ConfigError(
@@ -144,11 +149,15 @@ class Segmentation(Task):
     ) -> None:
         """Compile, and create all variables of the optimizer, by default that of the recipe."""
         recipe = self.config.recipe
-        arguments = {} if recipe.normalize else {"normalize": False}
         classes = network.output_shape[-1]
-        loss = losses.pixel_loss(recipe.loss, total=distribute.sum_over_replicas, **arguments)
-        chosen = [metrics.PixelAccuracy(classes), metrics.MeanIU(classes)]
-        factories.compile_network(network, recipe, loss, chosen, optimizer)
+        loss = losses.pixel_loss(
+            recipe.loss,
+            ignore=losses.IGNORE,
+            class_weights=self._class_weights(),
+            total=distribute.sum_over_replicas,
+            **recipe.arguments_of_loss(),
+        )
+        factories.compile_network(network, recipe, loss, self._metrics(classes), optimizer)
 
     def make_metric_variables(self, network: keras.Model) -> None:
         """Create the variables of the metrics."""
@@ -172,6 +181,7 @@ class Segmentation(Task):
             augment=settings.augment,
             weights=data.WeightMap(**weights.model_dump()) if weights else None,
             classes=len(self.source.classes),
+            ignore=losses.IGNORE,
             crops_per_image=settings.crops_per_image,
             order=_ORDERS[recipe.interpolation],
             start_epoch=epoch,
@@ -199,6 +209,8 @@ class Segmentation(Task):
                 self.config.recipe.batch_size,
                 output=self._output,
                 crop_mode=settings.crop_mode,
+                classes=len(self.source.classes),
+                ignore=losses.IGNORE,
                 replicas=self.replicas,
             )
         return self._validation
@@ -231,6 +243,23 @@ class Segmentation(Task):
     def pictures(self, directory: RunDirectory) -> list[Path]:
         """Test images with their truths and predictions."""
         return [directory.path / "overlays.png"]
+
+    def _class_weights(self) -> dict[int, float] | None:
+        """The weights of the classes that `recipe.class_weights` names, by number."""
+        given, classes = self.config.recipe.class_weights, list(self.source.classes)
+        return {classes.index(name): value for name, value in given.items()} or None
+
+    def _metrics(self, classes: int) -> list[keras.Metric]:
+        """Metrics while training, also those without the background if there is one."""
+        found: list[keras.Metric] = [
+            metrics.PixelAccuracy(classes, ignore=losses.IGNORE),
+            metrics.MeanIU(classes, ignore=losses.IGNORE),
+        ]
+        background = self.config.data.background or "background"
+        if background in self.source.classes:
+            number = list(self.source.classes).index(background)
+            found.append(metrics.ForegroundIU(classes, number, ignore=losses.IGNORE))
+        return found
 
     def _best(self, directory: RunDirectory) -> list[callbacks.BestModel]:
         return keep_best(self.config.recipe.checkpoint, directory, MONITOR, TIES)

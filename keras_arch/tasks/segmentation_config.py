@@ -12,6 +12,9 @@ from keras_arch.config.optimizers import WeightDecayOn
 _Byte = Annotated[int, pydantic.Field(ge=0, le=255)]
 # Of masks of 8 or 16 bits.
 _Value = Annotated[int, pydantic.Field(ge=0, le=65535)]
+_Loss = Literal["cross_entropy", "dice", "focal", "jaccard", "tversky"]
+_OF_PIXELS = {"cross_entropy", "focal"}
+_ARGUMENTS = {"focal": {"alpha", "gamma"}, "tversky": {"alpha", "beta"}}
 _Color = Annotated[str, pydantic.Field(pattern="^#[0-9a-fA-F]{6}$")]
 
 
@@ -22,11 +25,13 @@ class SegmentationData(config.Data):
     `[red, green, blue]`; `ignore` names unlabelled pixels. `colors` are those of the classes in
     pictures. `crop_mode` cuts `tiles` of the size of `preprocessing` out of images at their own
     resolution, or resizes `whole` images; an epoch takes `crops_per_image`. `augment` is as in
-    `keras_arch.data.segmentation_train_batches`.
+    `keras_arch.data.segmentation_train_batches`. `background` names the class that `foreground_iu`
+    leaves out while training; by default it is a class of the name background, if there is one.
     """
 
     classes: dict[str, _Value | _Color | Annotated[list[_Byte], pydantic.Field(min_length=3)]] = {}
     colors: dict[str, _Color] = {}
+    background: str | None = None
     crop_mode: Literal["tiles", "whole"] = "tiles"
     crops_per_image: Positive = 1
 
@@ -75,17 +80,21 @@ class Weights(config.Section):
 class SegmentationRecipe(config.Recipe):
     """Training settings of a segmentation network.
 
-    `loss` is one of `keras_arch.losses.PIXEL_LOSSES`; `normalize: false` takes the sum over pixels,
-    as the authors of FCN did. `weights` is the weight map of cross-entropy and focal loss, or
-    `null`. `freeze_backbone` keeps the weights of the backbone and the statistics of its batch
-    norms as they are (`keras_arch.models.freeze_backbone`). `interpolation` is that of augmented
-    images. `checkpoint` says which weights are saved: the `last`, or those of the epoch with the
-    `best` mean IU on `data.validation`.
+    `loss` is one of `keras_arch.losses.PIXEL_LOSSES`, or several with their weights:
+    `{cross_entropy: 1.0, dice: 0.5}`. `loss_arguments` are those of each, `{tversky: {alpha: 0.3,
+    beta: 0.7}}`. `normalize: false` takes the sum over pixels, as the authors of FCN did.
+    `class_weights` are weights of classes by their names, others having 1. `weights` is the weight
+    map of cross-entropy and focal loss, or `null`. `freeze_backbone` keeps the weights of the
+    backbone and the statistics of its batch norms as they are (`models.freeze_backbone`).
+    `interpolation` is that of augmented images. `checkpoint` says which weights are saved: the
+    `last`, or those of the epoch with the `best` mean IU on `data.validation`.
     """
 
     optimizer: config.Optimizer
-    loss: Literal["cross_entropy", "dice", "focal", "tversky"] = "cross_entropy"
+    loss: _Loss | Annotated[dict[_Loss, Rate], pydantic.Field(min_length=1)] = "cross_entropy"
+    loss_arguments: dict[_Loss, dict[str, NotNegative]] = {}
     normalize: bool = True
+    class_weights: dict[str, NotNegative] = {}
     weights: Weights | None = None
     freeze_backbone: bool = False
     weight_decay: NotNegative = 0.0
@@ -96,13 +105,32 @@ class SegmentationRecipe(config.Recipe):
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> "SegmentationRecipe":
-        if self.weights is not None and self.loss in ("dice", "tversky"):
+        if self.weights is not None and not _OF_PIXELS & self._losses:
             raise ValueError(f"weights is for cross_entropy and focal, got {self.loss!r}")
         if not self.normalize and self.loss != "cross_entropy":
             raise ValueError(f"normalize is for cross_entropy, got {self.loss!r}")
+        for name, arguments in self.loss_arguments.items():
+            if name not in self._losses:
+                raise ValueError(f"loss_arguments are of loss {self.loss!r}, got {name!r}")
+            if unknown := set(arguments) - _ARGUMENTS.get(name, set()):
+                raise ValueError(
+                    f"{name} takes {', '.join(sorted(_ARGUMENTS.get(name, ['no arguments'])))} in "
+                    f"loss_arguments, got {sorted(unknown)[0]!r}"
+                )
         if self.optimizer.average is not None:
             raise ValueError("average is for generators, got " + repr(self.optimizer.average))
         return self
+
+    @property
+    def _losses(self) -> set[str]:
+        return {self.loss} if isinstance(self.loss, str) else set(self.loss)
+
+    def arguments_of_loss(self) -> dict[str, Any]:
+        """Arguments of `keras_arch.losses.pixel_loss`, besides those of all losses."""
+        if not isinstance(self.loss, str):
+            return {"arguments": self.loss_arguments}
+        plain = {} if self.normalize else {"normalize": False}
+        return {**plain, **self.loss_arguments.get(self.loss, {})}
 
 
 class SegmentationConfig(config.TaskConfig):

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_arch import files, metrics, visualization
 from keras_arch.errors import ArgumentError
+from keras_arch.losses import IGNORE
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks.segmentation_predictions import predict_probabilities
 
@@ -93,7 +94,7 @@ def measure(
     for image, mask, *_ in dataset.as_numpy_iterator():
         probabilities = predict_probabilities(model, image, preprocessing, crop_mode)
         predicted = probabilities.argmax(axis=-1).astype(np.uint8)
-        confusion += metrics.pixel_confusion(mask, predicted, classes)
+        confusion += metrics.pixel_confusion(mask, predicted, classes, IGNORE)
         if len(shown) < show:
             shown.append((visualization.displayable(image), mask, predicted))
         if "boundary_f_score" in names:
@@ -106,7 +107,7 @@ def measure(
     scores = metrics.pixel_scores(confusion)
     boundaries: list[float | None] = [None] * classes
     if truths:
-        report = metrics.boundary_f_score(truths, found, classes, TOLERANCE)
+        report = metrics.boundary_f_score(truths, found, classes, TOLERANCE, IGNORE)
         scores["boundary_f_score"], boundaries = report["f_score"], report["per_class"]
     for name, pairs in errors.items():
         scores[name] = _isbi(name, pairs)
@@ -117,8 +118,8 @@ def _isbi(name: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
     """An error of ISBI-2012 over slices, which are one volume where they are of one size."""
     error = getattr(metrics, name)
     if len({truth.shape for truth, _ in pairs}) == 1:
-        return error(*map(np.stack, zip(*pairs, strict=True)))
-    return float(np.mean([error(truth, interior) for truth, interior in pairs]))
+        return error(*map(np.stack, zip(*pairs, strict=True)), ignore=IGNORE)
+    return float(np.mean([error(truth, interior, ignore=IGNORE) for truth, interior in pairs]))
 
 
 def panels(

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from keras_arch._pixel_classes import IGNORE
 from keras_arch.errors import ArgumentError
-from keras_arch.losses.segmentation import IGNORE
 
 Colors = Sequence[Sequence[int]]
 _UNKNOWN = (224, 224, 192)

@@ -135,3 +135,13 @@ def test_the_border_of_instances_that_touch_weighs_most():
     np.testing.assert_allclose(found, [1, between, between, 1], rtol=1e-6)
     classes = np.ones((3, 4), int)
     np.testing.assert_array_equal(data.border_weights(whole, balance=False, mask=classes), 1)
+
+
+def test_class_balance_counts_every_value():
+    found = data.class_balance([[[0, 255, 299]]], 300, ignore=None)
+    assert found[0] == found[255] == found[299] == 1.0
+    for mask, message in (([0, 2], "found 2"), ([0.5, 1], "found 0.5"), ([0, 257], "found 257")):
+        with pytest.raises(ArgumentError, match=message):
+            data.class_balance([mask], 2)
+    weights = data.border_weights(np.zeros((1, 3), int), mask=[[1, 257, 257]], balance=True)
+    np.testing.assert_allclose(weights, [[1.5, 0.75, 0.75]])

@@ -179,6 +179,106 @@ def test_whole_images(resize):
         np.testing.assert_array_equal(mask[0], np.repeat(np.repeat(halves, 2, 0), 3, 1))
 
 
+def one(image, mask):
+    return tf.data.Dataset.from_tensors((image, mask))
+
+
+RAMP = np.linspace(0, 4095, 64).reshape(8, 8, 1)
+PLAIN = np.arange(64).reshape(8, 8) % 2
+
+
+@pytest.mark.parametrize("crop_mode", ["tiles", "whole"])
+@pytest.mark.parametrize(
+    "image",
+    [RAMP.astype(np.uint16), (RAMP / 16.5).astype(np.float32), RAMP / 16.5, np.uint8(RAMP / 16.5)],
+    ids=["uint16", "float32", "float64", "uint8"],
+)
+def test_training_sees_the_pixels_that_preprocessing_gives(image, crop_mode):
+    how = Preprocessing((8, 8), **RAW)
+    expected = np.asarray(how(image[None]))
+    assert len(np.unique(expected)) > 50
+    made = data.segmentation_train_batches(one(image, PLAIN), how, 1, seed=0, crop_mode=crop_mode)
+    ((pixels, mask),) = first(made.dataset, 1)
+    np.testing.assert_array_equal(pixels, expected)
+    np.testing.assert_array_equal(mask[0], PLAIN)
+    ((pixels, _),) = first(
+        data.segmentation_eval_batches(one(image, PLAIN), how, 1, crop_mode=crop_mode), 1
+    )
+    np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int64", "float32", "bool"])
+def test_masks_of_any_type(kind):
+    image = np.zeros((8, 8, 1), np.uint8)
+    batches = data.segmentation_eval_batches(
+        one(image, PLAIN.astype(kind)), Preprocessing((8, 8), **RAW), 1, classes=2
+    )
+    ((_, mask),) = first(batches, 1)
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask[0], PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("mask", "classes", "message"),
+    [
+        (PLAIN * 257, 2, "found 257 in the mask of image 0; classes are 0 to 1"),
+        (PLAIN * 2, 2, "found 2 in the mask"),
+        (PLAIN * 0.5, None, "found 0.5 in the mask"),
+        (np.where(PLAIN, np.nan, 0.0), 2, "found nan"),
+        (-PLAIN, None, "found -1"),
+        (PLAIN * 255, 2, "divide masks of 0 and 255 by 255"),
+    ],
+)
+def test_masks_that_hold_no_classes(mask, classes, message):
+    dataset, how = one(np.zeros((8, 8, 1), np.uint8), mask), Preprocessing((8, 8), **RAW)
+    with pytest.raises(DataError, match=message):
+        data.segmentation_train_batches(dataset, how, 1, seed=0, classes=classes)
+    if "divide" not in message:
+        with pytest.raises(DataError, match=message):
+            data.segmentation_eval_batches(dataset, how, 1, classes=classes)
+
+
+def test_images_of_nan_are_refused():
+    image = np.full((8, 8, 1), np.nan, np.float32)
+    for crop_mode in ("tiles", "whole"):
+        # By the preprocessing, or by the batches where it does not look.
+        with pytest.raises((ArgumentError, DataError), match="NaN"):
+            data.segmentation_eval_batches(
+                one(image, PLAIN), Preprocessing((8, 8), **RAW), 1, crop_mode=crop_mode
+            )
+
+
+def test_class_255_of_300():
+    mask = np.arange(64).reshape(8, 8) + 240
+    mask[0, 0] = 65535
+    dataset, how = one(np.zeros((8, 8, 1), np.uint8), mask), Preprocessing((10, 10), **RAW)
+    options = {"classes": 304, "ignore": 65535}
+    made = data.segmentation_train_batches(
+        dataset, Preprocessing((8, 8), **RAW), 1, seed=0, weights=data.WeightMap(w0=0), **options
+    )
+    ((_, found, weights),) = first(made.dataset, 1)
+    np.testing.assert_array_equal(found[0], mask)
+    assert (weights[0] > 0).sum() == 63
+    padded = Preprocessing((10, 10), resize="pad", **RAW)
+    for batches in (
+        data.segmentation_eval_batches(dataset, how, 1, **options),
+        data.segmentation_eval_batches(dataset, padded, 1, crop_mode="whole", **options),
+    ):
+        ((_, found),) = first(batches, 1)
+        assert sorted(found[found != 65535]) == sorted(mask[mask != 65535])
+        assert (found == 65535).sum() == 37
+    with pytest.raises(ArgumentError, match="ignore=255 is one of 304 classes"):
+        data.segmentation_eval_batches(dataset, how, 1, classes=304)
+
+
+def test_a_mask_is_cropped_as_its_image():
+    how = Preprocessing((8, 8), crop=0.5, resize="nearest", **RAW)
+    mask = (np.arange(256).reshape(16, 16) % 7).astype(np.uint8)
+    np.testing.assert_array_equal(
+        data.fit_mask(mask, how), np.asarray(how.fit(mask[..., None]))[..., 0]
+    )
+
+
 def test_mistakes():
     cells, how = data.load("cells", "train[:2]"), Preprocessing((64, 64), **RAW)
     for arguments, message in (

@@ -1,17 +1,22 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
 
 from keras_arch import distribute, losses
 from keras_arch.errors import ArgumentError
-from keras_arch.losses.segmentation import (
-    PixelCrossEntropy,
-    PixelDice,
-    PixelFocal,
-    PixelTversky,
-    pixel_loss,
-)
+from keras_arch.losses.segmentation import pixel_loss
 
+PixelCrossEntropy, PixelDice, PixelFocal, PixelTversky = (
+    functools.partial(loss, ignore=255)
+    for loss in (
+        losses.PixelCrossEntropy,
+        losses.PixelDice,
+        losses.PixelFocal,
+        losses.PixelTversky,
+    )
+)
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 2, (2, 4, 5, 3)).astype("float32")
 TRUTH = RNG.integers(0, 3, (2, 4, 5))
@@ -65,7 +70,7 @@ def test_overlaps(alpha, beta):
             wrong = alpha * ((1 - t) * p).sum() + beta * (t * (1 - p)).sum()
             classes.append(1 - both / (both + wrong))
         images.append(np.mean(classes))
-    loss = PixelTversky(alpha, beta)
+    loss = PixelTversky(alpha, beta, ignore=255)
     assert float(loss(TRUTH, LOGITS)) == pytest.approx(np.mean(images), rel=1e-5)
     if alpha == 0.5:
         assert float(PixelDice()(TRUTH, LOGITS)) == pytest.approx(np.mean(images), rel=1e-5)
@@ -73,7 +78,7 @@ def test_overlaps(alpha, beta):
 
 @pytest.mark.parametrize("name", losses.PIXEL_LOSSES)
 def test_ignored_pixels_count_nowhere(name):
-    loss = pixel_loss(name)
+    loss = pixel_loss(name, ignore=255)
     other = np.where((TRUTH == 255)[..., None], 100 * LOGITS[:, ::-1], LOGITS)
     assert float(loss(TRUTH, other)) == pytest.approx(float(loss(TRUTH, LOGITS)), rel=1e-6)
     nothing = np.full_like(TRUTH, 255)
@@ -105,7 +110,7 @@ def test_replicas_learn_the_mean_of_the_global_batch(two_replicas, name, whole):
             layers = [keras.Input((4, 5, 2)), keras.layers.Conv2D(3, 1, kernel_initializer="ones")]
             model = keras.Sequential(layers)
             total = distribute.sum_over_replicas if whole else None
-            model.compile(keras.optimizers.SGD(0.1), pixel_loss(name, total=total))
+            model.compile(keras.optimizers.SGD(0.1), pixel_loss(name, ignore=255, total=total))
         found = model.fit(images, TRUTH, sample_weight=weights, batch_size=2, verbose=0)
         return found.history["loss"][0], np.array(model.layers[0].kernel)
 
@@ -132,5 +137,5 @@ def test_mistakes(truth, predicted, message):
 def test_overlaps_take_no_weight_maps():
     with pytest.raises(ArgumentError, match="weight map"):
         PixelDice()(TRUTH, LOGITS, WEIGHTS)
-    with pytest.raises(ArgumentError, match="cross_entropy, dice, focal, tversky"):
-        pixel_loss("jaccard")
+    with pytest.raises(ArgumentError, match="cross_entropy, dice, focal, jaccard, tversky"):
+        pixel_loss("lovasz")

@@ -38,7 +38,7 @@ def test_absent_and_ignored_classes():
     missed = metrics.boundary_f_score(truth, blank, 3)
     assert missed["per_class"] == [0.0, 0.0, None]
     ignored = np.where(truth == 1, 255, 0)
-    assert metrics.boundary_f_score(ignored, truth, 2)["per_class"] == [None, None]
+    assert metrics.boundary_f_score(ignored, truth, 2, ignore=255)["per_class"] == [None, None]
 
 
 def test_maps_of_different_sizes():

@@ -63,6 +63,7 @@ def test_a_run_leaves_its_figures_pictures_and_model(cells_run):
     assert np.asarray(Image.open(cells_run.directory / "overlays.png")).shape[2] == 3
     header, *lines = (cells_run.directory / "log.csv").read_text().splitlines()
     assert "val_mean_iu" in header
+    assert "val_foreground_iu" in header
     assert len(lines) == 2
 
 
@@ -263,6 +264,21 @@ def test_two_replicas_learn_what_one_learns(two_replicas, tmp_path, monkeypatch)
         (["preprocessing.mean=per_channel"], ConfigError, "mean must be a number"),
         (["recipe.loss=dice"], ConfigError, "weights is for cross_entropy"),
         (["recipe.normalize=false", "recipe.loss=focal"], ConfigError, "normalize is for"),
+        (["recipe.loss={dice: 1.0, jaccard: 1.0}"], ConfigError, "weights is for cross_entropy"),
+        (["recipe.loss={cross_entropy: 0}"], ConfigError, "greater than 0"),
+        (["recipe.loss={lovasz: 1}"], ConfigError, "lovasz"),
+        (["recipe.loss_arguments={dice: {}}"], ConfigError, "are of loss 'cross_entropy'"),
+        (
+            ["recipe.loss_arguments={cross_entropy: {alpha: 1}}"],
+            ConfigError,
+            "cross_entropy takes no arguments",
+        ),
+        (
+            ["recipe.class_weights={nucleus: 2}"],
+            ConfigError,
+            "recipe.class_weights names 'nucleus'",
+        ),
+        (["data.background=nucleus"], ConfigError, "data.background names 'nucleus'"),
         (["data.colors={nucleus: '#ff0000'}"], ConfigError, "'nucleus'; the classes are"),
         (["data.cache=false"], ConfigError, "in memory"),
         (
@@ -318,10 +334,15 @@ def test_a_table_of_classes_in_the_config_reads_masks(tmp_path):
             "model.arguments.input_shape=[null,null,1]",
             "preprocessing.size=[48,48]",
             "recipe.epochs=1",
+            "recipe.loss={cross_entropy: 1.0, tversky: 0.5}",
+            "recipe.loss_arguments={tversky: {alpha: 0.3, beta: 0.7}}",
+            "recipe.class_weights={interior: 2.0}",
+            "data.background=membrane, thin",
             "samples.count=1",
         ],
         verbose=0,
     )
+    assert "foreground_iu" in (run.directory / "log.csv").read_text()
     assert {"rand_error", "warping_error", "pixel_error", "mean_iu"} <= set(run.metrics)
     card = hub.load_with_card(run.model).card
     assert card.labels == ["membrane, thin", "interior"]
