@@ -8,7 +8,7 @@ run directory, a model directory, the name of a config, `hf://user/repo[@revisio
 import inspect
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from keras_arch import export, files, hub, registry, visualization
 from keras_arch.errors import ArgumentError
 from keras_arch.tasks import finetuning_config
 from keras_arch.tasks.base import EvaluationData, Prediction
+from keras_arch.tasks.class_names import read_class_map
 from keras_arch.tasks.generator_evaluation import diagnose, evaluate_generator
 from keras_arch.training.loop import Run, train
 from keras_arch.training.references import load_model, model_uri, training_data
@@ -115,6 +116,7 @@ def evaluate(
     source: str | None = None,
     split: str | None = None,
     data_dir: str | None = None,
+    class_map: str | Mapping[str, str] | None = None,
     out: str | Path | None = None,
     token: str | None = None,
 ) -> dict[str, float]:
@@ -125,6 +127,8 @@ def evaluate(
         source: As in `data.load`. Default: that of the training.
         split: Default: the recipe's test split (for a generator, its training split).
         data_dir: As in `data.load`.
+        class_map: Labels of the model for classes of the data that have other names,
+            `"cat=Katze,dog=Hund"` or a dictionary. Equal names are matched in any order.
         out: Folder for `metrics.json`, and of a classifier `confusion_matrix.png`,
             `per_class.png`, `per_class.json` and `mistakes.png` (the most confident ones); of a
             segmentation network `confusion_matrix.png`, `per_class.json`, `overlays.png` and
@@ -138,13 +142,14 @@ def evaluate(
         [-1, 1].
 
     Raises:
-        DataError: If the data is missing or does not fit the model.
+        DataError: If the data is missing or does not fit the model, or has classes of other names.
         ArgumentError: If the model's training data is unknown and no `source` is given, or its
             task has no evaluation.
     """
     loaded = load_model(ref, token=token, training=True)
     settings = training_data(ref, loaded.card)
-    chosen = EvaluationData(loaded.card, settings, source, split, data_dir)
+    names = read_class_map(class_map)
+    chosen = EvaluationData(loaded.card, settings, source, split, data_dir, names)
     folder = None if out is None else Path(out)
     found = _task(loaded).evaluate(loaded, chosen, folder)
     if folder is not None:

@@ -4,6 +4,7 @@ One description is saved with the weights, and training, prediction and export a
 """
 
 import dataclasses
+import logging
 import math
 import numbers
 from typing import Any
@@ -15,6 +16,7 @@ from keras_arch.errors import ArgumentError, whole_number
 
 RESIZE_METHODS = ("nearest", "bilinear", "bicubic", "lanczos3", "area", "pad")
 CHANNEL_ORDERS = ("rgb", "bgr")
+_log = logging.getLogger("keras_arch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Preprocessing:
             Channels are in the order of `channel_order`.
         std: Divides after the subtraction. One number or one a channel, ordered likewise.
         channel_order: `"rgb"`, or `"bgr"` for networks that were trained by Caffe.
+        value_range: The intensities of images that become 0 and 255, `(0, 4095)` for a camera of 12
+            bits or `(0, 1)` for such floats; what lies outside becomes 0 or 255. `None` takes
+            `uint8` as it is, and floats and other integers that lie in [0, 255]; of 16 bits
+            (`uint16`) the whole range becomes [0, 255]. Others need one. Files and arrays follow
+            one rule.
 
     Raises:
         ArgumentError: If a value is not one of the above.
@@ -58,6 +65,7 @@ class Preprocessing:
     std: Any = 1.0
     channel_order: str = "rgb"
     crop: float | None = None
+    value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         size = height_and_width("preprocessing size", self.size)
@@ -93,6 +101,8 @@ class Preprocessing:
             raise ArgumentError(
                 f"preprocessing scale must be a positive number, got {self.scale!r}"
             )
+        if self.value_range is not None:
+            object.__setattr__(self, "value_range", _low_and_high(self.value_range))
         object.__setattr__(self, "size", size)
         object.__setattr__(self, "channels", channels)
         object.__setattr__(self, "scale", float(self.scale))
@@ -128,20 +138,27 @@ class Preprocessing:
         """Preprocess pixels.
 
         Args:
-            images: `(height, width, c)` or `(batch, height, width, c)`, `uint8` or float in
-                [0, 255], c being `channels`, or 1 for 3 and 3 for 1.
+            images: `(height, width, c)` or `(batch, height, width, c)`, `uint8`, `uint16`, or in
+                [0, 255] or the `value_range`, c being `channels`, or 1 for 3 and 3 for 1.
 
         Returns:
             A `float32` tensor of the same rank with the size and channels described here.
+
+        Raises:
+            ArgumentError: If the images have other channels, or values that only a `value_range`
+                could explain. Values are looked at outside of graphs.
         """
         return self.normalize(self.fit(images))
 
     def fit(self, images: Any) -> Any:
-        """Resize pixels and convert their channels, without changing their scale.
+        """Resize images and convert their channels, as pixels in [0, 255].
 
-        Returns `uint8` where no interpolation was needed (so that a cache stays small).
+        Returns `uint8` where those came and no interpolation was needed (so that a cache stays
+        small).
         """
-        images = self._fit_channels(tf.convert_to_tensor(images))
+        images = tf.convert_to_tensor(images)
+        is_deep = self.value_range is not None or images.dtype == tf.uint16
+        images = self._fit_channels(self.rescale(images), exact=is_deep)
         if self.crop is not None:
             return self._fit_centre(images)
         if tuple(images.shape[-3:-1]) == self.size:
@@ -149,6 +166,77 @@ class Preprocessing:
         if self.resize == "pad":
             return tf.image.resize_with_crop_or_pad(images, *self.size)
         return self._resized(images, self.size)
+
+    def rescale(self, images: Any) -> Any:
+        """Bring values of any kind to [0, 255], as `value_range` says."""
+        images = tf.convert_to_tensor(images)
+        if not tf.is_symbolic_tensor(images):
+            self.check_values(images)
+        self._check_dtype(images.dtype)
+        if self.value_range is None:
+            return tf.cast(images, tf.float32) / 257 if images.dtype == tf.uint16 else images
+        low, high = self.value_range
+        factor = np.float32(255 / (high - low))
+        return tf.clip_by_value((tf.cast(images, tf.float32) - low) * factor, 0.0, 255.0)
+
+    def check_values(self, images: Any) -> None:
+        """Refuse values that are no pixels without a `value_range`; warn of a part of 16 bits.
+
+        Args:
+            images: An array or an eager tensor: one image or several.
+
+        Raises:
+            ArgumentError: With the `value_range` that fits.
+        """
+        self._check_dtype(tf.as_dtype(images.dtype))
+        images = np.asarray(images)
+        if images.dtype == np.uint8 or not images.size:
+            return
+        low, high = float(images.min()), float(images.max())
+        if not math.isfinite(low + high):
+            raise ArgumentError("images must have finite values, got NaN or infinity")
+        if self.value_range is not None:
+            first, last = self.value_range
+            if low < first or high > last:
+                _log.warning(
+                    "images have values of %g to %g; those outside of value_range=(%g, %g) are cut",
+                    *(low, high, first, last),
+                )
+            return
+        if images.dtype == np.uint16:
+            if 0 < high <= 0xFFFF / 4:
+                _log.warning(
+                    "images of 16 bits reach %g of 65535 and are dark; with preprocessing "
+                    "value_range=(0, %g) they use the whole range",
+                    *(high, _ceiling(high)),
+                )
+            if self.scale * 255 < 1 / 8:
+                raise ArgumentError(
+                    f"preprocessing scale={self.scale:g} is a factor on pixels in [0, 255], which "
+                    f"images of 16 bits become too; for theirs give value_range=(0, "
+                    f"{_ceiling(high)}) and leave scale"
+                )
+            return
+        wanted = (math.floor(low), _ceiling(high) if high > 1 else 1)
+        if low < 0 or high > 255 or 0 < high <= 1:
+            raise ArgumentError(
+                f"images of {images.dtype} have values of {low:g} to {high:g}, which are no pixels "
+                f"in [0, 255]; say what is black and white, preprocessing value_range={wanted}"
+                " (or (0, 255) if they are)"
+            )
+
+    def _check_dtype(self, dtype: Any) -> None:
+        if dtype.is_bool or dtype.is_complex or not (dtype.is_integer or dtype.is_floating):
+            raise ArgumentError(
+                f"images must be of numbers such as uint8, got {dtype.name}; of booleans give "
+                "255 * images.astype('uint8')"
+            )
+        if dtype == tf.uint8 and self.value_range is not None and self.value_range[1] > 255:
+            low, high = self.value_range
+            raise ArgumentError(
+                f"images of 8 bits cannot have the intensities of value_range=({low:g}, "
+                f"{high:g}); give images of 16 bits or floats"
+            )
 
     def normalize(self, images: Any) -> Any:
         """Scale, centre and order the channels of images of the network's size."""
@@ -182,9 +270,12 @@ class Preprocessing:
     def to_dict(self) -> dict[str, Any]:
         """A description for JSON; `from_dict` reads it back."""
         description = dataclasses.asdict(self) | {"size": list(self.size)}
-        # Left out where it is not used, so that versions without it read the rest.
-        if self.crop is None:
-            del description["crop"]
+        if self.value_range is not None:
+            description["value_range"] = list(self.value_range)
+        # Left out where they are not used, so that versions without them read the rest.
+        for name in ("crop", "value_range"):
+            if description[name] is None:
+                del description[name]
         return description
 
     @classmethod
@@ -235,7 +326,7 @@ class Preprocessing:
             return by_width if is_narrow else by_height
         return tuple(tf.where(is_narrow, *each) for each in zip(by_width, by_height, strict=True))
 
-    def _fit_channels(self, images: Any) -> Any:
+    def _fit_channels(self, images: Any, exact: bool = False) -> Any:
         channels = images.shape[-1] if images.shape.rank in (3, 4) else None
         if channels == self.channels:
             return images
@@ -244,7 +335,7 @@ class Preprocessing:
         if self.channels == 1 and channels == 3:
             # Rounded for floats too, so that an image gives the same input as uint8 and as float.
             grey = tf.tensordot(tf.cast(images, tf.float32), [0.299, 0.587, 0.114], 1)
-            return tf.cast(tf.round(grey), images.dtype)[..., None]
+            return (grey if exact else tf.cast(tf.round(grey), images.dtype))[..., None]
         wanted = "1 or 3 channels" if self.channels in (1, 3) else f"{self.channels} channels"
         raise ArgumentError(
             f"images must have {wanted}, got an array of shape {tuple(images.shape)}"
@@ -262,3 +353,22 @@ def height_and_width(name: str, size: Any) -> tuple[int, int]:
             f"{name} must be (height, width) in pixels, or one number for squares, got {size!r}"
         ) from None
     return height, width
+
+
+def _low_and_high(value_range: Any) -> tuple[float, float]:
+    try:
+        low, high = (float(value) for value in value_range)
+        right = math.isfinite(low) and math.isfinite(high) and low < high
+    except (TypeError, ValueError):
+        right = False
+    if not right:
+        raise ArgumentError(
+            "preprocessing value_range must be (low, high), the intensities of black and white, "
+            f"or None, got {value_range!r}"
+        )
+    return low, high
+
+
+def _ceiling(value: float) -> int:
+    """The highest number of the fewest bits that hold a value."""
+    return 2 ** math.ceil(math.log2(math.ceil(value) + 1)) - 1 if value > 0 else 1

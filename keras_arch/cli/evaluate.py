@@ -15,12 +15,22 @@ def evaluate(
     source: Source = None,
     split: Split = None,
     data_dir: DataDir = None,
+    class_map: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=LABEL,...", help="Labels of the model for classes with other names."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of metrics.json and figures.")
     ] = None,
 ) -> None:
     """Evaluate a model on a data set."""
-    metrics_table(api().evaluate(ref, source=source, split=split, data_dir=data_dir, out=out))
+    metrics_table(
+        api().evaluate(
+            ref, source=source, split=split, data_dir=data_dir, class_map=class_map, out=out
+        )
+    )
 
 
 def evaluate_generator(

@@ -76,6 +76,7 @@ class PreprocessingConfig(Section):
     std: float | list[Any] = 1.0
     channel_order: Literal["rgb", "bgr"] = "rgb"
     crop: Annotated[float, pydantic.Field(gt=0, le=1)] | None = None
+    value_range: tuple[float, float] | None = None
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> "PreprocessingConfig":

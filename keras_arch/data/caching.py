@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from keras_arch._lazy import tf
 from keras_arch.data import counting
 from keras_arch.data.augment.basic import RandomJitter
@@ -13,6 +15,8 @@ from keras_arch.data.sources.unpaired import Unpaired
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.preprocessing import Preprocessing
 
+# Images whose values are looked at before all are read, where they are not of 8 bits.
+_LOOKED_AT = 16
 # Side of a photograph of unknown size; ImageNet's are 400x350 in the mean.
 _TYPICAL_SIDE = 400
 
@@ -58,9 +62,32 @@ def fit_images(
             "target_preprocessing is for pairs and unpaired images; the data set has one image in "
             "each element"
         )
+    for part, row in parts:
+        _check_values(part, row)
     if whole:
         return [part.map(lambda *row: row) for part, _ in parts], columns
     return [_fit(part, row, jitter) for part, row in parts], columns
+
+
+def _check_values(dataset: Any, row: Sequence[Preprocessing | None]) -> None:
+    """Look at the values of some images, which are no pixels in [0, 255] of themselves."""
+    spec = dataset.element_spec
+    specs = spec if isinstance(spec, tuple) else (spec,)
+    wanted = [
+        (place, each)
+        for place, (each, column) in enumerate(zip(row, specs, strict=True))
+        if each is not None and column.dtype != tf.uint8
+    ]
+    if not wanted:
+        return
+    found = [
+        element if isinstance(element, tuple) else (element,)
+        for element in counting.read(dataset.take(_LOOKED_AT))
+    ]
+    for place, preprocessing in wanted:
+        values = [np.ravel(element[place]) for element in found]
+        if values:
+            preprocessing.check_values(np.concatenate(values))
 
 
 def _preprocessings(

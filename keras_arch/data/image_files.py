@@ -1,7 +1,5 @@
 """Image files: listing those of a folder, their sizes, and decoding them in a pipeline."""
 
-import contextlib
-import functools
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,15 +10,19 @@ from typing import Any
 import numpy as np
 
 from keras_arch._lazy import tf
+from keras_arch.data import image_bytes
+from keras_arch.data.image_reading import READABLE, as_dtype, check, head, read_image
 from keras_arch.errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-# Formats that the pipeline decodes, as Pillow names them.
-FORMATS = ("JPEG", "PNG", "BMP")
+# Files that Pillow reads as pixels, those with a plugin among them, and arrays of NumPy.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".gif"),
+    *(".tif", ".tiff", ".webp", ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".qoi"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".pcx", ".psd", ".ico", ".sgi", ".ras"),
+    ".npy",
+)
 SPLITS = ("train", "test", "val", "valid", "validation")
 Shape = tuple[int | None, int | None, int]
-
-_GREY = ("L", "1", "LA", "I;16")
 
 
 def shape_of(files: Iterable[Path]) -> Shape:
@@ -28,50 +30,94 @@ def shape_of(files: Iterable[Path]) -> Shape:
 
     Only the first bytes of each file are read.
     """
+    files = list(files)
     heads = in_threads(head, files)
-    sizes = {size for size, _ in heads}
+    sizes = {found.size for found in heads}
     height, width = sizes.pop() if len(sizes) == 1 else (None, None)
-    return height, width, 1 if all(mode in _GREY for _, mode in heads) else 3
+    channels = {found.channels for found in heads}
+    if channels - {1, 3} and len(channels) > 1:
+        shown = {found.channels: file for file, found in zip(files, heads, strict=True)}
+        several = ", ".join(f"{shown[number]} {number}" for number in sorted(shown))
+        raise DataError(f"images of one source have as many channels; they have: {several}")
+    return height, width, max(channels)
 
 
-def decode(file: Any, shape: Shape) -> Any:
-    """Decode a named file to `uint8` pixels inside a pipeline; `shape` is that of `shape_of`."""
-    # A BMP file is decoded to three channels only.
-    return tf.ensure_shape(pixels_of(tf.io.read_file(file))[..., : shape[-1]], shape)
+def dtype_of(files: Iterable[Path]) -> str:
+    """The dtype in which a source gives its images.
+
+    Files of 8 and of 16 bits together are floats in [0, 255].
+
+    Raises:
+        DataError: If files with other values, such as floats, are among them.
+    """
+    files = list(files)
+    heads = in_threads(head, files)
+    found = {each.dtype: file for file, each in zip(files, heads, strict=True)}
+    if len(found) == 1:
+        return next(iter(found))
+    if set(found) <= {"uint8", "uint16"}:
+        return "float32"
+    several = ", ".join(f"{file} {dtype}" for dtype, file in found.items())
+    raise DataError(f"images of one source have values of one kind; they have: {several}")
 
 
-def pixels_of(encoded: Any) -> Any:
-    """Decode the bytes of an image file inside a graph: the same pixels that Pillow gives.
+def decode(file: Any, found: Any, shape: Shape, dtype: str) -> Any:
+    """Decode a named file inside a pipeline.
 
     Args:
-        encoded: A scalar string tensor: JPEG, PNG, BMP or the first picture of a GIF.
-
-    Returns:
-        `uint8` `(height, width, 3)`; grey images have three equal channels.
+        file: Its path.
+        found: `[orientation, is deep, is native]`, as `decoded` has them of its `Head`.
+        shape: That of `shape_of`.
+        dtype: That of `dtype_of`.
     """
-    pixels = tf.cond(
-        tf.io.is_jpeg(encoded),
-        # TensorFlow's usual transform is faster, and up to ten levels away from libjpeg's own.
-        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
-    )
-    return tf.ensure_shape(pixels, (None, None, 3))
+
+    def native() -> Any:
+        encoded = tf.io.read_file(file)
+        pixels = tf.cond(
+            found[1] > 0,
+            lambda: as_dtype(image_bytes.decode(encoded, deep=True), dtype),
+            lambda: as_dtype(image_bytes.decode(encoded), dtype),
+        )
+        return image_bytes.upright(pixels, found[0])[..., : shape[-1]]
+
+    def other() -> Any:
+        def read(name: bytes) -> np.ndarray:
+            image = read_image(Path(name.decode()))
+            if image.shape[-1] < shape[-1]:
+                image = np.repeat(image, shape[-1], axis=-1)
+            return np.ascontiguousarray(as_dtype(image, dtype))
+
+        return tf.numpy_function(read, [file], dtype, stateful=False)
+
+    if shape[-1] > 3:
+        return tf.ensure_shape(other(), shape)
+    return tf.ensure_shape(tf.cond(found[2] > 0, native, other), shape)
 
 
-def decoded(files: Sequence[Path], shape: Shape, *columns: Any) -> Any:
+def decoded(files: Sequence[Path], shape: Shape, *columns: Any, dtype: str | None = None) -> Any:
     """A `tf.data.Dataset` of decoded images, with further columns where there are any.
 
     Every file is decoded once beforehand, so that a damaged one is an error now and not in the
     middle of a training.
+
+    Args:
+        files: Image files.
+        shape: That of `shape_of` of all files of the source.
+        columns: Values for each file.
+        dtype: That of `dtype_of` of all files of the source. Default: of these.
     """
     in_threads(check, files)
+    dtype = dtype or dtype_of(files)
+    heads = in_threads(head, files)
+    found = [[each.orientation, int(each.dtype == "uint16"), int(each.is_native)] for each in heads]
 
-    def read(file: Any, *values: Any) -> Any:
-        image = decode(file, shape)
+    def read(file: Any, found: Any, *values: Any) -> Any:
+        image = decode(file, found, shape, dtype)
         return (image, *values) if values else image
 
-    names = tf.data.Dataset.from_tensor_slices(([str(file) for file in files], *columns))
-    return names.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    names = [str(file) for file in files]
+    rows = tf.data.Dataset.from_tensor_slices((names, np.array(found, np.int64), *columns))
+    return rows.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -88,11 +134,25 @@ def images(folder: Path) -> list[Path]:
     ]
 
 
+def images_below(folder: Path) -> list[Path]:
+    """The image files of a folder and of all folders in it, in natural order."""
+
+    def below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+        yield from images(folder)
+        for inner in subfolders(folder):
+            real = inner.resolve()
+            # A link to a folder that holds it has no end.
+            if real not in above:
+                yield from below(inner, above | {real})
+
+    return list(below(folder, frozenset([folder.resolve()])))
+
+
 def some_images(folder: Path) -> list[Path]:
-    """The images of a folder, of which there must be at least one."""
-    files = images(folder)
+    """The images of a folder and of those in it, of which there must be at least one."""
+    files = images_below(folder)
     if not files:
-        raise DataError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
+        raise DataError(f"{folder} holds no image ({READABLE})")
     return files
 
 
@@ -108,10 +168,10 @@ def same_sizes(pairs: Sequence[tuple[Path, ...]], error: str) -> None:
     `error` is a message with the fields `{first}`, `{size}`, `{second}` and `{other}`.
     """
     heads = (in_threads(head, column) for column in zip(*pairs, strict=True))
-    for (first, second), (size, _), (other, _) in zip(pairs, *heads, strict=True):
-        if size != other:
-            one, two = (f"{width}x{height}" for height, width in (size, other))
-            raise DataError(error.format(first=first, size=one, second=second, other=two))
+    for (first, second), one, two in zip(pairs, *heads, strict=True):
+        if one.size != two.size:
+            size, other = (f"{width}x{height}" for height, width in (one.size, two.size))
+            raise DataError(error.format(first=first, size=size, second=second, other=other))
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -136,74 +196,3 @@ def in_threads(function: Any, files: Iterable[Path]) -> list[Any]:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-@contextlib.contextmanager
-def opened(file: Path, formats: Sequence[str] = FORMATS) -> Iterator[Any]:
-    """A file of some formats as a Pillow image; errors of reading it are `DataError`s."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(file, formats=formats) as image:
-            yield image
-    except UnidentifiedImageError:
-        known = f"{', '.join(formats[:-1])} or {formats[-1]}" if len(formats) > 1 else formats[0]
-        raise DataError(f"{file} is not a {known} image; repair or remove it") from None
-    except DataError:
-        raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"{file} cannot be read: {reason}; repair or remove it") from None
-
-
-def head(file: Path) -> tuple[tuple[int, int], str]:
-    """An image's (height, width) and mode from the first bytes of the file."""
-    with opened(file) as image:
-        if image.format == "BMP" and image.mode in ("1", "P"):
-            raise DataError(f"{file} is a BMP file with a palette; save it as a PNG file")
-        return (image.height, image.width), image.mode
-
-
-def check(file: Path) -> None:
-    """Decode an image with the decoder that the pipeline uses."""
-    try:
-        status = file.stat()
-        _check_version(file, status.st_mtime_ns, status.st_size)
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from None
-
-
-@functools.cache
-def _check_version(file: Path, _modified: int, _size: int) -> None:
-    """`check` of one version of a file; a file that did not change is not decoded again."""
-    try:
-        with tf.device("CPU"):
-            pixels_of(file.read_bytes())
-    except tf.errors.InvalidArgumentError:
-        raise DataError(f"{file} is damaged and cannot be decoded; repair or remove it") from None
-
-
-def read_image(path: Path) -> np.ndarray:
-    """An image file as `uint8` `(height, width, 1 or 3)`, of at most the pixels Pillow allows."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            deep = image.mode.startswith("I;16")
-            grey = deep or image.mode in ("1", "L", "I")
-            # Of 16 bits the upper half, as in training; Pillow would cut off what is over 255.
-            pixels = np.asarray(image) >> 8 if deep else image.convert("L" if grey else "RGB")
-            pixels = np.asarray(pixels, np.uint8)
-    except FileNotFoundError:
-        raise DataError(f"image {path} does not exist") from None
-    except Image.DecompressionBombError:
-        # Pillow refuses twice the number that it warns of.
-        raise DataError(
-            f"image {path} has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels, the most that a "
-            "file is read with; predict it part by part with keras_arch.tiling.predict and "
-            "np.memmap"
-        ) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"image {path} cannot be read: {reason}") from None
-    return pixels[..., None] if grey else pixels

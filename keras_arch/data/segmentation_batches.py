@@ -264,13 +264,6 @@ def fit_mask(mask: Any, preprocessing: Preprocessing, ignore: int = IGNORE) -> n
     return fitted ^ ignore
 
 
-def _fit_instances(instances: Any, preprocessing: Preprocessing) -> np.ndarray:
-    """Numbers of instances at the size of their image; pixels that are added are background."""
-    method = "pad" if preprocessing.resize == "pad" else "nearest"
-    plain = dataclasses.replace(preprocessing, channels=1, resize=method, mean=0.0, std=1.0)
-    return np.asarray(plain.fit(np.asarray(instances)[..., None]))[..., 0].astype(np.int32)
-
-
 def _sizes(
     preprocessing: Preprocessing, output: tuple[int, int] | None, crop_mode: str
 ) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
@@ -325,8 +318,9 @@ def _read(
         images.append(_fit_image(number, image, mask.shape, preprocessing, crop_mode))
         masks.append(mask if crop_mode == "tiles" else fit_mask(mask, preprocessing, ignore))
         for numbers in instances:
-            whole = crop_mode == "whole"
-            objects.append(_fit_instances(numbers, preprocessing) if whole else np.asarray(numbers))
+            objects.append(np.asarray(numbers))
+            if crop_mode == "whole":
+                objects[-1] = fit_mask(objects[-1], preprocessing, 0)
     if not images:
         raise DataError("the data set holds no image")
     sizes = np.array([mask.shape for mask in masks], np.int32)

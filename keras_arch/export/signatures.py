@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_arch.data.image_files import pixels_of
+from keras_arch.data.image_bytes import pixels_of
 from keras_arch.errors import ArgumentError
 from keras_arch.export.spec import Servable
 from keras_arch.preprocessing import Preprocessing
@@ -45,9 +45,9 @@ def image_signatures(
         encoded_outputs: Further outputs of the signature for files, from those of `outputs`.
 
     Returns:
-        `serving_default` (input `image`, float32 pixels in [0, 255]) and `serving_bytes`
-        (`image_bytes`, JPEG or PNG files; for 1 or 3 channels only), with a black image as warm-up
-        request.
+        `serving_default` (input `image`, float32 pixels in [0, 255], or in the `value_range` of the
+        preprocessing) and, for 1 or 3 channels, `serving_bytes` (`image_bytes`, files as
+        `image_bytes.pixels_of` takes them), with a black image as warm-up request.
     """
     size = preprocessing.size if exact_size else (None, None)
     shape = (None, *size, preprocessing.channels)
@@ -62,7 +62,9 @@ def image_signatures(
         found = outputs(_decoded(image_bytes, preprocessing, exact_size))
         return found | encoded_outputs(found) if encoded_outputs else found
 
-    black = np.zeros((1, *preprocessing.input_shape), np.uint8)
+    # Of 16 bits where those of 8 cannot have the values.
+    deep = preprocessing.value_range is not None and preprocessing.value_range[1] > 255
+    black = np.zeros((1, *preprocessing.input_shape), np.uint16 if deep else np.uint8)
     functions = {"serving_default": on_pixels}
     examples: dict[str, Any] = {"serving_default": {"image": black.astype(np.float32)}}
     # No encoded picture has other channels than grey or colour.
@@ -121,7 +123,7 @@ def _decoded(image_bytes: tf.Tensor, preprocessing: Preprocessing, exact_size: b
     height, width = preprocessing.size
 
     def read(encoded: tf.Tensor) -> tf.Tensor:
-        pixels = pixels_of(encoded)
+        pixels = pixels_of(encoded, preprocessing.value_range)
         if exact_size:
             message = (
                 f"the network takes tiles of {height}x{width} pixels at the image's own "

@@ -11,11 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
+import numpy as np
+
 from keras_arch import data, registry
+from keras_arch._lazy import tf
 from keras_arch.config.base import TaskConfig
-from keras_arch.errors import ArgumentError, DataError
+from keras_arch.errors import ArgumentError
 from keras_arch.hub import readme
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.tasks import class_names
 from keras_arch.tasks._modules import factories
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ class EvaluationData:
         source: As in `data.load`, or `None`, as the other two.
         split: A split or slice.
         data_dir: Folder of TensorFlow Datasets.
+        class_map: Labels of the model for classes of the data that have other names.
     """
 
     card: hub.Card
@@ -46,6 +51,7 @@ class EvaluationData:
     source: str | None = None
     split: str | None = None
     data_dir: str | None = None
+    class_map: Mapping[str, str] | None = None
 
     @property
     def uri(self) -> str:
@@ -68,13 +74,49 @@ class EvaluationData:
         described = data.describe(uri or self.uri, data_dir=data_dir, download=True)
         return described, described.load(self.split or self.settings.get(default, default))
 
-    def load_classes(self, model: keras.Model) -> tuple[data.Source, Any]:
-        """As `load`; a `DataError` if the data has not as many classes as the model has outputs."""
+    def load_classes(self, classes: int) -> tuple[data.Source, Any]:
+        """As `load`, with the model's class numbers; a `DataError` if the data has other classes.
+
+        Args:
+            classes: Number of the model's classes.
+        """
         described, images = self.load()
-        classes, outputs = len(described.classes or ()), model.output_shape[-1]
-        if classes != outputs:
-            raise DataError(f"{described.name} has {classes or 'no'} classes, the model {outputs}")
-        return described, images
+        return described, self.as_model_classes(described, images, classes)
+
+    def as_model_classes(
+        self, described: data.Source, dataset: Any, classes: int, *, partly: bool = True
+    ) -> Any:
+        """A data set of `(image, label)` or `(image, mask)` with the model's class numbers.
+
+        Args:
+            described: The description of its source.
+            dataset: The examples.
+            classes: Number of the model's classes.
+            partly: Whether classes of the model may be missing.
+
+        Raises:
+            DataError, ArgumentError: As `class_names.class_numbers`.
+        """
+        numbers = class_names.class_numbers(
+            described.classes,
+            self.card.labels,
+            classes,
+            source=described.name,
+            model=self.card.name,
+            class_map=self.class_map,
+            partly=partly,
+        )
+        if numbers == list(range(classes)):
+            return dataset
+        # Values that are no class, such as ignored pixels, stay what they are.
+        table = np.arange(256) if described.kind == "masks" else np.arange(len(numbers))
+        table[: len(numbers)] = numbers
+
+        def renumber(image: Any, label: Any) -> tuple[Any, Any]:
+            found = tf.gather(tf.constant(table), tf.cast(label, tf.int32))
+            return image, tf.cast(found, label.dtype)
+
+        return dataset.map(renumber)
 
 
 class Prediction(Protocol):
@@ -402,7 +444,9 @@ def class_number(label: int | str, labels: Sequence[str], name: str) -> int:
 
 def _example_images(card: hub.Card) -> list[str]:
     height, width, channels = card.preprocessing.input_shape
+    value_range = card.preprocessing.value_range
+    dtype = "uint8" if value_range is None or value_range[1] <= 255 else "uint16"
     return [
-        f'images = keras.ops.zeros((1, {height}, {width}, {channels}), "uint8")'
+        f'images = keras.ops.zeros((1, {height}, {width}, {channels}), "{dtype}")'
         "  # yours, of any size"
     ]

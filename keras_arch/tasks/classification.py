@@ -300,7 +300,7 @@ class Classification(Task):
     ) -> dict[str, float]:
         """Accuracy, error and loss; writes the report into `out`."""
         card = loaded.card
-        described, images = chosen.load_classes(loaded.model)
+        described, images = chosen.load_classes(loaded.model.output_shape[-1])
         batches = data.eval_batches(images, card.preprocessing, factories.EVALUATION_BATCH)
         report = classification_report.measure(loaded.model, batches, from_logits=False)
         if out is not None:

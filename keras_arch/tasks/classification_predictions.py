@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_arch import hub, visualization
-from keras_arch.data.array_files import read_pixels
+from keras_arch.data.image_reading import read_image
 from keras_arch.errors import ArgumentError
 from keras_arch.tasks.base import class_number
 
@@ -60,7 +60,7 @@ def predict(
     pictures = _explanation_paths(images, out) if explain else [None] * len(images)
     predictions = []
     for path, picture in zip(images, pictures, strict=True):
-        inputs = np.asarray(card.preprocessing(read_pixels(path)[None]))
+        inputs = np.asarray(card.preprocessing(read_image(path)[None]))
         probabilities = keras.ops.convert_to_numpy(loaded.model(inputs, training=False))[0]
         best = np.argsort(-probabilities, kind="stable")[:top]
         if picture is not None:

@@ -15,7 +15,7 @@ from keras_arch.tasks.finetuning import HEAD, FineTuningRecipe, without_auxiliar
 from keras_arch.tasks.finetuning_phases import PhasesRecipe, load_tunable
 from keras_arch.tasks.segmentation_finetuning import SegmentationFineTuningRecipe
 
-_VALIDATION = ("validation", "val")
+_VALIDATION = ("validation", "valid", "val")
 # Side in pixels from which images are random crops of the whole ones.
 _LARGE = 96
 # Arguments of a segmentation network that say where its weights came from, or what a training

@@ -103,7 +103,7 @@ class FineTuningPhases(Task):
             )
         differing = [
             key
-            for key in ("channels", "scale", "mean", "std", "channel_order")
+            for key in ("channels", "scale", "mean", "std", "channel_order", "value_range")
             if getattr(card.preprocessing, key) != getattr(self.preprocessing, key)
         ]
         if differing:

@@ -248,7 +248,9 @@ class Generation(Task):
                 f"{card.name} was saved without its discriminator; compare its images with real "
                 "ones: keras-arch evaluate-generator, or look at them: keras-arch generate"
             )
-        _, images = chosen.load("train")
+        described, images = chosen.load("train")
+        if card.labels and described.classes:
+            images = chosen.as_model_classes(described, images, len(card.labels))
         batches = data.eval_batches(images, card.preprocessing, factories.EVALUATION_BATCH)
         classes, latent = len(card.labels or ()) or None, card.latent["distribution"]
         trainer = cls.make_trainer(loaded.model, hub.load(folder), classes, latent=latent)

@@ -313,11 +313,9 @@ class Segmentation(Task):
         card = loaded.card
         source = _with_classes(chosen.uri, chosen.settings)
         described, dataset = chosen.load(uri=source)
-        if described.kind != "masks" or len(described.classes) != len(card.labels):
-            found = "no masks"
-            if described.kind == "masks":
-                found = f"masks of {len(described.classes)} classes"
-            raise DataError(f"{source} has {found}, the model has {len(card.labels)} classes")
+        if described.kind != "masks":
+            raise DataError(f"{source} has no masks, the model has {len(card.labels)} classes")
+        dataset = chosen.as_model_classes(described, dataset, len(card.labels), partly=False)
         usual = ("boundary_f_score", *card.metrics)
         report = segmentation_report.measure(
             loaded.model,

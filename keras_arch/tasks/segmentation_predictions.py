@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_arch import files, hub, tiling, visualization
-from keras_arch.data.array_files import read_pixels
+from keras_arch.data.image_reading import read_image
 from keras_arch.errors import ArgumentError
 from keras_arch.losses import IGNORE
 from keras_arch.preprocessing import Preprocessing
@@ -123,7 +123,7 @@ def predict(
         _check_replaceable(file)
     results = []
     for path, stem, file in zip(images, stems, masks, strict=True):
-        image = read_pixels(path)
+        image = read_image(path)
         probabilities = predict_probabilities(
             loaded.model, image, card.preprocessing, crop_mode, progress=True
         )

@@ -12,7 +12,7 @@ from keras_arch import config as configs
 from keras_arch import data, hub, registry
 from keras_arch._lazy import lazy_modules, np
 from keras_arch.config.base import Rate
-from keras_arch.data.image_files import read_image
+from keras_arch.data.image_reading import read_image
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_output
 from keras_arch.preprocessing import Preprocessing

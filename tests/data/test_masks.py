@@ -4,6 +4,7 @@ from PIL import Image
 
 from keras_arch import data
 from keras_arch.errors import ArgumentError, DataError
+from keras_arch.preprocessing import Preprocessing
 
 
 def write(path, array, mode=None, palette=None):
@@ -102,8 +103,10 @@ def test_sixteen_bits(tmp_path):
     write(tmp_path / "masks" / "a.png", (HALVES * 300).astype(np.uint16))
     source = f"masks:{tmp_path}?classes=a:0,b:300"
     ((image, mask),) = data.load(source)
-    # The upper byte, as the decoder has it.
-    np.testing.assert_array_equal(image.numpy()[0, :, 0], [0, 100, 255, 0])
+    # All levels, which `Preprocessing` brings to [0, 255].
+    np.testing.assert_array_equal(image.numpy()[0, :, 0], deep[0])
+    pixels = Preprocessing((4, 4), 1, scale=1.0)(image.numpy())[0, :, 0]
+    np.testing.assert_allclose(pixels, [0, 100, 255, 255 / 257], rtol=1e-6)
     np.testing.assert_array_equal(mask, HALVES)
 
 

@@ -238,13 +238,13 @@ def test_a_damaged_png_is_named_before_training(pets):
     write_damaged_png(bad)
     assert f"{bad} is damaged" in refused(f"folder:{pets}")
     bad.write_text("<html>404</html>")
-    assert f"{bad} is not a JPEG, PNG or BMP image" in refused(f"folder:{pets}")
+    assert (
+        f"{bad} is no image that can be read; repair or remove it (images are JPEG, PNG"
+        in refused(f"folder:{pets}")
+    )
     bad.unlink()
     bad.symlink_to(pets / "gone.png")
     assert str(bad) in refused(f"folder:{pets}")
-    bad.unlink()
-    write_image(pets / "dog" / "palette.bmp", mode="P")
-    assert "palette.bmp is a BMP file with a palette" in refused(f"folder:{pets}")
 
 
 def test_empty_folders_are_named(tmp_path, pets):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from keras_arch import export
-from keras_arch.data.image_files import pixels_of
+from keras_arch.data.image_bytes import pixels_of
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import RESIZE_METHODS, Preprocessing
 from tests.rounding import ROUNDING

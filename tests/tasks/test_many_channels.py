@@ -13,7 +13,7 @@ NET = {
         "name": "UNet",
         "arguments": {"padding": "same", "input_shape": [8, 8, 5], "depth": 1, "filters": 2},
     },
-    "preprocessing": {"size": [8, 8], "channels": 5, "scale": 1 / 4000},
+    "preprocessing": {"size": [8, 8], "channels": 5, "value_range": [0, 4000]},
     "recipe": {"epochs": 1, "batch_size": 2, "optimizer": {"name": "adam", "learning_rate": 0.01}},
     "samples": {"count": 1},
 }

@@ -6,19 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from keras_arch.data import image_files
+from keras_arch.data import image_files, image_listing
 from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.errors import DataError
 
 
 class Folder(Source):
-    """JPEG, PNG and BMP files by class.
+    """Image files by class: whatever Pillow reads, and arrays (.npy).
 
-    The images of all classes are interleaved evenly, so that a slice such as `train[:90%]` holds
-    every class in proportion.
+    The images of a class lie in its folder or in folders in it. What is taken and what is left out
+    is logged in one line. The images of all classes are interleaved evenly, so that a slice such as
+    `train[:90%]` holds every class in proportion.
 
     Args:
-        path: A folder of class folders or of images, or of folders train, test and val of these.
+        path: A folder of class folders or of images, or of folders train, test and val (or valid,
+            validation) of these.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -45,12 +47,26 @@ class Folder(Source):
             self._files[split], self._labels[split] = _interleave(by_class, classes or ())
         self.classes = classes
         self.splits = {split: len(files) for split, files in self._files.items()}
-        self.image_shape = image_files.shape_of(itertools.chain(*self._files.values()))
+        everything = list(itertools.chain(*self._files.values()))
+        self.image_shape = image_files.shape_of(everything)
+        self._dtype = image_files.dtype_of(everything)
+        image_listing.log_opened(path, self._groups())
 
     def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop`, with their labels where there are class folders."""
         labels = (self._labels[split][start:stop],) if split in self._labels else ()
-        return image_files.decoded(self._files[split][start:stop], self.image_shape, *labels)
+        files = self._files[split][start:stop]
+        return image_files.decoded(files, self.image_shape, *labels, dtype=self._dtype)
+
+    def _groups(self) -> dict[str, list[Path]]:
+        """All files by class, or by split where there are no classes."""
+        if self.classes is None:
+            return self._files
+        groups: dict[str, list[Path]] = {name: [] for name in self.classes}
+        for split, files in self._files.items():
+            for file, label in zip(files, self._labels[split].tolist(), strict=True):
+                groups[self.classes[label]].append(file)
+        return groups
 
 
 def _images_by_class(folder: Path) -> dict[str, list[Path]] | None:
@@ -65,7 +81,7 @@ def _images_by_class(folder: Path) -> dict[str, list[Path]] | None:
     if not classes:
         if not loose:
             raise DataError(
-                f"{folder} holds no image ({', '.join(image_files.SUFFIXES)}) and no class folder"
+                f"{folder} holds no image and no class folder (images are {image_files.READABLE})"
             )
         return None
     return {folder.name: image_files.some_images(folder) for folder in classes}

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_arch.data import array_files, image_files
+from keras_arch.data import image_files
+from keras_arch.data.image_reading import load_array, opened
 from keras_arch.errors import DataError
 
-# Of images, those that array_files reads included; of masks the lossless formats.
-_IMAGES = (*image_files.SUFFIXES, *array_files.SUFFIXES)
-_MASKS = (".png", ".bmp", ".gif", *array_files.SUFFIXES)
-# Listed too, for an error that says why they are refused.
-_LOSSY = (".jpg", ".jpeg", ".webp")
+_IMAGES = image_files.SUFFIXES
+# The lossless formats. The others are listed too, for an error that says why they are refused.
+_MASKS = (".png", ".bmp", ".gif", ".tif", ".tiff", ".npy")
+_LOSSY = tuple(suffix for suffix in _IMAGES if suffix not in _MASKS)
+_LOSSLESS = ("PNG", "BMP", "GIF", "TIFF")
 _GREY, _COLOURED = ("1", "L", "LA", "I;16", "I;16B", "I", "F"), ("RGB", "RGBA", "P")
 _SHOWN = 10
 
@@ -142,15 +143,15 @@ def raw_mask(file: Path, coloured: bool) -> np.ndarray:
         DataError: If it cannot be read, is lossy, has several pages or no whole numbers.
     """
     if file.suffix.lower() == ".npy":
-        values = array_files.read_npy(file)
+        values = load_array(file)
         if values.ndim != 2:
             raise DataError(
                 f"{file} holds an array of shape {values.shape}, a mask is (height, width)"
             )
         return _whole(file, values)
-    with image_files.opened(file, formats=(*image_files.FORMATS, "GIF", "TIFF", "WEBP")) as image:
-        if image.format in ("JPEG", "WEBP"):
-            blurs = "blurs values" if image.format == "JPEG" else "may blur values"
+    with opened(file) as image:
+        if image.format not in _LOSSLESS:
+            blurs = "blurs values" if image.format in ("JPEG", "MPO") else "may blur values"
             raise DataError(f"{file} is a {image.format} file, which {blurs}; save masks as PNG")
         pages = getattr(image, "n_frames", 1)
         if pages > 1:
@@ -207,7 +208,7 @@ def palette_of(file: Path) -> np.ndarray | None:
     """`(colours, 3)`, of an image whose numbers are places in a palette."""
     if file.suffix.lower() == ".npy":
         return None
-    with image_files.opened(file, formats=(*image_files.FORMATS, "GIF", "TIFF")) as image:
+    with opened(file) as image:
         numbered = image.mode == "P" and image.format != "GIF"
         colours = image.getpalette("RGB") if numbered else None
     return None if colours is None else np.array(colours).reshape(-1, 3)
@@ -216,8 +217,8 @@ def palette_of(file: Path) -> np.ndarray | None:
 def size_of(file: Path) -> tuple[int, int]:
     """Height and width of a mask file."""
     if file.suffix.lower() == ".npy":
-        return array_files.read_npy(file).shape[:2]
-    with image_files.opened(file, formats=(*image_files.FORMATS, "GIF", "TIFF", "WEBP")) as image:
+        return load_array(file).shape[:2]
+    with opened(file) as image:
         return image.height, image.width
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_arch._lazy import tf
-from keras_arch.data import array_files, image_files
+from keras_arch.data import image_files, image_reading
 from keras_arch.data.border_weights import IGNORE, separate_instances
 from keras_arch.data.sources import mask_files
 from keras_arch.data.sources.base import Source, existing_path
@@ -133,10 +133,9 @@ class Masks(Source):
         everything = [files for both in self._files.values() for files in both]
         self.splits = {split: len(files) for split, files in self._files.items()}
         files, found = zip(*everything, strict=True)
-        self._dtype = "uint8"
-        self._decodes = not any(map(array_files.is_array_file, files))
-        self.image_shape = self._shape_of(files)
-        self._check_sizes(files, found)
+        self.image_shape = image_files.shape_of(files)
+        self._dtype = image_files.dtype_of(files)
+        _check_sizes(files, found)
         if self._instances:
             self.classes = ("background", "object")
         else:
@@ -156,55 +155,12 @@ class Masks(Source):
             return image, tf.ensure_shape(mask, shape)
 
         names = [str(file) for file in masks]
-        if self._decodes:
-            files = image_files.decoded(images, self.image_shape, names)
-        else:
-            both = tf.data.Dataset.from_tensor_slices(([str(file) for file in images], names))
-            files = both.map(self._read_image, num_parallel_calls=tf.data.AUTOTUNE)
+        files = image_files.decoded(images, self.image_shape, names, dtype=self._dtype)
         return files.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-
-    def _read_image(self, file: Any, mask: Any) -> tuple[Any, Any]:
-        image = tf.numpy_function(_read_pixels, [file], self._dtype, stateful=False)
-        return tf.ensure_shape(image, self.image_shape), mask
 
     def _read_mask(self, file: bytes) -> np.ndarray:
         raw = mask_files.raw_mask(Path(file.decode()), self._coloured)
         return self._numbers[np.searchsorted(self._values, raw)]
-
-    def _shape_of(self, files: Sequence[Path]) -> tuple[int | None, int | None, int]:
-        """The shape of all images, which have as many channels and one type."""
-        if self._decodes:
-            return image_files.shape_of(files)
-        facts = image_files.in_threads(array_files.facts_of, files)
-        kinds = {(channels, dtype) for _, channels, dtype in facts}
-        if len(kinds) > 1:
-            first, other = (
-                next(file for file, fact in zip(files, facts, strict=True) if fact[1:] == kind)
-                for kind in sorted(kinds)[:2]
-            )
-            shown = " and ".join(f"{channels} of {dtype}" for channels, dtype in sorted(kinds)[:2])
-            raise DataError(
-                f"the images have other channels ({shown}): {first} and {other}; all must have as "
-                "many of one type"
-            )
-        ((channels, self._dtype),) = kinds
-        sizes = {size for size, *_ in facts}
-        height, width = sizes.pop() if len(sizes) == 1 else (None, None)
-        return height, width, channels
-
-    def _check_sizes(self, files: Sequence[Path], masks: Sequence[Path]) -> None:
-        """Refuse a mask of another size than its image."""
-        own = image_files.in_threads(
-            lambda file: (image_files.head if self._decodes else array_files.facts_of)(file)[0],
-            files,
-        )
-        others = image_files.in_threads(mask_files.size_of, masks)
-        for file, mask, size, other in zip(files, masks, own, others, strict=True):
-            if tuple(size) != tuple(other):
-                raise DataError(
-                    f"{file} has {size[1]}x{size[0]} pixels and its mask {mask} has "
-                    f"{other[1]}x{other[0]}; they must be of one size"
-                )
 
     def _read_classes(self, files: Sequence[Path], table: dict[str, int]) -> None:
         coloured = self._coloured
@@ -259,8 +215,17 @@ def _check_names(images: str, masks: str, suffix: str) -> None:
         raise DataError(f"suffix is the end of a name such as _mask, got {suffix!r}")
 
 
-def _read_pixels(file: bytes) -> np.ndarray:
-    return array_files.read_pixels(Path(file.decode()))
+def _check_sizes(files: Sequence[Path], masks: Sequence[Path]) -> None:
+    """Refuse a mask of another size than its image."""
+    heads = image_files.in_threads(image_reading.head, files)
+    sizes = image_files.in_threads(mask_files.size_of, masks)
+    for file, mask, found, other in zip(files, masks, heads, sizes, strict=True):
+        if found.size != other:
+            height, width = found.size
+            raise DataError(
+                f"{file} has {width}x{height} pixels and its mask {mask} has "
+                f"{other[1]}x{other[0]}; they must be of one size"
+            )
 
 
 def _read_instances(file: bytes) -> np.ndarray:

@@ -1,10 +1,11 @@
 """Data source `pairs:PATH`: pairs of an image and the image that it is translated to."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 from keras_arch._lazy import tf
-from keras_arch.data import image_files
+from keras_arch.data import image_files, image_listing
 from keras_arch.data.image_files import Shape
 from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.errors import DataError
@@ -42,7 +43,12 @@ class Pairs(Source):
             raise DataError(f"{path} has pairs in one file and pairs in two folders; choose one")
         self._joined = widths == {1}
         self._shapes = _joined(everything) if self._joined else _separate(everything)
+        self._dtypes = [image_files.dtype_of(files) for files in zip(*everything, strict=True)]
         self.splits = {split: len(files) for split, files in self._files.items()}
+        image_listing.log_opened(
+            path,
+            {split: [*itertools.chain(*pairs)] for split, pairs in self._files.items()},
+        )
         self.image_shape, self.other_shape = self._shapes[::-1] if self._swap else self._shapes
 
     def examples(self, split: str, start: int, stop: int) -> Any:
@@ -59,10 +65,13 @@ class Pairs(Source):
         if self._joined:
             height, width, channels = first
             whole = (height, width and 2 * width, channels)
-            return image_files.decoded(columns[0], whole).map(
+            return image_files.decoded(columns[0], whole, dtype=self._dtypes[0]).map(
                 halves, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
             )
-        images = [image_files.decoded(*each) for each in zip(columns, self._shapes, strict=True)]
+        images = [
+            image_files.decoded(files, shape, dtype=dtype)
+            for files, shape, dtype in zip(columns, self._shapes, self._dtypes, strict=True)
+        ]
         return tf.data.Dataset.zip(tuple(images[::-1] if self._swap else images))
 
 
@@ -82,9 +91,7 @@ def _pairs(folder: Path) -> list[tuple[Path, ...]]:
     files = image_files.images(folder)
     if not inner:
         if not files:
-            raise DataError(
-                f"{folder} holds no image ({', '.join(image_files.SUFFIXES)}); give {_LAYOUT}"
-            )
+            raise DataError(f"{folder} holds no image ({image_files.READABLE}); give {_LAYOUT}")
         return [(file,) for file in files]
     if set(inner) != {"A", "B"}:
         names = ", ".join(sorted(inner, key=image_files.natural)[:5])
@@ -113,9 +120,11 @@ def matched(one: Path, other: Path) -> list[tuple[Path, Path]]:
 def _by_name(folder: Path) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for file in image_files.some_images(folder):
-        if file.stem in named:
-            raise DataError(f"{named[file.stem]} and {file} have one name; a pair has two images")
-        named[file.stem] = file
+        # In folders inside, the counterpart lies in a folder of the same name.
+        name = str(file.relative_to(folder).with_suffix(""))
+        if name in named:
+            raise DataError(f"{named[name]} and {file} have one name; a pair has two images")
+        named[name] = file
     return named
 
 
@@ -123,7 +132,8 @@ def _joined(pairs: list[tuple[Path, ...]]) -> tuple[Shape, Shape]:
     """The shape of each half of files that hold two images side by side."""
     files = [file for (file,) in pairs]
     heads = image_files.in_threads(image_files.head, files)
-    for file, ((_, width), _) in zip(files, heads, strict=True):
+    for file, found in zip(files, heads, strict=True):
+        width = found.size[1]
         if width % 2:
             raise DataError(
                 f"{file} is {width} pixels wide, which is odd; two images of one size side by side "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_arch._lazy import tf
-from keras_arch.data import counting, image_files
+from keras_arch.data import counting, image_files, image_listing
 from keras_arch.data.image_files import Shape
 from keras_arch.data.loading import describe
 from keras_arch.data.sources.base import Source, existing_path
@@ -134,6 +134,14 @@ def open_unpaired(
             if split + here not in inner:
                 raise DataError(f"{path} has a folder {split}{there} but no {split}{here}")
     domains = [_Images({split: inner[split + side] for split in splits}) for side in "AB"]
+    image_listing.log_opened(
+        path,
+        {
+            split + side: domain.files[split]
+            for side, domain in zip("AB", domains, strict=True)
+            for split in splits
+        },
+    )
     return UnpairedSource(*domains, swap=swap)
 
 
@@ -159,14 +167,17 @@ def _from_source(source: Source, swap: bool) -> UnpairedSource:
 
 class _Images(Source):
     def __init__(self, folders: dict[str, Path]) -> None:
-        self._files = {split: image_files.some_images(folder) for split, folder in folders.items()}
+        self.files = {split: image_files.some_images(folder) for split, folder in folders.items()}
         self.name = ", ".join(map(str, folders.values()))
-        self.splits = {split: len(files) for split, files in self._files.items()}
-        self.image_shape = image_files.shape_of(itertools.chain(*self._files.values()))
+        self.splits = {split: len(files) for split, files in self.files.items()}
+        everything = list(itertools.chain(*self.files.values()))
+        self.image_shape = image_files.shape_of(everything)
+        self._dtype = image_files.dtype_of(everything)
 
     def examples(self, split: str, start: int, stop: int) -> Any:
         """Images `start` to `stop`."""
-        return image_files.decoded(self._files[split][start:stop], self.image_shape)
+        files = self.files[split][start:stop]
+        return image_files.decoded(files, self.image_shape, dtype=self._dtype)
 
 
 class _Column(Source):

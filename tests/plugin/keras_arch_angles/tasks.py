@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_arch import config, data
-from keras_arch.data.image_files import read_image
+from keras_arch.data.image_reading import read_image
 from keras_arch.errors import ConfigError, DataError
 from keras_arch.export import signatures as shared
 from keras_arch.tasks.base import Task, register_task
