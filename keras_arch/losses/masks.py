@@ -66,6 +66,48 @@ def pixel_classes(
     return ops.cast(truth, "int32"), counts, valid
 
 
+def outputs_fit(outputs: Any, from_logits: bool) -> Any:
+    """Whether outputs are logits, or probabilities, as a loss takes them: a boolean, a scalar.
+
+    Args:
+        outputs: `(batch, height, width, classes)`.
+        from_logits: Whether logits are wanted. What is a probability distribution at every pixel
+            comes from a softmax.
+
+    Raises:
+        ArgumentError: If they are the other kind, under the conditions of `pixel_classes`.
+
+    Example:
+        >>> bool(outputs_fit(ops.zeros((1, 1, 1, 2)), from_logits=True))
+        True
+    """
+    if from_logits:
+        # Sums of half precision are less exact.
+        dtype = keras.backend.standardize_dtype(outputs.dtype)
+        room = 1e-2 if dtype in ("float16", "bfloat16") else 1e-4
+        outputs = ops.cast(outputs, "float32")
+        far = ops.abs(ops.sum(outputs, axis=-1) - 1.0)
+        valid = ops.logical_or(ops.min(outputs) < 0, ops.logical_not(ops.max(far) < room))
+        message = (
+            "the loss takes logits, and the outputs are probabilities: build the network with "
+            "classifier_activation=None, or give the loss from_logits=False"
+        )
+    else:
+        # Not those of NaN: a loss of them is NaN.
+        beyond = ops.logical_or(ops.min(outputs) < -1e-3, ops.max(outputs) > 1 + 1e-3)
+        valid = ops.logical_not(beyond)
+        message = (
+            "the loss takes probabilities, and the outputs are logits: build the network with "
+            "classifier_activation='softmax', or give the loss from_logits=True"
+        )
+    known = _known(valid)
+    if known is False:
+        raise ArgumentError(message)
+    if known is None and keras.backend.backend() == "tensorflow":
+        assert_in_graph(valid, [message])
+    return valid
+
+
 def nan_unless(valid: Any, value: Any) -> Any:
     """A number, or NaN where it was not computed from classes; NaN has no gradient."""
     return ops.where(valid, value, ops.full_like(value, float("nan")))

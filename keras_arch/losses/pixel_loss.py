@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_arch.errors import ArgumentError
 from keras_arch.losses.adversarial import full_precision
-from keras_arch.losses.masks import check_same_pixels, nan_unless, pixel_classes
+from keras_arch.losses.masks import check_same_pixels, nan_unless, outputs_fit, pixel_classes
 
 
 class PixelLoss(keras.losses.Loss, abc.ABC):
@@ -53,12 +53,15 @@ class PixelLoss(keras.losses.Loss, abc.ABC):
             sample_weight: `(batch, height, width)`, a weight a pixel, or `(batch,)`; or `None`.
 
         Raises:
-            ArgumentError: If shapes do not fit, or `y_true` holds other values than classes and
-                `ignore`. Where that cannot be told (XLA, `jax.jit`) the loss is NaN.
+            ArgumentError: If shapes do not fit, `y_true` holds other values than classes and
+                `ignore`, or `y_pred` is probabilities instead of logits or the reverse. Where
+                values cannot be told (XLA, `jax.jit`) the loss is NaN.
         """
-        y_pred, y_true = full_precision(y_pred), ops.convert_to_tensor(y_true)
-        _check_ranks(y_true, y_pred)
-        truth, counted, valid = pixel_classes(y_true, y_pred.shape[-1], self.ignore)
+        y_true, outputs = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        _check_ranks(y_true, outputs)
+        truth, counted, valid = pixel_classes(y_true, outputs.shape[-1], self.ignore)
+        valid = ops.logical_and(valid, outputs_fit(outputs, self.from_logits))
+        y_pred = full_precision(outputs)
         check_same_pixels(truth.shape[1:], y_pred.shape[1:3])
         weight = None
         if sample_weight is not None:

@@ -4,7 +4,7 @@ Masks hold a class a pixel, as whole numbers of any type or one-hot. With `ignor
 where the class is not known: the border of objects in PASCAL VOC, pixels outside of a padded image.
 Such pixels count nowhere. Other values are refused, not cast: outside of compiled functions and in
 graphs of TensorFlow by an error that names them; under XLA, on a GPU of PyTorch and within
-`jax.jit`, which drop such errors, the loss is NaN.
+`jax.jit`, which drop such errors, the loss is NaN. So are probabilities where logits are wanted.
 
 `model.fit(class_weight=)` is for one class an example: Keras refuses it for masks with an error of
 its own. Give the losses `class_weights=`.

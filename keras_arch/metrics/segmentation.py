@@ -260,7 +260,7 @@ class PixelMetric(keras.Metric):
             (number, number), keras.initializers.Zeros(), dtype="int64", name="confusion"
         )
         self.wrong_batches = self.add_variable(
-            (), keras.initializers.Zeros(), dtype="int64", name="wrong_batches"
+            (), keras.initializers.Zeros(), dtype="int32", name="wrong_batches"
         )
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:

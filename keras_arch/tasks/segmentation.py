@@ -346,6 +346,11 @@ class Segmentation(Task):
             out: Folder of the masks. Default: beside each image.
             overlay: Whether to draw the classes over each image too: `NAME_overlay.png`.
         """
+        if len(loaded.card.labels) > losses.IGNORE:
+            raise ArgumentError(
+                f"masks are written as files of 8 bits, for at most {losses.IGNORE} classes, the "
+                f"model has {len(loaded.card.labels)}; take the argmax of its outputs"
+            )
         return segmentation_predictions.predict(
             loaded, images, out, overlay, colors_of(loaded.card), crop_mode_of(loaded.card)
         )
@@ -364,6 +369,11 @@ class Segmentation(Task):
             raise ArgumentError(
                 f"model {model.name!r} has outputs of shape {outputs}; those of a segmentation "
                 "network are maps of two or more classes"
+            )
+        if outputs[-1] > losses.IGNORE + 1:
+            raise ArgumentError(
+                f"classes are served as uint8, model {model.name!r} has {outputs[-1]}; export a "
+                f"network of at most {losses.IGNORE + 1}"
             )
         spec.check_labels(model, outputs[-1])
 

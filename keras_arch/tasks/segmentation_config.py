@@ -13,6 +13,11 @@ _Byte = Annotated[int, pydantic.Field(ge=0, le=255)]
 # Of masks of 8 or 16 bits.
 _Value = Annotated[int, pydantic.Field(ge=0, le=65535)]
 _Loss = Literal["cross_entropy", "dice", "focal", "jaccard", "tversky"]
+_Losses = Annotated[
+    Annotated[_Loss, pydantic.Tag("name")]
+    | Annotated[dict[_Loss, Rate], pydantic.Field(min_length=1), pydantic.Tag("sum")],
+    pydantic.Discriminator(lambda value: "sum" if isinstance(value, dict) else "name"),
+]
 _OF_PIXELS = {"cross_entropy", "focal"}
 _ARGUMENTS = {"focal": {"alpha", "gamma"}, "tversky": {"alpha", "beta"}}
 _Color = Annotated[str, pydantic.Field(pattern="^#[0-9a-fA-F]{6}$")]
@@ -91,7 +96,7 @@ class SegmentationRecipe(config.Recipe):
     """
 
     optimizer: config.Optimizer
-    loss: _Loss | Annotated[dict[_Loss, Rate], pydantic.Field(min_length=1)] = "cross_entropy"
+    loss: _Losses = "cross_entropy"
     loss_arguments: dict[_Loss, dict[str, NotNegative]] = {}
     normalize: bool = True
     class_weights: dict[str, NotNegative] = {}

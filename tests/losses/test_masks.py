@@ -99,11 +99,11 @@ def unet():
     )  # fmt: skip
 
 
-def fitted(model, truth, loss=None, **options):
+def fitted(model, truth, loss=None, class_weight=None, **options):
     loss = loss or losses.pixel_loss({"cross_entropy": 1.0, "dice": 1.0})
     model.compile("sgd", loss, metrics=[metrics.MeanIU(2), metrics.Dice(2)], **options)
     images = RNG.normal(size=(2, 8, 8, 1)).astype("float32")
-    return model.fit(images, truth, verbose=0).history
+    return model.fit(images, truth, class_weight=class_weight, verbose=0).history
 
 
 def test_fit_stops_at_what_is_no_class(unet):
@@ -112,6 +112,13 @@ def test_fit_stops_at_what_is_no_class(unet):
         fitted(unet, WRONG["of 8 bits"][0])
     with pytest.raises(ArgumentError):
         fitted(unet, WRONG["of 8 bits"][0], run_eagerly=True)
+
+
+def test_weights_of_classes_belong_to_the_loss(unet):
+    """Keras' own are for one class an example: once it takes them for masks, so should we."""
+    loss = losses.PixelCrossEntropy(class_weights={1: 2.0})
+    with pytest.raises(TypeError):
+        fitted(unet, TRUTH, loss, class_weight={0: 1.0, 1: 2.0})
 
 
 @pytest.mark.parametrize(
@@ -167,6 +174,25 @@ def test_pixels_and_outputs_fit():
     for weights in (np.ones((2, 8)), np.ones((2, 8, 4))):
         with pytest.raises(ArgumentError, match=r"\(batch, height, width\)|do not fit"):
             losses.PixelCrossEntropy()(TRUTH, OUTPUTS, weights)
+
+
+@pytest.mark.parametrize("name", losses.PIXEL_LOSSES)
+def test_probabilities_are_no_logits(name):
+    for kind in ("float32", "float16"):
+        softmax = keras.ops.softmax(OUTPUTS.astype(kind))
+        with pytest.raises(ArgumentError, match=r"classifier_activation=None, .*from_logits=False"):
+            losses.pixel_loss(name)(TRUTH, softmax)
+        assert np.isfinite(float(losses.pixel_loss(name, from_logits=False)(TRUTH, softmax)))
+    with pytest.raises(ArgumentError, match=r"activation='softmax', .*from_logits=True"):
+        losses.pixel_loss(name, from_logits=False)(TRUTH, OUTPUTS)
+    assert np.isnan(float(losses.pixel_loss(name)(TRUTH, np.full_like(OUTPUTS, np.nan))))
+
+
+def test_a_network_of_probabilities_does_not_fit_a_loss_of_logits():
+    softmax = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 1)])
+    softmax.add(keras.layers.Softmax())
+    with pytest.raises(tf.errors.InvalidArgumentError, match="from_logits=False"):
+        fitted(softmax, TRUTH)
 
 
 def test_metrics_of_nothing_measured():
