@@ -179,6 +179,10 @@ class Preprocessing:
         factor = np.float32(255 / (high - low))
         return tf.clip_by_value((tf.cast(images, tf.float32) - low) * factor, 0.0, 255.0)
 
+    def display(self, images: Any) -> np.ndarray:
+        """Images of any kind as `uint8` pixels for a picture, at their own size."""
+        return np.rint(np.asarray(self.rescale(images))).astype(np.uint8)
+
     def check_values(self, images: Any) -> None:
         """Refuse values that are no pixels without a `value_range`; warn of a part of 16 bits.
 

@@ -110,7 +110,9 @@ def _fit(dataset: Any, row: Sequence[Preprocessing | None], jitter: RandomJitter
         if target is None:
             return values
         image = target.fit(values)
-        if jitter and image.dtype.is_floating:
+        # Those of more bits keep them.
+        is_deep = values.dtype == tf.uint16 or target.value_range is not None
+        if jitter and image.dtype.is_floating and not is_deep:
             image = tf.cast(tf.round(image), tf.uint8)
         image.set_shape(target.input_shape)
         return image

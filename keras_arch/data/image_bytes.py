@@ -13,6 +13,8 @@ from keras_arch._lazy import tf
 DEEP = 257
 _JPEG, _PNG, _GIF, _WEBP, _BMP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM"
 _ORIENTATION = 0x0112
+# Zeros behind the content: whatever a broken header points to, there is something to read.
+_PADDING = 64
 
 
 def pixels_of(encoded: Any, value_range: tuple[float, float] | None = None) -> Any:
@@ -30,9 +32,7 @@ def pixels_of(encoded: Any, value_range: tuple[float, float] | None = None) -> A
         `float32` `(height, width, 3)` in [0, 255], 16 bits being divided by 257; grey images have
         three equal channels.
     """
-    content = tf.io.decode_raw(encoded, tf.uint8)
-    # Whatever a broken header points to, there is something to read.
-    content = tf.pad(content, [[0, 64]])
+    content = _content(encoded)
     found = {
         name: _has(content, 0, magic)
         for name, magic in (("png", _PNG), ("gif", _GIF), ("bmp", _BMP), ("jpeg", _JPEG))
@@ -77,6 +77,13 @@ def pixels_of(encoded: Any, value_range: tuple[float, float] | None = None) -> A
     return upright(pixels, _orientation(content, start))
 
 
+def jpeg_pixels(encoded: Any, channels: int) -> Any:
+    """Decode the bytes of a JPEG file inside a graph, upright: `uint8`."""
+    content = _content(encoded)
+    pixels = tf.io.decode_jpeg(encoded, channels=channels, dct_method="INTEGER_ACCURATE")
+    return upright(pixels, _orientation(content, _exif_in_jpeg(content)))
+
+
 def decode(encoded: Any, deep: bool = False) -> Any:
     """Decode an image as it lies in its file: `uint8`, or `uint16` for a deep PNG file.
 
@@ -110,6 +117,10 @@ def upright(pixels: Any, orientation: Any) -> Any:
     return tf.ensure_shape(pixels, shape)
 
 
+def _content(encoded: Any) -> Any:
+    return tf.pad(tf.io.decode_raw(encoded, tf.uint8), [[0, _PADDING]])
+
+
 def _has(content: Any, place: Any, wanted: bytes) -> Any:
     """Whether some bytes are at a place."""
     return tf.reduce_all(
@@ -132,27 +143,8 @@ def _number(content: Any, place: Any, size: int, little: Any) -> Any:
 
 def _exif_start(encoded: Any, content: Any, found: dict[str, Any]) -> tuple[Any, Any]:
     """Where the block of EXIF begins, or -1, and whether the file is an animation."""
-    end = tf.size(content, tf.int64) - 64
+    end = tf.size(content, tf.int64) - _PADDING
     nowhere = tf.constant(-1, tf.int64)
-
-    def in_jpeg() -> Any:
-        def step(place: Any, start: Any) -> Any:
-            marker = content[place + 1]
-            is_exif = (marker == 0xE1) & _has(content, place + 4, b"Exif\0\0")
-            # Bytes that fill up, and markers without a length.
-            bare = (marker == 1) | ((marker >= 0xD0) & (marker <= 0xD8))
-            length = _number(content, place + 2, 2, little=False)
-            length = tf.where(bare, tf.zeros_like(length), length)
-            after = place + tf.where(marker == 0xFF, tf.ones_like(length), 2 + length)
-            return after, tf.where(is_exif, place + 10, start)
-
-        def goes_on(place: Any, start: Any) -> Any:
-            marker = tf.gather(content, _inside(content, place + 1))
-            here = tf.gather(content, _inside(content, place))
-            ends = (marker == 0xDA) | (marker == 0xD9)
-            return (place + 4 <= end) & (here == 0xFF) & ~ends & (start < 0)
-
-        return tf.while_loop(goes_on, step, [tf.constant(2, tf.int64), nowhere])[1]
 
     def in_chunks(first: int, name: int, value: int, wanted: bytes, little: bool) -> Any:
         """Of chunks with a length, name and value, the place of the value of the wanted one."""
@@ -173,13 +165,37 @@ def _exif_start(encoded: Any, content: Any, found: dict[str, Any]) -> tuple[Any,
 
     return tf.case(
         [
-            (found["jpeg"], lambda: (in_jpeg(), tf.constant(False))),
+            (found["jpeg"], lambda: (_exif_in_jpeg(content), tf.constant(False))),
             (found["png"], lambda: in_chunks(8, 4, 8, b"eXIf", little=False)),
             (found["webp"], lambda: in_chunks(12, 0, 8, b"EXIF", little=True)),
             (found["gif"], moves),
         ],
         default=lambda: (nowhere, tf.constant(False)),
     )
+
+
+def _exif_in_jpeg(content: Any) -> Any:
+    """Where the block of EXIF of a JPEG file begins, or -1."""
+    end = tf.size(content, tf.int64) - _PADDING
+    nowhere = tf.constant(-1, tf.int64)
+
+    def step(place: Any, start: Any) -> Any:
+        marker = content[place + 1]
+        is_exif = (marker == 0xE1) & _has(content, place + 4, b"Exif\0\0")
+        # Bytes that fill up, and markers without a length.
+        bare = (marker == 1) | ((marker >= 0xD0) & (marker <= 0xD8))
+        length = _number(content, place + 2, 2, little=False)
+        length = tf.where(bare, tf.zeros_like(length), length)
+        after = place + tf.where(marker == 0xFF, tf.ones_like(length), 2 + length)
+        return after, tf.where(is_exif, place + 10, start)
+
+    def goes_on(place: Any, start: Any) -> Any:
+        marker = tf.gather(content, _inside(content, place + 1))
+        here = tf.gather(content, _inside(content, place))
+        ends = (marker == 0xDA) | (marker == 0xD9)
+        return (place + 4 <= end) & (here == 0xFF) & ~ends & (start < 0)
+
+    return tf.while_loop(goes_on, step, [tf.constant(2, tf.int64), nowhere])[1]
 
 
 def _orientation(content: Any, start: Any) -> Any:

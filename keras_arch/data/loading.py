@@ -22,8 +22,11 @@ def load(
               `"tfds:fashion_mnist"`), which is downloaded when it is not prepared under `data_dir`;
             - `"digits"`: 1,797 handwritten digits of 8x8 pixels from scikit-learn, no network
               needed; every fifth image of each digit is the test split;
-            - `"folder:PATH"`: one sub-folder of JPEG, PNG or BMP files a class, either in PATH or
-              in PATH/train and PATH/test (also PATH/val); images alone are unlabelled;
+            - `"folder:PATH"`: one sub-folder of image files a class, either in PATH or in
+              PATH/train and PATH/test (also PATH/val, valid or validation); images alone are
+              unlabelled. Whatever Pillow reads is taken (JPEG, PNG, BMP, GIF, TIFF, WebP, HEIC
+              with pillow-heif) and arrays (.npy), in folders inside too, upright as their EXIF
+              says; one line is logged about what was taken and what was left out;
             - `"npz:PATH"`: a NumPy archive with `x_train`, `y_train`, `x_test`, `y_test`, or with
               JPEG bytes in `train_jpeg`, `train_offsets`, `train_labels` and the same for `test`
               (image i is `jpeg[offsets[i]:offsets[i + 1]]`), either with an optional `class_names`;
@@ -59,7 +62,9 @@ def load(
 
     Returns:
         A `tf.data.Dataset` of `(image, label)`, or of `image` where there are no labels: `uint8`
-        `(height, width, channels)` and `int64`, always in the same order. Pairs give
+        `(height, width, channels)` and `int64`, always in the same order. Files of 16 bits are
+        `uint16`, of 8 and 16 bits together `float32` in [0, 255], of other values as they are in
+        the files. Pairs give
         `(image, target)`, both `uint8`. Masks give `(image, mask)`, the mask `uint8` `(height,
         width)` with classes from 0 and 255 for ignored pixels, and instances as a third column,
         `int32` of that shape, where masks number them. Unpaired images give a

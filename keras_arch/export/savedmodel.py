@@ -42,9 +42,9 @@ def saved_model(
     `(batch, classes)` float32 and `label` `(batch,)` string:
 
     - `serving_default`: `image` `(batch, height, width, channels)` float32, pixels in [0, 255]
-      of any height and width.
-    - `serving_bytes`: `image_bytes` `(batch,)` string, each an encoded JPEG or PNG, grey or
-      colour, each of its own size.
+      (or in the `value_range` of the preprocessing) of any height and width.
+    - `serving_bytes`: `image_bytes` `(batch,)` string, each a JPEG, PNG, BMP, GIF or WebP file of
+      one picture, grey or colour, each of its own size, turned upright as its EXIF says.
 
     A segmentation network (`task="image-segmentation"`) has the same two signatures, with the
     outputs `probabilities` `(batch, height, width, classes)` float32 and `classes` `(batch, height,

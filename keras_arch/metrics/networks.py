@@ -41,6 +41,7 @@ class FeatureNetwork:
             probabilities `(n, classes)` or `None`.
         batch_size: Images in one call of the function.
         classes: Number of classes, 0 if it is no classifier.
+        labels: Names of the classes, where they are known.
 
     Example:
         >>> net = FeatureNetwork("mean", "pixels", "none", "none", lambda x: (x.mean((1, 2)), None))
@@ -57,6 +58,7 @@ class FeatureNetwork:
     function: Callable[[np.ndarray], tuple[Any, Any]]
     batch_size: int = 64
     classes: int = 0
+    labels: tuple[str, ...] | None = None
 
     def describe(self) -> str:
         """One line with the network, the layer, the weights and the resize."""

@@ -1,5 +1,6 @@
 """Evaluation of generators: metrics against real images, and pictures for a person to look at."""
 
+import dataclasses
 import functools
 import json
 import logging
@@ -16,6 +17,7 @@ from keras_arch.data import caching, counting
 from keras_arch.errors import ArgumentError, ConfigError, DataError, HubError, RunError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks.base import EvaluationData
+from keras_arch.tasks.class_names import class_numbers
 from keras_arch.training.factories import pixel_range
 from keras_arch.training.references import load_model, training_data
 from keras_arch.training.run_directory import RunDirectory
@@ -65,6 +67,12 @@ class GeneratorEvaluator:
                     "generator_evaluation.metrics: classifier_agreement needs a classifier of the "
                     f"generator's {classes} classes, {network} has {features.classes}"
                 )
+            try:
+                self._requested(classes)
+            except DataError as error:
+                raise ConfigError(
+                    f"generator_evaluation.metrics: classifier_agreement: {error}"
+                ) from None
         count = self.real.statistics.count
         if count < _FEWEST_REAL:
             raise ConfigError(
@@ -102,6 +110,10 @@ class GeneratorEvaluator:
             every=self.config.every,
         )
 
+    def _requested(self, count: int) -> np.ndarray:
+        """The classes that generated images were asked for, as the network numbers them."""
+        return requested_classes(count, self.task.labels, self.network, self.task.config.name)
+
     def measure(self, generator: keras.Model) -> dict[str, float]:
         """The metrics of the config."""
         # Other latents than those of the grids, the same in every epoch.
@@ -109,7 +121,7 @@ class GeneratorEvaluator:
         images = self.task.draw_images(generator, self.config.images, seed)
         found = dict(self.real(images).values)
         if "classifier_agreement" in self.config.metrics:
-            labels = trainers.class_labels(len(images), self.task.classes)
+            labels = self._requested(len(images))
             agreement = visualization.classifier_agreement(images, labels, self.network)
             found["classifier_agreement"] = agreement.fraction
         return {name: float(found[name]) for name in self.config.metrics}
@@ -120,13 +132,18 @@ class GeneratorEvaluator:
         names = data.describe(settings.source, data_dir=settings.data_dir).classes
         if names is None or len(names) != self.network.classes:
             return {}
+        names = self.network.labels or names
         images = self.task.draw_images(generator, COUNTED, self.task.config.samples.seed + 2)
         coverage = visualization.mode_coverage(
             images, self.network, class_names=names, path=directory.modes
         )
         found = {"modes_covered": float(coverage.seen)}
         if classes is not None:
-            labels = trainers.class_labels(len(images), classes)
+            try:
+                labels = self._requested(len(images))
+            except DataError as error:
+                _log.warning("classifier_agreement is not measured: %s", error)
+                return found
             agreement = visualization.classifier_agreement(
                 images, labels, self.network, class_names=names, path=directory.confusion
             )
@@ -148,7 +165,29 @@ def feature_network(ref: str) -> generative.FeatureNetwork:
     loaded = load_model(ref)
     if loaded.card.task != "image-classification":
         raise ConfigError(f"{ref} is no classifier; give one, or inception")
-    return generative.classifier(loaded.model, loaded.card.preprocessing, loaded.card.name)
+    card = loaded.card
+    network = generative.classifier(loaded.model, card.preprocessing, card.name)
+    return dataclasses.replace(network, labels=card.labels and tuple(card.labels))
+
+
+def requested_classes(
+    count: int, labels: Sequence[str], network: generative.FeatureNetwork, source: str
+) -> np.ndarray:
+    """The classes of images of a conditional generator, which takes them in turn, in a classifier.
+
+    Args:
+        count: Number of images.
+        labels: The generator's classes.
+        network: The classifier.
+        source: The generator, for messages.
+
+    Raises:
+        DataError: If the classes have other names.
+    """
+    numbers = class_numbers(
+        labels, network.labels, network.classes, source=source, model=network.name
+    )
+    return np.asarray(numbers)[np.asarray(trainers.class_labels(count, len(labels)))]
 
 
 def real_images(
@@ -332,12 +371,13 @@ def diagnose(
         features = feature_network(network)
         images = draw_from(loaded, COUNTED, seed + 1)
         written.append(out / "modes.png")
-        visualization.mode_coverage(images, features, class_names=card.labels, path=written[-1])
+        names = features.labels or card.labels
+        visualization.mode_coverage(images, features, class_names=names, path=written[-1])
         if classes:
-            labels = trainers.class_labels(COUNTED, classes)
+            labels = requested_classes(COUNTED, card.labels, features, card.name)
             written.append(out / "classifier_agreement.png")
             visualization.classifier_agreement(
-                images, labels, features, class_names=card.labels, path=written[-1]
+                images, labels, features, class_names=names, path=written[-1]
             )
     return written
 

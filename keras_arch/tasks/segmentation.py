@@ -284,7 +284,7 @@ class Segmentation(Task):
             found = segmentation_predictions.predict_probabilities(
                 model, image, self.preprocessing, settings.crop_mode
             )
-            picture = visualization.displayable(image)
+            picture = visualization.displayable(self.preprocessing.display(image))
             shown.append((picture, mask, found.argmax(axis=-1).astype(np.uint8)))
         return segmentation_report.panels(shown, self._colors())
 

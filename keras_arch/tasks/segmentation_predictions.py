@@ -132,7 +132,7 @@ def predict(
         picture = None
         if overlay:
             picture = stem.with_name(f"{stem.name}_overlay.png")
-            shown = visualization.displayable(image)
+            shown = visualization.displayable(card.preprocessing.display(image))
             visualization.save_png(visualization.overlay(shown, mask, colors), picture)
         counts = np.bincount(mask.ravel(), minlength=len(card.labels)) / mask.size
         shares = dict(zip(card.labels, map(float, counts), strict=True))

@@ -96,7 +96,8 @@ def measure(
         predicted = probabilities.argmax(axis=-1).astype(np.uint8)
         confusion += metrics.pixel_confusion(mask, predicted, classes, IGNORE)
         if len(shown) < show:
-            shown.append((visualization.displayable(image), mask, predicted))
+            picture = visualization.displayable(preprocessing.display(image))
+            shown.append((picture, mask, predicted))
         if "boundary_f_score" in names:
             truths.append(mask)
             found.append(predicted)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from keras_arch import data
 from keras_arch.data import image_listing
+from keras_arch.tasks import finetuning_config
 from tests.data.broken import refused
 
 
@@ -80,3 +81,18 @@ def test_files_of_eight_and_sixteen_bits_together_are_floats(tmp_path, lines):
     assert "have values of one kind; they have: " in refused(f"folder:{tmp_path}")
     np.save(tmp_path / "c.npy", np.zeros((4, 6, 5), np.uint8))
     assert "have as many channels; they have: " in refused(f"folder:{tmp_path}")
+
+
+def test_files_that_need_more_say_so(tmp_path):
+    for name, remedy in (("a.heic", "pip install pillow-heif"), ("b.tif", "save it as an array")):
+        (tmp_path / name[0]).mkdir()
+        (tmp_path / name[0] / name).write_bytes(b"unknown")
+        assert remedy in refused(f"folder:{tmp_path / name[0]}")
+
+
+def test_a_valid_split_is_one_for_fine_tuning(tmp_path):
+    for split in ("train", "valid", "test"):
+        for name in ("a", "b"):
+            write(tmp_path / split / name / "1.png")
+    found = finetuning_config._splits(data.describe(f"folder:{tmp_path}").splits)
+    assert found == {"train": "train", "validation": "valid", "test": "test"}

@@ -84,6 +84,8 @@ READ = {
     "grey.jpeg": (saved(GREY, "JPEG"), PLAIN),
     "cmyk.JPG": (saved(COLOR, "JPEG", "CMYK"), PLAIN),
     "progressive.jfif": (saved(COLOR, "JPEG", progressive=True, subsampling=0), PLAIN),
+    # As phones write them: a second picture of the same scene lies behind the first.
+    "phone.jpg": (stacked("MPO"), PLAIN),
     "plain.png": (saved(COLOR, "PNG"), PLAIN),
     "grey.PNG": (saved(GREY, "PNG"), PLAIN),
     "one_bit.png": (saved(GREY, "PNG", "1"), PLAIN),
@@ -120,6 +122,8 @@ NOT_SERVED = {
     "float.tif": (saved(GREY / np.float32(255), "TIFF"), UNIT),
     "int32.tif": (saved(GREY.astype(np.int32) * 16, "TIFF"), TWELVE),
     "plain.ppm": (saved(COLOR, "PPM"), PLAIN),
+    "plain.jp2": (saved(COLOR, "JPEG2000"), PLAIN),
+    "turned6.avif": (saved(COLOR, "AVIF", orientation=6), PLAIN),
     "array.npy": (array(DEEP >> 4), TWELVE),
 }
 REFUSED = {
@@ -219,3 +223,16 @@ def test_arrays_keep_their_channels(tmp_path):
     (image,) = data.load(f"folder:{tmp_path}")
     np.testing.assert_array_equal(image, five)
     assert data.describe(f"folder:{tmp_path}").image_shape == (2, 3, 5)
+
+
+def test_archives_of_jpeg_files_are_upright_too(tmp_path):
+    files = [READ[f"turned{number}.jpg"][0] for number in (5, 6, 8)]
+    np.savez(
+        tmp_path / "a.npz",
+        train_jpeg=np.frombuffer(b"".join(files), np.uint8),
+        train_offsets=np.cumsum([0, *map(len, files)]),
+        train_labels=[0, 1, 0],
+    )
+    for content, (image, _) in zip(files, data.load(f"npz:{tmp_path / 'a.npz'}"), strict=True):
+        (tmp_path / "one.jpg").write_bytes(content)
+        np.testing.assert_array_equal(image, read_image(tmp_path / "one.jpg"))

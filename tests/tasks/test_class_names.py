@@ -9,10 +9,11 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_arch
-from keras_arch import data, hub
+from keras_arch import data, hub, metrics
 from keras_arch.data.sources.base import Source
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.tasks import generator_evaluation
 from keras_arch.tasks.base import EvaluationData
 from keras_arch.tasks.class_names import class_numbers, read_class_map
 
@@ -113,3 +114,11 @@ def test_masks_are_matched_and_their_ignored_pixels_stay():
     Two.classes = ("cell",)
     with pytest.raises(DataError, match="say which is which"):
         chosen.as_model_classes(Two(), dataset, 2, partly=False)
+
+
+def test_classifiers_of_generated_images_are_compared_by_name():
+    network = metrics.FeatureNetwork("net", "", "", "", None, classes=2, labels=("b", "a"))
+    found = generator_evaluation.requested_classes(4, ["a", "b"], network, "generator")
+    assert found.tolist() == [1, 0, 1, 0]
+    with pytest.raises(DataError, match="generator has the classes a, c; net has b, a"):
+        generator_evaluation.requested_classes(4, ["a", "c"], network, "generator")

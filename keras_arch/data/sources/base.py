@@ -77,8 +77,9 @@ class Source:
 
         Returns:
             A `tf.data.Dataset`, or an array or a tuple of arrays with one row an example. An
-            example is `image` or `(image, target)`: `uint8` `(height, width, channels)`, and a
-            target of the kind of the source (see `keras_arch.data.load`).
+            example is `image` or `(image, target)`: `uint8` `(height, width, channels)`, or other
+            values that a `Preprocessing` takes, and a target of the kind of the source (see
+            `keras_arch.data.load`).
         """
         raise NotImplementedError(f"{type(self).__name__} must implement examples")
 
