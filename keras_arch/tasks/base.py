@@ -240,10 +240,7 @@ class Task:
         """Change the model for the phase of an epoch."""
 
     def train_batches(self, dataset: Any, epoch: int, step: int, **options: Any) -> data.Batches:
-        """Endless training batches, from a step of an epoch on.
-
-        `options` are further arguments of `keras_arch.data.train_batches`.
-        """
+        """Endless training batches from a step of an epoch on, with options of `train_batches`."""
         return data.train_batches(
             dataset,
             self.preprocessing,
