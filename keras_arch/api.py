@@ -52,23 +52,25 @@ def finetune(
     resume: bool = False,
     verbose: int | str = "auto",
 ) -> Run:
-    """Fine-tune a trained classifier on the classes of another data set.
+    """Fine-tune a trained classifier or segmentation network on the classes of another data set.
 
     Its head is replaced and trained alone first, then all layers are trained, those nearer to the
     image at lower rates. The weights that are best on a validation part are saved, and training
     stops when it no longer improves. The learning rates depend on the width of the network: 0.003
     for a head of 64 inputs, 0.00053 for one of 2,048. Images go through the preprocessing of the
-    classifier, whatever their size and channels.
+    model, whatever their size and channels. A segmentation network keeps its loss, tiles and
+    augmentation too.
 
     Args:
-        ref: The classifier, as in `model_uri`.
+        ref: The model, as in `model_uri`: a classifier, or a `UNet`, `FCN` or `DeepLabV3Plus`.
         source: The data, as in `data.load`: `"folder:PATH"`, `"npz:PATH"`, `"digits"`, or a name of
-            TensorFlow Datasets. Where it has no validation or no test part, 15 % of the training
-            images become one.
+            TensorFlow Datasets; for a segmentation network `"masks:PATH"`. Where it has no
+            validation or no test part, 15 % of the training images become one.
         out: The run directory. Default `runs/NAME`.
         data_dir: As in `data.load`.
-        overrides: Changes of the config such as `"recipe.epochs=20"` or
-            `"data.augment=[crop:4, mixup:0.2]"`.
+        overrides: Changes of the config such as `"recipe.epochs=20"`,
+            `"data.augment=[crop:4, mixup:0.2]"`, `"recipe.class_weights=balanced"` or, of a
+            segmentation network, `"recipe.freeze_backbone=true"`.
         strategy: As in `keras_arch.distribute.strategy`.
         resume: Continue the run in `out`.
         verbose: As for `train`.
@@ -77,8 +79,8 @@ def finetune(
         The finished `Run`, like that of `train`; its `config.yaml` can be trained again.
 
     Raises:
-        ArgumentError: If `ref` is no classifier of keras_arch.
-        DataError: If the data is missing, has no labels or does not fit.
+        ArgumentError: If `ref` is no such model of keras_arch.
+        DataError: If the data is missing, has no labels or masks, one class only, or does not fit.
         ConfigError: If a change is wrong.
         RunError, NonFiniteError, Interrupted: As for `train`.
 

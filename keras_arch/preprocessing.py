@@ -25,7 +25,9 @@ class Preprocessing:
 
     Args:
         size: Height and width in pixels that images are resized to; one number for squares.
-        channels: 1 (grey) or 3 (colour). Images with the other number are converted.
+        channels: 1 (grey), 3 (colour), or any other number, as of satellites and microscopes.
+            Grey and colour are converted into each other; of other numbers images must have as
+            many.
         resize: Method of resizing. `"pad"` does not interpolate: it centres the image on a black
             canvas, or crops its centre when it is larger. The other names are those of
             `tf.image.resize`; all of them smooth when they shrink (antialias).
@@ -67,8 +69,6 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         size = height_and_width("preprocessing size", self.size)
-        if self.channels not in (1, 3):
-            raise ArgumentError(f"preprocessing channels must be 1 or 3, got {self.channels!r}")
         channels = whole_number("preprocessing channels", self.channels)
         if self.resize not in RESIZE_METHODS:
             raise ArgumentError(
@@ -78,6 +78,11 @@ class Preprocessing:
         if self.channel_order not in CHANNEL_ORDERS:
             raise ArgumentError(
                 f"preprocessing channel_order must be rgb or bgr, got {self.channel_order!r}"
+            )
+        if self.channel_order == "bgr" and channels not in (1, 3):
+            raise ArgumentError(
+                f"preprocessing channel_order bgr is of 3 channels, preprocessing has {channels}; "
+                "leave it out"
             )
         if self.crop is not None:
             number = isinstance(self.crop, numbers.Real) and not isinstance(self.crop, bool)
@@ -134,7 +139,7 @@ class Preprocessing:
 
         Args:
             images: `(height, width, c)` or `(batch, height, width, c)`, `uint8`, `uint16`, or in
-                [0, 255] or the `value_range`, c being 1 or 3.
+                [0, 255] or the `value_range`, c being `channels`, or 1 for 3 and 3 for 1.
 
         Returns:
             A `float32` tensor of the same rank with the size and channels described here.
@@ -335,8 +340,9 @@ class Preprocessing:
             # Rounded for floats too, so that an image gives the same input as uint8 and as float.
             grey = tf.tensordot(tf.cast(images, tf.float32), [0.299, 0.587, 0.114], 1)
             return (grey if exact else tf.cast(tf.round(grey), images.dtype))[..., None]
+        wanted = "1 or 3 channels" if self.channels in (1, 3) else f"{self.channels} channels"
         raise ArgumentError(
-            f"images must have 1 or 3 channels, got an array of shape {tuple(images.shape)}"
+            f"images must have {wanted}, got an array of shape {tuple(images.shape)}"
         )
 
 

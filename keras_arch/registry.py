@@ -183,6 +183,9 @@ TASKS: Registry[Any] = Registry(
     builtins={
         "image-classification": "keras_arch.tasks.classification:Classification",
         "fine-tuning": "keras_arch.tasks.finetuning:FineTuning",
+        "segmentation-fine-tuning": (
+            "keras_arch.tasks.segmentation_finetuning:SegmentationFineTuning"
+        ),
         "image-segmentation": "keras_arch.tasks.segmentation:Segmentation",
         "unconditional-image-generation": "keras_arch.tasks.generation:Generation",
         "conditional-image-generation": "keras_arch.tasks.generation:ConditionalGeneration",

@@ -486,7 +486,7 @@ def test_a_model_of_another_task_is_refused(error_of, trained):
     assert "text.png" in error_of("predict", classifier, "text.png")
     explained = error_of("predict", classifier, "black.png", "--explain", "--label", "eleven")
     assert "no class 'eleven'; it has 0, 1, 2" in explained
-    assert "does not classify" in error_of("finetune", generator, "--data", "digits")
+    assert "takes a classifier or a segm" in error_of("finetune", generator, "--data", "digits")
     assert "count" in error_of("generate", generator, "--count", 0)
     assert "--set" in error_of("show", classifier, "--set", "depth=8")
 

@@ -250,8 +250,9 @@ def test_to_pixels_clips_out_of_range_values():
         ({"size": (8, 0)}, "size must be"),
         ({"size": (8.0, 8.0)}, "size must be"),
         ({"size": True}, "size must be"),
-        ({"channels": 4}, "channels must be 1 or 3, got 4"),
-        ({"channels": "3"}, "channels must be 1 or 3, got '3'"),
+        ({"channels": 0}, "channels must be a positive whole number, got 0"),
+        ({"channels": "3"}, "channels must be a positive whole number, got '3'"),
+        ({"channels": 4, "channel_order": "bgr"}, "channel_order bgr is of 3 channels, .* has 4"),
         ({"resize": "cubic"}, "resize must be one of .*bicubic.*'cubic'"),
         ({"scale": 0}, "scale must be a positive number, got 0"),
         ({"scale": float("nan")}, "scale must be"),
@@ -304,3 +305,16 @@ def test_sizes_and_channels_are_of_any_integer_type(integer):
         # JSON writes plain numbers only.
         assert json.loads(json.dumps(found.to_dict()))["size"] == [8, 8]
         assert found(np.zeros((9, 9, 3), np.uint8)).shape == (8, 8, 1)
+
+
+def test_many_channels_are_scaled_and_not_converted():
+    five = Preprocessing((4, 4), 5, scale=1.0, mean=[0, 1, 2, 3, 4], resize="nearest")
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 4, 4, 5), np.uint8)
+    np.testing.assert_array_equal(five(pixels), pixels - np.arange(5, dtype=np.float32))
+    np.testing.assert_array_equal(five.to_pixels(five(pixels)), pixels)
+    assert Preprocessing.from_dict(five.to_dict()) == five
+    for channels in (1, 3, 4):
+        with pytest.raises(ArgumentError, match=r"must have 5 channels, got an array of shape \(4"):
+            five(np.zeros((4, 4, channels), np.uint8))
+    with pytest.raises(ArgumentError, match="must have 1 or 3 channels"):
+        Preprocessing((4, 4), 3)(pixels)

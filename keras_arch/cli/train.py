@@ -69,7 +69,7 @@ def finetune(
         typer.Option(
             "--data",
             metavar="DATA",
-            help="folder:PATH (one subfolder a class), npz:PATH, digits, or a TFDS name.",
+            help="folder:PATH (a subfolder a class), masks:PATH, npz:PATH, digits, a TFDS name.",
             show_default=False,
         ),
     ],
@@ -82,8 +82,9 @@ def finetune(
     strategy: Strategy = "auto",
     resume: Resume = False,
 ) -> None:
-    """Fine-tune a classifier on new classes: keras-arch finetune resnet20-cifar10 --data digits.
+    """Fine-tune a model on new classes: keras-arch finetune resnet20-cifar10 --data digits.
 
+    A classifier takes images by class, a segmentation network images with masks (masks:PATH).
     First only the new head is trained, then all layers, with lower learning rates near the input
     (--lr is that of the last layer then). The weights with the best validation result are saved.
     """

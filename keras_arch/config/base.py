@@ -69,7 +69,7 @@ class PreprocessingConfig(Section):
     """
 
     size: tuple[Positive, Positive]
-    channels: Literal[1, 3] = 3
+    channels: Positive = 3
     resize: Literal["nearest", "bilinear", "bicubic", "lanczos3", "area", "pad"] = "bilinear"
     scale: Rate = 1 / 255
     mean: Literal["per_pixel", "per_channel"] | float | list[Any] = 0.0

@@ -28,7 +28,14 @@ from keras_arch.data.augment.imagenet_crops import RandomResizedCrop, RandomScal
 from keras_arch.data.augment.mixing import CutMix, MixUp
 from keras_arch.data.augment.rand_augment import RandAugment
 from keras_arch.data.augment.with_masks import augment_with_mask, mask_augmentations
-from keras_arch.data.border_weights import WeightMap, border_weights, class_balance, instances_of
+from keras_arch.data.balancing import class_weights
+from keras_arch.data.border_weights import (
+    WeightMap,
+    border_weights,
+    class_balance,
+    instances_of,
+    separate_instances,
+)
 from keras_arch.data.epochs import Batches
 from keras_arch.data.loading import describe, load
 from keras_arch.data.model_checks import check_data
@@ -62,6 +69,7 @@ __all__ = [
     "border_weights",
     "check_data",
     "class_balance",
+    "class_weights",
     "describe",
     "draw_cells",
     "eval_batches",
@@ -74,5 +82,6 @@ __all__ = [
     "register_source",
     "segmentation_eval_batches",
     "segmentation_train_batches",
+    "separate_instances",
     "train_batches",
 ]

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from keras_arch._lazy import tf
-from keras_arch.data import image_bytes
+from keras_arch.data import image_bytes, tiff_files
 from keras_arch.errors import DataError
 
 READABLE = "JPEG, PNG, BMP, GIF, TIFF, WebP and others that Pillow reads, or .npy"
@@ -23,6 +24,11 @@ _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _GREY = ("1", "L", "LA", "La")
 # Decoded by TensorFlow. MPO is what phones write: a JPEG file with a second picture behind it.
 _NATIVE = ("JPEG", "MPO", "PNG", "GIF", "WEBP")
+# More channels than that in front, and the array is a batch or a volume.
+_MOST_IN_FRONT = 32
+# NumPy parses headers by Python's own syntax trees, which threads of Python 3.11 must not build at
+# once (cpython issue 106905).
+_HEADERS = threading.Lock()
 _STACKS = ("AVIF", "DCX", "GIF", "PNG", "TIFF", "WEBP")
 
 
@@ -71,7 +77,9 @@ def read_image(path: Path) -> np.ndarray:
     path = Path(path)
     found = head(path)
     if path.suffix.lower() == ".npy":
-        return _channels_last(np.load(path, allow_pickle=False))
+        return _channels_last(load_array(path))
+    if tiff_files.has_many_channels(path):
+        return tiff_files.read(path)
     if found.is_native:
         try:
             with tf.device("CPU"):
@@ -103,12 +111,33 @@ def as_dtype(values: Any, dtype: str) -> Any:
     return values / np.float32(image_bytes.DEEP) if deep and dtype == "float32" else values
 
 
-def _array_head(file: Path) -> Head:
+def load_array(file: Path) -> np.ndarray:
+    """The array of a `.npy` file.
+
+    Raises:
+        DataError: If it is missing or damaged, or holds Python objects.
+    """
+    return np.array(_mapped(file))
+
+
+def _mapped(file: Path) -> np.ndarray:
     try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
+        with _HEADERS:
+            return np.load(file, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"image {file} does not exist") from None
     except (OSError, ValueError, EOFError) as error:
         reason = str(error).partition("\n")[0]
+        if "pickle" in reason or "Python objects" in reason:
+            raise DataError(
+                f"{file} holds Python objects, which may run code, and no array; save the array "
+                "alone (of a _seg.npy of Cellpose that of 'masks')"
+            ) from None
         raise DataError(f"{file} cannot be read: {reason}; repair or remove it") from None
+
+
+def _array_head(file: Path) -> Head:
+    array = _mapped(file)
     if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or 0 in array.shape:
         raise DataError(
             f"{file} must hold an image, (height, width) or (height, width, channels), got shape "
@@ -118,6 +147,12 @@ def _array_head(file: Path) -> Head:
         raise DataError(
             f"{file} holds {array.dtype}; save it as uint8, uint16, int32 or float32, whichever "
             "holds its values"
+        )
+    height, *_, last = array.shape
+    if array.ndim == 3 and height <= _MOST_IN_FRONT < min(array.shape[1], last):
+        raise DataError(
+            f"{file} holds shape {array.shape}, and channels come last: save it as "
+            "np.moveaxis(array, 0, -1)"
         )
     dtype = array.dtype.newbyteorder("=").name
     return Head(array.shape[:2], dtype, dtype, (*array.shape, 1)[2])
@@ -277,6 +312,9 @@ def head(file: Path) -> Head:
 def _head_version(file: Path, _modified: int, _size: int) -> Head:
     if file.suffix.lower() == ".npy":
         return _array_head(file)
+    if tiff_files.has_many_channels(file):
+        array = tiff_files.read(file)
+        return Head(array.shape[:2], array.dtype.name, array.dtype.name, array.shape[2])
     with opened(file) as image:
         return _image_head(file, image)
 

@@ -41,12 +41,16 @@ def load(
               `"unpaired:tfds:NAME"`, a TensorFlow Datasets set with such splits
               (`"unpaired:tfds:cycle_gan/horse2zebra"`). `?direction=BtoA` as above;
             - `"masks:PATH"`: images and masks of equal names and sizes in folders `images` and
-              `masks`, in PATH or in PATH/train, PATH/test and PATH/val. Masks are PNG files: 0 and
-              255 (background and foreground), a class a pixel, or a palette, with 255 for ignored
-              pixels; or any values or colours that are named,
+              `masks`, in PATH or in PATH/train, PATH/test and PATH/val. Masks are PNG, BMP, GIF,
+              TIFF or `.npy` files: 0 and 255 (background and foreground), a class a pixel, or a
+              palette, with 255 for ignored pixels; or any values or colours that are named,
               `"masks:PATH?classes=background:0,cell:128"` or
-              `?classes=road:#804080,ignore:#000000`. `?images=image&masks=label` names other
-              folders (joined by `&`);
+              `?classes=road:#804080,ignore:#000000`. Options are joined by `&`:
+              `?images=image&masks=label` names other folders; `?suffix=_mask` takes `a_mask.png`
+              for `a.jpg`, in the folder of masks or beside it;
+              `?images=train&masks=train_masks/{name}_mask.gif` is any pattern of names; with
+              `?instances=true` masks number objects (0 is the background), as napari and Cellpose
+              save them. TIFF and `.npy` images have any number of channels;
             - `"masks:tfds:NAME"`: a segmentation set of TensorFlow Datasets, `oxford_iiit_pet` or
               one with a LabeledImage;
             - `"cells"`: 96 drawn pictures of cells that touch, 128x128 pixels, no network needed;
@@ -62,7 +66,8 @@ def load(
         `uint16`, of 8 and 16 bits together `float32` in [0, 255], of other values as they are in
         the files. Pairs give
         `(image, target)`, both `uint8`. Masks give `(image, mask)`, the mask `uint8` `(height,
-        width)` with classes from 0 and 255 for ignored pixels. Unpaired images give a
+        width)` with classes from 0 and 255 for ignored pixels, and instances as a third column,
+        `int32` of that shape, where masks number them. Unpaired images give a
         `keras_arch.data.Unpaired`, which iterates over `(image, other)` and of which
         `train_batches` shuffles each domain.
 

@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_arch._lazy import tf
-from keras_arch.data import caching
+from keras_arch.data import balancing, caching
 from keras_arch.data.epochs import Epochs
 from keras_arch.data.seeds import fold_in
 
 # Streams of random numbers: the order of each domain, and crops.
 ORDER, CROP = (0, 2), 4
+# Branch of the seed of an order that decides how often an example occurs.
+_BALANCE = 1
 # Enough of a data set to mix it well without caching it; 10,000 CIFAR images are 30 MB. As many
 # large images would be the cache that was declined.
 _SHUFFLE_BUFFER, _SHUFFLE_BYTES = 10_000, 2**30
@@ -24,12 +26,21 @@ _SHUFFLE_BUFFER, _SHUFFLE_BYTES = 10_000, 2**30
 class CachedRows:
     """Examples in memory, in a new uniform permutation in each epoch.
 
-    `datasets` are one, or one for each domain, and `counts` their sizes.
+    `datasets` are one, or one for each domain, and `counts` their sizes. Where they are `balanced`,
+    an epoch has as many examples of each class.
     """
 
-    def __init__(self, datasets: Sequence[Any], counts: Sequence[int], epochs: Epochs) -> None:
+    def __init__(
+        self,
+        datasets: Sequence[Any],
+        counts: Sequence[int],
+        epochs: Epochs,
+        balanced: bool = False,
+    ) -> None:
         self._counts, self._epochs = counts, epochs
         self._columns = caching.cache_in_memory(datasets, counts)
+        labels = self._columns[0][1].numpy() if balanced else None
+        self._balance = None if labels is None else balancing.Balance(labels)
 
     def of(self, epoch: Any) -> Any:
         """A data set of `(epoch, step, indices of each domain)`."""
@@ -51,6 +62,8 @@ class CachedRows:
     def _order(self, domain: int, epoch: Any) -> Any:
         seed, numbers = self._epochs.seed_of(ORDER[domain], epoch), tf.range(self._counts[domain])
         rounds = _rounds(self._counts, domain)
+        if self._balance is not None:
+            numbers = tf.repeat(numbers, self._balance.repeats(fold_in(seed, _BALANCE)))
 
         def shuffle(seed: Any) -> Any:
             return tf.random.experimental.stateless_shuffle(numbers, seed, alg="philox")
@@ -75,12 +88,15 @@ class StreamedRows:
         counts: Sequence[int],
         epochs: Epochs,
         crop: Callable[[Any, Any], Any] | None,
+        balanced: bool = False,
     ) -> None:
         self._datasets, self._counts, self._epochs, self._crop = datasets, counts, epochs, crop
         self._buffers = [
             min(count, _SHUFFLE_BUFFER, max(1, _SHUFFLE_BYTES // caching.example_bytes(dataset)))
             for dataset, count in zip(datasets, counts, strict=True)
         ]
+        labels = balancing.labels_of(datasets[0]) if balanced else None
+        self._balance = None if labels is None else balancing.Balance(labels)
 
     def of(self, epoch: Any) -> Any:
         """A data set of `(epoch, step, columns of the batch)`."""
@@ -119,9 +135,14 @@ class StreamedRows:
         # alone, so that `tf.random.set_seed` does not change the order.
         tf.compat.v1.set_random_seed(1)
         shuffle_seed = tf.random.stateless_uniform([], seed, 0, 2**62, tf.int64, alg="philox")
-        return self._datasets[domain].shuffle(
-            self._buffers[domain], shuffle_seed, reshuffle_each_iteration=False
-        )
+        dataset = self._datasets[domain]
+        if self._balance is not None:
+            repeats = self._balance.repeats(fold_in(seed, _BALANCE))
+            counted = tf.data.Dataset.zip((dataset, tf.data.Dataset.from_tensor_slices(repeats)))
+            dataset = counted.flat_map(
+                lambda row, count: tf.data.Dataset.from_tensors(row).repeat(count)
+            )
+        return dataset.shuffle(self._buffers[domain], shuffle_seed, reshuffle_each_iteration=False)
 
 
 def _rounds(counts: Sequence[int], domain: int) -> int:

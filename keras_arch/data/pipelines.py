@@ -37,6 +37,7 @@ def train_batches(
     start_epoch: int = 0,
     start_step: int = 0,
     cache: bool = True,
+    balanced: bool = False,
 ) -> Batches:
     """Shuffle, augment, normalise and batch a data set without end.
 
@@ -72,6 +73,8 @@ def train_batches(
         start_epoch: The epoch to begin with.
         start_step: Batches of that epoch to leave out; where they are all, the next one follows.
         cache: Whether to cache the images in memory.
+        balanced: Whether an epoch has equally many images of each class: it is as long as the data
+            set, goes over a part of a frequent class, and several times over a rare one.
 
     Returns:
         `Batches`.
@@ -97,7 +100,7 @@ def train_batches(
     )
     images = [column.preprocessing for column in columns if column.preprocessing]
     stages.check(images, len(datasets) > 1, cache)
-    _check_labels(datasets[0], columns, classes, mixed=bool(stages.mixing))
+    _check_labels(datasets[0], columns, classes, mixed=bool(stages.mixing), balanced=balanced)
     counts = [counting.count(each) for each in datasets]
     if not all(counts):
         raise DataError("the data set holds no image" + " in one domain" * (len(counts) > 1))
@@ -105,10 +108,10 @@ def train_batches(
     check_enough(examples, batch_size, f"the data set holds {examples} images")
     epochs = Epochs(examples, batch_size, seed, start_epoch, start_step)
     if cache:
-        rows: CachedRows | StreamedRows = CachedRows(datasets, counts, epochs)
+        rows: CachedRows | StreamedRows = CachedRows(datasets, counts, epochs, balanced)
     else:
         crop = stages.crop and (lambda image, seed: stages.crop(image, preprocessing, seed))
-        rows = StreamedRows(datasets, counts, epochs, crop)
+        rows = StreamedRows(datasets, counts, epochs, crop, balanced)
 
     def finish(epoch: Any, step: Any, *row: Any) -> Any:
         # The seeds are the same for both images of a pair, and not for two domains.
@@ -294,12 +297,16 @@ class _Stages:
 
 
 def _check_labels(
-    dataset: Any, columns: Sequence[caching.Column], classes: int | None, mixed: bool = False
+    dataset: Any,
+    columns: Sequence[caching.Column],
+    classes: int | None,
+    mixed: bool = False,
+    balanced: bool = False,
 ) -> None:
-    """Refuse one-hot or mixed labels of a data set that has no class numbers."""
-    if classes is None and not mixed:
+    """Refuse one-hot, mixed or balanced labels of a data set that has no class numbers."""
+    if classes is None and not mixed and not balanced:
         return
-    names = "mixup and cutmix are" if mixed else "classes is"
+    names = "mixup and cutmix are" if mixed else "classes is" if classes else "balanced is"
     if len(columns) < 2 or columns[1].preprocessing is not None:
         raise ArgumentError(f"{names} for images with labels; the data set has none")
     spec = dataset.element_spec[1]
@@ -308,5 +315,5 @@ def _check_labels(
             f"{names} for images with labels, one class number each; the data set has "
             f"{spec.dtype.name} of shape {tuple(spec.shape)}"
         )
-    if classes is None:
+    if classes is None and mixed:
         raise ArgumentError("mixup and cutmix mix one-hot labels; give classes")

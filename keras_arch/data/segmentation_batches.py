@@ -72,7 +72,9 @@ def segmentation_train_batches(
     Args:
         dataset: `tf.data.Dataset` of `(image, mask)` as `load` gives: `(height, width, channels)`
             pixels as `Preprocessing` takes them and `(height, width)` classes, of any sizes. Images
-            of `uint8` are kept as such in memory, others as they are preprocessed.
+            of `uint8` are kept as such in memory, others as they are preprocessed. A third column
+            numbers the objects of each mask for the weights of borders, by default its connected
+            regions.
         preprocessing: That of the network's input, whose size it has.
         batch_size: Tiles in a batch, over all replicas.
         seed: Non-negative whole number that decides all random draws.
@@ -299,15 +301,15 @@ def _read(
             f"ignore={np.iinfo(np.uint16).max}, here and to losses and metrics"
         )
     spec = dataset.element_spec
-    if not isinstance(spec, tuple) or [
-        getattr(part, "shape", tf.TensorShape(None)).rank for part in spec
-    ] != [3, 2]:
+    parts = spec if isinstance(spec, tuple) else (spec,)
+    ranks = [getattr(part, "shape", tf.TensorShape(None)).rank for part in parts]
+    if ranks not in ([3, 2], [3, 2, 2]):
         raise DataError(
-            "the data set must hold (image, mask) of shapes (height, width, channels) and (height, "
-            f"width), its elements are {spec}"
+            "the data set must hold (image, mask) or (image, mask, instances) of shapes (height, "
+            f"width, channels) and (height, width), its elements are {spec}"
         )
-    images, masks = [], []
-    for number, (image, mask) in enumerate(counting.read(dataset)):
+    images, masks, objects = [], [], []
+    for number, (image, mask, *instances) in enumerate(counting.read(dataset)):
         mask = _checked_mask(number, mask, classes, ignore)
         if tuple(image.shape[:2]) != mask.shape:
             raise DataError(
@@ -315,10 +317,16 @@ def _read(
             )
         images.append(_fit_image(number, image, mask.shape, preprocessing, crop_mode))
         masks.append(mask if crop_mode == "tiles" else fit_mask(mask, preprocessing, ignore))
+        for numbers in instances:
+            objects.append(np.asarray(numbers))
+            if crop_mode == "whole":
+                objects[-1] = fit_mask(objects[-1], preprocessing, 0)
     if not images:
         raise DataError("the data set holds no image")
     sizes = np.array([mask.shape for mask in masks], np.int32)
-    maps = None if weights is None else _ragged(weight_maps(masks, weights, classes, ignore))
+    maps = None
+    if weights is not None:
+        maps = _ragged(weight_maps(masks, weights, classes, objects or None, ignore))
     return _Cache(sizes, preprocessing.channels, _ragged(images), _ragged(masks), maps)
 
 

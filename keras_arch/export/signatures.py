@@ -6,6 +6,7 @@ no Keras.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -44,8 +45,8 @@ def image_signatures(
 
     Returns:
         `serving_default` (input `image`, float32 pixels in [0, 255], or in the `value_range` of the
-        preprocessing) and `serving_bytes` (`image_bytes`, files as `image_bytes.pixels_of` takes
-        them), with a black image as warm-up request.
+        preprocessing) and, for 1 or 3 channels, `serving_bytes` (`image_bytes`, files as
+        `image_bytes.pixels_of` takes them), with a black image as warm-up request.
     """
     preprocessing = spec.preprocessing
 
@@ -56,15 +57,18 @@ def image_signatures(
         found = outputs(_decoded(image_bytes, preprocessing, spec.tiles))
         return found | encoded_outputs(found) if encoded_outputs else found
 
-    pixels = request_checks.images(preprocessing, spec.max_pixels, spec.tiles)
-    files = request_checks.image_files(preprocessing, spec.max_pixels)
-    # With the suffix _bytes, TensorFlow Serving's REST interface takes {"b64": "..."}.
-    return servable(
-        module,
-        spec,
-        serving_default=(on_pixels, {"image": pixels}),
-        serving_bytes=(on_bytes, {"image_bytes": files}),
-    )
+    served: dict[str, Any] = {
+        "serving_default": (
+            on_pixels,
+            {"image": request_checks.images(preprocessing, spec.max_pixels, spec.tiles)},
+        )
+    }
+    # No encoded picture has other channels than grey or colour.
+    if preprocessing.channels in (1, 3):
+        files = request_checks.image_files(preprocessing, spec.max_pixels)
+        # With the suffix _bytes, TensorFlow Serving's REST interface takes {"b64": "..."}.
+        served["serving_bytes"] = (on_bytes, {"image_bytes": files})
+    return servable(module, spec, **served)
 
 
 def servable(

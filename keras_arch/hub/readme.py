@@ -122,8 +122,8 @@ def describe_output(preprocessing: Preprocessing, subject: str = "The model") ->
 
 def _images(p: Preprocessing) -> str:
     height, width, channels = p.input_shape
-    colour = "grey" if channels == 1 else f"colour ({p.channel_order.upper()})"
-    return f"{height}x{width} {colour} images"
+    colour = {1: "grey images", 3: f"colour ({p.channel_order.upper()}) images"}
+    return f"{height}x{width} {colour.get(channels, f'images of {channels} channels')}"
 
 
 def _formula(name: str, p: Preprocessing) -> str:

@@ -16,6 +16,7 @@ from keras_arch.models.cgan import CGANDiscriminator, CGANGenerator
 from keras_arch.models.cifar_resnet import CIFARResNet
 from keras_arch.models.common.arguments import hint
 from keras_arch.models.common.features import features, keras_cv_backbone
+from keras_arch.models.common.freezing import freeze_backbone
 from keras_arch.models.common.heads import (
     class_probabilities,
     main_head,
@@ -69,6 +70,7 @@ __all__ = [
     "create",
     "decode_predictions",
     "features",
+    "freeze_backbone",
     "imagenet_classes",
     "imagenet_labels",
     "keras_cv_backbone",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from keras_arch import trainers as trainers
     from keras_arch import visualization as visualization
     from keras_arch import weights as weights
+    from keras_arch.models.common import freezing as freezing
     from keras_arch.models.common import heads as heads
     from keras_arch.tiling import networks as tiling_networks
     from keras_arch.training import factories as factories
@@ -34,14 +35,15 @@ else:
         "keras_arch.optimizers",
         "keras_arch.trainers",
     )
-    visualization, weights, heads, tiling_networks, factories, training_optimizers, references = (
-        lazy_modules(
-            "keras_arch.visualization",
-            "keras_arch.weights",
-            "keras_arch.models.common.heads",
-            "keras_arch.tiling.networks",
-            "keras_arch.training.factories",
-            "keras_arch.training.optimizers",
-            "keras_arch.training.references",
-        )
+    visualization, weights, freezing, heads, tiling_networks = lazy_modules(
+        "keras_arch.visualization",
+        "keras_arch.weights",
+        "keras_arch.models.common.freezing",
+        "keras_arch.models.common.heads",
+        "keras_arch.tiling.networks",
+    )
+    factories, training_optimizers, references = lazy_modules(
+        "keras_arch.training.factories",
+        "keras_arch.training.optimizers",
+        "keras_arch.training.references",
     )

@@ -221,8 +221,8 @@ class Task:
     def set_phase(self, model: keras.Model, epoch: int) -> None:
         """Change the model for the phase of an epoch."""
 
-    def train_batches(self, dataset: Any, epoch: int, step: int) -> data.Batches:
-        """Endless training batches, from a step of an epoch on."""
+    def train_batches(self, dataset: Any, epoch: int, step: int, **options: Any) -> data.Batches:
+        """Endless training batches from a step of an epoch on, with options of `train_batches`."""
         return data.train_batches(
             dataset,
             self.preprocessing,
@@ -233,6 +233,7 @@ class Task:
             start_epoch=epoch,
             start_step=step,
             cache=self.config.data.cache,
+            **options,
         )
 
     def validation_batches(self) -> Any:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import pydantic
 
 from keras_arch import config, data, hub
-from keras_arch._lazy import keras, lazy_modules, np
+from keras_arch._lazy import keras, lazy_modules, np, tf
 from keras_arch.config.base import Fraction, NotNegative, Positive
 from keras_arch.config.optimizers import WeightDecayOn
+from keras_arch.data import balancing, epochs
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_input
 from keras_arch.preprocessing import Preprocessing
@@ -61,6 +62,8 @@ class ClassificationRecipe(config.Recipe):
     `weight_decay` is the L2 kind of the classic recipes, on `all` weights or on `kernels` only.
     `label_smoothing` spreads that part of a label over all classes. `synchronized` batch norm takes
     the statistics over all replicas; by default where there are several.
+    `class_weights` weigh the loss of the training images by their class, as in
+    `keras_arch.data.class_weights`: `balanced`, a weight for each class, or weights by name.
     `checkpoint` says which weights are saved: the `last`, or the `best` on `data.validation` (by
     accuracy, and by loss between equals); with `patience` training ends after so many epochs
     without better ones. The loss of each auxiliary head (GoogLeNet's) counts `auxiliary_weight`
@@ -72,6 +75,7 @@ class ClassificationRecipe(config.Recipe):
     weight_decay_on: WeightDecayOn = "all"
     auxiliary_weight: NotNegative = 0.3
     label_smoothing: Fraction = 0.0
+    class_weights: Literal["balanced"] | dict[str, NotNegative] | list[NotNegative] | None = None
     synchronized: bool | Literal["auto"] = "auto"
     checkpoint: Literal["last", "best"] = "last"
     patience: Positive | None = None
@@ -84,11 +88,31 @@ class ClassificationRecipe(config.Recipe):
         return optimizer
 
 
+class ClassificationData(config.Data):
+    """Images with labels.
+
+    With `balanced` an epoch has as many images of each class, as in
+    `keras_arch.data.train_batches`.
+    """
+
+    balanced: bool = False
+
+
 class ClassificationConfig(config.TaskConfig):
     """Config of a classifier."""
 
     model: config.Builder
+    data: ClassificationData
     recipe: ClassificationRecipe
+
+    @pydantic.model_validator(mode="after")
+    def _balances_once(self) -> ClassificationConfig:
+        if self.data.balanced and self.recipe.class_weights == "balanced":
+            raise ValueError(
+                "recipe.class_weights and data.balanced would balance the classes twice; leave one "
+                "out, got 'balanced' and True"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _has_validation(self) -> ClassificationConfig:
@@ -117,6 +141,7 @@ class Classification(Task):
         if config.recipe.label_smoothing or data.mixes_labels(config.data.augment):
             self.one_hot_classes = len(self.source.classes or ())
         self._batches: dict[Any, Any] = {}
+        self._weights: np.ndarray | None = None
         self._final: Any = None
 
     def check(self) -> None:
@@ -126,6 +151,7 @@ class Classification(Task):
             raise DataError(
                 f"data source {self.source.name} has no labels; a classifier needs them"
             )
+        check_several_classes(self.source)
         network = factories.build_network(self.config.model, classifier_activation=None)
         factories.check_shape(self.preprocessing, "the model's input", network.input_shape)
         classes = models.stack_heads(network).output_shape[-1]
@@ -134,8 +160,40 @@ class Classification(Task):
                 f"model.arguments.classes is {classes}, {self.source.name} has "
                 f"{len(self.source.classes)} classes"
             )
+        if self.config.recipe.class_weights is not None:
+            self._weights = self._class_weights()
         self.validation_batches()
         self._test_batches()
+
+    def _class_weights(self) -> np.ndarray:
+        """The weight of each class; the frequencies are those of the training split."""
+        given, labels = self.config.recipe.class_weights, np.zeros(0, np.int64)
+        if given == "balanced":
+            labels = balancing.labels_of(self.load(self.config.data.train))
+        try:
+            weights = balancing.class_weights(given, labels, self.source.classes)
+        except ArgumentError as error:
+            raise ConfigError(f"recipe.{error}") from None
+        _log.info(
+            "class weights: %s",
+            ", ".join(f"{n} {w:.3g}" for n, w in zip(self.source.classes, weights, strict=True)),
+        )
+        return weights
+
+    def train_batches(self, dataset: Any, epoch: int, step: int) -> data.Batches:
+        """Batches of images and labels, and the weights of the images where classes have some."""
+        batches = super().train_batches(dataset, epoch, step, balanced=self.config.data.balanced)
+        if self._weights is None:
+            return batches
+        weights = self._weights
+
+        def weighed(images: Any, labels: Any) -> Any:
+            # Labels that are spread over classes are weighed by their shares.
+            spread = tf.linalg.matvec(labels, weights) if self.one_hot_classes else None
+            return images, labels, tf.gather(weights, labels) if spread is None else spread
+
+        weighted = epochs.prefetch(batches.dataset.map(weighed))
+        return dataclasses.replace(batches, dataset=weighted)
 
     def build(self) -> keras.Model:
         """The compiled classifier up to its logits: a softmax would round before the loss."""
@@ -214,14 +272,14 @@ class Classification(Task):
         """The classifier with its softmax."""
         return self._final, {}
 
-    def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
+    def card(self, network: keras.Model, metrics: dict[str, float], **fields: Any) -> hub.Card:
         """The card of the classifier."""
         return factories.make_card(
             self.config,
             auxiliary_heads.without_auxiliary(self.config.model),
             task=self.model_task,
-            labels=list(self.source.classes),
             metrics=metrics,
+            **{"labels": list(self.source.classes), **fields},
         )
 
     def pictures(self, directory: RunDirectory) -> list[Path]:
@@ -340,6 +398,15 @@ def probability_lines(card: hub.Card) -> list[str]:
         return []
     call = f'class_probabilities(outputs, "{card.activation}")'
     return [f"outputs = keras_arch.models.{call}"]
+
+
+def check_several_classes(source: data.Source) -> None:
+    """Refuse a source of one class: a network would learn nothing and be right every time."""
+    if len(source.classes or ()) == 1:
+        raise DataError(
+            f"data source {source.name} has one class, {source.classes[0]!r}; a classifier needs "
+            "two or more: add a folder of images that are something else"
+        )
 
 
 def keep_best(

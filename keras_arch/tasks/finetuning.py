@@ -1,68 +1,29 @@
-"""Fine-tuning: a trained classifier learns other classes, its head first and then all layers."""
+"""Fine-tuning of classifiers: new classes, the head first and then all layers."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import pydantic
-
-from keras_arch import config, data, hub, registry
+from keras_arch import data, hub, registry
 from keras_arch._lazy import keras
-from keras_arch.config.base import Positive, Rate
-from keras_arch.errors import ArgumentError, ConfigError, DataError
-from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks._modules import (
-    losses,
-    models,
-    optimizers,
-    references,
-    training_optimizers,
-    weights,
-)
+from keras_arch.errors import DataError
+from keras_arch.tasks._modules import models, weights
 from keras_arch.tasks.base import register_task
 from keras_arch.tasks.classification import (
     Classification,
     ClassificationConfig,
     ClassificationRecipe,
 )
+from keras_arch.tasks.finetuning_phases import FineTuningPhases, PhasesRecipe, listed
 
 # The name of the classifier's layer in every architecture.
 HEAD = "logits"
 _log = logging.getLogger("keras_arch")
 
 
-class FineTuningRecipe(ClassificationRecipe):
-    """Training settings of fine-tuning.
-
-    For the first `head_epochs` of the `epochs` (by default a fifth of them, at most 3) only the new
-    classifier learns, at `head_learning_rate`, and the rest of the network is frozen. Then all
-    layers learn by the `optimizer`: the classifier at its learning rate, and each stage before it
-    at `layer_decay` times the rate of the one after it.
-    """
-
-    epochs: Positive = 30
-    batch_size: Positive = 32
-    optimizer: config.Optimizer = config.AdamW(
-        name="adamw", learning_rate=config.Cosine(peak=1e-3, warmup_epochs=1.0), weight_decay=0.01
-    )
-    head_epochs: Annotated[int, pydantic.Field(ge=0)] | None = None
-    head_learning_rate: Rate = 3e-3
-    layer_decay: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.5
-    checkpoint: Literal["last", "best"] = "best"
-    patience: Positive | None = 10
-
-    @pydantic.model_validator(mode="after")
-    def _head_first(self) -> FineTuningRecipe:
-        if self.head_epochs is None:
-            # The one way to set a field of a frozen model.
-            self.__dict__["head_epochs"] = min(3, self.epochs // 5)
-        if self.head_epochs > self.epochs:
-            raise ValueError(
-                f"head_epochs are the first of the epochs, {self.epochs}, got {self.head_epochs}"
-            )
-        return self
+class FineTuningRecipe(PhasesRecipe, ClassificationRecipe):
+    """Training settings of the fine-tuning of a classifier; see `PhasesRecipe`."""
 
 
 class FineTuningConfig(ClassificationConfig):
@@ -77,49 +38,16 @@ class FineTuningConfig(ClassificationConfig):
 
 
 @register_task("fine-tuning")
-class FineTuning(Classification):
-    """Task of classifiers that start from the weights of another one, trained in two phases.
-
-    Both optimizers exist from the start, so that a checkpoint holds the same variables in either
-    phase.
-    """
+class FineTuning(FineTuningPhases, Classification):
+    """Task of classifiers that start from the weights of another one, trained in two phases."""
 
     Config = FineTuningConfig
     model_task = "image-classification"
-
-    def __init__(self, config: Any, preprocessing: Preprocessing, replicas: int = 1) -> None:
-        super().__init__(config, preprocessing, replicas)
-        self.phases = (config.recipe.head_epochs,)
-        self._loaded: Any = None
-        self._trains_head_only = False
-
-    @classmethod
-    def schedule_length(cls, config: Any, examples: int) -> tuple[int, int]:
-        """The schedule starts in the epoch from which all layers learn."""
-        steps, epochs = super().schedule_length(config, examples)
-        return steps, max(1, epochs - config.recipe.head_epochs)
 
     def check(self) -> None:
         """Also check that the weights are there and are those of the model."""
         super().check()
         self._check_order()
-        self._loaded = load_classifier(self.config.weights)
-        card, name = self._loaded.card, self.config.model.name
-        if card.architecture != name:
-            raise ConfigError(
-                f"weights {self.config.weights!r} are those of {card.architecture}, model.name is "
-                f"{name!r}"
-            )
-        differing = [
-            key
-            for key in ("channels", "scale", "mean", "std", "channel_order", "value_range")
-            if getattr(card.preprocessing, key) != getattr(self.preprocessing, key)
-        ]
-        if differing:
-            _log.warning(
-                "preprocessing has another %s than the weights were trained with",
-                " and ".join(differing),
-            )
 
     def _check_order(self) -> None:
         """Refuse a slice of an archive without images of some classes.
@@ -136,108 +64,24 @@ class FineTuning(Classification):
         if missing:
             raise DataError(
                 f"data.train {settings.train!r} of {settings.source} has no image of "
-                f"{_listed(missing)}; shuffle the archive, or set data.train and data.validation"
+                f"{listed(missing)}; shuffle the archive, or set data.train and data.validation"
             )
 
-    def build(self) -> keras.Model:
-        """The network with its weights and a head for the new classes, in its first phase."""
-        recipe = self.config.recipe
-        network = self.build_logits(self.replicas)
-        self._transfer_weights(network)
-        losses.add_weight_decay(network, recipe.weight_decay, recipe.weight_decay_on)
-        head_first = recipe.head_epochs > 0
-        both = {}
-        for head in (False, True) if head_first else (True, False):
-            self._set_trainable(network, head)
-            self.compile(network, self._optimizer(network, head))
-            both["head" if head else "all"] = network.optimizer
-        # The state of a run holds both, in either phase.
-        network.optimizers = dict(sorted(both.items()))
-        self.make_metric_variables(network)
-        return network
+    def head_names(self, network: keras.Model) -> list[str]:
+        """The one layer of the classes."""
+        return [HEAD]
 
-    def set_phase(self, model: keras.Model, epoch: int) -> None:
-        """Train the head alone, or all layers."""
-        head = epoch < self.config.recipe.head_epochs
-        if head == self._trains_head_only:
-            return
-        with model.distribute_strategy.scope():
-            self._set_trainable(model, head)
-            self.compile(model, model.optimizers["head" if head else "all"])
-            self.make_metric_variables(model)
+    def layer_factors(self, network: keras.Model, decay: float) -> dict[str, float]:
+        """Factors that fall from stage to stage."""
+        return layer_factors(network, decay)
 
-    def _set_trainable(self, network: keras.Model, head: bool) -> None:
-        """The head alone, with the batch norms of the rest frozen too, or all layers."""
-        for layer in network.layers:
-            layer.trainable = not head or layer.name == HEAD
-        self._trains_head_only = head
-
-    def _optimizer(self, network: keras.Model, head: bool) -> keras.optimizers.Optimizer:
-        recipe = self.config.recipe
-        if head:
-            rate = {"learning_rate": recipe.head_learning_rate}
-            return training_optimizers.make_optimizer(recipe.optimizer.model_copy(update=rate))
-        rates = layer_factors(network, recipe.layer_decay)
-        return optimizers.layerwise(training_optimizers.make_optimizer(recipe.optimizer), rates)
-
-    @property
-    def first_patient_epoch(self) -> int:
-        """Patience counts from the epoch in which all layers learn."""
-        return self.config.recipe.head_epochs
-
-    def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
-        """The card of the classifier, with the model that it was fine-tuned from."""
-        where = public_name(self.config.weights)
-        card = super().card(network, metrics)
-        return dataclasses.replace(card, base=where, recipe=card.recipe | {"weights": where})
-
-    def _transfer_weights(self, network: keras.Model) -> None:
-        """Transfer all weights; those of the head only where the classes are the same."""
-        source, classes = self._loaded, list(self.source.classes)
+    def transfer_weights(self, network: keras.Model, keep_head: bool) -> None:
+        """Transfer all weights, or all but those of the head."""
         head = network.get_layer(HEAD)
         fresh = head.get_weights()
-        weights.transfer(network, source.model, f"{self.config.weights!r}")
-        if source.card.labels == classes:
-            _log.info("the classes are those of %s: its head stays", source.card.name)
-            return
-        head.set_weights(fresh)
-        _log.info(
-            "the head of %s (%d classes) is replaced by one for %d: %s",
-            source.card.name,
-            source.model.output_shape[-1],
-            len(classes),
-            _listed(classes),
-        )
-
-
-def load_classifier(ref: str) -> hub.LoadedModel:
-    """Load a classifier to fine-tune.
-
-    Args:
-        ref: As in `training.references.model_uri`.
-
-    Raises:
-        ArgumentError: If it is no classifier, or of an architecture that is not known.
-        HubError: If it is not there.
-    """
-    loaded = references.load_model(ref)
-    card = loaded.card
-    check_classifier(card, ref)
-    if card.architecture not in models.list_models():
-        raise ArgumentError(
-            f"{ref} is {card.architecture!r}, which is no architecture of keras_arch, so that its "
-            "head cannot be replaced; keras-arch models lists those that there are"
-        )
-    return loaded
-
-
-def check_classifier(card: hub.Card, ref: str) -> None:
-    """Refuse a model that does not classify images."""
-    if card.task != "image-classification":
-        raise ArgumentError(
-            f"{ref} is {card.architecture}, which does not classify images; fine-tuning takes a "
-            "classifier"
-        )
+        weights.transfer(network, self.loaded.model, f"{self.config.weights!r}")
+        if not keep_head:
+            head.set_weights(fresh)
 
 
 def without_auxiliary_heads(card: hub.Card) -> dict[str, Any]:
@@ -283,13 +127,6 @@ def layer_factors(network: keras.Model, decay: float) -> dict[str, float]:
     }
 
 
-def public_name(ref: str) -> str:
-    """A reference for a card: of a local path only the last part."""
-    if ref.startswith("hf://"):
-        return ref
-    return ref.rstrip("/").rpartition("/")[2]
-
-
 def _operations_before(tensor: Any) -> set[str]:
     """Names of the operations that a tensor is computed by."""
     names: set[str] = set()
@@ -300,8 +137,3 @@ def _operations_before(tensor: Any) -> set[str]:
             names.add(history.operation.name)
             left += history.operation._inbound_nodes[history.node_index].input_tensors
     return names
-
-
-def _listed(classes: list[str]) -> str:
-    more = len(classes) - 10
-    return ", ".join(classes[:10]) + (f" and {more} more" if more > 0 else "")

@@ -17,6 +17,7 @@ from keras_arch.tasks._modules import (
     heads,
     losses,
     metrics,
+    models,
     tiling_networks,
     visualization,
 )
@@ -40,7 +41,7 @@ else:
         "keras_arch.tasks.segmentation_signatures",
     )
 
-_MONITOR, _TIES = "val_mean_iu", "val_loss"
+MONITOR, TIES = "val_mean_iu", "val_loss"
 _ORDERS = {"bilinear": 1, "bicubic": 3}
 
 
@@ -74,6 +75,7 @@ class Segmentation(Task):
                 f"segmentation learns from images with masks (masks:PATH, cells), data source "
                 f"{self.source.name} has none"
             )
+        self.check_frozen()
         network = self.build_logits()
         factories.check_shape(self.preprocessing, "the model's input", network.input_shape)
         classes = network.output_shape[-1]
@@ -118,17 +120,38 @@ class Segmentation(Task):
         self.validation_batches()
         next(segmentation_report.examples(self.load(self.config.data.test), 1))
 
+    def check_frozen(self) -> None:
+        """Refuse to freeze a backbone of random weights."""
+        arguments = self.config.model.arguments
+        given = (arguments.get("backbone_weights"), arguments.get("weights"))
+        if self.config.recipe.freeze_backbone and not any(given):
+            raise ConfigError(
+                "recipe.freeze_backbone would keep a backbone of random weights for ever; give "
+                "model.arguments.backbone_weights, or leave it out"
+            )
+
     def build_logits(self, replicas: int = 1) -> keras.Model:
-        """The network without its softmax."""
-        return factories.build_network(
-            self.config.model, replicas, self.config.recipe.synchronized, classifier_activation=None
+        """The network without its softmax, its backbone frozen where the recipe says so."""
+        recipe = self.config.recipe
+        network = factories.build_network(
+            self.config.model, replicas, recipe.synchronized, classifier_activation=None
         )
+        return models.freeze_backbone(network) if recipe.freeze_backbone else network
 
     def build(self) -> keras.Model:
         """The compiled network, with all variables that a step reads or writes."""
         recipe = self.config.recipe
         network = self.build_logits(self.replicas)
         losses.add_weight_decay(network, recipe.weight_decay, recipe.weight_decay_on)
+        self.compile(network)
+        self.make_metric_variables(network)
+        return network
+
+    def compile(
+        self, network: keras.Model, optimizer: keras.optimizers.Optimizer | None = None
+    ) -> None:
+        """Compile, and create all variables of the optimizer, by default that of the recipe."""
+        recipe = self.config.recipe
         classes = network.output_shape[-1]
         loss = losses.pixel_loss(
             recipe.loss,
@@ -137,13 +160,15 @@ class Segmentation(Task):
             total=distribute.sum_over_replicas,
             **recipe.arguments_of_loss(),
         )
-        factories.compile_network(network, recipe, loss, self._metrics(classes))
+        factories.compile_network(network, recipe, loss, self._metrics(classes), optimizer)
+
+    def make_metric_variables(self, network: keras.Model) -> None:
+        """Create the variables of the metrics."""
         factories.make_metric_variables(
             network,
             np.zeros((self.replicas, *self.preprocessing.input_shape), np.float32),
             np.zeros((self.replicas, *self._output), np.uint8),
         )
-        return network
 
     def train_batches(self, dataset: Any, epoch: int, step: int) -> data.Batches:
         """Tiles or whole images with masks and weights, from a step of an epoch on."""
@@ -216,10 +241,10 @@ class Segmentation(Task):
         """The network with its softmax."""
         return self._final, {}
 
-    def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
+    def card(self, network: keras.Model, metrics: dict[str, float], **fields: Any) -> hub.Card:
         """The card of the network."""
-        labels = list(self.source.classes)
-        return super().card(network, metrics, labels=labels, colors=self._colors())
+        fields = {"labels": list(self.source.classes), "colors": self._colors(), **fields}
+        return super().card(network, metrics, **fields)
 
     def pictures(self, directory: RunDirectory) -> list[Path]:
         """Test images with their truths and predictions."""
@@ -243,7 +268,7 @@ class Segmentation(Task):
         return found
 
     def _best(self, directory: RunDirectory) -> list[callbacks.BestModel]:
-        return keep_best(self.config.recipe.checkpoint, directory, _MONITOR, _TIES)
+        return keep_best(self.config.recipe.checkpoint, directory, MONITOR, TIES)
 
     def _colors(self) -> list[tuple[int, ...]]:
         """The color of each class: the config's, else the source's, else PASCAL VOC's."""
@@ -265,8 +290,8 @@ class Segmentation(Task):
             found = segmentation_predictions.predict_probabilities(
                 model, image, self.preprocessing, settings.crop_mode
             )
-            pixels = self.preprocessing.display(image)
-            shown.append((pixels, mask, found.argmax(axis=-1).astype(np.uint8)))
+            picture = visualization.displayable(self.preprocessing.display(image))
+            shown.append((picture, mask, found.argmax(axis=-1).astype(np.uint8)))
         return segmentation_report.panels(shown, self._colors())
 
     # Saved models.

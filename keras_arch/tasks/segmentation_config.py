@@ -89,9 +89,10 @@ class SegmentationRecipe(config.Recipe):
     `{cross_entropy: 1.0, dice: 0.5}`. `loss_arguments` are those of each, `{tversky: {alpha: 0.3,
     beta: 0.7}}`. `normalize: false` takes the sum over pixels, as the authors of FCN did.
     `class_weights` are weights of classes by their names, others having 1. `weights` is the weight
-    map of cross-entropy and focal loss, or `null`. `interpolation` is that of augmented images.
-    `checkpoint` says which weights are saved: the `last`, or those of the epoch with the `best`
-    mean IU on `data.validation`.
+    map of cross-entropy and focal loss, or `null`. `freeze_backbone` keeps the weights of the
+    backbone and the statistics of its batch norms as they are (`models.freeze_backbone`).
+    `interpolation` is that of augmented images. `checkpoint` says which weights are saved: the
+    `last`, or those of the epoch with the `best` mean IU on `data.validation`.
     """
 
     optimizer: config.Optimizer
@@ -100,6 +101,7 @@ class SegmentationRecipe(config.Recipe):
     normalize: bool = True
     class_weights: dict[str, NotNegative] = {}
     weights: Weights | None = None
+    freeze_backbone: bool = False
     weight_decay: NotNegative = 0.0
     weight_decay_on: WeightDecayOn = "all"
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"

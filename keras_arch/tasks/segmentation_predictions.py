@@ -81,7 +81,7 @@ def predict_probabilities(
 
     Args:
         model: From preprocessed images to probabilities or logits.
-        image: `uint8` `(height, width, 1 or 3)`, of any size.
+        image: `(height, width, channels)`, of any size.
         preprocessing: The preprocessing of the training.
         crop_mode: `"tiles"` works at the image's own resolution, tile by tile (`tiling.predict`);
             `"whole"` brings the image to the size of `preprocessing`, and the probabilities back
@@ -215,8 +215,10 @@ def predict(
             legend = visualization.overlay_legend(
                 [card.labels[number] for number in present], [colors[number] for number in present]
             )
-            shown = visualization.overlay(card.preprocessing.display(image), mask, colors)
-            shown = visualization.annotate(shown, legend=legend)
+            shown = visualization.displayable(card.preprocessing.display(image))
+            shown = visualization.annotate(
+                visualization.overlay(shown, mask, colors), legend=legend
+            )
             visualization.save_png(shown, picture, note=PREDICTED)
         counts = np.bincount(mask.ravel(), minlength=len(card.labels)) / mask.size
         shares = dict(zip(card.labels, map(float, counts), strict=True))

@@ -91,12 +91,13 @@ def measure(
     confusion = np.zeros((classes, classes), np.int64)
     truths, found, shown = [], [], []
     errors = {name: [] for name in isbi}
-    for image, mask in dataset.as_numpy_iterator():
+    for image, mask, *_ in dataset.as_numpy_iterator():
         probabilities = predict_probabilities(model, image, preprocessing, crop_mode)
         predicted = probabilities.argmax(axis=-1).astype(np.uint8)
         confusion += metrics.pixel_confusion(mask, predicted, classes, IGNORE)
         if len(shown) < show:
-            shown.append((preprocessing.display(image), mask, predicted))
+            picture = visualization.displayable(preprocessing.display(image))
+            shown.append((picture, mask, predicted))
         if "boundary_f_score" in names:
             truths.append(mask)
             found.append(predicted)
@@ -157,4 +158,5 @@ def _of_one_size(images: Sequence[np.ndarray]) -> np.ndarray:
 
 def examples(dataset: Any, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The first `count` images with their masks."""
-    yield from dataset.take(count).as_numpy_iterator()
+    for image, mask, *_ in dataset.take(count).as_numpy_iterator():
+        yield image, mask

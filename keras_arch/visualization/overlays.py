@@ -114,6 +114,29 @@ def overlay_legend(labels: Sequence[str], colors: Colors) -> dict[str, tuple[int
     return {label: tuple(color) for label, color in pairs if any(color)}
 
 
+def displayable(image: Any) -> np.ndarray:
+    """Pixels to look at, from an image with any channels and value range.
+
+    Args:
+        image: `(height, width, channels)`. `uint8` of 1 or 3 channels stays as it is. Of others the
+            first three channels are red, green and blue (of two the first is grey), each stretched
+            from its least to its largest value, as far as it is not `uint8`.
+
+    Returns:
+        `uint8` `(height, width, 1 or 3)`.
+
+    Example:
+        >>> displayable(np.array([[[0, 4000, 7, 1], [100, 0, 7, 2]]], np.uint16)).tolist()
+        [[[0, 255, 0], [255, 0, 0]]]
+    """
+    image = np.asarray(image)
+    image = image[..., : 3 if image.shape[-1] >= 3 else 1]
+    if image.dtype == np.uint8:
+        return image
+    least, most = (np.float64(end(axis=(0, 1))) for end in (image.min, image.max))
+    return np.rint(255 * (image - least) / np.maximum(most - least, 1e-12)).astype(np.uint8)
+
+
 def find_boundaries(mask: Any) -> np.ndarray:
     """Find pixels with a neighbor of another class, on one of four sides.
 

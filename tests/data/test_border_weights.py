@@ -8,12 +8,15 @@ from keras_arch.errors import ArgumentError
 
 
 def brute_force(instances, w0, sigma):
-    """Equation 2's second term, from the distance of every pixel to every pixel of every cell."""
+    """Equation 2's second term, from the distance of every pixel to every pixel of every cell.
+
+    Of pixels between cells, and of those in a cell that are next to another one.
+    """
     cells = [np.argwhere(instances == n) for n in np.unique(instances) if n > 0]
     term = np.zeros(instances.shape)
-    for place in np.argwhere(instances == 0):
+    for place in np.argwhere(instances >= 0):
         each = sorted(np.sqrt(((cell - place) ** 2).sum(1)).min() for cell in cells)
-        if len(each) > 1:
+        if len(each) > 1 and (each[0] > 0 or each[1] == 1):
             term[tuple(place)] = w0 * np.exp(-((each[0] + each[1]) ** 2) / (2 * sigma**2))
     return term
 
@@ -99,6 +102,39 @@ def test_a_hundred_cells_within_half_a_second():
 def test_mistakes(arguments, message):
     with pytest.raises(ArgumentError, match=message):
         data.border_weights(*arguments)
+
+
+def test_instances_that_touch_are_parted():
+    instances = np.zeros((5, 9), int)
+    instances[1:4, 1:4], instances[1:4, 4:8] = 2, 9
+    apart = data.separate_instances(instances)
+    wanted = instances.copy()
+    wanted[1:4, 4] = 0
+    np.testing.assert_array_equal(apart, wanted)
+    assert apart.dtype == np.int32
+    # Parted once, and never again.
+    np.testing.assert_array_equal(data.separate_instances(apart), apart)
+    # Nothing is lost of what would vanish.
+    assert data.separate_instances([[1, 2, 1]]).tolist() == [[1, 2, 1]]
+    with pytest.raises(ArgumentError, match="numbered from 0, got -1"):
+        data.separate_instances([[-1, 0]])
+
+
+def test_the_border_of_instances_that_touch_weighs_most():
+    instances = np.zeros((5, 9), int)
+    instances[1:4, 1:4], instances[1:4, 4:8] = 2, 9
+    weights = data.border_weights(instances, w0=10, sigma=5, balance=False)
+    # In one, and next to the other: distances 0 and 1.
+    np.testing.assert_allclose(weights[1:4, 3:5], 1 + 10 * np.exp(-1 / 50), rtol=1e-6)
+    np.testing.assert_array_equal(weights[1:4, [1, 2, 5, 6, 7]], 1)
+    assert weights.max() == weights[1, 3]
+    # Without background, too; but not where classes say that a pixel is no border.
+    whole = np.repeat([[1, 1, 2, 2]], 3, axis=0)
+    between = 1 + 10 * np.exp(-1 / 50)
+    found = data.border_weights(whole, balance=False)[1]
+    np.testing.assert_allclose(found, [1, between, between, 1], rtol=1e-6)
+    classes = np.ones((3, 4), int)
+    np.testing.assert_array_equal(data.border_weights(whole, balance=False, mask=classes), 1)
 
 
 def test_class_balance_counts_every_value():

@@ -11,7 +11,7 @@ from keras_arch import api, callbacks, cli, config, hub, models
 from keras_arch.callbacks import checkpoint_files
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks import finetuning
+from keras_arch.tasks import finetuning, finetuning_phases
 from keras_arch.tasks import finetuning_config as transfer
 from tests.tasks.test_resume import StopAtEnd, StopBefore, goes_on_exactly
 
@@ -210,7 +210,7 @@ def test_it_goes_on_exactly_in_either_phase(
 ):
     """Stopped inside an epoch of the head, at its end, or inside an epoch of all layers."""
     goes_on_exactly(
-        finetuning.Finetuning,
+        finetuning.FineTuning,
         lambda out, **more: tune(
             classifier_of_digits, photos, out, "recipe.checkpoint_every=1", **more
         ),
@@ -236,8 +236,8 @@ def test_large_photos_are_cut_out_of_whole_ones(tmp_path, photos):
     assert checked.recipe.optimizer.learning_rate.peak == pytest.approx(3e-3)
     assert checked.recipe.head_learning_rate == pytest.approx(1e-2)
     assert transfer._rates(2048) == pytest.approx((5.3e-4, 1.8e-3))
-    assert finetuning.public_name("hf://someone/net@v1") == "hf://someone/net@v1"
-    assert finetuning.public_name("/home/me/net/") == "net"
+    assert finetuning_phases.public_name("hf://someone/net@v1") == "hf://someone/net@v1"
+    assert finetuning_phases.public_name("/home/me/net/") == "net"
 
 
 def test_patience_counts_epochs_without_better_ones(classifier_of_digits, photos):
@@ -347,7 +347,7 @@ class TestMistakes:
             latent={"size": 100, "distribution": "normal"},
         )
         hub.save(generator, tmp_path / "maker", card)
-        with pytest.raises(ArgumentError, match="does not classify"):
+        with pytest.raises(ArgumentError, match="takes a classifier or a segmentation network"):
             tune(tmp_path / "maker", photos, tmp_path / "run")
         own = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
         card = hub.Card("own", "MyNet", {}, "image-classification", Preprocessing((8, 8), 1))

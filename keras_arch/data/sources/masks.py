@@ -1,6 +1,5 @@
 """Data source `masks:PATH`: images with masks, a class for every pixel."""
 
-import functools
 import os
 import urllib.parse
 from collections.abc import Sequence
@@ -11,15 +10,14 @@ import numpy as np
 
 from keras_arch._lazy import tf
 from keras_arch.data import image_files, image_reading
-from keras_arch.data.border_weights import IGNORE
-from keras_arch.data.sources import pairs
+from keras_arch.data.border_weights import IGNORE, separate_instances
+from keras_arch.data.sources import mask_files
 from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.data.sources.tfds import TFDSSource
 from keras_arch.errors import DataError
 
 # Name of ignored pixels in a table of classes.
 _IGNORED = "ignore"
-_GREY, _COLOURED = ("1", "L", "LA", "I;16", "I"), ("RGB", "RGBA", "P")
 _SHOWN = 10
 
 
@@ -28,7 +26,9 @@ def open_masks(
     *,
     images: str = "images",
     masks: str = "masks",
+    suffix: str = "",
     classes: str = "",
+    instances: str = "false",
     data_dir: str | os.PathLike[str] | None = None,
     download: bool = False,
 ) -> Source:
@@ -37,10 +37,16 @@ def open_masks(
     Args:
         path: A folder as for `Masks`, or `tfds:NAME` for a segmentation set of TensorFlow Datasets.
         images: Name of the folder of images.
-        masks: Name of the folder of masks.
+        masks: Name of the folder of masks; or the pattern of their names, in which `{name}` is that
+            of the image: `"{name}_mask.png"` beside the image, `"labels/{name}.tif"` in a folder.
+        suffix: What masks are named behind the names of their images, such as `"_mask"`; in the
+            folder of masks, or beside the images where there is none.
         classes: Name and value in the masks of each class, `"membrane:0,interior:255"` or
             `"road:#804080,ignore:#000000"`, where `ignore` is no class. In names, percent encoding
             stands for the characters `,:&%`. Default: read from the masks.
+        instances: `"true"` where masks number objects, 0 for the background. The classes are then
+            `background` and `object`, with a gap of one pixel between objects that touch, and an
+            example has the numbers as a third column, for the weights of borders.
         data_dir: As for `keras_arch.data.load`.
         download: As for `keras_arch.data.describe`.
 
@@ -50,7 +56,9 @@ def open_masks(
     if str(path).startswith("tfds:"):
         name = str(path).removeprefix("tfds:")
         return TFDSMasks(TFDSSource(name, data_dir=data_dir, download=download))
-    return Masks(path, images=images, masks=masks, classes=classes)
+    return Masks(
+        path, images=images, masks=masks, suffix=suffix, classes=classes, instances=instances
+    )
 
 
 def class_table(text: str) -> tuple[dict[str, int], bool]:
@@ -86,7 +94,7 @@ def class_table(text: str) -> tuple[dict[str, int], bool]:
 
 
 class Masks(Source):
-    """Folders of images and of masks with files of equal names.
+    """Folders of images and of masks, whose names say which belong together.
 
     `path` is a folder of the two, or of folders train, test and val of these; the other arguments
     are those of `open_masks`.
@@ -95,48 +103,68 @@ class Masks(Source):
     kind = "masks"
 
     def __init__(
-        self, path: str | Path, *, images: str = "images", masks: str = "masks", classes: str = ""
+        self,
+        path: str | Path,
+        *,
+        images: str = "images",
+        masks: str = "masks",
+        suffix: str = "",
+        classes: str = "",
+        instances: str = "false",
     ) -> None:
-        folders = [urllib.parse.unquote(name) for name in (images, masks)]
-        if any(Path(name).name != name or name in (".", "..") for name in folders):
-            raise DataError(f"images and masks are names of folders, got {images!r} and {masks!r}")
+        images, masks, suffix = map(urllib.parse.unquote, (images, masks, suffix))
+        _check_names(images, masks, suffix)
+        if instances not in ("true", "false"):
+            raise DataError(f"instances is true or false, got 'instances={instances}'")
+        self._instances = instances == "true"
         table, self._coloured = class_table(classes)
+        if self._instances and table:
+            raise DataError(
+                f"instances are of the classes background and object; leave classes={classes} out"
+            )
         path = existing_path(path, "folders of images and masks")
         splits = image_files.split_folders(path)
-        if any((path / name).is_dir() for name in folders) or not splits:
+        if any((path / name).is_dir() for name in (images, masks)) or not splits:
             splits = {"train": path}
-        self._files = {split: _matched(folder, *folders) for split, folder in splits.items()}
+        self._files = {
+            split: mask_files.matched(folder, images, masks, suffix)
+            for split, folder in splits.items()
+        }
         everything = [files for both in self._files.values() for files in both]
-        image_files.same_sizes(
-            everything,
-            "{first} has {size} pixels and its mask {second} has {other}; they must be of one size",
-        )
         self.splits = {split: len(files) for split, files in self._files.items()}
-        files, mask_files = zip(*everything, strict=True)
+        files, found = zip(*everything, strict=True)
         self.image_shape = image_files.shape_of(files)
         self._dtype = image_files.dtype_of(files)
-        self._read_classes(mask_files, table)
+        _check_sizes(files, found)
+        if self._instances:
+            self.classes = ("background", "object")
+        else:
+            self._read_classes(found, table)
 
     def examples(self, split: str, start: int, stop: int) -> Any:
-        """Images `start` to `stop` with their masks."""
+        """Images `start` to `stop` with their masks, and with their instances where asked for."""
         images, masks = zip(*self._files[split][start:stop], strict=True)
-        values, numbers = self._values, self._numbers
+        shape = self.image_shape[:2]
 
-        def read(file: bytes) -> np.ndarray:
-            raw = _raw(Path(file.decode()), self._coloured)
-            return numbers[np.searchsorted(values, raw)]
-
-        def load(image: Any, file: Any) -> tuple[Any, Any]:
-            mask = tf.numpy_function(read, [file], tf.uint8, stateful=False)
-            return image, tf.ensure_shape(mask, self.image_shape[:2])
+        def load(image: Any, file: Any) -> tuple[Any, ...]:
+            if self._instances:
+                numbers = tf.numpy_function(_read_instances, [file], tf.int32, stateful=False)
+                numbers = tf.ensure_shape(numbers, shape)
+                return image, tf.cast(numbers > 0, tf.uint8), numbers
+            mask = tf.numpy_function(self._read_mask, [file], tf.uint8, stateful=False)
+            return image, tf.ensure_shape(mask, shape)
 
         names = [str(file) for file in masks]
         files = image_files.decoded(images, self.image_shape, names, dtype=self._dtype)
         return files.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
+    def _read_mask(self, file: bytes) -> np.ndarray:
+        raw = mask_files.raw_mask(Path(file.decode()), self._coloured)
+        return self._numbers[np.searchsorted(self._values, raw)]
+
     def _read_classes(self, files: Sequence[Path], table: dict[str, int]) -> None:
         coloured = self._coloured
-        values = image_files.in_threads(lambda file: _values_in(file, coloured), files)
+        values = image_files.in_threads(lambda file: mask_files.values_in(file, coloured), files)
         table = table or _guessed(files, values)
         known = {value: name for name, value in table.items()}
         if not coloured:
@@ -144,8 +172,9 @@ class Masks(Source):
         for file, found in zip(files, values, strict=True):
             unknown = sorted(found - set(known))
             if unknown:
-                shown = ", ".join(_written(value, coloured) for value in unknown[:_SHOWN])
-                names = [f"{name} {_written(value, coloured)}" for name, value in table.items()]
+                written = mask_files.written
+                shown = ", ".join(written(value, coloured) for value in unknown[:_SHOWN])
+                names = [f"{name} {written(value, coloured)}" for name, value in table.items()]
                 raise DataError(
                     f"{file} holds the unknown value{'s' * (len(unknown) > 1)} {shown}"
                     f"{', ...' * (len(unknown) > _SHOWN)}; the classes are {', '.join(names)}"
@@ -160,11 +189,47 @@ class Masks(Source):
         self._values = np.array(sorted(known))
         self._numbers = np.array([numbers[known[value]] for value in sorted(known)], np.uint8)
         shown = [table[name] for name in self.classes]
-        palette = _palette(files[0])
+        palette = mask_files.palette_of(files[0])
         if coloured:
             self.colors = tuple((value >> 16, value >> 8 & 255, value & 255) for value in shown)
         elif palette is not None and max(shown) < len(palette):
             self.colors = tuple(tuple(palette[value].tolist()) for value in shown)
+
+
+def _check_names(images: str, masks: str, suffix: str) -> None:
+    """Refuse names of folders and patterns of masks that are none."""
+    pattern = "{name}" in masks
+    parts = masks.split("/") if pattern else [masks]
+    for name in (images, *parts):
+        if Path(name).name != name or name in ("", ".", ".."):
+            raise DataError(f"images and masks are names of folders, got {images!r} and {masks!r}")
+    if pattern and (masks.count("{name}") > 1 or "{name}" not in parts[-1]):
+        raise DataError(
+            f"a pattern of masks has {{name}} once, in the name of the file, got {masks!r}"
+        )
+    if pattern and suffix:
+        raise DataError(f"masks={masks} and suffix={suffix} both name the masks; give one")
+    if masks in ("{name}", "{name}.*"):
+        raise DataError(f"masks={masks} names the images themselves; name what is added to them")
+    if any(letter in suffix for letter in "/*{}"):
+        raise DataError(f"suffix is the end of a name such as _mask, got {suffix!r}")
+
+
+def _check_sizes(files: Sequence[Path], masks: Sequence[Path]) -> None:
+    """Refuse a mask of another size than its image."""
+    heads = image_files.in_threads(image_reading.head, files)
+    sizes = image_files.in_threads(mask_files.size_of, masks)
+    for file, mask, found, other in zip(files, masks, heads, sizes, strict=True):
+        if found.size != other:
+            height, width = found.size
+            raise DataError(
+                f"{file} has {width}x{height} pixels and its mask {mask} has "
+                f"{other[1]}x{other[0]}; they must be of one size"
+            )
+
+
+def _read_instances(file: bytes) -> np.ndarray:
+    return separate_instances(mask_files.raw_mask(Path(file.decode()), False))
 
 
 class TFDSMasks(Source):
@@ -211,58 +276,10 @@ def _mask_feature(inner: TFDSSource) -> tuple[str, int, tuple[str, ...]]:
     )
 
 
-def _matched(folder: Path, images: str, masks: str) -> list[tuple[Path, Path]]:
-    for name in (images, masks):
-        if not (folder / name).is_dir():
-            names = ", ".join(path.name for path in image_files.subfolders(folder)[:5]) or "none"
-            raise DataError(
-                f"{folder} must hold folders {images} and {masks} with files of "
-                f"equal names; its folders are {names} (?images=FOLDER&masks=FOLDER names others)"
-            )
-    return pairs.matched(folder / images, folder / masks)
-
-
-def _raw(file: Path, coloured: bool) -> np.ndarray:
-    """The values of a mask as they are in its file: numbers, or colours as `0xrrggbb`."""
-    with image_reading.opened(file) as image:
-        if image.format == "JPEG":
-            raise DataError(f"{file} is a JPEG file, which blurs values; save masks as PNG")
-        if image.mode not in (*_GREY, *_COLOURED):
-            raise DataError(f"{file} has pixels of kind {image.mode}; save masks as PNG")
-        if not coloured and image.mode not in ("RGB", "RGBA"):
-            grey = image.convert("L") if image.mode in ("1", "LA") else image
-            return np.asarray(grey).astype(np.int64)
-        pixels = np.asarray(image.convert("RGB")).astype(np.int64)
-    if coloured:
-        return pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
-    if (pixels != pixels[..., :1]).any():
-        found = np.unique(pixels.reshape(-1, 3), axis=0)[:_SHOWN]
-        shown = ", ".join(_written(r << 16 | g << 8 | b, True) for r, g, b in found.tolist())
-        raise DataError(
-            f"{file} is in colour ({shown}); name the classes: ?classes=background:#000000,"
-            "NAME:#rrggbb, or data.classes in a config"
-        )
-    return pixels[..., 0]
-
-
-def _values_in(file: Path, coloured: bool) -> frozenset[int]:
-    try:
-        status = file.stat()
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from None
-    return _values_of_version(file, coloured, status.st_mtime_ns, status.st_size)
-
-
-@functools.lru_cache(maxsize=100_000)
-def _values_of_version(file: Path, coloured: bool, _modified: int, _size: int) -> frozenset[int]:
-    """The values in one version of a mask; a file that did not change is not read again."""
-    return frozenset(np.unique(_raw(file, coloured)).tolist())
-
-
 def _guessed(files: Sequence[Path], held: Sequence[frozenset[int]]) -> dict[str, int]:
     values = set().union(*held)
     classes = sorted(values - {IGNORE})
-    if values == {0, IGNORE} and _palette(files[0]) is None:
+    if values == {0, IGNORE} and mask_files.palette_of(files[0]) is None:
         return {"background": 0, "foreground": 255}
     if classes and classes != list(range(len(classes))):
         shown = ", ".join(map(str, classes[:_SHOWN])) + ", ..." * (len(classes) > _SHOWN)
@@ -279,14 +296,3 @@ def _guessed(files: Sequence[Path], held: Sequence[frozenset[int]]) -> dict[str,
             "some do not occur: ?classes=NAME:VALUE,..., or data.classes in a config"
         )
     return {str(value): value for value in classes}
-
-
-def _palette(file: Path) -> np.ndarray | None:
-    """`(colours, 3)`, of an image that has a palette."""
-    with image_reading.opened(file) as image:
-        colours = image.getpalette("RGB") if image.mode == "P" else None
-    return None if colours is None else np.array(colours).reshape(-1, 3)
-
-
-def _written(value: int, coloured: bool) -> str:
-    return f"#{value:06x}" if coloured else str(value)

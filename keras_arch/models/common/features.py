@@ -180,6 +180,21 @@ def coarsest_stride(model: keras.Model) -> int:
     return math.lcm(*strides, *inside)
 
 
+def strides_of(model: keras.Model) -> dict[str, Fraction]:
+    """The stride of each layer's output, by its name; 1 at the size of the image.
+
+    Example:
+        >>> from keras_arch import models
+        >>> strides_of(models.CIFARResNet(depth=8))["stage3"]
+        Fraction(4, 1)
+    """
+    known: dict[int, _Facts] = {}
+    return {
+        layer.name: _trace(keras.tree.flatten(layer.output)[0], known).stride
+        for layer in model.layers
+    }
+
+
 def keras_cv_backbone(model: keras.Model) -> keras.Model:
     """A backbone that KerasCV's tasks take: `DeepLabV3Plus`, `ImageClassifier`, ...
 
