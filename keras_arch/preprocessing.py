@@ -158,7 +158,7 @@ class Preprocessing:
         """
         images = tf.convert_to_tensor(images)
         is_deep = self.value_range is not None or images.dtype == tf.uint16
-        images = self._fit_channels(self.rescale(images), exact=is_deep)
+        images = self.fit_channels(self.rescale(images), exact=is_deep)
         if self.crop is not None:
             return self._fit_centre(images)
         if tuple(images.shape[-3:-1]) == self.size:
@@ -167,10 +167,15 @@ class Preprocessing:
             return tf.image.resize_with_crop_or_pad(images, *self.size)
         return self._resized(images, self.size)
 
-    def rescale(self, images: Any) -> Any:
-        """Bring values of any kind to [0, 255], as `value_range` says."""
+    def rescale(self, images: Any, check: bool = True) -> Any:
+        """Bring values of any kind to [0, 255], as `value_range` says.
+
+        Args:
+            images: Images of any size.
+            check: Whether to check them by `check_values`, where values are known.
+        """
         images = tf.convert_to_tensor(images)
-        if not tf.is_symbolic_tensor(images):
+        if check and not tf.is_symbolic_tensor(images):
             self.check_values(images)
         self._check_dtype(images.dtype)
         if self.value_range is None:
@@ -330,7 +335,8 @@ class Preprocessing:
             return by_width if is_narrow else by_height
         return tuple(tf.where(is_narrow, *each) for each in zip(by_width, by_height, strict=True))
 
-    def _fit_channels(self, images: Any, exact: bool = False) -> Any:
+    def fit_channels(self, images: Any, exact: bool = False) -> Any:
+        """Images with the network's channels; `exact` leaves grey values unrounded."""
         channels = images.shape[-1] if images.shape.rank in (3, 4) else None
         if channels == self.channels:
             return images

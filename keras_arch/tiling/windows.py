@@ -98,7 +98,7 @@ def _mirrored(places: np.ndarray, size: int) -> np.ndarray:
 
 
 class WithChannels:
-    """View of an image with the channels of a preprocessing, converted window by window.
+    """View of an image with the channels and value range of a preprocessing, window by window.
 
     Args:
         image: `(height, width, channels)`: an array, or an object with the same slicing.
@@ -112,10 +112,18 @@ class WithChannels:
 
     def __init__(self, image: Any, preprocessing: Preprocessing) -> None:
         self._image = image
-        self._channels = preprocessing.channels
+        self._preprocessing = preprocessing
+        self._is_plain = image.dtype == np.uint8 and preprocessing.value_range is None
+        if not self._is_plain:
+            # Once, of the whole: a window may hold dark pixels only.
+            preprocessing.check_values(image)
         self.shape = (*image.shape[:2], preprocessing.channels)
-        self.dtype = image.dtype
+        self.dtype = np.dtype(np.uint8 if self._is_plain else np.float32)
 
     def __getitem__(self, part: Any) -> np.ndarray:
-        window = np.asarray(self._image[part])
-        return np.asarray(Preprocessing(window.shape[:2], self._channels).fit(window))
+        window, own = np.asarray(self._image[part]), self._preprocessing
+        if not self._is_plain:
+            window = np.asarray(own.rescale(window, check=False), np.float32)
+        # Grey of deep images is not rounded, as in `Preprocessing.fit`.
+        exact = own.value_range is not None or self._image.dtype == np.uint16
+        return np.asarray(own.fit_channels(window, exact=exact))
