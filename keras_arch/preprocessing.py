@@ -337,6 +337,7 @@ class Preprocessing:
 
     def fit_channels(self, images: Any, exact: bool = False) -> Any:
         """Images with the network's channels; `exact` leaves grey values unrounded."""
+        images = tf.convert_to_tensor(images)
         channels = images.shape[-1] if images.shape.rank in (3, 4) else None
         if channels == self.channels:
             return images
