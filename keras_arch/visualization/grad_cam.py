@@ -36,8 +36,9 @@ def grad_cam(
     to the image by bilinear interpolation.
 
     Args:
-        model: A functional or sequential classifier from one image to logits or probabilities;
-            there may be a model inside it, such as a backbone.
+        model: A functional or sequential classifier from one image to logits or probabilities (or
+            to one output, of the second of two classes); there may be a model inside it, such as a
+            backbone.
         images: `(n, height, width, channels)`, preprocessed.
         classes: One class for each image, as numbers. Default: the predicted ones.
         layer: Name of the layer with the maps. Default: the last stage of `models.features`, or
@@ -68,9 +69,17 @@ def grad_cam(
                 f"not all paths from the image to the score of {model.name} lead through "
                 f"{layer!r}; give the end of a stage, or leave layer out"
             ) from None
-    activations, count = lower(images, training=False), scores.shape[-1]
+    activations = lower(images, training=False)
+    # One output is the score of the second of two classes, and against the first.
+    single = scores.shape[-1] == 1
+    count = 2 if single else scores.shape[-1]
+
+    def scores_of(maps: Any) -> Any:
+        found = upper(maps, training=False)
+        return ops.concatenate([-found, found], axis=-1) if single else found
+
     if classes is None:
-        classes = ops.convert_to_numpy(ops.argmax(upper(activations, training=False), axis=-1))
+        classes = ops.convert_to_numpy(ops.argmax(scores_of(activations), axis=-1))
     chosen = np.asarray(classes)
     if chosen.shape != (len(images),) or not np.issubdtype(chosen.dtype, np.integer):
         raise ArgumentError(
@@ -83,7 +92,7 @@ def grad_cam(
 
     def score(maps: Any) -> Any:
         # Images are independent, so that the sum has the gradients of all scores.
-        return ops.sum(upper(maps, training=False) * wanted)
+        return ops.sum(scores_of(maps) * wanted)
 
     weights = ops.mean(_gradient(score, activations), axis=(1, 2), keepdims=True)
     heat = ops.relu(ops.sum(weights * activations, axis=-1, keepdims=True))
@@ -208,7 +217,7 @@ def _scores(model: keras.Model) -> Any:
         return given
     if isinstance(last, keras.layers.Activation) and activation in ("softmax", "sigmoid", "linear"):
         return given
-    if isinstance(last, keras.layers.Dense) and activation == "softmax":
+    if isinstance(last, keras.layers.Dense) and activation in ("softmax", "sigmoid"):
         score = ops.matmul(given, last.kernel)
         return score + last.bias if last.use_bias else score
     return model.outputs[0]

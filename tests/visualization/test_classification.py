@@ -208,3 +208,20 @@ class TestGradCAM:
         )
         with pytest.raises(ArgumentError, match="the heatmap"):
             visualization.overlay_heatmap(pixels, np.zeros((3, 2)))
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+def test_grad_cam_of_one_output(activation):
+    """The two classes have the scores -z and z: z is the mean of the maps times the weights."""
+    image = keras.Input((6, 6, 1))
+    maps = keras.layers.Conv2D(3, 3, padding="same", name="maps")(image)
+    pooled = keras.layers.GlobalAveragePooling2D()(maps)
+    model = keras.Model(image, keras.layers.Dense(1, activation=activation)(pooled))
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 1)).astype("float32")
+    kernel = np.asarray(model.layers[-1].kernel)[:, 0]
+    found = np.asarray(keras.Model(image, maps)(x)) @ kernel / 36
+    for number, sign in ((0, -1), (1, 1)):
+        heat = visualization.grad_cam(model, x, [number] * 2, layer="maps")
+        np.testing.assert_allclose(heat, np.maximum(sign * found, 0), rtol=1e-4, atol=1e-6)
+    with pytest.raises(ArgumentError, match="classes 0 to 1, got 2"):
+        visualization.grad_cam(model, x, [2, 2], layer="maps")
