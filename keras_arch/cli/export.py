@@ -1,4 +1,4 @@
-"""Command `export`."""
+"""Command `export`; `keras_arch.export.savedmodel` writes the SavedModel."""
 
 from pathlib import Path
 from typing import Annotated

@@ -14,7 +14,7 @@ from keras_arch.config.base import (
     TaskConfig,
 )
 from keras_arch.config.io import dump, import_modules, load, parse
-from keras_arch.config.optimizers import (
+from keras_arch.config.optimizer_schema import (
     SGD,
     Adam,
     AdamW,

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from keras_arch.config.base import Section, TaskConfig
-from keras_arch.config.optimizers import OptimizerSection
+from keras_arch.config.optimizer_schema import OptimizerSection
 from keras_arch.errors import ConfigError
 
 LEARNING_RATE = "lr"

@@ -40,7 +40,7 @@ from keras_arch.data.epochs import Batches
 from keras_arch.data.loading import describe, load
 from keras_arch.data.model_checks import check_data
 from keras_arch.data.pipelines import eval_batches, mean_image, train_batches
-from keras_arch.data.segmentation_batches import (
+from keras_arch.data.segmentation_crops import (
     fit_mask,
     segmentation_eval_batches,
     segmentation_train_batches,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keras_arch.models.common import heads as heads
     from keras_arch.tiling import networks as tiling_networks
     from keras_arch.training import factories as factories
-    from keras_arch.training import optimizers as training_optimizers
+    from keras_arch.training import optimizer_from_config as optimizer_from_config
     from keras_arch.training import references as references
 else:
     callbacks, distribute, export, losses, metrics, models, optimizers, trainers = lazy_modules(
@@ -42,8 +42,8 @@ else:
         "keras_arch.models.common.heads",
         "keras_arch.tiling.networks",
     )
-    factories, training_optimizers, references = lazy_modules(
+    factories, optimizer_from_config, references = lazy_modules(
         "keras_arch.training.factories",
-        "keras_arch.training.optimizers",
+        "keras_arch.training.optimizer_from_config",
         "keras_arch.training.references",
     )

@@ -13,7 +13,7 @@ import pydantic
 from keras_arch import config, data, hub
 from keras_arch._lazy import keras, lazy_modules, np, tf
 from keras_arch.config.base import Fraction, NotNegative, Positive
-from keras_arch.config.optimizers import WeightDecayOn
+from keras_arch.config.optimizer_schema import WeightDecayOn
 from keras_arch.data import balancing, epochs
 from keras_arch.errors import ArgumentError, ConfigError, DataError
 from keras_arch.hub.readme import describe_input
@@ -24,7 +24,7 @@ from keras_arch.tasks._modules import (
     heads,
     losses,
     models,
-    training_optimizers,
+    optimizer_from_config,
 )
 from keras_arch.tasks.base import EvaluationData, Task, register_task
 from keras_arch.tasks.predictions import Prediction
@@ -200,7 +200,7 @@ class Classification(Task):
         recipe = self.config.recipe
         network = self.build_logits(self.replicas)
         losses.add_weight_decay(network, recipe.weight_decay, recipe.weight_decay_on)
-        self.compile(network, training_optimizers.make_optimizer(recipe.optimizer))
+        self.compile(network, optimizer_from_config.make_optimizer(recipe.optimizer))
         self.make_metric_variables(network)
         return network
 

@@ -13,7 +13,7 @@ from keras_arch._lazy import keras
 from keras_arch.config.base import Positive, Rate
 from keras_arch.errors import ArgumentError, ConfigError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks._modules import losses, models, optimizers, references, training_optimizers
+from keras_arch.tasks._modules import losses, models, optimizer_from_config, optimizers, references
 from keras_arch.tasks.base import Task
 
 # The tasks whose models can be fine-tuned, with what they are called.
@@ -165,9 +165,9 @@ class FineTuningPhases(Task):
         recipe = self.config.recipe
         if head:
             rate = {"learning_rate": recipe.head_learning_rate}
-            return training_optimizers.make_optimizer(recipe.optimizer.model_copy(update=rate))
+            return optimizer_from_config.make_optimizer(recipe.optimizer.model_copy(update=rate))
         rates = self.layer_factors(network, recipe.layer_decay)
-        return optimizers.layerwise(training_optimizers.make_optimizer(recipe.optimizer), rates)
+        return optimizers.layerwise(optimizer_from_config.make_optimizer(recipe.optimizer), rates)
 
     def _start_from_weights(self, network: keras.Model) -> None:
         """Transfer all weights; those of the head only where the classes are the same."""

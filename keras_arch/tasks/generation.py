@@ -16,8 +16,8 @@ from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks._modules import (
     callbacks,
     factories,
+    optimizer_from_config,
     trainers,
-    training_optimizers,
     visualization,
 )
 from keras_arch.tasks.base import EvaluationData, Labels, Task, register_task
@@ -113,8 +113,8 @@ class Generation(Task):
         )
         trainer.compile(
             **self._compile_arguments(),
-            g_optimizer=training_optimizers.make_optimizer(recipe.g_optimizer),
-            d_optimizer=training_optimizers.make_optimizer(recipe.d_optimizer),
+            g_optimizer=optimizer_from_config.make_optimizer(recipe.g_optimizer),
+            d_optimizer=optimizer_from_config.make_optimizer(recipe.d_optimizer),
             n_critic=recipe.n_critic,
             update=recipe.update,
             diff_augment=recipe.diff_augment,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from keras_arch import config as configs
-from keras_arch.tasks._modules import factories, trainers, training_optimizers
+from keras_arch.tasks._modules import factories, optimizer_from_config, trainers
 from keras_arch.tasks.base import register_task
 from keras_arch.tasks.generation import ConditionalGeneration
 from keras_arch.tasks.generation_config import LAPGANConfig
@@ -41,7 +41,7 @@ class LaplacianPyramid(ConditionalGeneration):
         )
         sides = {"g": recipe.g_optimizer, "d": recipe.d_optimizer}
         optimizers = {
-            player.name: training_optimizers.make_optimizer(sides[player.name[0]])
+            player.name: optimizer_from_config.make_optimizer(sides[player.name[0]])
             for player in trainer.players()
         }
         trainer.compile(optimizers, **self._compile_arguments())

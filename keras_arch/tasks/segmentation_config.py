@@ -7,7 +7,7 @@ import pydantic
 
 from keras_arch import config
 from keras_arch.config.base import NotNegative, Positive, Rate
-from keras_arch.config.optimizers import WeightDecayOn
+from keras_arch.config.optimizer_schema import WeightDecayOn
 
 _Byte = Annotated[int, pydantic.Field(ge=0, le=255)]
 # Of masks of 8 or 16 bits.

@@ -21,8 +21,8 @@ from keras_arch.tasks._modules import (
     callbacks,
     factories,
     metrics,
+    optimizer_from_config,
     trainers,
-    training_optimizers,
     visualization,
 )
 from keras_arch.tasks.base import EvaluationData, Task, register_task
@@ -113,8 +113,8 @@ class Translation(Task):
     def _compile_arguments(self) -> dict[str, Any]:
         recipe = self.config.recipe
         return {
-            "g_optimizer": training_optimizers.make_optimizer(recipe.g_optimizer),
-            "d_optimizer": training_optimizers.make_optimizer(recipe.d_optimizer),
+            "g_optimizer": optimizer_from_config.make_optimizer(recipe.g_optimizer),
+            "d_optimizer": optimizer_from_config.make_optimizer(recipe.d_optimizer),
             "loss": recipe.loss,
             "jit_compile": recipe.jit_compile,
             "steps_per_execution": recipe.steps_per_execution,

@@ -1,4 +1,4 @@
-"""Trainer of pix2pix: image-to-image translation learned from pairs (Isola et al. 2017)."""
+"""Trainer of pix2pix (Isola et al. 2017): its L1 and adversarial losses, and five objectives."""
 
 from typing import Any, Unpack
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_arch import api, config, data, hub, trainers
 from keras_arch.errors import ArgumentError, ConfigError, DataError, NonFiniteError, RunError
-from keras_arch.training.optimizers import make_optimizer
+from keras_arch.training.optimizer_from_config import make_optimizer
 from tests.runs import EVERY_RUN, refused_in_one_line
 
 GAN = [

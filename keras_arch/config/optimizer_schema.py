@@ -1,6 +1,6 @@
 """Schema of the optimizers of a config, with schedules of their learning rate and momentum.
 
-`keras_arch.training.optimizers` builds the Keras optimizers.
+`keras_arch.training.optimizer_from_config` builds the Keras optimizers.
 """
 
 from typing import Annotated, Any, Literal
