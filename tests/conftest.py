@@ -18,7 +18,7 @@ tf.config.set_logical_device_configuration(
 
 def pytest_collection_finish():
     """Exempt imported modules from garbage collection: a full one takes seconds with TensorFlow."""
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(20_000, 20, 100)
     gc.collect()
     gc.freeze()
 

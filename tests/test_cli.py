@@ -75,10 +75,12 @@ def error_of(run_command):
     def run(*arguments):
         code, _, err = run_command(*arguments)
         assert code == 2
-        assert err.startswith("error: ")
-        assert err.count("\n") == 1, err
+        # The line that says what a folder holds may come before.
+        *logged, error = err.splitlines()
+        assert all(re.fullmatch(r"\w+: \d+ (images|pairs) \(.*\).*", line) for line in logged), err
+        assert error.startswith("error: ")
         assert err.endswith("\n")
-        return err.strip()
+        return error
 
     return run
 

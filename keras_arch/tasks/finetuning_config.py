@@ -81,6 +81,7 @@ def preliminary_config(
     """
     check_tunable(card, ref)
     content = _content(card, _kept_arguments(card), ref, source, data_dir, classes=2)
+    content["data"] |= {"train": "train", "validation": "validation", "test": "test"}
     return config.parse(content, content["task"], overrides)
 
 

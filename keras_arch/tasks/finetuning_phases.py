@@ -166,7 +166,9 @@ class FineTuningPhases(Task):
         if head:
             rate = {"learning_rate": recipe.head_learning_rate}
             return optimizer_from_config.make_optimizer(recipe.optimizer.model_copy(update=rate))
-        rates = self.layer_factors(network, recipe.layer_decay)
+        factors = self.layer_factors(network, recipe.layer_decay)
+        # A backbone may be frozen all the time.
+        rates = {k: f for k, f in factors.items() if network.get_layer(k).trainable_weights}
         return optimizers.layerwise(optimizer_from_config.make_optimizer(recipe.optimizer), rates)
 
     def _start_from_weights(self, network: keras.Model) -> None:

@@ -164,7 +164,7 @@ def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     assert (saved.position.epoch, saved.position.step) == (0, 3)
 
 
-@pytest.mark.parametrize("steps", [4, 6])
+@pytest.mark.parametrize("steps", [4, pytest.param(6, marks=pytest.mark.slow)])
 def test_resumed_at_the_end_or_inside_an_epoch_the_logs_are_the_same(steps, tmp_path):
     """Of epochs of four steps; the running means go on inside an epoch and begin anew after it."""
 

@@ -90,6 +90,7 @@ def test_the_caption_names_reductions():
     assert "Reduced" not in depths._title_and_caption(whole, whole=(50_000, 10_000))[1]
 
 
+@pytest.mark.slow
 def test_resume_continues_and_does_not_repeat_finished_nets(done, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(done.directory, broken)

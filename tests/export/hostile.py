@@ -31,6 +31,10 @@ BY_TENSORFLOW = {
     "Type mismatch: actual ": "wrong type",
     "Invalid JPEG data": "damaged file",
     "Invalid PNG": "damaged file",
+    "Invalid GIF": "damaged file",
+    "WebP": "damaged file",
+    # Of our own decoder, which training uses as well.
+    "an encoded image must": "damaged file",
     "Incomplete bmp content": "damaged file",
     "Input size should match (header_size": "damaged file",
 }
@@ -59,7 +63,7 @@ def files(rng: np.random.Generator, side: int) -> list[bytes]:
     """Good, damaged, huge and foreign files."""
     pixels = rng.integers(0, 256, (side, side, 3), np.uint8)
     image = Image.fromarray(pixels)
-    good = [saved(image, kind) for kind in ("PNG", "JPEG", "BMP")]
+    good = [saved(image, kind) for kind in ("PNG", "JPEG", "BMP", "GIF", "WEBP")]
     cut = [file[: rng.integers(0, len(file))] for file in good]
     flipped = []
     for file in good:

@@ -49,6 +49,7 @@ def test_signatures_are_named_as_documented(exported_classifier):
         assert outputs["label"].shape.as_list() == [None]
 
 
+@pytest.mark.slow
 def test_saved_model_cli_shows_and_runs_it(exported_classifier, classifier, photos, tmp_path):
     shown = saved_model_cli("show", "--dir", str(exported_classifier), "--all", cwd=tmp_path)
     for words in ("serving_default", "inputs['image'] tensor_info", "shape: (-1, -1, -1, 3)"):

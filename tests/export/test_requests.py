@@ -133,12 +133,19 @@ def test_a_request_of_no_examples_is_answered_with_none(exported, kind):
 
 
 FILES = {
-    "GIF": (lambda image: hostile.saved(image, "GIF"), r"JPEG, PNG or BMP files .*got\] \[GIF\]"),
-    "WebP": (lambda image: hostile.saved(image, "WEBP"), r"got\] \[WebP\]"),
-    "TIFF": (lambda image: hostile.saved(image, "TIFF"), r"got\] \[TIFF\]"),
+    "animation": (
+        lambda image: hostile.saved(
+            image, "GIF", save_all=True, append_images=[Image.new("RGB", (16, 16), "red")]
+        ),
+        "must hold one picture, not an animation",
+    ),
+    "TIFF": (
+        lambda image: hostile.saved(image, "TIFF"),
+        r"PNG, BMP, GIF or WebP files .*got\] \[TIFF\]",
+    ),
     "palette": (
         lambda image: hostile.saved(image.convert("P"), "BMP"),
-        r"grey levels without compression; .*got\] \[an unusual BMP\]",
+        r"24 or 32 bits without compression; .*got\] \[an unusual BMP\]",
     ),
     "text": (lambda image: b"no image", r"got\] \[an unknown kind\]"),
     "nothing": (lambda image: b"", r"got\] \[an unknown kind\]"),
@@ -152,7 +159,7 @@ FILES = {
         lambda image: hostile.png_header(10**7, 1),
         r"height\] \[1\] \[and width\] \[10000000\]",
     ),
-    "cut": (lambda image: hostile.saved(image, "PNG")[:-40], "Invalid PNG data"),
+    "cut": (lambda image: hostile.saved(image, "PNG")[:-40], "Invalid PNG"),
 }
 
 
@@ -164,8 +171,13 @@ def test_files_are_refused_by_name(exported, kind):
         loaded(exported["classifier"]).signatures["serving_bytes"](image_bytes=tf.constant([file]))
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L"])
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        *((kind, mode) for kind in ("PNG", "JPEG", "GIF", "WebP") for mode in ("RGB", "L")),
+        ("BMP", "RGB"),
+    ],
+)
 def test_sizes_in_headers_are_those_of_the_pictures(kind, mode):
     image = Image.new(mode, (31, 300))
     files = tf.constant([hostile.saved(image, kind)] * 2)

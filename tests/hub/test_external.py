@@ -131,6 +131,7 @@ def test_timm_weights_equal_convert_and_images_are_prepared(server, timm, state,
     assert not server.leaks
 
 
+@pytest.mark.slow
 def test_the_second_load_is_of_the_converted_copy(server, client, timm, down):
     first = hub.load(timm)
     (copy,) = cached(client)

@@ -139,6 +139,7 @@ def test_wrong_depths_name_the_right_ones(name):
         assert known in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_variant_is_that_of_the_weights_else_the_papers():
     arguments = {"input_shape": (32, 32, 1), "classes": 2}
     torchvision = models.ResNet50("v1.5", **arguments)

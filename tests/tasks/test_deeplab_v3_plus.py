@@ -42,6 +42,7 @@ def test_both_configs_are_valid():
         assert config.load(name).model.name == "DeepLabV3Plus"
 
 
+@pytest.mark.slow
 def test_a_run_measures_and_evaluates_alike(run):
     assert {"mean_iu", "pixel_accuracy", "boundary_f_score", "rand_error"} <= set(run.metrics)
     assert all(np.isfinite(value) for value in run.metrics.values())
@@ -50,6 +51,7 @@ def test_a_run_measures_and_evaluates_alike(run):
     assert again["mean_iu"] == pytest.approx(run.metrics["mean_iu"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_stock_keras_loads_it_without_kerascv(run, tmp_path):
     model = hub.load(run.model)
     x = np.random.default_rng(0).normal(size=(2, 64, 64, 1)).astype("float32")
@@ -60,6 +62,7 @@ def test_stock_keras_loads_it_without_kerascv(run, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "x.npy"), forward(model, x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_export_and_tiles(run, tmp_path):
     import tensorflow as tf
 

@@ -318,9 +318,7 @@ POSITIONS = [
         *((moment, epoch) for moment in moments for epoch in range(2)),
     )
     # A signal during the last step of an epoch, where nothing is left of it but its end.
-    for quick in [
-        name in ("gan", "resnet20-digits") and by_signal and position == ("step", steps - 1)
-    ]
+    for quick in [name == "gan" and by_signal and position == ("step", steps - 1)]
 ]
 
 

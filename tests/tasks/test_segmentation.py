@@ -1,6 +1,7 @@
 """Training of segmentation networks, and what is done with them."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -133,8 +134,10 @@ def test_predict_reads_sixteen_bits_as_training_does(cells_run, a_cell_image, tm
 
 def test_predict_names_a_file_too_large(cells_run, a_cell_image, tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(DataError, match=r"cells\.png has more than 2,000 pixels, .*np\.memmap"):
-        api.predict(cells_run.model, [a_cell_image], out=tmp_path)
+    # A file of its own, whose header was not read yet.
+    large = shutil.copy(a_cell_image, tmp_path / "large.png")
+    with pytest.raises(DataError, match=r"large\.png has more than 2,000 pixels, .*np\.memmap"):
+        api.predict(cells_run.model, [large], out=tmp_path)
 
 
 def test_an_image_larger_than_padding_allows_is_not_cut(cells_run):

@@ -80,6 +80,7 @@ def test_a_run_leaves_a_network_of_the_new_classes(run, pieces, tmp_path):
     assert set(found.shares) == {"0", "1", "2"}
 
 
+@pytest.mark.slow
 def test_the_head_learns_alone_and_then_all_layers(saved, pieces):
     rates = [
         "recipe.layer_decay=0.1",

@@ -333,7 +333,7 @@ class TestNewValues:
             (1, {"steps_per_execution": 2}),
             (1, {"jit_compile": True}),
             pytest.param(2, {}, marks=pytest.mark.slow),
-            (2, {"run_eagerly": True}),
+            pytest.param(2, {"run_eagerly": True}, marks=pytest.mark.slow),
         ],
         ids=str,
     )
