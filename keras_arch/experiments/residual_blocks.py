@@ -19,7 +19,7 @@ from keras import ops
 from keras_arch import data, files, visualization
 from keras_arch import layers as layouts
 from keras_arch.errors import ArgumentError, whole_number
-from keras_arch.tasks.base import EvaluationData
+from keras_arch.tasks.evaluation_data import EvaluationData
 from keras_arch.training.factories import EVALUATION_BATCH
 from keras_arch.training.references import load_model, training_data, without_folders
 

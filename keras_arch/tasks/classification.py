@@ -26,7 +26,8 @@ from keras_arch.tasks._modules import (
     models,
     optimizer_from_config,
 )
-from keras_arch.tasks.base import EvaluationData, Task, register_task
+from keras_arch.tasks.base import Task, register_task
+from keras_arch.tasks.evaluation_data import EvaluationData
 from keras_arch.tasks.predictions import Prediction
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from keras_arch.tasks._modules import (
     trainers,
     visualization,
 )
-from keras_arch.tasks.base import EvaluationData, Labels, Task, register_task
+from keras_arch.tasks.base import Labels, Task, register_task
+from keras_arch.tasks.evaluation_data import EvaluationData
 from keras_arch.tasks.generation_config import GenerationConfig
 from keras_arch.tasks.predictions import class_number
 

@@ -17,8 +17,8 @@ from keras_arch.data import caching, counting
 from keras_arch.data.model_checks import pixel_range
 from keras_arch.errors import ArgumentError, ConfigError, DataError, HubError, RunError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks.base import EvaluationData
 from keras_arch.tasks.class_names import class_numbers
+from keras_arch.tasks.evaluation_data import EvaluationData
 from keras_arch.training.references import load_model, training_data
 from keras_arch.training.run_directory import RunDirectory
 

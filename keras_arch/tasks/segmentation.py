@@ -21,8 +21,9 @@ from keras_arch.tasks._modules import (
     tiling_networks,
     visualization,
 )
-from keras_arch.tasks.base import EvaluationData, Task, register_task
+from keras_arch.tasks.base import Task, register_task
 from keras_arch.tasks.classification import keep_best, probability_lines, restore_best
+from keras_arch.tasks.evaluation_data import EvaluationData
 from keras_arch.tasks.predictions import Prediction
 from keras_arch.tasks.segmentation_config import SegmentationConfig, SegmentationData
 
@@ -396,16 +397,14 @@ class Segmentation(Task):
         """Check the shapes of input and output, and that each class has a label."""
         spec.check_input(model)
         _, classes = heads.check_classifier_output(model)
-        outputs = tuple(model.output_shape[1:])
-        if len(outputs) != 3:
+        if len(model.output_shape) != 4:
             raise ArgumentError(
-                f"model {model.name!r} has outputs of shape {outputs}; those of a segmentation "
-                "network are maps (height, width, classes)"
+                f"model {model.name!r} has outputs of shape {tuple(model.output_shape[1:])}; those "
+                "of a segmentation network are maps (height, width, classes)"
             )
-        if classes > losses.IGNORE + 1:
+        if classes > 256:
             raise ArgumentError(
-                f"classes are served as uint8, model {model.name!r} has {classes}; export a "
-                f"network of at most {losses.IGNORE + 1}"
+                f"classes are served as uint8, at most 256, model {model.name!r} has {classes}"
             )
         spec.check_labels(model, classes)
 

@@ -25,7 +25,8 @@ from keras_arch.tasks._modules import (
     trainers,
     visualization,
 )
-from keras_arch.tasks.base import EvaluationData, Task, register_task
+from keras_arch.tasks.base import Task, register_task
+from keras_arch.tasks.evaluation_data import EvaluationData
 from keras_arch.tasks.generation_config import AdversarialConfig, UnpenalizedLoss
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from PIL import Image
 from keras_arch import api, export, hub
 from keras_arch.errors import ArgumentError
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks.base import EvaluationData
+from keras_arch.tasks.evaluation_data import EvaluationData
 
 PREPROCESSING = Preprocessing((8, 8), 1)
 LABELS = {1: ["no", "yes"], 3: ["a", "b", "c"]}

@@ -14,8 +14,8 @@ from keras_arch.data.sources.base import Source
 from keras_arch.errors import ArgumentError, DataError
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks import generator_evaluation
-from keras_arch.tasks.base import EvaluationData
 from keras_arch.tasks.class_names import class_numbers, read_class_map
+from keras_arch.tasks.evaluation_data import EvaluationData
 
 NAMES = ("dark", "bright", "grey")
 LEVELS = {"dark": 0, "bright": 255, "grey": 128}
