@@ -44,7 +44,7 @@ def path(tmp_path_factory):
 @pytest.mark.parametrize(
     "imports",
     [
-        "import keras, keras_arch",
+        pytest.param("import keras, keras_arch", marks=pytest.mark.slow),
         "import keras_arch, keras; keras_arch.register_custom_objects()",
     ],
 )

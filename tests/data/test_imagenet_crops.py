@@ -145,7 +145,11 @@ def batches_of(folder, count, augment=AUGMENT, **arguments):
     return [tuple(column.numpy() for column in batch) for batch in found.dataset.take(count)]
 
 
-@pytest.mark.parametrize("augment", [AUGMENT, ["scale_crop:32,40", "flip"]], ids=["area", "scale"])
+@pytest.mark.parametrize(
+    "augment",
+    [AUGMENT, pytest.param(["scale_crop:32,40", "flip"], marks=pytest.mark.slow)],
+    ids=["area", "scale"],
+)
 def test_the_pipeline_goes_on_inside_an_epoch(folder, augment):
     tf.random.set_seed(1)
     whole = batches_of(folder, 6, augment)  # two epochs of three batches

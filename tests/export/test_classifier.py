@@ -80,7 +80,7 @@ def test_saved_model_cli_runs_encoded_images(exported_classifier, classifier, ph
     np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), expected, atol=ROUNDING)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize(
     ("resize", "crop"),
     [*((method, None) for method in RESIZE_METHODS), ("bicubic", 0.875), ("nearest", 0.7)],

@@ -2,7 +2,6 @@
 
 import functools
 import io
-import itertools
 import sys
 
 import keras
@@ -20,7 +19,8 @@ from .conftest import TRANSLATED, encode, run, stir
 
 TANH = Preprocessing(size=(128, 128), scale=1 / 127.5, mean=1.0, resize="bicubic")
 GREY = Preprocessing(size=(128, 128), channels=1)
-KEPT = list(itertools.product(("batch", "moving", "instance"), (True, False)))
+# Each norm, with dropout and without.
+KEPT = [("batch", True), ("moving", False), ("instance", True)]
 
 
 @functools.cache

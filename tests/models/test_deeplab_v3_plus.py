@@ -125,7 +125,9 @@ def test_gradients_equal_kerascv(pair):
 
 
 @pytest.mark.parametrize(
-    "size", [(64, 96), (33, 65), (50, 70)], ids=lambda size: "x".join(map(str, size))
+    "size",
+    [*(pytest.param(s, marks=pytest.mark.slow) for s in ((64, 96), (50, 70))), (33, 65)],
+    ids=lambda size: "x".join(map(str, size)),
 )
 def test_an_open_size_gives_what_a_fixed_one_does(size):
     arguments = {"backbone": "ResNet18", "classes": 3}

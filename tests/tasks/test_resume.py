@@ -246,7 +246,7 @@ def test_a_classifier_goes_on_exactly(small_run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "epoch"),
     [
-        ("resnet20-digits", 0),
+        pytest.param("resnet20-digits", 0, marks=SLOW),
         pytest.param("resnet20-digits", 1, marks=SLOW),
         pytest.param("unet-cells", 0, marks=SLOW),
     ],

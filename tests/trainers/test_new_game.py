@@ -38,6 +38,7 @@ def test_it_trains_and_logs_its_own_values(page):
     assert 0 <= page["history"].history["g_ink"][-1] <= 1
 
 
+@pytest.mark.slow
 def test_two_replicas_train_as_one(page, two_replicas):
     def train(strategy, start=None):
         with strategy.scope():

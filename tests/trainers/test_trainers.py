@@ -34,7 +34,11 @@ def fitted(trainer, data):
     return trainer.fit(data, verbose=0, shuffle=False).history
 
 
-@pytest.mark.parametrize("game", games.ALL, ids=str)
+@pytest.mark.parametrize(
+    "game",
+    [g if g in games.EACH else pytest.param(g, marks=pytest.mark.slow) for g in games.ALL],
+    ids=str,
+)
 def test_two_replicas_end_with_the_weights_of_one(game, two_replicas):
     """In single precision, over six steps with noise of the trainer's own seed.
 
@@ -362,7 +366,7 @@ class TestNewValues:
         assert_equal(values(trainer.metrics_variables), values(other.metrics_variables))
 
 
-@pytest.mark.parametrize("loss", ["hinge+r1", "lsgan+gp"])
+@pytest.mark.parametrize("loss", ["hinge+r1", pytest.param("lsgan+gp", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("game", games.EACH, ids=str)
 def test_penalties_in_every_game(game, loss):
     """They act on the discriminators, and on the generators through them only."""

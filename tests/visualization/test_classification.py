@@ -132,7 +132,8 @@ class TestGradCAM:
         )
         model.set_weights([np.array([[4.0]], np.float32)])
         pixels = np.kron([[0.0, 4.0], [8.0, 12.0]], np.ones((2, 2)))[None, ..., None]
-        (heat,) = visualization.grad_cam(model, pixels, [0])
+        # The one output is the score of the second of two classes.
+        (heat,) = visualization.grad_cam(model, pixels, [1])
         np.testing.assert_allclose(heat[[0, 0, -1, -1], [0, -1, 0, -1]], [0, 4, 8, 12], atol=1e-5)
         np.testing.assert_allclose(heat[0], [0, 1, 3, 4], atol=1e-5)
 
