@@ -210,7 +210,7 @@ def test_it_goes_on_exactly_in_either_phase(
 ):
     """Stopped inside an epoch of the head, at its end, or inside an epoch of all layers."""
     goes_on_exactly(
-        finetuning.Finetuning,
+        finetuning.FineTuning,
         lambda out, **more: tune(
             classifier_of_digits, photos, out, "recipe.checkpoint_every=1", **more
         ),
