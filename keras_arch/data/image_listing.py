@@ -4,7 +4,7 @@ import functools
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from keras_arch.data import image_files
@@ -14,22 +14,28 @@ _log = logging.getLogger("keras_arch")
 _SHOWN = 5
 
 
-def log_opened(path: Path, groups: Mapping[str, Iterable[Path]]) -> None:
+def log_opened(
+    path: Path, groups: Mapping[str, Iterable[Path]], masks: Collection[Path] = ()
+) -> None:
     """Log what a source of files takes of a folder, once for each state of the folder.
 
     Args:
         path: The folder.
         groups: The image files that are taken by class, split or domain.
+        masks: The masks of the images.
     """
-    _log_once(describe(path, groups))
+    log_once(describe(path, groups, masks))
 
 
-def describe(path: Path, groups: Mapping[str, Iterable[Path]]) -> str:
+def describe(
+    path: Path, groups: Mapping[str, Iterable[Path]], masks: Collection[Path] = ()
+) -> str:
     """The line that `log_opened` logs.
 
     Args:
         path: The folder.
         groups: The image files that are taken by class, split or domain.
+        masks: The masks of the images.
 
     Example:
         >>> from PIL import Image
@@ -46,6 +52,8 @@ def describe(path: Path, groups: Mapping[str, Iterable[Path]]) -> str:
     taken = {file for found in files.values() for file in found}
     heads = image_files.in_threads(head, taken)
     parts = [f"{path}: {_counted(len(taken), 'image')} ({_listed(files)})"]
+    if masks:
+        parts[0] += f" with {_counted(len(masks), 'mask')}"
     turned = sum(found.is_turned for found in heads)
     if turned:
         parts.append(f"{turned} rotated by EXIF")
@@ -56,7 +64,7 @@ def describe(path: Path, groups: Mapping[str, Iterable[Path]]) -> str:
     if set(depths) != {"uint8"}:
         kinds = ", ".join(f"{count} of {dtype}" for dtype, count in sorted(depths.items()))
         parts.append(f"values: {kinds}")
-    if left_out := _left_out(path, taken):
+    if left_out := _left_out(path, taken | set(masks)):
         parts.append(f"left out: {left_out}")
     return "; ".join(parts)
 
@@ -108,5 +116,6 @@ def _counted(count: int, what: str) -> str:
 
 
 @functools.cache
-def _log_once(line: str) -> None:
+def log_once(line: str) -> None:
+    """Log a line, but not again when the same data are opened a second time."""
     _log.info("%s", line)

@@ -67,7 +67,8 @@ def pixel_scores(confusion: Any) -> dict[str, float]:
 
     Returns:
         `pixel_accuracy`, `mean_accuracy`, `mean_iu`, `frequency_weighted_iu` and `dice`, in [0, 1].
-        A class without true pixels has no accuracy; one without any pixels no IU and no Dice.
+        A class without true pixels has no accuracy; one without any pixels no IU and no Dice. NaN
+        where no pixel counts: nothing was measured.
 
     Example:
         >>> {name: round(value, 3) for name, value in pixel_scores([[1, 1], [0, 2]]).items()}
@@ -78,7 +79,7 @@ def pixel_scores(confusion: Any) -> dict[str, float]:
     right, rows, columns = np.diagonal(found), found.sum(axis=1), found.sum(axis=0)
     there, seen = rows > 0, rows + columns > 0
     if not there.any():
-        return dict.fromkeys(SCORES, 0.0)
+        return dict.fromkeys(SCORES, float("nan"))
     iu = right[seen] / (rows + columns - right)[seen]
     return {
         "pixel_accuracy": float(right.sum() / rows.sum()),
@@ -148,7 +149,8 @@ def boundary_f_score(
         ignore: Value of `truth` that does not count, such as 255; or `None`.
 
     Returns:
-        `f_score`, the mean, and `per_class`, a list with `None` where there is no boundary.
+        `f_score`, the mean, or `None` where no class has a boundary; and `per_class`, a list with
+        `None` for each class without one.
 
     Raises:
         ArgumentError: If the maps are not of one size, hold other values than classes, or the
@@ -181,7 +183,7 @@ def boundary_f_score(
             counts[number] += [*matches, found.sum(), true.sum()]
     scores = [_f_score(*row) if any(row) else None for row in counts.tolist()]
     some = [score for score in scores if score is not None]
-    return {"f_score": float(np.mean(some)) if some else 0.0, "per_class": scores}
+    return {"f_score": float(np.mean(some)) if some else None, "per_class": scores}
 
 
 def boundary_of(region: Any, counted: Any = None) -> np.ndarray:
@@ -301,7 +303,7 @@ class PixelMetric(keras.Metric):
         self.confusion.assign(self.confusion + ops.cast(found, self.confusion.dtype))
 
     def result(self) -> Any:
-        """Value of the metric, a scalar."""
+        """Value of the metric, a scalar; NaN where no pixel was counted."""
         found = ops.cast(self.confusion, "float32")
         score = self.score(ops.diagonal(found), ops.sum(found, axis=1), ops.sum(found, axis=0))
         return nan_unless(ops.equal(self.wrong_batches, 0), score)
@@ -328,7 +330,7 @@ class PixelAccuracy(PixelMetric):
 
     def score(self, correct: Any, true: Any, predicted: Any) -> Any:
         """sum n_ii / sum t_i."""
-        return ops.divide_no_nan(ops.sum(correct), ops.sum(true))
+        return ops.divide(ops.sum(correct), ops.sum(true))
 
 
 @keras.saving.register_keras_serializable("keras_arch")
@@ -421,7 +423,7 @@ class FrequencyWeightedIU(PixelMetric):
     def score(self, correct: Any, true: Any, predicted: Any) -> Any:
         """Mean of IU by frequency."""
         iu = ops.divide_no_nan(correct, true + predicted - correct)
-        return ops.divide_no_nan(ops.sum(true * iu), ops.sum(true))
+        return ops.divide(ops.sum(true * iu), ops.sum(true))
 
 
 @keras.saving.register_keras_serializable("keras_arch")
@@ -441,5 +443,6 @@ class Dice(PixelMetric):
 
 
 def _mean(values: Any, included: Any) -> Any:
+    """Mean over the included classes; NaN where there is none."""
     included = ops.cast(included, values.dtype)
-    return ops.divide_no_nan(ops.sum(values * included), ops.sum(included))
+    return ops.divide(ops.sum(values * included), ops.sum(included))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import keras
 import numpy as np
 
 from keras_arch import files, metrics, visualization
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, DataError
 from keras_arch.losses import IGNORE
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks.segmentation_predictions import predict_probabilities
+
+_log = logging.getLogger("keras_arch")
 
 ISBI = ("pixel_error", "rand_error", "warping_error")
 METRICS = ("boundary_f_score", *ISBI)
@@ -84,6 +87,7 @@ def measure(
 
     Raises:
         ArgumentError: If a metric does not fit the classes.
+        DataError: If the masks ignore every pixel.
     """
     isbi = [name for name in names if name in ISBI]
     if isbi and classes != 2:
@@ -105,11 +109,17 @@ def measure(
             interior = np.clip(probabilities[..., 1], 0.0, 1.0)
             for name in isbi:
                 errors[name].append((mask, interior))
+    if not confusion.any():
+        raise DataError("all pixels of the masks are ignored, so that there is nothing to measure")
     scores = metrics.pixel_scores(confusion)
     boundaries: list[float | None] = [None] * classes
     if truths:
         report = metrics.boundary_f_score(truths, found, classes, TOLERANCE, IGNORE)
-        scores["boundary_f_score"], boundaries = report["f_score"], report["per_class"]
+        boundaries = report["per_class"]
+        if report["f_score"] is None:
+            _log.warning("boundary_f_score is left out: no class has a boundary in any mask")
+        else:
+            scores["boundary_f_score"] = report["f_score"]
     for name, pairs in errors.items():
         scores[name] = _isbi(name, pairs)
     return SegmentationReport(scores, confusion, boundaries, shown)

@@ -20,7 +20,7 @@ def write(path, value=0, **options):
 @pytest.fixture
 def lines(caplog):
     """The lines that the opening of sources logs."""
-    image_listing._log_once.cache_clear()
+    image_listing.log_once.cache_clear()
     caplog.set_level(logging.INFO, "keras_arch")
     return lambda: [record.getMessage() for record in caplog.records]
 
@@ -66,6 +66,36 @@ def test_pairs_and_domains_are_described_too(tmp_path, lines):
     assert lines() == [
         f"{tmp_path / 'pairs'}: 4 images (train 4); left out: 1 that is no image (.md)",
         f"{tmp_path / 'two'}: 2 images (trainA 1, trainB 1); left out: 1 image in other folders",
+    ]
+
+
+def test_images_with_masks_are_described_too(tmp_path, lines):
+    write(tmp_path / "cells/images/1.png")
+    write(tmp_path / "cells/images/2.tif")
+    for name in ("1", "2"):
+        mask = np.zeros((4, 6), np.uint8)
+        mask[:2] = 255
+        (tmp_path / "cells/masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(tmp_path / f"cells/masks/{name}.png")
+    write(tmp_path / "cells/spare/3.png")
+    data.load(f"masks:{tmp_path / 'cells'}")
+    assert lines() == [
+        f"{tmp_path / 'cells'}: 2 images (train 2) with 2 masks; left out: 1 image in other folders"
+    ]
+
+
+def test_floats_of_an_archive_that_are_rounded_are_logged(tmp_path, lines):
+    labels = np.zeros(2, int)
+    exact = np.array([0, 1, 128, 255], np.float32).reshape(1, 2, 2) / 255
+    np.savez(tmp_path / "exact.npz", x_train=exact.repeat(2, 0), y_train=labels)
+    rounded = np.array([0, 0.5, 1, 0.25], np.float32).reshape(1, 2, 2)
+    np.savez(tmp_path / "rounded.npz", x_train=rounded.repeat(2, 0), y_train=labels)
+    for name in ("exact", "rounded"):
+        next(iter(data.load(f"npz:{tmp_path / name}.npz")))
+    # 0.5 becomes 128 / 255, which is .00196 more.
+    assert lines() == [
+        f"array 'x_train' of {tmp_path / 'rounded.npz'} holds float32 in [0, 1], which is rounded "
+        "to 256 levels: values change by up to 0.002"
     ]
 
 

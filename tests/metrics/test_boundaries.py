@@ -23,6 +23,14 @@ def test_counted_by_hand():
     assert metrics.boundary_f_score(truth, predicted, 2, tolerance=2)["per_class"][1] == 1.0
 
 
+def test_no_figure_without_a_boundary():
+    nothing = np.zeros((20, 20), int)
+    assert metrics.boundary_f_score(nothing, nothing, 2) == {
+        "f_score": None,
+        "per_class": [None, None],
+    }
+
+
 def test_tolerance_is_a_distance():
     truth, predicted = np.zeros((2, 20, 20), int)
     truth[:, 10:], predicted[:, 13:] = 1, 1

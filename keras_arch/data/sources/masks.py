@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_arch._lazy import tf
-from keras_arch.data import image_files, image_reading
+from keras_arch.data import image_files, image_listing, image_reading
 from keras_arch.data.border_weights import IGNORE, separate_instances
 from keras_arch.data.sources import mask_files
 from keras_arch.data.sources.base import Source, existing_path
@@ -136,6 +136,8 @@ class Masks(Source):
         self.image_shape = image_files.shape_of(files)
         self._dtype = image_files.dtype_of(files)
         _check_sizes(files, found)
+        images_of = {split: [image for image, _ in both] for split, both in self._files.items()}
+        image_listing.log_opened(path, images_of, masks=found)
         if self._instances:
             self.classes = ("background", "object")
         else:

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_arch._lazy import tf
 from keras_arch.data import image_bytes
+from keras_arch.data.image_listing import log_once
 from keras_arch.data.sources.base import Source, existing_path
 from keras_arch.errors import DataError
 
@@ -225,8 +226,9 @@ class ArrayArchive(_ArchiveSource):
 def as_pixels(images: np.ndarray, name: str) -> np.ndarray:
     """Bring images of any shape to `uint8` in [0, 255].
 
-    They are `uint8`, other numbers in [0, 255], or floats in [0, 1] (none of them above 1). A
-    `DataError` names the array and the image of a value that is not finite or out of range.
+    They are `uint8`, other numbers in [0, 255], or floats in [0, 1] (none of them above 1). Where
+    rounding changes a value, that is logged. A `DataError` names the array and the image of a value
+    that is not finite or out of range.
 
     Example:
         >>> as_pixels(np.array([[[0.0, 0.5, 1.0]]]), "x").tolist()
@@ -248,4 +250,13 @@ def as_pixels(images: np.ndarray, name: str) -> np.ndarray:
             "in [0, 255], or floats in [0, 1]"
         )
     unit = np.issubdtype(images.dtype, np.floating) and high.max() <= 1
-    return np.rint(images * 255 if unit else images).astype(np.uint8)
+    scaled = images * 255.0 if unit else images
+    pixels = np.rint(scaled).astype(np.uint8)
+    change = float(np.abs(scaled - pixels.astype(scaled.dtype)).max()) / (255 if unit else 1)
+    # What a float32 in [0, 1] loses by itself is no rounding.
+    if change > 1e-6:
+        log_once(
+            f"{name} holds {images.dtype} in [0, {1 if unit else 255}], which is rounded to 256 "
+            f"levels: values change by up to {change:.2g}"
+        )
+    return pixels
