@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         api,
         callbacks,
         cli,
+        comparison,
         config,
         convert,
         data,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         weights,
     )
     from keras_arch.api import (
+        compare,
         diagnose,
         evaluate,
         evaluate_generator,
@@ -66,6 +68,8 @@ __all__ = [
     "api",
     "callbacks",
     "cli",
+    "compare",
+    "comparison",
     "config",
     "convert",
     "data",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_arch import export, files, hub, registry, visualization
+from keras_arch.comparison import ComparedModel, compare
 from keras_arch.data.image_paths import image_paths
 from keras_arch.tasks import finetuning_config
 from keras_arch.tasks.base import check_options
@@ -23,8 +24,10 @@ from keras_arch.training.loop import Run, train
 from keras_arch.training.references import load_model, model_uri, training_data
 
 __all__ = [
+    "ComparedModel",
     "Prediction",
     "Run",
+    "compare",
     "diagnose",
     "evaluate",
     "evaluate_generator",
