@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from keras_arch import export, files, hub, registry, visualization
-from keras_arch.comparison import ComparedModel, compare
 from keras_arch.data.image_paths import image_paths
 from keras_arch.tasks import finetuning_config
 from keras_arch.tasks.base import check_options
 from keras_arch.tasks.class_names import read_class_map
+from keras_arch.tasks.comparison import ComparedModel, compare
 from keras_arch.tasks.evaluation_data import EvaluationData
 from keras_arch.tasks.generator_evaluation import diagnose, evaluate_generator
 from keras_arch.tasks.predictions import Prediction

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_arch import files, hub, registry, visualization
 from keras_arch.errors import ArgumentError
@@ -32,7 +32,7 @@ class ComparedModel:
         ref: The reference that was given.
         name: The name on its card.
         metrics: Metrics on the data set, by name.
-        parameters: Number of weights.
+        parameters: Number of weights, as `keras.Model.count_params` has it.
         gflop: Billions of floating-point operations for one image, a multiplication and an addition
             counted as two.
         images_per_second: Forward passes of the network on this machine, without preprocessing.
@@ -107,7 +107,7 @@ def compare(
         ...     _ = hub.save(models.create("CIFARResNet", **card.arguments), card.name, card)
         >>> found = keras_arch.compare(["net8", "net14"], source="digits", split="test")
         >>> [each.parameters for each in found]
-        [78042, 175258]
+        [75482, 173146]
     """
     if len(refs) < 2:
         raise ArgumentError(f"compare at least two models, got {len(refs)}")
@@ -156,7 +156,14 @@ def gflop_of(network: keras.Model, input_shape: Sequence[int]) -> float:
     profiler = tf.compat.v1.profiler
     options = profiler.ProfileOptionBuilder.float_operation()
     options["output"] = "none"
-    return profiler.profile(graph, cmd="op", options=options).total_float_ops / 1e9
+    logger = tf.get_logger()
+    before = logger.level
+    # The profiler itself calls a function that warns of its removal.
+    logger.setLevel(logging.ERROR)
+    try:
+        return profiler.profile(graph, cmd="op", options=options).total_float_ops / 1e9
+    finally:
+        logger.setLevel(before)
 
 
 def images_per_second(
@@ -179,23 +186,16 @@ def images_per_second(
     """
     dtype = network.inputs[0].dtype
     images = np.random.default_rng(0).uniform(0, 1, (batch_size, *input_shape)).astype(dtype)
-    function = network.make_predict_function()
-    batch = ops.convert_to_tensor(images)
 
     def seconds(passes: int) -> float:
         begin = time.perf_counter()
         for _ in range(passes):
-            # Reading the result waits for the computation.
-            ops.convert_to_numpy(_first(function(iter([(batch,)]))))
+            network.predict_on_batch(images)
         return time.perf_counter() - begin
 
     seconds(1)
     passes = max(1, int(_SECONDS / _REPETITIONS / max(seconds(1), 1e-6)))
     return batch_size * passes / float(np.median([seconds(passes) for _ in range(_REPETITIONS)]))
-
-
-def _first(outputs: Any) -> Any:
-    return outputs[0] if isinstance(outputs, list | tuple) else outputs
 
 
 def _check_tasks(refs: Sequence[str | Path], loaded: Sequence[hub.LoadedModel]) -> None:
