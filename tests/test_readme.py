@@ -12,7 +12,7 @@ READMES = ("README.md", "README.ko.md")
 def code(name):
     """The blocks of a page that are code: fenced, or indented by four spaces."""
     text = (ROOT / name).read_text(encoding="utf-8")
-    fenced = re.findall(r"^(?:<!--.*-->\n)?```.*?^```", text, re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^(?:<!--[^\n]*-->\n)?```.*?^```", text, re.MULTILINE | re.DOTALL)
     indented = re.findall(
         r"(?:^ {4}.*\n)+", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M
     )
