@@ -286,7 +286,7 @@ def _explain(
     while cause.__cause__ is not None and not isinstance(cause, errors.HfHubHTTPError):
         cause = cause.__cause__
     tokens = _tokens(token)
-    if pushing and _is_broken_off(cause):
+    if pushing and _is_broken_off(error):
         return (
             f"the connection to {constants.ENDPOINT} broke off and {repository} may have changed "
             "or not; push again"
@@ -334,13 +334,15 @@ def _is_unreachable(error: BaseException) -> bool:
     return isinstance(error, (*no_answer, ConnectionError))
 
 
-def _is_broken_off(error: BaseException) -> bool:
+def _is_broken_off(error: BaseException | None) -> bool:
     """Whether a connection was made, but no whole answer came."""
     from huggingface_hub import errors
 
+    while error is not None and not isinstance(error, errors.HTTPError):
+        error = error.__cause__
     # Versions of the client have their connection errors from different libraries.
-    made = "Connect" not in type(error).__name__
-    return made and isinstance(error, errors.HTTPError) and not hasattr(error, "response")
+    answered = isinstance(error, errors.HfHubHTTPError)
+    return error is not None and not answered and "Connect" not in type(error).__name__
 
 
 def _check_token(token: str | None) -> None:

@@ -21,34 +21,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
-from tests.hub.collections_of_hub import Collections
+from tests.hub.hub_state import Collections, Repo
 
 LARGE = 10_000  # Bytes from which a file goes through LFS, and those that are not text.
-
-
-@dataclasses.dataclass
-class Repo:
-    owner: str
-    private: bool
-    commits: dict[str, dict[str, bytes]]
-    branches: dict[str, str]
-    large: set[str] = dataclasses.field(default_factory=set)
-    messages: list[str] = dataclasses.field(default_factory=list)
-
-    def find(self, revision: str) -> str | None:
-        return self.branches.get(revision, revision if revision in self.commits else None)
-
-    def files(self, revision: str = "main") -> dict[str, bytes]:
-        return self.commits[self.find(revision)]
-
-    def add(self, branch: str, files: dict[str, bytes], message: str) -> str:
-        """A person's or a client's commit."""
-        seed = repr((self.branches.get(branch), sorted(files.items()), len(self.commits)))
-        commit = hashlib.sha1(seed.encode()).hexdigest()
-        self.commits[commit] = files
-        self.branches[branch] = commit
-        self.messages.append(message)
-        return commit
 
 
 @dataclasses.dataclass(frozen=True)
