@@ -104,7 +104,8 @@ def _data(card: Card) -> str:
     if rows and augment and isinstance(augment, list):
         rows.append(f"| Augmentation | {', '.join(f'`{name}`' for name in augment)} |")
     table = "\n".join(["| Use | Split |", "|---|---|", *rows]) if rows else ""
-    return "\n\n".join(part for part in ("## Data", names, table) if part)
+    pixels = "All images are preprocessed as described under Pixels." if rows else ""
+    return "\n\n".join(part for part in ("## Data", names, table, pixels) if part)
 
 
 def _license(card: Card) -> str:

@@ -29,11 +29,11 @@ def training_command(card: Card) -> str | None:
     Example:
         >>> from keras_arch import config
         >>> from keras_arch.hub import Card
-        >>> checked = config.load("resnet20-digits", ["recipe.epochs=3"])
-        >>> card = Card("resnet20-digits", "CIFARResNet", {}, "image-classification",
+        >>> checked = config.load("resnet8-mnist", ["recipe.epochs=3"])
+        >>> card = Card("resnet8-mnist", "CIFARResNet", {}, "image-classification",
         ...             checked.preprocessing.build(), recipe=checked.model_dump(mode="json"))
         >>> training_command(card)
-        'keras-arch train resnet20-digits --set recipe.epochs=3'
+        'keras-arch train resnet8-mnist --set recipe.epochs=3'
     """
     if card.name not in presets.names() or not card.recipe or card.base:
         return None
@@ -90,9 +90,11 @@ def _comparable(content: dict[str, Any]) -> dict[str, Any]:
 def _resolve_schedules(config: Any, given: dict[str, Any], used: dict[str, Any]) -> None:
     """Give the schedules of a config the numbers of steps that its run measured."""
     for name, value in config.recipe:
-        rate = getattr(value, "learning_rate", None)
-        trained = (used["recipe"].get(name) or {}).get("learning_rate") if rate else None
-        if not hasattr(rate, "resolved") or not isinstance(trained, dict):
+        rate: Any = getattr(value, "learning_rate", None)
+        if not hasattr(rate, "resolved"):
+            continue
+        trained = (used["recipe"].get(name) or {}).get("learning_rate")
+        if not isinstance(trained, dict):
             continue
         epochs = used["recipe"]["epochs"]
         steps = (trained.get("warmup_steps") or 0) + (trained.get("decay_steps") or 0)
@@ -105,12 +107,16 @@ def _differences(given: dict[str, Any], used: dict[str, Any], prefix: str = "") 
     """The keys of `used` that `given` has not, or with other values, by their dotted names."""
     found: dict[str, Any] = {}
     for key, value in used.items():
-        before = given.get(key)
-        if value == before and key in given:
+        before: Any = given.get(key)
+        if key in given and value == before:
             continue
-        both = isinstance(value, dict) and isinstance(before, dict)
         # Of another kind, or with fewer keys: no single key tells it.
-        if both and value.get("name") == before.get("name") and set(before) <= set(value):
+        if (
+            isinstance(value, dict)
+            and isinstance(before, dict)
+            and value.get("name") == before.get("name")
+            and set(before) <= set(value)
+        ):
             found |= _differences(before, value, f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = value

@@ -334,7 +334,7 @@ def test_configs_of_a_package_are_not_written_to(runs, monkeypatch):
 
 
 POINTS = 5
-CUTS = random.Random(16)
+SEED = 16
 
 
 def requests_of(server, publish):
@@ -361,9 +361,10 @@ def test_connections_lost_at_random_points(server, owners, finished):
     """An answer is lost, before or after the Hub acted on the request."""
     names = list(NETWORKS)
     total = requests_of(server, lambda owner: hub.publish(owner, names))
-    for owner, point in zip(owners, sorted(CUTS.sample(range(total), POINTS)), strict=True):
+    draws = random.Random(SEED)
+    for owner, point in zip(owners, draws.sample(range(total), POINTS), strict=True):
         server.blobs.clear()
-        start, how = len(server.requests), CUTS.choice(("before", "after"))
+        start, how = len(server.requests), draws.choice(("before", "after"))
         server.drop = lambda _, start=start, point=point, how=how: (
             how if len(server.requests) == start + point + 1 else None
         )
@@ -410,7 +411,8 @@ def test_processes_killed_at_random_points(server, owners, finished, root, tmp_p
         return process.returncode, out, err
 
     total = requests_of(server, publish)
-    for owner, point in zip(owners, sorted(CUTS.sample(range(total), POINTS)), strict=True):
+    cuts = random.Random(SEED)
+    for owner, point in zip(owners, cuts.sample(range(total), POINTS), strict=True):
         server.blobs.clear()
         start = len(server.requests)
 
@@ -418,7 +420,7 @@ def test_processes_killed_at_random_points(server, owners, finished, root, tmp_p
             if len(server.requests) != start + point + 1:
                 return None
             process.send_signal(signal.SIGKILL)
-            return CUTS.choice(("before", "after"))
+            return cuts.choice(("before", "after"))
 
         assert publish(owner, kill)[0] == -signal.SIGKILL
         code, out, err = publish(owner)
