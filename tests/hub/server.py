@@ -1,9 +1,8 @@
 """A Hugging Face Hub on loopback, for its real client to talk to.
 
 It keeps repositories in memory and speaks the part of the protocol that the client uses for model
-repositories: create, branch, preupload, LFS batch and upload, commit, revision info, tree, resolve
-with ETag and commit headers, range requests, collections, and the answers for what is missing or
-forbidden.
+repositories and collections: create, branch, preupload, LFS batch and upload, commit, revision
+info, tree, resolve with ETag and commit headers, range requests, and answers for what is missing.
 Large files are redirected to another host name (`localhost`), as the Hub redirects to its CDN; a
 token that follows there is a leak and is recorded as one.
 """
