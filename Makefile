@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
     -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo index test test-slow test-backends lint types docs-check docs-check-quick
+.PHONY: help venv demo index publish test test-slow test-backends lint types docs-check docs-check-quick
 
 help:
 	@echo "make demo              train, publish, load back and export two models on embedded data"
@@ -19,6 +19,7 @@ help:
 	@echo "make types             check types"
 	@echo "make docs-check        run the tutorials and the code of the pages"
 	@echo "make docs-check-quick  run the code of the pages and the first tutorial"
+	@echo "make publish ORG=NAME  upload all trained models; the token is that of HF_TOKEN"
 	@echo "make index             write the index of architectures, after a change to a builder"
 
 venv: $(INSTALLED)
@@ -42,6 +43,11 @@ demo: $(INSTALLED)
 
 index: $(INSTALLED)
 	$(BIN)/python -c 'from keras_arch.cli import _index; print(_index.write())'
+
+# ARGS=--dry-run only shows what would be done.
+publish: $(INSTALLED)
+	@test -n "$(ORG)" || { echo "error: give the owner on the Hub: make publish ORG=NAME" >&2; exit 2; }
+	$(BIN)/keras-arch publish --all --to "$(ORG)" --record $(ARGS)
 
 # One process a core. Each begins with half of the files, whose tests share trained models.
 test: $(INSTALLED)

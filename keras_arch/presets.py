@@ -85,9 +85,20 @@ def model_folder(name: str) -> Path | None:
         True
     """
     folders = [_folder() / "models" / name]
-    if _folder().parent.name != "keras_arch":
+    if in_checkout():
         folders.append(_folder().parent / "zoo" / name)
     return next((folder for folder in folders if (folder / "config.json").is_file()), None)
+
+
+def in_checkout() -> bool:
+    """Whether the configs are those of a checkout, which may be edited, and not of a package.
+
+    Example:
+        >>> from keras_arch import presets
+        >>> isinstance(presets.in_checkout(), bool)
+        True
+    """
+    return _folder().parent.name != "keras_arch"
 
 
 def _folder() -> Path:

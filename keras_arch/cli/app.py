@@ -13,7 +13,7 @@ from keras_arch.cli.demo import demo
 from keras_arch.cli.evaluate import compare, diagnose, evaluate, evaluate_generator
 from keras_arch.cli.experiment import experiment
 from keras_arch.cli.export import export
-from keras_arch.cli.hub import pull, push
+from keras_arch.cli.hub import publish, pull, push
 from keras_arch.cli.listings import configs, models, weights
 from keras_arch.cli.predict import generate, predict, translate
 from keras_arch.cli.show import show
@@ -38,6 +38,7 @@ COMMANDS = (
     diagnose,
     push,
     pull,
+    publish,
     export,
     demo,
 )

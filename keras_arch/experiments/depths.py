@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_arch import api, config, data, errors, files, models, presets, visualization
 from keras_arch.errors import ArgumentError, Interrupted, RunError
-from keras_arch.training.references import without_folders
+from keras_arch.hub.training_command import without_folders
 from keras_arch.training.run_directory import RunDirectory
 
 # The config with the paper's recipe, and the learning rate from each fraction of its iterations on.

@@ -19,9 +19,10 @@ from keras import ops
 from keras_arch import data, files, visualization
 from keras_arch import layers as layouts
 from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.hub.training_command import without_folders
 from keras_arch.tasks.evaluation_data import EvaluationData
 from keras_arch.training.factories import EVALUATION_BATCH
-from keras_arch.training.references import load_model, training_data, without_folders
+from keras_arch.training.references import load_model, training_data
 
 _STAGES = ("tab:blue", "tab:green", "tab:orange", "tab:red")
 

@@ -10,6 +10,7 @@ from keras_arch.hub.external import register_reader
 from keras_arch.hub.keras_file import load_keras_file
 from keras_arch.hub.layout import save
 from keras_arch.hub.loading import LoadedModel, load, load_with_card, pull, read_card
+from keras_arch.hub.publishing import publish
 from keras_arch.hub.pushing import push
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "load",
     "load_keras_file",
     "load_with_card",
+    "publish",
     "pull",
     "push",
     "read_card",

@@ -80,22 +80,41 @@ def push(
         else:
             scratch = stack.enter_context(tempfile.TemporaryDirectory())
             directory = layout.save(model, Path(scratch) / "model", card)
-        record = read_record(FolderSource(directory, str(directory)))
-        if record is None:
-            raise no_record(str(directory))
-        # A pulled directory may lack the files for resuming.
-        has_training = (directory / TRAINING).is_dir()
-        names = [n for n in record.sha256 if has_training or n not in record.training]
-        layout.verify(directory, record, names, str(directory), "save it again")
-        layout.check_config(directory / "config.json", str(directory))
-        if isinstance(target, Folder):
-            return _push_to_folder(directory, record, names, target)
-        snapshot = remote.prepare(target, private, token)
-        files, new, stale = _compose(directory, record, names, target.id, snapshot)
-        message = f"Publish {record.card.name} with keras_arch {__version__}"
-        url = remote.commit(snapshot, files, stale, message)
-        _remember(directory, record, new)
-        return url
+        return push_directory(directory, target, private=private, token=token).url
+
+
+def push_directory(
+    directory: Path, target: Repository | Folder, *, private: bool, token: str | None
+) -> remote.Commit:
+    """Publish a model directory; arguments and errors are those of `push`."""
+    record, names = checked_record(directory)
+    if isinstance(target, Folder):
+        return _push_to_folder(directory, record, names, target)
+    snapshot = remote.prepare(target, private, token)
+    files, new, stale = _compose(directory, record, names, target.id, snapshot)
+    message = f"Publish {record.card.name} with keras_arch {__version__}"
+    done = remote.commit(snapshot, files, stale, message)
+    _remember(directory, record, new)
+    return done
+
+
+def checked_record(directory: Path) -> tuple[Record, list[str]]:
+    """Read the record of a model directory, and the listed files that it has; all are checked.
+
+    Raises:
+        HubError: If it has no record.
+        IntegrityError: If a file is missing or differs from the record.
+        UnsafeContentError: If the model holds code or pickled data.
+    """
+    record = read_record(FolderSource(directory, str(directory)))
+    if record is None:
+        raise no_record(str(directory))
+    # A pulled directory may lack the files for resuming.
+    has_training = (directory / TRAINING).is_dir()
+    names = [n for n in record.sha256 if has_training or n not in record.training]
+    layout.verify(directory, record, names, str(directory), "save it again")
+    layout.check_config(directory / "config.json", str(directory))
+    return record, names
 
 
 def _target(repo: str, revision: str | None, private: bool) -> Repository | Folder:
@@ -157,21 +176,41 @@ def _compose(
     return files, new, [name for name in before if name not in hashes]
 
 
-def _push_to_folder(directory: Path, record: Record, names: list[str], target: Folder) -> str:
+def _push_to_folder(
+    directory: Path, record: Record, names: list[str], target: Folder
+) -> remote.Commit:
     if os.path.realpath(directory) == os.path.realpath(target.path):
         raise ArgumentError(f"{directory} is the folder to push to; give another one")
     before = layout.before_replacing(target.path)
-    files, new, _ = _compose(directory, record, names, None, FolderSource(target.path, str(target)))
-    # Files that stay.
-    for name in (README, *new.training):
-        files.setdefault(name, target.path / name)
-    layout.replace(target.path, files, before)
+    place = FolderSource(target.path, str(target))
+    files, new, stale = _compose(directory, record, names, None, place)
+    gone = not any((target.path / name).exists() for name in stale)
+    changed = not (gone and all(_is_there(target.path / n, files[n]) for n in files))
+    if changed:
+        # Files that stay.
+        for name in (README, *new.training):
+            files.setdefault(name, target.path / name)
+        layout.replace(target.path, files, before)
     _remember(directory, record, new)
-    return str(target)
+    return remote.Commit(str(target), changed)
+
+
+def _is_there(file: Path, content: Path | bytes) -> bool:
+    """Whether a file exists with the content, or that of another file."""
+    if not file.is_file():
+        return False
+    if isinstance(content, bytes):
+        return file.read_bytes() == content
+    return file.stat().st_size == content.stat().st_size and sha256(file) == sha256(content)
 
 
 def _remember(directory: Path, record: Record, new: Record) -> None:
-    """Note the published README's hash in the directory, so that it can be edited further here."""
+    """Note the published README's hash in the directory, so that it can be edited further here.
+
+    A generated README needs no note: the published record has its hash.
+    """
+    if new.remote_readme == new.readme and record.remote_readme is None:
+        return
     noted = dataclasses.replace(record, remote_readme=new.remote_readme)
     try:
         if noted != record:

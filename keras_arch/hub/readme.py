@@ -2,13 +2,14 @@
 
 import math
 import re
-from pathlib import PurePath
 from typing import Any
 
 from keras_arch import registry
 from keras_arch.hub.card import Card
+from keras_arch.hub.training_command import training_command, without_folders
 from keras_arch.preprocessing import Preprocessing
 
+_OWN_DATA = "`data.source` names a file or folder of your own; write its whole path."
 _HUB_DATASET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 
 
@@ -34,9 +35,9 @@ def readme(card: Card, *, samples: bool = False) -> str:
     task = registry.TASKS.get(card.task)
     place = f"hf://{card.repository}" if card.repository else "."
     arguments = ", ".join(f"{name}={value!r}" for name, value in card.arguments.items())
-    datasets = ", ".join(_shown(name) for name in card.datasets)
     metrics = "\n".join(f"| {name} | {value:.6g} |" for name, value in card.metrics.items())
     recipe = yaml.safe_dump(card.recipe, sort_keys=False, allow_unicode=True).strip()
+    command = training_command(card)
     note = "" if card.repository else "  # from inside this folder"
     load = f'loaded = keras_arch.hub.load_with_card("{place}"){note}'
     example = ["```python", "import keras", "import keras_arch", "", load]
@@ -57,11 +58,60 @@ def readme(card: Card, *, samples: bool = False) -> str:
         "## Pixels",
         task.readme_pixels(card),
         f"## Metrics\n\n| Metric | Value |\n|---|---|\n{metrics}" if metrics else "",
-        f"## Data\n\n{datasets}" if datasets else "",
-        f"## Training\n\n```yaml\n{recipe}\n```" if card.recipe else "",
+        _measured_on(card),
+        _data(card),
+        "## Training" if card.recipe else "",
+        f"```shell\n{command}\n```" if command else "",
+        _OWN_DATA if command and "data.source=" in command else "",
+        f"```yaml\n{recipe}\n```" if card.recipe else "",
         f"## Paper\n\n{card.paper}" if card.paper else "",
+        f"## License\n\n{_license(card)}",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _split(card: Card) -> str | None:
+    """The split that the metrics were measured on, as far as the recipe names it."""
+    settings = card.recipe.get("data")
+    # Generators are compared with the images that they learnt from.
+    split = "train" if card.latent else "test"
+    found = settings.get(split) if isinstance(settings, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _measured_on(card: Card) -> str:
+    split = _split(card)
+    if not card.metrics or not card.datasets or split is None:
+        return ""
+    return f"Measured on `{split}` of `{without_folders(card.datasets[0])}`."
+
+
+def _data(card: Card) -> str:
+    """The data sets, their splits and the augmentation."""
+    if not card.datasets:
+        return ""
+    names = ", ".join(without_folders(name) for name in card.datasets)
+    settings = card.recipe.get("data")
+    settings = settings if isinstance(settings, dict) else {}
+    # Generators may learn from a test split too; it is then no other part.
+    uses = {"train": "Training", "validation": "Validation", "test": "Test"}
+    rows = [
+        f"| {use} | `{settings[split]}` |"
+        for split, use in uses.items()
+        if settings.get(split) and not (card.latent and split != "train")
+    ]
+    augment = settings.get("augment")
+    if rows and augment and isinstance(augment, list):
+        rows.append(f"| Augmentation | {', '.join(f'`{name}`' for name in augment)} |")
+    table = "\n".join(["| Use | Split |", "|---|---|", *rows]) if rows else ""
+    pixels = "All images are preprocessed as described under Pixels." if rows else ""
+    return "\n\n".join(part for part in ("## Data", names, table, pixels) if part)
+
+
+def _license(card: Card) -> str:
+    if card.license != "other":
+        return f"`{card.license}`"
+    return "No standard license: the terms of the data apply. The description names them."
 
 
 def _metadata(card: Card, pipeline: str | None) -> str:
@@ -73,7 +123,8 @@ def _metadata(card: Card, pipeline: str | None) -> str:
         EvalResult(
             task_type=card.task,
             dataset_type=datasets[0] if datasets else "other",
-            dataset_name=_shown(card.datasets[0]) if card.datasets else "unnamed",
+            dataset_name=without_folders(card.datasets[0]) if card.datasets else "unnamed",
+            dataset_split=_split(card),
             metric_type=name,
             metric_value=value,
         )
@@ -142,9 +193,3 @@ def _constant(value: Any, name: str) -> str:
     if value and isinstance(value[0], float):
         return "[" + ", ".join(f"{number:.10g}" for number in value) + "]"
     return f"the {name} image in keras_arch.json"
-
-
-def _shown(dataset: str) -> str:
-    """A dataset's name without the folders of the machine it lay on."""
-    kind, colon, path = dataset.partition(":")
-    return f"{kind}:{PurePath(path).name}" if colon else dataset

@@ -2,13 +2,15 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_arch.errors import ArgumentError, HubError, KerasArchError
-from keras_arch.files import storage_errors
+from keras_arch.files import sha256, storage_errors
 from keras_arch.hub.references import Repository
 
 _log = logging.getLogger(__name__)
@@ -119,9 +121,8 @@ def prepare(repository: Repository, private: bool, token: str | None) -> Snapsho
         raise ArgumentError(
             f"{repository.revision!r} is a commit; push to a branch, such as revision='main'"
         )
+    require_token(f"pushing to {repository}", token)
     with hub_errors(repository, token, pushing=True):
-        if not _tokens(token):
-            raise HubError(f"pushing to {repository} needs a token; {_LOG_IN}")
         api = HfApi(token=token)
         # None leaves the default of an organization, which may be private, as it is.
         api.create_repo(repository.id, private=private or None, exist_ok=True)
@@ -136,10 +137,30 @@ def prepare(repository: Repository, private: bool, token: str | None) -> Snapsho
         return Snapshot(repository, info.sha, token)
 
 
+def require_token(purpose: str, token: str | None) -> None:
+    """Refuse (`HubError`) what needs a token where there is none; `purpose` begins the message."""
+    _check_token(token)
+    if not _tokens(token):
+        raise HubError(f"{purpose} needs a token; {_LOG_IN}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Commit:
+    """What a push led to.
+
+    Attributes:
+        url: Where the pushed files are.
+        changed: Whether anything was written; not where all files were there already.
+    """
+
+    url: str
+    changed: bool
+
+
 def commit(
     snapshot: Snapshot, files: Mapping[str, Path | bytes], stale: list[str], message: str
-) -> str:
-    """Add files to a repository and remove others, all in one commit, and return its URL.
+) -> Commit:
+    """Add files to a repository and remove others, all in one commit; none where nothing changes.
 
     Args:
         snapshot: The expected current commit of the branch.
@@ -150,16 +171,20 @@ def commit(
     Raises:
         HubError: If the branch has moved on since, or the Hub refuses.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
+    from huggingface_hub.hf_api import RepoFile
 
     repository = snapshot.repository
     api = HfApi(token=snapshot.token)
     with hub_errors(repository, snapshot.token, pushing=True):
-        there = set(api.list_repo_files(repository.id, revision=snapshot.commit) if stale else ())
+        tree = api.list_repo_tree(repository.id, recursive=True, revision=snapshot.commit)
+        there = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+        stale = [name for name in stale if name in there]
+        if not stale and all(_is_published(there.get(name), files[name]) for name in files):
+            url = f"{constants.ENDPOINT}/{repository.id}/commit/{snapshot.commit}"
+            return Commit(url, changed=False)
         operations = [CommitOperationAdd(name, content) for name, content in files.items()]
-        operations += [
-            CommitOperationDelete(name, is_folder=False) for name in stale if name in there
-        ]
+        operations += [CommitOperationDelete(name, is_folder=False) for name in stale]
         done = api.create_commit(
             repository.id,
             operations,
@@ -167,12 +192,79 @@ def commit(
             revision=repository.revision,
             parent_commit=snapshot.commit,
         )
-    return str(done.commit_url)
+    return Commit(str(done.commit_url), changed=True)
+
+
+def _is_published(entry: Any, content: Path | bytes) -> bool:
+    """Whether a file of a repository, `None` if it has none, has the content of a local one."""
+    if entry is None:
+        return False
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    if entry.size != size:
+        return False
+    if entry.lfs is None:
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        # The name that Git gives to a content.
+        return bool(entry.blob_id == hashlib.sha1(b"blob %d\0" % size + data).hexdigest())
+    if isinstance(content, bytes):
+        return bool(entry.lfs.sha256 == hashlib.sha256(content).hexdigest())
+    return bool(entry.lfs.sha256 == sha256(content))
+
+
+def add_to_collection(
+    title: str,
+    owner: str,
+    repositories: Sequence[str],
+    *,
+    description: str,
+    private: bool = False,
+    token: str | None = None,
+) -> str:
+    """Add repositories to the collection of an owner, which is made where there is none.
+
+    Args:
+        title: Title of the collection.
+        owner: User or organization.
+        repositories: `"user/name"` of each; those that are in it already are skipped.
+        description: For a new collection, at most 150 characters.
+        private: Whether a new collection is private.
+        token: Access token with write permission, or `None` for that of the environment.
+
+    Returns:
+        URL of the collection.
+
+    Raises:
+        HubError: If it cannot be made or changed.
+    """
+    from huggingface_hub import HfApi
+
+    what = f"the collection {title!r} of {owner}"
+    require_token(f"changing {what}", token)
+    api = HfApi(token=token)
+    with hub_errors(what, token, pushing=True):
+        found = (each for each in api.list_collections(owner=owner) if each.title == title)
+        # A listing holds the first few items of a collection only.
+        if (first := next(found, None)) is not None:
+            collection = api.get_collection(first.slug)
+        else:
+            collection = api.create_collection(
+                title, namespace=owner, description=description, private=private, exists_ok=True
+            )
+        inside = {item.item_id for item in collection.items if item.item_type == "model"}
+        for repository in repositories:
+            if repository not in inside:
+                api.add_collection_item(collection.slug, repository, "model", exists_ok=True)
+    return str(collection.url)
 
 
 @contextlib.contextmanager
-def hub_errors(repository: Repository, token: str | None, pushing: bool = False) -> Iterator[None]:
-    """Context manager that raises a `HubError` with a remedy for an error of the Hub's client."""
+def hub_errors(
+    repository: Repository | str, token: str | None, pushing: bool = False
+) -> Iterator[None]:
+    """Context manager that raises a `HubError` with a remedy for an error of the Hub's client.
+
+    `repository` may be the name of something else on the Hub.
+    """
     from huggingface_hub import constants, errors
 
     try:
@@ -185,19 +277,26 @@ def hub_errors(repository: Repository, token: str | None, pushing: bool = False)
         raise HubError(_explain(error, repository, token, pushing)) from None
 
 
-def _explain(error: Exception, repository: Repository, token: str | None, pushing: bool) -> str:
+def _explain(
+    error: Exception, repository: Repository | str, token: str | None, pushing: bool
+) -> str:
     from huggingface_hub import constants, errors
 
     cause = error
     while cause.__cause__ is not None and not isinstance(cause, errors.HfHubHTTPError):
         cause = cause.__cause__
     tokens = _tokens(token)
+    if pushing and _is_broken_off(error):
+        return (
+            f"the connection to {constants.ENDPOINT} broke off and {repository} may have changed "
+            "or not; push again"
+        )
     if _is_unreachable(error) or _is_unreachable(cause):
         so = "nothing was pushed to" if pushing else "there is no cached copy of"
         return f"{constants.ENDPOINT} cannot be reached and {so} {repository}; {CONNECT}"
     if isinstance(cause, errors.GatedRepoError):
         return f"{repository} is gated; accept its terms on its page on the Hub, then {_LOG_IN}"
-    if isinstance(cause, errors.RevisionNotFoundError):
+    if isinstance(cause, errors.RevisionNotFoundError) and isinstance(repository, Repository):
         return f"hf://{repository.id} has no branch, tag or commit {repository.revision!r}"
     status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else None
     if isinstance(cause, errors.RepositoryNotFoundError) or status == 404:
@@ -233,6 +332,17 @@ def _is_unreachable(error: BaseException) -> bool:
         return error.response.status_code >= 500
     no_answer = errors.HTTPError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError
     return isinstance(error, (*no_answer, ConnectionError))
+
+
+def _is_broken_off(error: BaseException | None) -> bool:
+    """Whether a connection was made, but no whole answer came."""
+    from huggingface_hub import errors
+
+    while error is not None and not isinstance(error, errors.HTTPError):
+        error = error.__cause__
+    # Versions of the client have their connection errors from different libraries.
+    answered = isinstance(error, errors.HfHubHTTPError)
+    return error is not None and not answered and "Connect" not in type(error).__name__
 
 
 def _check_token(token: str | None) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 from keras_arch import config, hub, models, registry, trainers
 from keras_arch.data.model_checks import pixel_range
 from keras_arch.errors import ConfigError
+from keras_arch.hub.training_command import without_folders
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.trainers.engines.tensorflow import compiles_faster
 from keras_arch.training.optimizer_from_config import make_optimizer
-from keras_arch.training.references import without_folders
 
 EVALUATION_BATCH = 256
 

@@ -71,17 +71,6 @@ def load_model(
     return loaded
 
 
-def without_folders(source: str) -> str:
-    """A data source with the last part of its path only.
-
-    Example:
-        >>> without_folders("npz:/home/user/cells.npz"), without_folders("digits")
-        ('npz:cells.npz', 'digits')
-    """
-    scheme, colon, path = source.partition(":")
-    return f"{scheme}:{Path(path).name}" if colon else scheme
-
-
 def training_data(ref: str | os.PathLike[str], card: hub.Card) -> dict[str, Any]:
     """The data settings that a model was trained with.
 

@@ -68,6 +68,9 @@ MISTAKES = {
     "finetune data": (["finetune", "model", "--data", "folder:nowhere"], r"no .*nowhere$"),
     "finetune key": (["finetune", "model", "--data", "digits", "--set", "epoch=1"], r"recipe.epo"),
     "push": (["push", "nowhere", "user/repo"], r"'nowhere'"),
+    "publish": (["publish", "vgg16-imagenet", "--to", "me"], r"first run: keras-arch train vgg16"),
+    "publish what": (["publish", "--to", "me"], r"names of configs, or --all"),
+    "publish where": (["publish", "--all", "--to", "me/it"], r"'me/it' is not an owner"),
     "export": (["export", "model", "a file"], r"give a folder"),
     "configs": (["configs", "nothing"], r"no config matches 'nothing'"),
 }

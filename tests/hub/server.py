@@ -1,8 +1,8 @@
 """A Hugging Face Hub on loopback, for its real client to talk to.
 
 It keeps repositories in memory and speaks the part of the protocol that the client uses for model
-repositories: create, branch, preupload, LFS batch and upload, commit, revision info, tree, resolve
-with ETag and commit headers, range requests, and the answers for what is missing or forbidden.
+repositories and collections: create, branch, preupload, LFS batch and upload, commit, revision
+info, tree, resolve with ETag and commit headers, range requests, and answers for what is missing.
 Large files are redirected to another host name (`localhost`), as the Hub redirects to its CDN; a
 token that follows there is a leak and is recorded as one.
 """
@@ -20,32 +20,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
+from tests.hub.hub_state import Collections, Repo
+
 LARGE = 10_000  # Bytes from which a file goes through LFS, and those that are not text.
-
-
-@dataclasses.dataclass
-class Repo:
-    owner: str
-    private: bool
-    commits: dict[str, dict[str, bytes]]
-    branches: dict[str, str]
-    large: set[str] = dataclasses.field(default_factory=set)
-    messages: list[str] = dataclasses.field(default_factory=list)
-
-    def find(self, revision: str) -> str | None:
-        return self.branches.get(revision, revision if revision in self.commits else None)
-
-    def files(self, revision: str = "main") -> dict[str, bytes]:
-        return self.commits[self.find(revision)]
-
-    def add(self, branch: str, files: dict[str, bytes], message: str) -> str:
-        """A person's or a client's commit."""
-        seed = repr((self.branches.get(branch), sorted(files.items()), len(self.commits)))
-        commit = hashlib.sha1(seed.encode()).hexdigest()
-        self.commits[commit] = files
-        self.branches[branch] = commit
-        self.messages.append(message)
-        return commit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,24 +39,31 @@ class Hub:
     Attributes:
         url: Address of the hub.
         users: Names by token; those in `readers` may not write.
+        members: Names of the users that an organization has, by its name.
         repos: By `"user/name"`.
+        collections: Of all accounts.
         requests: All that was asked, in order.
         leaks: Requests of the storage host that carried a token.
         cut: Names of files whose next download breaks off half way, once.
         failing: Status by `"METHOD path-part"` that is answered instead.
+        drop: Says of each request whether its connection is closed without an answer: `"before"`
+            or `"after"` it was acted on, or `None`.
         watch: Called with each request before it is answered.
     """
 
     def __init__(self) -> None:
         self.users = {"hf_alice": "alice", "hf_bob": "bob", "hf_reader": "alice"}
         self.readers = {"hf_reader"}
+        self.members = {"classics": {"alice"}}
         self.repos: dict[str, Repo] = {}
+        self.collections = Collections()
         self.blobs: dict[str, bytes] = {}
         self.requests: list[Seen] = []
         self.leaks: list[Seen] = []
         self.cut: set[str] = set()
         self.failing: dict[str, int] = {}
         self.watch: Callable[[Seen], None] = lambda seen: None
+        self.drop: Callable[[Seen], str | None] = lambda seen: None
         hub = self
 
         class Handler(_Handler):
@@ -164,10 +148,17 @@ class _Handler(BaseHTTPRequestHandler):
         seen = Seen(self.command, path, self.token, self.headers.get("Range"))
         self.state.requests.append(seen)
         self.state.watch(seen)
+        when = self.state.drop(seen)
+        if when == "before":
+            self.close_connection = True
+            return
         try:
             self._route(split.path, path)
         except _Answer as answer:
-            self._reply(answer)
+            if when == "after":
+                self.close_connection = True
+            else:
+                self._reply(answer)
 
     def _chunked(self) -> bytes:
         content = b""
@@ -201,6 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._storage(path.removeprefix("/storage/"))
         if path == "/api/repos/create":
             self._create()
+        if match := re.fullmatch(r"/api/collections(?:/([^/]+/[^/]+)(/items)?)?", path):
+            self._collections(match[1], bool(match[2]))
         if path == "/api/validate-yaml":
             self._validate_yaml()
         if path == "/api/whoami-v2":
@@ -226,9 +219,17 @@ class _Handler(BaseHTTPRequestHandler):
             raise _error(401, message="Invalid credentials in Authorization header")
         return self.state.users[self.token]
 
+    def _belongs(self, owner: str) -> bool:
+        """Whether an account is the user's, or that of an organization with the user in it."""
+        user = self._user()
+        return user is not None and (owner == user or user in self.state.members.get(owner, ()))
+
+    def _may_write(self, owner: str) -> bool:
+        return self._belongs(owner) and self.token not in self.state.readers
+
     def _readable(self, name: str) -> Repo:
         user, repo = self._user(), self.state.repos.get(name)
-        if repo is None or (repo.private and repo.owner != user):
+        if repo is None or (repo.private and not self._belongs(repo.owner)):
             # As the Hub does: whoever is not logged in learns nothing.
             raise _error(404 if user else 401, "RepoNotFound", "Repository not found")
         return repo
@@ -237,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.token is None:
             raise _error(401, message="Invalid username or password.")
         repo = self._readable(name)
-        if repo.owner != self._user() or self.token in self.state.readers:
+        if not self._may_write(repo.owner):
             raise _error(403, message="you don't have the rights to write here")
         return repo
 
@@ -256,12 +257,35 @@ class _Handler(BaseHTTPRequestHandler):
         owner = wanted["organization"] or user
         name = f"{owner}/{wanted['name']}"
         url = {"url": f"{self.state.url}/{name}"}
-        if owner != user or self.token in self.state.readers:
+        if not self._may_write(owner):
             raise _error(403, message="you can't create a model under this namespace")
         if name in self.state.repos:
             raise _Answer(409, url | {"error": "You already created this model repo"})
         self.state.create(name, private=wanted.get("visibility") == "private")
         raise _Answer(200, url)
+
+    def _collections(self, slug: str | None, items: bool) -> None:
+        known = self.state.collections
+        wanted = json.loads(self.body or b"{}")
+        if slug is None and self.command == "GET":
+            owner = self.query["owner"][0]
+            raise _Answer(200, known.listed(owner, self._belongs(owner)))
+        if slug is None:
+            if not self._may_write(wanted["namespace"]):
+                raise _error(403, message="you can't create a collection under this namespace")
+            if len(wanted.get("description", "")) > 150:
+                raise _error(400, message="the description is too long")
+            raise _Answer(200, known.create(wanted))
+        if slug not in known:
+            raise _error(404, message="Collection not found")
+        if items:
+            if not self._may_write(known[slug]["owner"]["name"]):
+                raise _error(403, message="you can't change this collection")
+            if wanted["item"]["id"] not in self.state.repos:
+                raise _error(404, message="Item not found")
+            if not known.add(slug, wanted["item"]):
+                raise _Answer(409, {"error": "already in this collection"})
+        raise _Answer(200, known[slug])
 
     def _validate_yaml(self) -> None:
         content = json.loads(self.body)["content"]

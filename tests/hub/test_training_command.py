@@ -1,0 +1,81 @@
+"""The command on a model's page that trains it again."""
+
+import dataclasses
+import shlex
+
+import pytest
+
+from keras_arch import config, hub, presets
+from keras_arch.hub.training_command import training_command
+from keras_arch.preprocessing import Preprocessing
+
+
+def card_of(checked):
+    """What a card has of a config, as a run resolves it: steps of schedules, measured means."""
+    recipe = checked.model_dump(mode="json", exclude={"preprocessing", "expected", "repository"})
+    for name, section in checked.recipe:
+        rate = getattr(section, "learning_rate", None)
+        if isinstance(rate, config.Cosine):
+            resolved = rate.resolved(117, checked.recipe.epochs)
+            recipe["recipe"][name]["learning_rate"] = resolved.model_dump(mode="json")
+    source = checked.data.source
+    scheme, colon, path = source.partition(":")
+    recipe["data"]["source"] = f"{scheme}{colon}{path.rpartition('/')[2]}"
+    mean = checked.preprocessing.mean
+    return hub.Card(
+        checked.name,
+        "Any",
+        {},
+        "discriminator",
+        checked.preprocessing.build(mean=[0.5] if isinstance(mean, str) else None),
+        recipe=recipe,
+    )
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_a_shipped_config_is_trained_by_its_name(name):
+    assert training_command(card_of(config.load(name))) == f"keras-arch train {name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("resnet20-cifar10", ["data.source=npz:cifar10.npz", "recipe.epochs=3"]),
+        ("resnet20-cifar10", ["recipe.seed=2", "data.augment=['crop:4']", "data.cache=false"]),
+        ("resnet20-cifar10", ["recipe.optimizer={name: adam, learning_rate: 1.0e-05}"]),
+        ("resnet20-cifar10", ["recipe.optimizer.learning_rate={name: cosine, peak: 0.1}"]),
+        ("resnet20-cifar10", ["preprocessing.mean=0.5", "preprocessing.resize=bicubic"]),
+        ("pix2pix-facades", ["preprocessing.size=[128, 128]", "recipe.objective=l1+gan"]),
+        ("pix2pix-facades", ["generator.arguments.variant=unet_128"]),
+        ("cgan-mnist", ["generator_evaluation=null"]),
+        ("unet-isbi2012", ["recipe.weights.w0=0.0", "model.arguments.filters=16"]),
+        ("vgg16-imagenet", ["preprocessing.crop=null"]),
+    ],
+)
+def test_changes_are_named_and_give_the_same_config(name, overrides):
+    changed = config.load(name, overrides)
+    words = shlex.split(training_command(card_of(changed)))
+    assert words[:3] == ["keras-arch", "train", name]
+    assert set(words[3::2]) == {"--set"}
+    keys = {setting.partition("=")[0] for setting in words[4::2]}
+    assert all(any(key.startswith(o.partition("=")[0]) for o in overrides) for key in keys)
+    again = card_of(config.load(name, words[4::2]))
+    assert (again.recipe, again.preprocessing) == tuple(
+        getattr(card_of(changed), field) for field in ("recipe", "preprocessing")
+    )
+
+
+def test_models_that_no_shipped_config_trained():
+    card = card_of(config.load("resnet20-digits"))
+    for change in (
+        {"name": "mine"},
+        {"recipe": {}},
+        {"base": "hf://someone/net"},
+        # Written by hand.
+        {"recipe": {"data": 3}},
+        {"recipe": {"data": {"source": 3}, "recipe": []}},
+    ):
+        assert training_command(dataclasses.replace(card, **change)) is None
+    assert training_command(
+        dataclasses.replace(card, preprocessing=Preprocessing((8, 8), 1, mean=0.5))
+    )
