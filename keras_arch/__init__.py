@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         weights,
     )
     from keras_arch.api import (
+        compare,
         diagnose,
         evaluate,
         evaluate_generator,
@@ -66,6 +67,7 @@ __all__ = [
     "api",
     "callbacks",
     "cli",
+    "compare",
     "config",
     "convert",
     "data",

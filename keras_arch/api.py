@@ -16,6 +16,7 @@ from keras_arch.data.image_paths import image_paths
 from keras_arch.tasks import finetuning_config
 from keras_arch.tasks.base import check_options
 from keras_arch.tasks.class_names import read_class_map
+from keras_arch.tasks.comparison import ComparedModel, compare
 from keras_arch.tasks.evaluation_data import EvaluationData
 from keras_arch.tasks.generator_evaluation import diagnose, evaluate_generator
 from keras_arch.tasks.predictions import Prediction
@@ -23,8 +24,10 @@ from keras_arch.training.loop import Run, train
 from keras_arch.training.references import load_model, model_uri, training_data
 
 __all__ = [
+    "ComparedModel",
     "Prediction",
     "Run",
+    "compare",
     "diagnose",
     "evaluate",
     "evaluate_generator",

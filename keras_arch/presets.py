@@ -67,6 +67,29 @@ def read(name: str) -> dict[str, Any]:
     return content
 
 
+def model_folder(name: str) -> Path | None:
+    """The trained model of a config that comes with the package, or with a checkout of it.
+
+    The package has the small ones (`hub_configs/models/NAME`), a checkout others too
+    (`zoo/NAME`). Both are model directories, as `keras_arch.hub.save` writes them.
+
+    Args:
+        name: One of `names()`.
+
+    Returns:
+        The model directory, or `None` where there is none.
+
+    Example:
+        >>> from keras_arch import presets
+        >>> presets.model_folder("vgg16-imagenet") is None
+        True
+    """
+    folders = [_folder() / "models" / name]
+    if _folder().parent.name != "keras_arch":
+        folders.append(_folder().parent / "zoo" / name)
+    return next((folder for folder in folders if (folder / "config.json").is_file()), None)
+
+
 def _folder() -> Path:
     """Folder `hub_configs`: in the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent

@@ -210,12 +210,12 @@ def test_weights_are_listed_with_how_to_load_them(run_command):
         network = content.get("model") or content["generator"]
         assert (network["name"], name) in listed
     assert ["ResNet50", "keras.applications"] in [row[:2] for row in rows]
-    published = next(row for row in rows if row[1] == "resnet20-cifar10")
-    assert published == [
-        "CIFARResNet",
-        "resnet20-cifar10",
-        'weights="resnet20-cifar10"',
-        "accuracy 0.9125",
+    planned = next(row for row in rows if row[1] == "resnet50-imagenet")
+    assert planned == [
+        "ResNet50",
+        "resnet50-imagenet",
+        'weights="resnet50-imagenet" after: keras-arch train resnet50-imagenet',
+        "accuracy 0.753",
     ]
     assert {row[0] for row in rows} <= set(models.list_models())
     assert run_command("weights", "gandisc*")[1] == ""

@@ -10,7 +10,7 @@ import typer
 from keras_arch import __version__
 from keras_arch.cli._output import log_on_stderr
 from keras_arch.cli.demo import demo
-from keras_arch.cli.evaluate import diagnose, evaluate, evaluate_generator
+from keras_arch.cli.evaluate import compare, diagnose, evaluate, evaluate_generator
 from keras_arch.cli.experiment import experiment
 from keras_arch.cli.export import export
 from keras_arch.cli.hub import pull, push
@@ -30,6 +30,7 @@ COMMANDS = (
     train,
     finetune,
     evaluate,
+    compare,
     predict,
     generate,
     translate,

@@ -1,14 +1,21 @@
-"""Commands that measure: `evaluate`, `evaluate-generator`, `diagnose`."""
+"""Commands that measure: `evaluate`, `compare`, `evaluate-generator`, `diagnose`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from keras_arch.cli import _checks
+from keras_arch.cli import _checks, _completion
 from keras_arch.cli._lazy import api
-from keras_arch.cli._options import TRAINED_ON, DataDir, Ref, Source, Split
-from keras_arch.cli._output import metrics_table
+from keras_arch.cli._options import REF, TRAINED_ON, DataDir, Ref, Source, Split
+from keras_arch.cli._output import metrics_table, table
+
+ClassMap = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME=LABEL,...", help="Labels of the model for classes with other names."
+    ),
+]
 
 
 def evaluate(
@@ -16,12 +23,7 @@ def evaluate(
     source: Source = None,
     split: Split = None,
     data_dir: DataDir = None,
-    class_map: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME=LABEL,...", help="Labels of the model for classes with other names."
-        ),
-    ] = None,
+    class_map: ClassMap = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of metrics.json and figures.")
     ] = None,
@@ -34,6 +36,54 @@ def evaluate(
             ref, source=source, split=split, data_dir=data_dir, class_map=class_map, out=out
         )
     )
+
+
+def compare(
+    refs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="REF...", help=REF, show_default=False, autocompletion=_completion.references
+        ),
+    ],
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--data", help="Data source.", show_default="the data the first was trained on"
+        ),
+    ] = None,
+    split: Split = None,
+    data_dir: DataDir = None,
+    class_map: ClassMap = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Images in a forward pass, for the speed.")
+    ] = 32,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Metric of the picture.", show_default="the first one"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of compare.csv and compare.png.")
+    ] = None,
+) -> None:
+    """Compare models on a data set: metrics, parameters, operations, speed here, size."""
+    for ref in refs:
+        _checks.check_model(ref, "evaluate")
+    _checks.check_data(source, data_dir, out)
+    found = api().compare(
+        refs,
+        source=source,
+        split=split,
+        data_dir=data_dir,
+        class_map=class_map,
+        batch_size=batch_size,
+        metric=metric,
+        out=out,
+    )
+    rows = [each.row() for each in found]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table(columns, [[str(row.get(name, "")) for name in columns] for row in rows])
+    if out is not None:
+        print(f"picture: {out / 'compare.png'}")
 
 
 def evaluate_generator(

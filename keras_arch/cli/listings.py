@@ -36,7 +36,7 @@ def models(filter: Filter = "*") -> None:
 def weights(filter: Filter = "*") -> None:
     """List the weights of each architecture, and how they are loaded.
 
-    A published model loads by the name of its config: ResNet50(weights="resnet50-imagenet").
+    A trained model loads by the name of its config: CIFARResNet(weights="resnet20-digits").
     Weights of other libraries are converted. Repositories of timm and transformers on the Hugging
     Face Hub load by their URI too: ResNet50(weights="hf://timm/resnet50.a1_in1k").
     """
@@ -45,10 +45,11 @@ def weights(filter: Filter = "*") -> None:
     for config in presets.names():
         content = presets.read(config)
         network = content.get("model") or content.get("generator") or {}
-        if "repository" in content:
-            expected = ", ".join(f"{k} {v}" for k, v in content.get("expected", {}).items())
-            row = (config, f'weights="{config}"', expected)
-            published.setdefault(network.get("name", ""), []).append(row)
+        expected = ", ".join(f"{k} {v}" for k, v in content.get("expected", {}).items())
+        how = f'weights="{config}"'
+        if not (presets.model_folder(config) or content.get("repository")):
+            how += f" after: keras-arch train {config}"
+        published.setdefault(network.get("name", ""), []).append((config, how, expected))
     rows = []
     for name in _index.matching(filter):
         rows += [(name, *row) for row in published.get(name, ())]

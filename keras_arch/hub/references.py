@@ -61,12 +61,14 @@ def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
     Args:
         reference: A run directory, a model directory, `"hf://user/repo[@revision]"`,
             `"file://FOLDER/user/repo"`, or the name of a shipped config: its finished run in
-            `runs/NAME`, else its repository. A path object is a directory.
+            `runs/NAME`, else the model that comes with the package, else its repository. A path
+            object is a directory.
 
     Raises:
         ArgumentError: If it is none of these; the message suggests a correction.
         RunError: If it is a run that has not finished.
-        HubError: If it is a shipped config without a run and without a published model.
+        HubError: If it is a shipped config whose model is nowhere: not trained here, not in the
+            package, not published.
 
     Example:
         >>> parse("hf://user/repo@v1.0")
@@ -109,17 +111,21 @@ def resume_command(run: str | os.PathLike[str]) -> str:
 
 
 def _shipped(name: str) -> Repository | Folder:
-    """The model of a shipped config: of its run in the folder `runs`, else the published one."""
+    """The model of a shipped config: its run in `runs`, else the package's, else the published."""
     run, repository = RUNS / name, presets.read(name).get("repository")
+    folder = presets.model_folder(name)
+    elsewhere = folder or repository
     if is_run(run):
-        if not repository or is_model(run / RUN_MODEL):
+        if not elsewhere or is_model(run / RUN_MODEL):
             found = _directory(run)
             _log.info("%s: the model of the run %s", name, run)
             return found
-        _log.warning("%s: the run %s has not finished; taking %s", name, run, repository)
+        _log.warning("%s: the run %s has not finished; taking %s", name, run, elsewhere)
+    if folder:
+        return Folder(folder)
     if repository:
         return parse_uri(repository)
-    raise HubError(f"{name} has no published model yet; train it with: keras-arch train {name}")
+    raise HubError(f"{name} is not published yet; train it with: keras-arch train {name}")
 
 
 def parse_uri(uri: str) -> Repository | Folder:

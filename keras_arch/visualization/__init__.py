@@ -27,6 +27,7 @@ from keras_arch.visualization.figures import (
     save_png,
     shorten_label,
     side_by_side,
+    trade_off,
 )
 from keras_arch.visualization.generators import (
     ClassifierAgreement,
@@ -96,6 +97,7 @@ __all__ = [
     "save_png",
     "shorten_label",
     "side_by_side",
+    "trade_off",
     "vector_arithmetic",
     "zoom_on_errors",
 ]

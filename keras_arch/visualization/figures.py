@@ -155,6 +155,52 @@ def bar_chart(
     return save_figure(figure, path)
 
 
+def trade_off(
+    points: Mapping[str, tuple[float, float]],
+    path: str | os.PathLike[str],
+    *,
+    xlabel: str,
+    ylabel: str,
+    sizes: Mapping[str, float] | None = None,
+    title: str = "",
+) -> Path:
+    """Draw named points over a logarithmic horizontal axis, such as accuracy against speed.
+
+    Args:
+        points: The two coordinates of each point by its name; the first one is positive.
+        path: The PNG file to write; it is returned.
+        xlabel: Name of the horizontal axis.
+        ylabel: Name of the vertical axis.
+        sizes: For each point what the area of its mark is proportional to, such as the number of
+            parameters. Default: all are alike.
+        title: Title of the chart.
+
+    Raises:
+        ArgumentError: If there is no point, or a first coordinate is not positive.
+
+    Example:
+        >>> speeds = {"ResNet-8": (9000, 0.91), "ResNet-20": (4000, 0.93)}
+        >>> trade_off(speeds, "speed.png", xlabel="images/s", ylabel="accuracy").name
+        'speed.png'
+    """
+    if not points or not all(x > 0 for x, _ in points.values()):
+        raise ArgumentError(f"points need a positive first coordinate, got {dict(points)}")
+    names = list(points)
+    across, up = np.array([points[name] for name in names], np.float64).T
+    areas = np.array([(sizes or {}).get(name, 1.0) for name in names], np.float64)
+    figure = new_figure(width=6.4, height=4.4)
+    axes = figure.add_subplot()
+    axes.scatter(across, up, s=40 + 360 * areas / areas.max(), alpha=0.6)
+    for name, x, y in zip(names, across, up, strict=True):
+        axes.annotate(name, (x, y), xytext=(0, 9), textcoords="offset points", ha="center")
+    axes.set_xscale("log")
+    axes.margins(x=0.2, y=0.2)
+    axes.grid(alpha=0.3)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set_title(title, fontsize="medium", wrap=True)
+    return save_figure(figure, path)
+
+
 def shorten_label(name: str, longest: int) -> str:
     """Shorten the name of a class: the first of several names, or the start of a long one.
 

@@ -120,7 +120,7 @@ def shipped(tmp_path, monkeypatch):
 def test_config_name_means_its_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert parse("published") == Repository("user/repo")
-    with pytest.raises(HubError, match="keras-arch train planned"):
+    with pytest.raises(HubError, match="planned is not published yet; .* keras-arch train planned"):
         parse("planned")
     with pytest.raises(ArgumentError, match="did you mean the config published"):
         parse("publishd")
@@ -128,6 +128,15 @@ def test_config_name_means_its_repository(tmp_path, monkeypatch):
     assert parse("published") == Repository("user/repo"), "a folder without a model"
     (tmp_path / "published" / "config.json").write_text("{}")
     assert parse("published") == Folder(Path("published"))
+
+
+@pytest.mark.usefixtures("shipped")
+def test_config_name_means_the_model_that_comes_with_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, folder in (("planned", "zoo"), ("published", "hub_configs/models")):
+        (tmp_path / folder / name).mkdir(parents=True)
+        (tmp_path / folder / name / "config.json").write_text("{}")
+        assert parse(name) == Folder(tmp_path / folder / name)
 
 
 @pytest.fixture
