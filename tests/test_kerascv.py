@@ -51,7 +51,13 @@ def layer(name, **arguments):
     return getattr(keras_cv.layers, name)(**arguments)
 
 
-@pytest.mark.parametrize(("name", "arguments"), RANDOM.items())
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        pytest.param(*each, marks=pytest.mark.slow) if each[0] == "RandAugment" else each
+        for each in RANDOM.items()
+    ],
+)
 def test_the_same_seed_gives_the_same_images(name, arguments):
     change = kerascv.augmentation(layer(name, **arguments))
     # Equal images show whether each has a draw of its own.

@@ -31,7 +31,11 @@ GOLDENS = {
 }
 
 
-@pytest.mark.parametrize("peer", GOLDENS)
+@pytest.mark.parametrize(
+    # The largest of them is of the layers of FCN-8s, which has a golden of its own.
+    "peer",
+    [pytest.param(p, marks=pytest.mark.slow) if p == "torchvision_vgg16" else p for p in GOLDENS],
+)
 def test_golden_outputs_and_stages(peer):
     meta, arrays = golden.load(peer)
     name, layers = GOLDENS[peer]

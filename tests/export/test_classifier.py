@@ -83,7 +83,13 @@ def test_saved_model_cli_runs_encoded_images(exported_classifier, classifier, ph
 @pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize(
     ("resize", "crop"),
-    [*((method, None) for method in RESIZE_METHODS), ("bicubic", 0.875), ("nearest", 0.7)],
+    # A crop that is resized, and padding; the other methods take longer together.
+    [
+        *(pytest.param(m, None, marks=pytest.mark.slow) for m in RESIZE_METHODS if m != "pad"),
+        ("pad", None),
+        ("bicubic", 0.875),
+        pytest.param("nearest", 0.7, marks=pytest.mark.slow),
+    ],
 )
 def test_preprocessing_inside_the_graph(resize, crop, channels, photos, tmp_path):
     preprocessing = Preprocessing(

@@ -154,6 +154,7 @@ def test_the_second_load_is_of_the_converted_copy(server, client, timm, down):
     assert hub.load(timm).output_shape == (None, 5)
 
 
+@pytest.mark.slow
 def test_a_damaged_copy_is_replaced(client, timm, caplog):
     first = hub.load(timm)
     (copy,) = cached(client)
@@ -244,6 +245,7 @@ def test_builders_take_it(timm, caplog):
         models.ResNet34(weights=timm)
 
 
+@pytest.mark.slow
 def test_the_commands_take_it(timm, photo, tmp_path):
     Image.fromarray(photo).save(tmp_path / "photo.png")
     (prediction,) = api.predict(timm, [tmp_path / "photo.png"], top=3)

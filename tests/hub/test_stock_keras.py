@@ -75,6 +75,7 @@ except ImportError:
 """
 
 
+@pytest.mark.slow
 def test_a_pushed_repository_opens_in_stock_keras(server, alice, tmp_path, networks, cards):
     draws = np.random.default_rng(0)
     data = {

@@ -209,6 +209,7 @@ def eager():
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_inception_from_a_file(inception_weights):
     path, model = inception_weights

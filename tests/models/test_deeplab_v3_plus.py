@@ -140,6 +140,7 @@ def test_an_open_size_gives_what_a_fixed_one_does(size):
     np.testing.assert_allclose(with_open.predict(x, verbose=0), forward(fixed, x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_backbones_of_the_package_and_of_kerascv():
     import keras_cv
 
@@ -161,6 +162,7 @@ def test_backbones_of_the_package_and_of_kerascv():
     assert forward(model, x).shape == (1, 64, 64, 2)
 
 
+@pytest.mark.slow
 def test_a_backbone_that_is_a_model_is_copied_with_its_weights():
     backbone = models.ResNet18(include_top=False, input_shape=(64, 64, 3))
     model = models.DeepLabV3Plus(backbone=backbone, input_shape=(40, 64, 3), classes=2)

@@ -316,7 +316,12 @@ def test_a_residual_backbone_with_the_weights_of_its_classifier():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"backbone": "VGG11", "units": 2}, {"backbone": "ResNet18"}], ids=str
+    "arguments",
+    [
+        {"backbone": "VGG11", "units": 2},
+        pytest.param({"backbone": "ResNet18"}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_open_sizes_give_what_fixed_sizes_do(arguments, tmp_path):
     arguments = arguments | {"classes": 2, "classifier_activation": None}

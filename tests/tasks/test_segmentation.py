@@ -320,6 +320,7 @@ def test_mistakes_leave_nothing(settings, error, message, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_table_of_classes_in_the_config_reads_masks(tmp_path):
     for split, count in (("train", 4), ("test", 2)):
         for number in range(count):

@@ -126,6 +126,7 @@ def blended(model, image, tile, overlap):
     return result[before[0] : before[0] + height, before[1] : before[1] + width]
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(
     height=st.integers(1, 60),

@@ -128,7 +128,9 @@ class TestReplicas:
         np.testing.assert_array_equal(draw(5), draw(5))
         assert not np.array_equal(draw(5), draw(6))
 
-    @pytest.mark.parametrize("drawn", [False, True], ids=["", "drawn"])
+    @pytest.mark.parametrize(
+        "drawn", [pytest.param(False, marks=pytest.mark.slow), True], ids=["", "drawn"]
+    )
     def test_uneven_last_batch(self, drawn, two_replicas):
         """13 images reach two replicas as 7 and 6; the mean is still that over all 13."""
         images = np.random.default_rng(0).uniform(-1, 1, (13, 16, 16, 1)).astype("float32")

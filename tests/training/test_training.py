@@ -129,6 +129,7 @@ class TestWhatARunLeaves:
             assert "mine.npz" in text
 
 
+    @pytest.mark.slow
 class TestRecipes:
     def test_mixed_and_smoothed_labels_in_a_cosine_schedule(self, tmp_path):
         more = [
