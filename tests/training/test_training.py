@@ -129,8 +129,8 @@ class TestWhatARunLeaves:
             assert "mine.npz" in text
 
 
-    @pytest.mark.slow
 class TestRecipes:
+    @pytest.mark.slow
     def test_mixed_and_smoothed_labels_in_a_cosine_schedule(self, tmp_path):
         more = [
             "recipe.epochs=1",
