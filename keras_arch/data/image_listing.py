@@ -27,9 +27,7 @@ def log_opened(
     log_once(describe(path, groups, masks))
 
 
-def describe(
-    path: Path, groups: Mapping[str, Iterable[Path]], masks: Collection[Path] = ()
-) -> str:
+def describe(path: Path, groups: Mapping[str, Iterable[Path]], masks: Collection[Path] = ()) -> str:
     """The line that `log_opened` logs.
 
     Args:
