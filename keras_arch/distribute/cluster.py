@@ -68,7 +68,8 @@ def read_tf_config(environ: Mapping[str, str] = os.environ) -> Cluster | None:
     Example:
         >>> read_tf_config({}) is None
         True
-        >>> text = '{"cluster": {"chief": ["localhost:1234"]}, "task": {"type": "chief", "index": 0}}'
+        >>> task = '{"type": "chief", "index": 0}'
+        >>> text = f'{{"cluster": {{"chief": ["localhost:1234"]}}, "task": {task}}}'
         >>> read_tf_config({"TF_CONFIG": text}).workers
         1
     """
@@ -130,8 +131,7 @@ def _tasks(cluster: Any) -> tuple[tuple[str, int, str], ...]:
 def _own_task(task: Any) -> tuple[str, int]:
     if not isinstance(task, dict):
         raise _malformed(f"task must be an object with type and index, got {task!r}")
-    kind, index = task.get("type"), task.get("index")
-    _check_type(kind)
+    kind, index = _check_type(task.get("type")), task.get("index")
     # Some launchers write numbers as text.
     if isinstance(index, str) and index.isdecimal():
         index = int(index)
@@ -140,7 +140,7 @@ def _own_task(task: Any) -> tuple[str, int]:
     return kind, index
 
 
-def _check_type(kind: Any) -> None:
+def _check_type(kind: Any) -> str:
     if kind == "ps":
         raise ArgumentError(
             "TF_CONFIG has parameter servers (ps), which Keras 3 does not support; make all "
@@ -153,6 +153,7 @@ def _check_type(kind: Any) -> None:
         )
     if kind not in _TRAIN:
         raise _malformed(f"the type of a task must be chief or worker, got {kind!r}")
+    return str(kind)
 
 
 def _is_address(address: Any) -> bool:
