@@ -8,6 +8,7 @@ import functools
 import logging
 from typing import Any
 
+from keras_arch.distribute.batches import on_replicas, share
 from keras_arch.distribute.cluster import Cluster, is_chief, read_tf_config
 from keras_arch.errors import ArgumentError
 
@@ -16,7 +17,9 @@ __all__ = [
     "Cluster",
     "check_name",
     "is_chief",
+    "on_replicas",
     "read_tf_config",
+    "share",
     "strategy",
     "sum_over_replicas",
 ]

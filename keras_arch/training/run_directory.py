@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from keras_arch import __version__, config, files
+from keras_arch import __version__, config, distribute, files
 from keras_arch._lazy import keras
 from keras_arch.errors import ArgumentError, RunError
 from keras_arch.hub.references import RUN_CONFIG, RUN_MODEL, RUNS, resume_command
@@ -72,11 +72,15 @@ class RunDirectory:
     def check(self, *, resume: bool) -> None:
         """Refuse a directory that cannot be that of the run, before anything is loaded.
 
+        Of several hosts the chief looks: to the others its new run would be somebody else's.
+
         Raises:
             RunError: If it holds something else, or holds a run and `resume` is not asked for.
             ArgumentError: If it is a file.
             StorageError: If it may not be written to.
         """
+        if not distribute.is_chief():
+            return
         if self.config.exists():
             if not resume:
                 raise RunError(
@@ -89,13 +93,26 @@ class RunDirectory:
         else:
             files.check_folder(self.path)
 
+    def reports_in(self, folder: Path) -> "RunDirectory":
+        """The directory of a host that writes nothing here: its reports go into another folder.
+
+        Checkpoints and the best weights are those of the run, which it reads.
+        """
+        other = RunDirectory(folder)
+        other.checkpoints, other.best = self.checkpoints, self.best
+        return other
+
     def start(self, resolved: config.TaskConfig, *, resume: bool) -> None:
         """Claim the directory for a new run, or check that it belongs to the run to resume.
+
+        Of several hosts the chief does.
 
         Raises:
             RunError: If it holds a run and `resume` is not asked for, or the run in it has
                 another config.
         """
+        if not distribute.is_chief():
+            return
         self.check(resume=resume)
         if self.config.exists():
             self._check_same(resolved)
@@ -108,7 +125,7 @@ class RunDirectory:
         They would otherwise block the directory for a new run, and for `resume` with a corrected
         config.
         """
-        if any(self.checkpoints.glob("*.npz")):
+        if not distribute.is_chief() or any(self.checkpoints.glob("*.npz")):
             return
         for file in (self.config, self.environment, self.table, self.history):
             file.unlink(missing_ok=True)
