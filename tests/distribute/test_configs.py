@@ -106,7 +106,9 @@ def assert_same_run(one, other, atol=1e-5):
                 # Of metrics: sums over replicas, of which the rows of logs below are the means.
                 continue
             values = [np.asarray(a[str(number)].view(dtype), float) for a in (first, second)]
-            np.testing.assert_allclose(*values, rtol=1e-5, atol=atol, err_msg=path)
+            # Images that a generator made are as far apart as its outputs.
+            near = 1e-4 if path.endswith("pool_images") else atol
+            np.testing.assert_allclose(*values, rtol=1e-5, atol=near, err_msg=path)
         for row, twin in zip(states[0]["rows"], states[1]["rows"], strict=True):
             assert row == pytest.approx(twin, rel=1e-4, abs=1e-5)
 
