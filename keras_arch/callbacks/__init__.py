@@ -11,6 +11,7 @@ from keras_arch.callbacks.checkpoint_files import (
 from keras_arch.callbacks.early_stopping import StopEarly, out_of_patience
 from keras_arch.callbacks.interruption import StopOnNonFinite, StopOnSignal
 from keras_arch.callbacks.log_table import LogTable
+from keras_arch.callbacks.same_logs import SameLogs
 from keras_arch.callbacks.sample_grid import SampleGrid
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "CheckpointManager",
     "LogTable",
     "Position",
+    "SameLogs",
     "SampleGrid",
     "SaveCheckpoint",
     "StopEarly",

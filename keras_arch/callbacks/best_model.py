@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from keras_arch import files
+from keras_arch import distribute, files
 from keras_arch._tensorflow import model_files
 from keras_arch.errors import ArgumentError, RunError, whole_number
 
@@ -144,6 +144,8 @@ class BestModel(keras.callbacks.Callback):
                     f"a metric must not have the name of a training log, {taken[0]!r} has"
                 )
             logs.update(metrics)
+        if not distribute.is_chief():
+            return
         before = self.best()
         better = before is None or self._rank(metrics) < self._rank(before.metrics)
         if math.isfinite(metrics[self.monitor]) and better:
@@ -186,6 +188,8 @@ class BestModel(keras.callbacks.Callback):
 
     def _tidy(self) -> None:
         """Keep the best epoch up to each epoch that a checkpoint may still be of."""
+        if not distribute.is_chief():
+            return
         oldest = self._done - self.keep + 1
         wanted = [self.best(epoch) for epoch in range(oldest, self._done + 1)]
         names = {one.directory.name for one in wanted if one is not None}

@@ -13,7 +13,7 @@ import keras
 import ml_dtypes
 import numpy as np
 
-from keras_arch import files
+from keras_arch import distribute, files
 from keras_arch.errors import NonFiniteError, RunError
 
 VERSION = 1
@@ -57,6 +57,8 @@ def variables_of(model: keras.Model) -> list[Any]:
 def save(model: keras.Model, path: Path, position: Position) -> Path:
     """Write the state of a run, whole or not at all.
 
+    Of several hosts all call this, for reading a variable may need them all; the chief writes.
+
     Args:
         model: A compiled model or trainer.
         path: The file.
@@ -89,6 +91,8 @@ def save(model: keras.Model, path: Path, position: Position) -> Path:
         "metrics": [metric.name for metric in model.metrics],
     }
     arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    if not distribute.is_chief():
+        return path
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return files.atomic_write(path, buffer.getvalue())
@@ -163,15 +167,18 @@ class CheckpointManager:
         """Write a checkpoint and delete the oldest ones."""
         name = f"epoch-{position.epoch:05d}-step-{position.step:07d}.npz"
         path = save(model, self.directory / name, position)
+        if not distribute.is_chief():
+            return path
         for old in self._files()[: -self.keep]:
             old.unlink(missing_ok=True)
         return path
 
     def newest(self) -> Checkpoint | None:
         """The newest whole checkpoint, or `None` when there is none."""
-        # What a killed process was writing.
-        for leftover in self.directory.glob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
+        if distribute.is_chief():
+            # What a killed process was writing.
+            for leftover in self.directory.glob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
         for path in reversed(self._files()):
             try:
                 return Checkpoint(path)
@@ -188,7 +195,8 @@ class SaveCheckpoint(keras.callbacks.Callback):
     """Saves the whole state after each epoch (and every so many steps) and restores it once.
 
     A run that is killed at any moment and started again from `resume` ends with the same weights
-    as one that was not, where the backend's operations are deterministic.
+    as one that was not, where the backend's operations are deterministic. Of several hosts the
+    chief writes, and all read: the folder is on storage that they share.
 
     Args:
         directory: Folder of the checkpoints.

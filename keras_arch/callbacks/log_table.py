@@ -9,14 +9,15 @@ from typing import Any
 
 import keras
 
-from keras_arch import files, visualization
+from keras_arch import distribute, files, visualization
 
 
 class LogTable(keras.callbacks.Callback):
     """Writes `log.csv` anew after each epoch and draws `history.png`, from all rows of the run.
 
     Keras' `CSVLogger` appends, and so repeats the epochs that a killed run had begun. Drawing takes
-    longer than a small network's epoch, so it is not done after each.
+    longer than a small network's epoch, so it is not done after each. Of several hosts the chief
+    writes.
 
     Args:
         table: The CSV file.
@@ -42,6 +43,8 @@ class LogTable(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write the table, and draw when it is time."""
+        if not distribute.is_chief():
+            return
         rows = self.rows()
         text = io.StringIO()
         columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -7,11 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_arch import visualization
+from keras_arch import distribute, visualization
 
 
 class SampleGrid(keras.callbacks.Callback):
     """Draws the same latents after every so many epochs: `epoch-0001.png`, ...
+
+    Of several hosts all generate, and the chief writes.
 
     Args:
         directory: Where the grids go.
@@ -46,7 +48,10 @@ class SampleGrid(keras.callbacks.Callback):
         """Draw, when it is time."""
         if (epoch + 1) % self.every:
             return
-        sheet = visualization.grid(self.generate(self.model), self.columns, enlarge=True)
+        images = self.generate(self.model)
+        if not distribute.is_chief():
+            return
+        sheet = visualization.grid(images, self.columns, enlarge=True)
         if self.annotate is not None:
             sheet = self.annotate(sheet)
         visualization.save_png(sheet, self.directory / f"epoch-{epoch + 1:04d}.png")

@@ -45,6 +45,7 @@ from keras_arch.data.segmentation_crops import (
     segmentation_eval_batches,
     segmentation_train_batches,
 )
+from keras_arch.data.shares import Share
 from keras_arch.data.sources.base import Source, register_source
 from keras_arch.data.sources.cells import draw_cells
 from keras_arch.data.sources.unpaired import Unpaired
@@ -61,6 +62,7 @@ __all__ = [
     "RandomLighting",
     "RandomResizedCrop",
     "RandomScaleCrop",
+    "Share",
     "Source",
     "Unpaired",
     "WeightMap",

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_arch._lazy import tf
 from keras_arch.data.seeds import fold_in
+from keras_arch.data.shares import WHOLE, Share
 from keras_arch.errors import ArgumentError, DataError, whole_number
 
 FOREVER = np.iinfo(np.int64).max
@@ -28,11 +29,13 @@ class Batches:
             `(batch, classes)`; or of two batches of images.
         steps_per_epoch: Batches in one epoch.
         examples: Examples in the underlying data set; of unpaired images, in the larger domain.
+        share: The part of each global batch that the dataset has.
     """
 
     dataset: Any
     steps_per_epoch: int
     examples: int
+    share: Share = WHOLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +44,11 @@ class Epochs:
 
     Args:
         examples: Examples in an epoch. Those of a last partial batch are left out.
-        batch_size: Examples in a batch.
+        batch_size: Examples in a batch, over all hosts.
         seed: The seed of all draws.
         start_epoch: The epoch to begin with.
         start_step: Batches of that epoch to leave out; where they are all, the next one follows.
+        share: The part of each batch that this host takes.
     """
 
     examples: int
@@ -52,8 +56,10 @@ class Epochs:
     seed: int
     start_epoch: int
     start_step: int
+    share: Share = WHOLE
 
     def __post_init__(self) -> None:
+        self.share.check(self.batch_size)
         epoch, step = self.start_epoch, self.start_step
         if epoch < 0 or not 0 <= step <= self.steps:
             raise ArgumentError(
@@ -65,6 +71,11 @@ class Epochs:
     def steps(self) -> int:
         """Batches in an epoch."""
         return self.examples // self.batch_size
+
+    @property
+    def own_size(self) -> int:
+        """Examples of a batch that this host takes."""
+        return self.batch_size // self.share.count
 
     def seed_of(self, stream: int, *path: Any) -> Any:
         """The seed of one draw: of a stream of random numbers, an epoch, a step."""
@@ -91,11 +102,11 @@ class Epochs:
                 .map(change, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             )
             if not batched:
-                dataset = dataset.batch(self.batch_size, drop_remainder=True)
+                dataset = dataset.batch(self.own_size, drop_remainder=True)
             dataset = dataset.apply(
                 tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
             )
-            return Batches(prefetch(dataset), self.steps, self.examples)
+            return Batches(prefetch(dataset), self.steps, self.examples, self.share)
 
 
 def checked_seed(seed: Any) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_arch._lazy import tf
+from keras_arch._tensorflow import last_maps
 from keras_arch.data import balancing, caching
 from keras_arch.data.epochs import Epochs
 from keras_arch.data.seeds import fold_in
@@ -51,8 +52,10 @@ class CachedRows:
             lambda step, *indices: (epoch, step, *indices)
         )
 
-    def read(self, *indices: Any) -> list[Any]:
-        """The columns of a batch from the indices of its rows."""
+    def read(self, places: Any, *indices: Any) -> list[Any]:
+        """The columns of a batch from the indices of its rows; of all `places` or of some."""
+        if places is not None:
+            indices = tuple(tf.gather(chosen, places) for chosen in indices)
         return [
             tf.gather(column, chosen)
             for columns, chosen in zip(self._columns, indices, strict=True)
@@ -79,7 +82,8 @@ class CachedRows:
 class StreamedRows:
     """Examples that are read again in each epoch, shuffled through a buffer.
 
-    Arguments as for `CachedRows`; `crop(image, seed)` is applied to each image.
+    Arguments as for `CachedRows`; `crop(image, seed)` is applied to each image. Where they are of
+    the share of `epochs` only, its rows alone are decoded.
     """
 
     def __init__(
@@ -89,8 +93,14 @@ class StreamedRows:
         epochs: Epochs,
         crop: Callable[[Any, Any], Any] | None,
         balanced: bool = False,
+        *,
+        own_only: bool = False,
     ) -> None:
-        self._datasets, self._counts, self._epochs, self._crop = datasets, counts, epochs, crop
+        self._counts, self._epochs, self._crop = counts, epochs, crop
+        self._own_only = own_only
+        # The order of examples that are not decoded yet is the same.
+        read = [last_maps.take_off(each) if own_only else (each, None) for each in datasets]
+        self._datasets, self._decode = [base for base, _ in read], [last for _, last in read]
         self._buffers = [
             min(count, _SHUFFLE_BUFFER, max(1, _SHUFFLE_BYTES // caching.example_bytes(dataset)))
             for dataset, count in zip(datasets, counts, strict=True)
@@ -102,25 +112,35 @@ class StreamedRows:
         """A data set of `(epoch, step, columns of the batch)`."""
         first, batch_size = self._epochs.first_step(epoch), self._epochs.batch_size
         streams = [self._stream(domain, epoch) for domain in range(len(self._datasets))]
-        rows = tf.data.Dataset.zip(tuple(streams)).map(
-            lambda *parts: tuple(itertools.chain(*parts))
-        )
-        if self._crop is None:
-            rows = rows.skip(first * batch_size)
-        else:
-            # Images that are skipped are not cropped; the place of an image in the epoch decides
-            # its draws.
-            def cropped(place: Any, row: tuple[Any, ...]) -> tuple[Any, ...]:
-                return self._crop(row[0], self._epochs.seed_of(CROP, epoch, place)), *row[1:]
+        rows = tf.data.Dataset.zip(tuple(streams)).enumerate()
+        # A last partial batch, of which a host's part may be as large as that of a whole one.
+        rows = rows.take(self._epochs.steps * batch_size).skip(first * batch_size)
+        if self._own_only:
+            share = self._epochs.share
+            rows = rows.filter(lambda place, row: share.has(place % batch_size, batch_size))
 
-            rows = rows.enumerate().skip(first * batch_size)
-            rows = rows.map(cropped, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        batches = rows.batch(batch_size, drop_remainder=True)
+        def finished(place: Any, parts: Any) -> tuple[Any, ...]:
+            decoded = map(self._decoded, self._decode, parts)
+            row = tuple(itertools.chain(*decoded))
+            if self._crop is None:
+                return row
+            # The place of an image in the epoch decides its draws.
+            return self._crop(row[0], self._epochs.seed_of(CROP, epoch, place)), *row[1:]
+
+        rows = rows.map(finished, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        size = self._epochs.own_size if self._own_only else batch_size
+        batches = rows.batch(size, drop_remainder=True)
         return batches.enumerate(first).map(lambda step, columns: (epoch, step, *columns))
 
-    def read(self, *columns: Any) -> tuple[Any, ...]:
-        """The columns of a batch."""
+    def read(self, places: Any, *columns: Any) -> tuple[Any, ...]:
+        """The columns of a batch, which are those of `places` already, or of all."""
         return columns
+
+    @staticmethod
+    def _decoded(decode: Callable[..., Any] | None, part: Any) -> tuple[Any, ...]:
+        if decode is None:
+            return part
+        return decode(*part) if isinstance(part, tuple) else decode(part)
 
     def _stream(self, domain: int, epoch: Any) -> Any:
         seed, rounds = self._epochs.seed_of(ORDER[domain], epoch), _rounds(self._counts, domain)

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 
 from keras_arch._lazy import tf
+from keras_arch._tensorflow import last_maps
 from keras_arch.data import caching, counting
+from keras_arch.data.augment.base import Augmentation
 from keras_arch.data.augment.basic import RandomJitter, augmentations
 from keras_arch.data.augment.imagenet_crops import WindowCrop
-from keras_arch.data.augment.mixing import CutMix, MixUp, mix
+from keras_arch.data.augment.mixing import CutMix, MixUp, mix, mix_with, partners
 from keras_arch.data.epochs import Batches, Epochs, check_enough, checked_seed, prefetch
 from keras_arch.data.order import CachedRows, StreamedRows
 from keras_arch.data.seeds import branches
+from keras_arch.data.shares import WHOLE, Share, rows_of_batch
 from keras_arch.data.sources.unpaired import Unpaired
 from keras_arch.errors import ArgumentError, DataError, whole_number
 from keras_arch.preprocessing import Preprocessing
@@ -38,6 +41,7 @@ def train_batches(
     start_step: int = 0,
     cache: bool = True,
     balanced: bool = False,
+    share: Share = WHOLE,
 ) -> Batches:
     """Shuffle, augment, normalise and batch a data set without end.
 
@@ -75,6 +79,11 @@ def train_batches(
         cache: Whether to cache the images in memory.
         balanced: Whether an epoch has equally many images of each class: it is as long as the data
             set, goes over a part of a frequent class, and several times over a rare one.
+        share: The rows of each global batch that this host takes. The others are not augmented,
+            and without `cache` not decoded either. A cache holds all images: the permutation of
+            an epoch gives a host others than that of the epoch before, so that after a few epochs
+            it has needed nearly all of them. Callables in `augment`, and mixing without `cache`,
+            may need any row: they get the whole batch, of which the share is taken at the end.
 
     Returns:
         `Batches`.
@@ -106,17 +115,31 @@ def train_batches(
         raise DataError("the data set holds no image" + " in one domain" * (len(counts) > 1))
     examples = max(counts)
     check_enough(examples, batch_size, f"the data set holds {examples} images")
-    epochs = Epochs(examples, batch_size, seed, start_epoch, start_step)
+    epochs = Epochs(examples, batch_size, seed, start_epoch, start_step, share)
+    apart = not share.is_whole and stages.of_rows and (cache or not stages.mixing)
     if cache:
         rows: CachedRows | StreamedRows = CachedRows(datasets, counts, epochs, balanced)
     else:
         crop = stages.crop and (lambda image, seed: stages.crop(image, preprocessing, seed))
-        rows = StreamedRows(datasets, counts, epochs, crop, balanced)
+        rows = StreamedRows(datasets, counts, epochs, crop, balanced, own_only=apart)
 
     def finish(epoch: Any, step: Any, *row: Any) -> Any:
         # The seeds are the same for both images of a pair, and not for two domains.
         seeds = [epochs.seed_of(stream, epoch, step) for stream in _AUGMENT[: len(datasets)]]
-        return stages.batch(rows.read(*row), columns, seeds, classes)
+        first, end = share.rows(batch_size)
+        if not apart:
+            batch = stages.batch(rows.read(None, *row), columns, seeds, classes)
+            return batch if share.is_whole else tf.nest.map_structure(lambda x: x[first:end], batch)
+        own = tf.range(first, end)
+        # The rows that the own ones are mixed with come after them.
+        others = stages.partners(own, batch_size, seeds[0])
+        places = own if others is None else tf.concat([own, others], 0)
+        with rows_of_batch(places, batch_size):
+            batch = stages.unmixed(rows.read(places, *row), columns, seeds, classes)
+        if others is None:
+            return tuple(batch) if len(batch) > 1 else batch[0]
+        with rows_of_batch(own, batch_size):
+            return stages.mixed(*(tf.split(column, 2) for column in batch), seeds[0])
 
     return epochs.batches(rows.of, finish, batched=True)
 
@@ -129,6 +152,7 @@ def eval_batches(
     *,
     classes: int | None = None,
     target_preprocessing: Preprocessing | None = None,
+    share: Share = WHOLE,
 ) -> Any:
     """Normalise and batch a data set once, in its own order, the last partial batch included.
 
@@ -139,6 +163,8 @@ def eval_batches(
         cache: Whether to read the images once, here, and cache them in memory.
         classes: As for `train_batches`.
         target_preprocessing: As for `train_batches`.
+        share: The rows of each batch that this host takes, of the last one too, which may give it
+            none; the others are neither decoded nor cached.
 
     Returns:
         A finite `tf.data.Dataset` of batches as in `Batches`.
@@ -164,6 +190,8 @@ def eval_batches(
         return _Stages(()).batch(row, columns, [None], classes)
 
     with tf.device("CPU"):
+        if not share.is_whole:
+            return prefetch(_shared(dataset, examples, batch_size, share, cache).map(finish))
         if cache:
             (cached,) = caching.cache_in_memory([dataset], [examples])
             batches = tf.data.Dataset.range(0, examples, batch_size).map(
@@ -175,6 +203,29 @@ def eval_batches(
             batches = dataset.batch(batch_size)
             batches = batches.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return prefetch(batches)
+
+
+def _shared(dataset: Any, examples: int, batch_size: int, share: Share, cache: bool) -> Any:
+    """Batches of a share: as many on each host, of which the last one may have no rows."""
+    counts = share.counts(examples, batch_size)
+    base, decode = last_maps.take_off(dataset)
+    own = np.zeros(examples, bool)
+    own[share.places(examples, batch_size)] = True
+    rows = base.enumerate().filter(lambda number, row: tf.gather(own, number))
+    rows = rows.map(
+        lambda number, row: decode(*row) if isinstance(row, tuple) else decode(row),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    spec = rows.element_spec
+    if cache:
+        (columns,) = caching.cache_in_memory([rows], [sum(counts)])
+        rows = tf.data.Dataset.from_tensor_slices(columns)
+    batches = rows.batch(max(counts[0], 1))
+    if not counts[-1]:
+        empty = tuple(tf.zeros([0, *part.shape], part.dtype) for part in spec)
+        batches = batches.concatenate(tf.data.Dataset.from_tensors(empty))
+    return batches.apply(tf.data.experimental.assert_cardinality(len(counts)))
 
 
 def mean_image(dataset: Any, preprocessing: Preprocessing, per_pixel: bool) -> np.ndarray:
@@ -221,6 +272,8 @@ class _Stages:
         crop: Cuts each image out of the whole one before it is put into a batch, or `None`.
         jitter: Cuts a batch of enlarged images, or `None`.
         mixing: Positions of those that mix images and labels of a batch.
+        of_rows: Whether a part of a batch can be changed as it is in the whole one: not known of
+            callables.
     """
 
     def __init__(self, names: Any) -> None:
@@ -233,6 +286,7 @@ class _Stages:
         first = next(iter(self._changes), None)
         self.crop = first if isinstance(first, WindowCrop) else None
         self.jitter = first if isinstance(first, RandomJitter) else None
+        self.of_rows = all(isinstance(each, Augmentation) for each in self._changes)
         kinds = list(enumerate(self._changes))
         self.mixing = [number for number, each in kinds if isinstance(each, MixUp | CutMix)]
 
@@ -265,6 +319,19 @@ class _Stages:
         classes: int | None,
     ) -> Any:
         """Augment and normalise the columns of a batch; `seeds` are those of each domain."""
+        batch = self.unmixed(row, columns, seeds, classes)
+        if self.mixing:
+            batch = mix(self._mixers, *batch, self._mixing_seed(seeds[0]))
+        return tuple(batch) if len(batch) > 1 else batch[0]
+
+    def unmixed(
+        self,
+        row: Sequence[Any],
+        columns: Sequence[caching.Column],
+        seeds: Sequence[Any],
+        classes: int | None,
+    ) -> list[Any]:
+        """The columns of a batch before images are mixed."""
         drawn = [branches(seed, len(self._changes)) for seed in seeds]
         batch = [
             self._normalized(values, column.preprocessing, drawn[column.domain])
@@ -274,10 +341,26 @@ class _Stages:
         ]
         if classes is not None:
             batch[1] = tf.one_hot(batch[1], classes)
-        if self.mixing:
-            mixers = tuple(self._changes[number] for number in self.mixing)
-            batch = mix(mixers, *batch, drawn[0][self.mixing[0]])
-        return tuple(batch) if len(batch) > 1 else batch[0]
+        return batch
+
+    def partners(self, places: Any, batch_size: int, seed: Any) -> Any:
+        """The places of the images that those at some places are mixed with, or `None`."""
+        if not self.mixing:
+            return None
+        return tf.gather(partners(self._mixing_seed(seed), batch_size), places)
+
+    def mixed(self, images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
+        """Images and labels, each of a pair of own ones and their partners, mixed."""
+        (own, other), (label, other_label) = images, labels
+        seed = self._mixing_seed(seed)
+        return mix_with(self._mixers, own, label, (other, other_label), seed)
+
+    @property
+    def _mixers(self) -> tuple[Any, ...]:
+        return tuple(self._changes[number] for number in self.mixing)
+
+    def _mixing_seed(self, seed: Any) -> Any:
+        return branches(seed, len(self._changes))[self.mixing[0]]
 
     def _normalized(self, images: Any, preprocessing: Preprocessing, seeds: list[Any]) -> Any:
         shape = [images.shape[0], *preprocessing.input_shape]

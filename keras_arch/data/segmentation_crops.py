@@ -18,6 +18,7 @@ from keras_arch.data.augment.with_masks import mask_augmentations, moved, moves,
 from keras_arch.data.border_weights import WeightMap, weight_maps
 from keras_arch.data.epochs import FOREVER, Batches, Epochs, check_enough, checked_seed, prefetch
 from keras_arch.data.seeds import fold_in
+from keras_arch.data.shares import WHOLE, Share
 from keras_arch.errors import ArgumentError, DataError, whole_number
 from keras_arch.preprocessing import Preprocessing
 
@@ -63,6 +64,7 @@ def segmentation_train_batches(
     order: int = 1,
     start_epoch: int = 0,
     start_step: int = 0,
+    share: Share = WHOLE,
 ) -> Batches:
     """Shuffle, crop, augment, normalise and batch images with masks without end.
 
@@ -93,6 +95,8 @@ def segmentation_train_batches(
         order: Interpolation of images that are moved: 1 bilinear, 3 bicubic.
         start_epoch: The epoch to begin with.
         start_step: Batches of that epoch to leave out; where they are all, the next one follows.
+        share: The tiles of each global batch that this host takes; the others are not cropped. All
+            images are kept, for each epoch gives a host tiles of others.
 
     Returns:
         `Batches` of `(images, masks)` or `(images, masks, weights)`: `float32` `(batch, height,
@@ -123,7 +127,7 @@ def segmentation_train_batches(
     tiles = images * crops_per_image
     whole = f"an epoch over {images} images has {tiles} tiles"
     check_enough(tiles, batch_size, whole, ", or more crops_per_image")
-    epochs = Epochs(tiles, batch_size, seed, start_epoch, start_step)
+    epochs = Epochs(tiles, batch_size, seed, start_epoch, start_step, share)
 
     def rows_of(epoch: Any) -> Any:
         first, end = epochs.first_step(epoch) * batch_size, epochs.steps * batch_size
@@ -131,7 +135,9 @@ def segmentation_train_batches(
         chosen = tf.random.experimental.stateless_shuffle(numbers, order, alg="philox")
         chosen = chosen[:end] % images
         places = tf.range(first, end, dtype=tf.int64)
-        return tf.data.Dataset.from_tensor_slices((places, chosen[first:])).map(
+        own = tf.reshape(places, [-1, batch_size])[:, slice(*share.rows(batch_size))]
+        places = tf.reshape(own, [-1])
+        return tf.data.Dataset.from_tensor_slices((places, tf.gather(chosen, places))).map(
             lambda place, index: (epoch, place, index)
         )
 
@@ -174,6 +180,7 @@ def segmentation_eval_batches(
     classes: int | None = None,
     ignore: int = IGNORE,
     replicas: int = 1,
+    share: Share = WHOLE,
 ) -> Any:
     """Cover images with tiles, in their order, so that every pixel of a mask is in one of them.
 
@@ -190,6 +197,9 @@ def segmentation_eval_batches(
         ignore: As for `segmentation_train_batches`.
         replicas: Number of replicas that share a batch. Tiles of ignored pixels only are added to
             the last batch until each replica has as many.
+        share: The tiles of each batch that this host takes. All images are kept: their sizes decide
+            which tiles there are. With as many `replicas` as hosts, or more, each host has tiles in
+            each batch.
 
     Returns:
         A finite `tf.data.Dataset` of `(images, masks)`.
@@ -219,6 +229,8 @@ def segmentation_eval_batches(
     # Below the first image, where all pixels are ignored.
     filling = (0, int(cache.sizes[0, 0]), 0)
     places += [filling] * (-len(places) % replicas)
+    counts = share.counts(len(places), batch_size)
+    own = np.array(places, np.int32)[share.places(len(places), batch_size)]
 
     def tile(place: Any) -> Any:
         index, *corner = tf.unstack(place, 3)
@@ -233,9 +245,9 @@ def segmentation_eval_batches(
         return preprocessing.normalize(pixels), part
 
     with tf.device("CPU"):
-        tiles = tf.data.Dataset.from_tensor_slices(np.array(places, np.int32))
+        tiles = tf.data.Dataset.from_tensor_slices(own)
         batches = tiles.map(tile, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return prefetch(batches.batch(batch_size))
+        return prefetch(batches.batch(max(counts[0], 1)))
 
 
 def fit_mask(mask: Any, preprocessing: Preprocessing, ignore: int = IGNORE) -> np.ndarray:

@@ -90,6 +90,9 @@ class Task:
         phases: Epochs, besides the first of a process, before which `set_phase` changes the model.
         one_hot_classes: Number of classes where labels are one-hot, or `None`.
         examples_per_step: Examples that a training step takes, over all replicas.
+        share: The part of each batch that this host takes; `train_batches` gives its rows.
+        shares_validation: Whether `validation_batches` gives its rows too. Otherwise each host
+            reads all, and Keras divides them.
     """
 
     name: ClassVar[str] = ""
@@ -102,9 +105,11 @@ class Task:
     has_colors: ClassVar[bool] = False
     picture: ClassVar[str] = "Samples"
     inputs: ClassVar[int] = 1
+    shares_validation: ClassVar[bool] = False
 
     phases: tuple[int, ...] = ()
     one_hot_classes: int | None = None
+    share: data.Share = data.Share()
 
     def __init__(self, config: Any, preprocessing: Preprocessing, replicas: int = 1) -> None:
         self.config = config
@@ -143,6 +148,7 @@ class Task:
             start_epoch=epoch,
             start_step=step,
             cache=self.config.data.cache,
+            share=self.share,
             **options,
         )
 

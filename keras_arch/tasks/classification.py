@@ -135,6 +135,7 @@ class Classification(Task):
     pipeline_tag = "image-classification"
     picture = "Confusion matrix: true classes down, predicted ones across"
     export_needs = ("labels",)
+    shares_validation = True
 
     def __init__(self, config: Any, preprocessing: Preprocessing, replicas: int = 1) -> None:
         super().__init__(config, preprocessing, replicas)
@@ -258,7 +259,7 @@ class Classification(Task):
     def validation_batches(self) -> Any:
         """`data.validation`, else the test split."""
         settings = self.config.data
-        return self._split(settings.validation or settings.test, self.one_hot_classes)
+        return self._split(settings.validation or settings.test, self.one_hot_classes, self.share)
 
     def measure(self, model: keras.Model, directory: RunDirectory) -> dict[str, float]:
         """Loss, accuracy and error on the test split; the pictures of the report."""
@@ -288,17 +289,23 @@ class Classification(Task):
         return [directory.path / "confusion_matrix.png"]
 
     def _test_batches(self) -> Any:
-        return self._split(self.config.data.test, None)
+        return self._split(self.config.data.test, None, data.Share())
 
-    def _split(self, split: str, classes: int | None) -> Any:
-        """A split as batches, read once."""
-        if (split, classes) not in self._batches:
+    def _split(self, split: str, classes: int | None, share: data.Share) -> Any:
+        """A split as batches, of which a host takes a share, read once."""
+        key = split, classes, share
+        if key not in self._batches:
             images = self.load(split)
             batch = classification_report.evaluation_batch(int(images.cardinality()), self.replicas)
-            self._batches[split, classes] = data.eval_batches(
-                images, self.preprocessing, batch, cache=self.config.data.cache, classes=classes
+            self._batches[key] = data.eval_batches(
+                images,
+                self.preprocessing,
+                batch,
+                cache=self.config.data.cache,
+                classes=classes,
+                share=share,
             )
-        return self._batches[split, classes]
+        return self._batches[key]
 
     # Saved models.
 

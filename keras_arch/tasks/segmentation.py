@@ -55,6 +55,7 @@ class Segmentation(Task):
     picture = "Test images with true classes, predictions and errors"
     needs = ("labels",)
     has_colors = True
+    shares_validation = True
 
     def __init__(self, config: Any, preprocessing: Preprocessing, replicas: int = 1) -> None:
         super().__init__(config, preprocessing, replicas)
@@ -141,8 +142,7 @@ class Segmentation(Task):
 
     def build(self) -> keras.Model:
         """The compiled network, with all variables that a step reads or writes."""
-        recipe = self.config.recipe
-        network = self.build_logits(self.replicas)
+        network, recipe = self.build_logits(self.replicas), self.config.recipe
         losses.add_weight_decay(network, recipe.weight_decay, recipe.weight_decay_on)
         self.compile(network)
         self.make_metric_variables(network)
@@ -174,7 +174,6 @@ class Segmentation(Task):
     def train_batches(self, dataset: Any, epoch: int, step: int) -> data.Batches:
         """Tiles or whole images with masks and weights, from a step of an epoch on."""
         settings, recipe = self.config.data, self.config.recipe
-        weights = recipe.weights
         return data.segmentation_train_batches(
             dataset,
             self.preprocessing,
@@ -183,13 +182,14 @@ class Segmentation(Task):
             output=self._output,
             crop_mode=settings.crop_mode,
             augment=settings.augment,
-            weights=data.WeightMap(**weights.model_dump()) if weights else None,
+            weights=data.WeightMap(**recipe.weights.model_dump()) if recipe.weights else None,
             classes=len(self.source.classes),
             ignore=losses.IGNORE,
             crops_per_image=settings.crops_per_image,
             order=_ORDERS[recipe.interpolation],
             start_epoch=epoch,
             start_step=step,
+            share=self.share,
         )
 
     def callbacks(self, directory: RunDirectory) -> list[keras.callbacks.Callback]:
@@ -219,6 +219,7 @@ class Segmentation(Task):
                 classes=len(self.source.classes),
                 ignore=losses.IGNORE,
                 replicas=self.replicas,
+                share=self.share,
             )
         return self._validation
 
@@ -283,8 +284,7 @@ class Segmentation(Task):
         ]
 
     def _sheet(self, model: keras.Model) -> np.ndarray:
-        shown = []
-        settings = self.config.data
+        shown, settings = [], self.config.data
         for image, mask in segmentation_report.examples(
             self.load(settings.test), self.config.samples.count
         ):

@@ -14,7 +14,8 @@ import keras
 
 from keras_arch import callbacks, config, data, distribute, files, hub, registry
 from keras_arch._tensorflow.memory import keep_freed_memory
-from keras_arch.errors import ArgumentError, ConfigError, DataError
+from keras_arch.distribute import agreement
+from keras_arch.errors import ArgumentError, ConfigError, DataError, RunError
 from keras_arch.hub.references import resume_command
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.training.run_directory import RunDirectory
@@ -45,6 +46,10 @@ def train(
     verbose: int | str = "auto",
 ) -> Run:
     """Train the model of a config.
+
+    On several hosts (`strategy` says which) each runs the same program and trains on its share of
+    each batch. The first one, the chief, writes the run directory and shows the progress. To resume
+    a run, or to keep the best weights, the directory is on storage that all hosts can read.
 
     Args:
         source: A checked config, the name of a shipped one, the path of a YAML file, or a run
@@ -79,24 +84,32 @@ def train(
         verbose = 1 if sys.stdout.isatty() else 2
     directory = RunDirectory.of(source, checked.name, out, resume=resume)
     keep_freed_memory()
+    # Before the settings, which use TensorFlow: over several hosts it must be the first to do so.
+    chosen = distribute.strategy(strategy)
+    if not distribute.is_chief():
+        verbose = 0
     with _settings(checked.recipe):
-        chosen = distribute.strategy(strategy)
         replicas = chosen.num_replicas_in_sync
         if checked.recipe.batch_size % replicas:
             raise ConfigError(
                 f"recipe.batch_size {checked.recipe.batch_size} is the batch over all replicas "
                 f"and must divide by their number, {replicas}"
             )
-        dataset = data.load(checked.data.uri, checked.data.train, data_dir=checked.data.data_dir)
-        kind = registry.TASKS.get(checked.task)
-        resolved, preprocessing = _resolve(checked, kind, dataset)
-        task = kind(resolved, preprocessing, replicas)
-        task.check()
+        with agreement.together(chosen):
+            settings = checked.data
+            dataset = data.load(settings.uri, settings.train, data_dir=settings.data_dir)
+            kind = registry.TASKS.get(checked.task)
+            resolved, preprocessing = _resolve(checked, kind, dataset)
+            task = kind(resolved, preprocessing, replicas)
+            task.share = distribute.share(chosen)
+            task.check()
         with chosen.scope():
             model = task.build()
         new = not directory.config.exists()
-        directory.start(resolved, resume=resume)
-        saved = callbacks.CheckpointManager(directory.checkpoints).newest() if resume else None
+        with agreement.together(chosen):
+            directory.start(resolved, resume=resume)
+            saved = callbacks.CheckpointManager(directory.checkpoints).newest() if resume else None
+        _check_same_start(chosen, saved, directory)
         try:
             _fit(model, task, dataset, directory, saved, verbose)
         except (ArgumentError, ConfigError, DataError):
@@ -104,6 +117,20 @@ def train(
                 directory.abandon()
             raise
         return _finish(model, task, directory)
+
+
+def _check_same_start(
+    strategy: Any, saved: "callbacks.Checkpoint | None", directory: RunDirectory
+) -> None:
+    """Refuse to go on from another checkpoint on one host than on the chief."""
+    position = saved.position if saved else callbacks.Position()
+    starts = agreement.gather(strategy, [position.epoch, position.step]).astype(int).tolist()
+    if (other := next((row for row in starts if row != starts[0]), None)) is not None:
+        first, differing = (f"epoch {epoch}, step {step}" for epoch, step in (starts[0], other))
+        raise RunError(
+            f"the first host goes on from {first}, another one found {differing} in "
+            f"{directory.checkpoints}: put the run directory on storage that all hosts can read"
+        )
 
 
 @contextlib.contextmanager
@@ -176,7 +203,8 @@ def _fit(
     chain = [
         callbacks.StopOnNonFinite(directory.checkpoints),
         *task.callbacks(directory),
-        keras.callbacks.TensorBoard(str(directory.logs), write_graph=False),
+        callbacks.SameLogs(),
+        *_tensorboard(directory),
         checkpoint,
         table,
         callbacks.StopEarly(lambda: task.should_stop(checkpoint.position.rows)),
@@ -192,15 +220,18 @@ def _fit(
             step = start.step if first == start.epoch else 0
             task.set_phase(model, first)
             batches = task.train_batches(dataset, first, step)
+            validation, validation_steps = _validation(task, model.distribute_strategy)
             if step == batches.steps_per_epoch:
-                _end_epoch(model, first, step, task.validation_batches(), chain, verbose)
+                called = (validation, validation_steps)
+                _end_epoch(model, first, step, called, chain, verbose)
                 continue
             model.fit(
-                batches.dataset,
+                _on_replicas(batches, model.distribute_strategy),
                 initial_epoch=first,
                 epochs=last,
                 steps_per_epoch=batches.steps_per_epoch - step,
-                validation_data=task.validation_batches(),
+                validation_data=validation,
+                validation_steps=validation_steps,
                 callbacks=chain,
                 verbose=verbose,
                 # The pipeline shuffles; Keras warns unless it is told that it need not.
@@ -208,11 +239,33 @@ def _fit(
             )
 
 
+def _tensorboard(directory: RunDirectory) -> list[keras.callbacks.Callback]:
+    """The callback for TensorBoard, on the host that writes."""
+    if not distribute.is_chief():
+        return []
+    return [keras.callbacks.TensorBoard(str(directory.logs), write_graph=False)]
+
+
+def _on_replicas(batches: data.Batches, strategy: Any) -> Any:
+    """Training batches as `fit` takes them; those that are no share Keras divides itself."""
+    if batches.share.is_whole:
+        return batches.dataset
+    return distribute.on_replicas(strategy, batches.dataset)
+
+
+def _validation(task: Any, strategy: Any) -> tuple[Any, int | None]:
+    """The validation batches as `fit` takes them, and their number where Keras must be told."""
+    batches = task.validation_batches()
+    if batches is None or task.share.is_whole or not task.shares_validation:
+        return batches, None
+    return distribute.on_replicas(strategy, batches), int(batches.cardinality())
+
+
 def _end_epoch(
     model: keras.Model,
     epoch: int,
     steps: int,
-    validation: Any,
+    validation: tuple[Any, int | None],
     chain: list[keras.callbacks.Callback],
     verbose: int | str,
 ) -> None:
@@ -230,16 +283,34 @@ def _end_epoch(
     # Brings back the means of the epoch's steps, which are its logs.
     called.on_epoch_begin(epoch)
     logs = dict(model.get_metrics_result())
-    if validation is not None:
-        found = model.evaluate(validation, callbacks=called, return_dict=True)
+    batches, count = validation
+    if batches is not None:
+        found = model.evaluate(batches, steps=count, callbacks=called, return_dict=True)
         logs |= {f"val_{name}": value for name, value in found.items()}
     called.on_epoch_end(epoch, logs)
     called.on_train_end(logs)
 
 
 def _finish(model: keras.Model, task: Any, directory: RunDirectory) -> Run:
-    """Measure, and write `metrics.json` and the model directory."""
+    """Measure, and write `metrics.json` and the model directory.
+
+    Hosts evaluate together, so that all measure; only the chief writes.
+    """
+    strategy = model.distribute_strategy
+    # The best weights are there for the others when the chief has come here.
+    agreement.wait(strategy)
+    if not distribute.is_chief():
+        with tempfile.TemporaryDirectory() as scratch:
+            metrics = task.measure(model, directory.reports_in(Path(scratch)))
+        return Run(directory.path, directory.model, agreement.of_chief(strategy, metrics))
     metrics = task.measure(model, directory)
+    _write(model, task, directory, metrics)
+    return Run(directory.path, directory.model, agreement.of_chief(strategy, metrics))
+
+
+def _write(
+    model: keras.Model, task: Any, directory: RunDirectory, metrics: dict[str, float]
+) -> None:
     network, training = task.export_copy(model)
     card = task.card(network, metrics)
     picture = next(iter(task.pictures(directory)), None)
@@ -249,4 +320,3 @@ def _finish(model: keras.Model, task: Any, directory: RunDirectory) -> Run:
         parts = scratch if training else None
         hub.save(network, directory.model, card, samples=picture, training=parts)
     files.atomic_write(directory.metrics, json.dumps(metrics, indent=1) + "\n")
-    return Run(directory.path, directory.model, metrics)

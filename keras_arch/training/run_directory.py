@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from keras_arch import __version__, config, files
+from keras_arch import __version__, config, distribute, files
 from keras_arch._lazy import keras
 from keras_arch.errors import ArgumentError, RunError
 from keras_arch.hub.references import RUN_CONFIG, RUN_MODEL, RUNS, resume_command
@@ -72,6 +72,8 @@ class RunDirectory:
     def check(self, *, resume: bool) -> None:
         """Refuse a directory that cannot be that of the run, before anything is loaded.
 
+        Of several hosts all look, before the chief begins to write.
+
         Raises:
             RunError: If it holds something else, or holds a run and `resume` is not asked for.
             ArgumentError: If it is a file.
@@ -86,16 +88,29 @@ class RunDirectory:
         elif self.path.is_dir():
             if any(self.path.iterdir()):
                 raise RunError(f"{self.path} holds files of something else; choose another --out")
-        else:
+        elif distribute.is_chief():
             files.check_folder(self.path)
+
+    def reports_in(self, folder: Path) -> "RunDirectory":
+        """The directory of a host that writes nothing here: its reports go into another folder.
+
+        Checkpoints and the best weights are those of the run, which it reads.
+        """
+        other = RunDirectory(folder)
+        other.checkpoints, other.best = self.checkpoints, self.best
+        return other
 
     def start(self, resolved: config.TaskConfig, *, resume: bool) -> None:
         """Claim the directory for a new run, or check that it belongs to the run to resume.
+
+        Of several hosts the chief does.
 
         Raises:
             RunError: If it holds a run and `resume` is not asked for, or the run in it has
                 another config.
         """
+        if not distribute.is_chief():
+            return
         self.check(resume=resume)
         if self.config.exists():
             self._check_same(resolved)
@@ -108,7 +123,7 @@ class RunDirectory:
         They would otherwise block the directory for a new run, and for `resume` with a corrected
         config.
         """
-        if any(self.checkpoints.glob("*.npz")):
+        if not distribute.is_chief() or any(self.checkpoints.glob("*.npz")):
             return
         for file in (self.config, self.environment, self.table, self.history):
             file.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from keras_arch.data.augment.color import ColorJitter, RandomLighting
 from keras_arch.data.augment.imagenet_crops import RandomResizedCrop, RandomScaleCrop
 from keras_arch.data.augment.mixing import CutMix, MixUp
 from keras_arch.data.augment.rand_augment import RandAugment
+from keras_arch.data.shares import draw
 from keras_arch.preprocessing import Preprocessing
 
 
@@ -85,8 +86,11 @@ class RandomFlip(Augmentation):
 
     def __call__(self, images: Any, seed: Any) -> Any:
         """Mirror `(batch, height, width, channels)` images by draws from a seed."""
-        flips = tf.random.stateless_uniform(
-            [tf.shape(images)[0], 1], seed, 0, 2, tf.int32, alg="philox"
+        flips = draw(
+            images,
+            lambda batch: tf.random.stateless_uniform(
+                [batch, 1], seed, 0, 2, tf.int32, alg="philox"
+            ),
         )
         width = images.shape[2]
         # Gathering mirrored columns is ten times as fast as a slice of negative step.
@@ -96,8 +100,12 @@ class RandomFlip(Augmentation):
 
 def _windows(images: Any, pixels: int, seed: Any) -> Any:
     """A window at a random place in each image, smaller by some pixels in height and width."""
-    offsets = tf.random.stateless_uniform(
-        [2, tf.shape(images)[0], 1], seed, 0, pixels + 1, tf.int32, alg="philox"
+    offsets = draw(
+        images,
+        lambda batch: tf.random.stateless_uniform(
+            [2, batch, 1], seed, 0, pixels + 1, tf.int32, alg="philox"
+        ),
+        axis=1,
     )
     height, width = images.shape[1:3]
     rows = offsets[0] + tf.range(height - pixels)

@@ -8,6 +8,7 @@ import numpy as np
 from keras_arch._lazy import tf
 from keras_arch.data.augment.base import Augmentation, real
 from keras_arch.data.seeds import branches
+from keras_arch.data.shares import draw
 from keras_arch.errors import ArgumentError
 
 # The principal components of the colours of ImageNet's pixels in [0, 255]: the standard deviation
@@ -45,8 +46,11 @@ class RandomLighting(Augmentation):
     def __call__(self, images: Any, seed: Any) -> Any:
         """Change `(batch, height, width, 3)` pixels by draws from a seed of two integers."""
         _check_colour("lighting", images)
-        draws = tf.random.stateless_normal(
-            [tf.shape(images)[0], 3], seed, stddev=self.sigma, alg="philox"
+        draws = draw(
+            images,
+            lambda batch: tf.random.stateless_normal(
+                [batch, 3], seed, stddev=self.sigma, alg="philox"
+            ),
         )
         # One dot product a channel: a product of matrices may round differently each time.
         added = tf.reduce_sum((draws * DEVIATIONS)[:, None, :] * DIRECTIONS, axis=2)
@@ -80,13 +84,19 @@ class ColorJitter(Augmentation):
         """Change `(batch, height, width, 3)` pixels by draws from a seed of two integers."""
         _check_colour("color_jitter", images)
         images = tf.cast(images, tf.float32)
-        batch = tf.shape(images)[0]
         of_factors, of_order = branches(seed, 2)
-        factors = tf.random.stateless_uniform(
-            [batch, 3], of_factors, 1 - self.strength, 1 + self.strength, alg="philox"
-        )
+
+        def uniform(seed: Any, low: float, high: float) -> Any:
+            return draw(
+                images,
+                lambda batch: tf.random.stateless_uniform(
+                    [batch, 3], seed, low, high, alg="philox"
+                ),
+            )
+
+        factors = uniform(of_factors, 1 - self.strength, 1 + self.strength)
         # Sorting three draws gives each image an order of its own, all six equally likely.
-        order = tf.argsort(tf.random.stateless_uniform([batch, 3], of_order, alg="philox"))
+        order = tf.argsort(uniform(of_order, 0.0, 1.0))
         for turn in range(3):
             kind = order[:, turn, None, None, None]
             factor = tf.gather(factors, order[:, turn], batch_dims=1)[:, None, None, None]

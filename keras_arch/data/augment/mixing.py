@@ -5,11 +5,13 @@ in each call.)
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 from keras_arch._lazy import tf
 from keras_arch.data.augment.base import Augmentation, real
 from keras_arch.data.seeds import fold_in
+from keras_arch.data.shares import draw
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +35,13 @@ class MixUp(Augmentation):
 
     def __call__(self, images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
         """Mix `(batch, height, width, channels)` images and `(batch, classes)` labels."""
-        share, others = _draws(self.alpha, seed, tf.shape(images)[0])
-        mixed = _mean(images, tf.gather(images, others), share[:, None, None, None])
-        return mixed, _mean(labels, tf.gather(labels, others), share[:, None])
+        return mix((self,), images, labels, seed)
+
+    def with_partners(self, images: Any, labels: Any, others: Any, seed: Any) -> tuple[Any, Any]:
+        """Mix images and labels with `others`, the images and labels of their partners."""
+        share = _shares(self.alpha, seed, images)
+        mixed = _mean(images, others[0], share[:, None, None, None])
+        return mixed, _mean(labels, others[1], share[:, None])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,42 +66,65 @@ class CutMix(Augmentation):
 
     def __call__(self, images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
         """Mix `(batch, height, width, channels)` images and `(batch, classes)` labels."""
-        batch = tf.shape(images)[0]
-        share, others = _draws(self.alpha, seed, batch)
-        centres = tf.random.stateless_uniform([2, batch], fold_in(seed, 3), alg="philox")
+        return mix((self,), images, labels, seed)
+
+    def with_partners(self, images: Any, labels: Any, others: Any, seed: Any) -> tuple[Any, Any]:
+        """Mix images and labels with `others`, the images and labels of their partners."""
+        share = _shares(self.alpha, seed, images)
+        of_centres = fold_in(seed, 3)
+        centres = draw(
+            images,
+            lambda batch: tf.random.stateless_uniform([2, batch], of_centres, alg="philox"),
+            axis=1,
+        )
         part = tf.sqrt(1.0 - share)
         rows = _inside(centres[0], part, images.shape[1])
         columns = _inside(centres[1], part, images.shape[2])
         replaced = rows[:, :, None] & columns[:, None, :]
-        mixed = tf.where(replaced[..., None], tf.gather(images, others), images)
+        mixed = tf.where(replaced[..., None], others[0], images)
         stays = 1.0 - tf.reduce_mean(tf.cast(replaced, tf.float32), axis=[1, 2])
-        return mixed, _mean(labels, tf.gather(labels, others), stays[:, None])
+        return mixed, _mean(labels, others[1], stays[:, None])
 
 
 def mix(mixers: tuple[Any, ...], images: Any, labels: Any, seed: Any) -> tuple[Any, Any]:
     """Mix images and labels of a batch by one of several `MixUp` and `CutMix`, drawn at random."""
+    places = partners(seed, tf.shape(images)[0])
+    return mix_with(
+        mixers, images, labels, (tf.gather(images, places), tf.gather(labels, places)), seed
+    )
+
+
+def partners(seed: Any, batch: Any) -> Any:
+    """The place of the image that each image of a batch is mixed with."""
+    return tf.random.experimental.stateless_shuffle(tf.range(batch), fold_in(seed, 2), alg="philox")
+
+
+def mix_with(
+    mixers: tuple[Any, ...], images: Any, labels: Any, others: tuple[Any, Any], seed: Any
+) -> tuple[Any, Any]:
+    """As `mix`, with the images and labels of the partners given."""
     if len(mixers) == 1:
-        return mixers[0](images, labels, seed)
+        return mixers[0].with_partners(images, labels, others, seed)
     chosen = tf.random.stateless_uniform(
         [], fold_in(seed, 4), 0, len(mixers), tf.int32, alg="philox"
     )
-    branches = [lambda one=one: one(images, labels, seed) for one in mixers]
+    branches = [lambda one=one: one.with_partners(images, labels, others, seed) for one in mixers]
     return tf.switch_case(chosen, branches)
 
 
-def _draws(alpha: float, seed: Any, batch: Any) -> tuple[Any, Any]:
-    """The share of each image that stays, Beta(alpha, alpha), and the image it is mixed with."""
+def _shares(alpha: float, seed: Any, images: Any) -> Any:
+    """The share of each image that stays, Beta(alpha, alpha)."""
     # The part of one of two gamma variables in their sum is a beta variable.
     ours, theirs = (
-        tf.random.stateless_gamma([batch], fold_in(seed, stream), alpha) for stream in (0, 1)
+        draw(images, functools.partial(_gamma, alpha, fold_in(seed, stream))) for stream in (0, 1)
     )
     total = ours + theirs
     # Both round to nothing only where alpha is tiny, and then either image may stay.
-    share = tf.where(total > 0, ours / tf.where(total > 0, total, 1.0), 1.0)
-    others = tf.random.experimental.stateless_shuffle(
-        tf.range(batch), fold_in(seed, 2), alg="philox"
-    )
-    return share, others
+    return tf.where(total > 0, ours / tf.where(total > 0, total, 1.0), 1.0)
+
+
+def _gamma(alpha: float, seed: Any, batch: Any) -> Any:
+    return tf.random.stateless_gamma([batch], seed, alpha)
 
 
 def _mean(one: Any, other: Any, share: Any) -> Any:

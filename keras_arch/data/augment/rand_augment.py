@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from keras_arch._lazy import tf
 from keras_arch.data.augment.base import Augmentation, real, whole
 from keras_arch.data.seeds import fold_in
+from keras_arch.data.shares import draw
 
 STRONGEST = 10
 # The grey of pixels from outside the image, as in the authors' code.
@@ -53,9 +54,7 @@ class RandAugment(Augmentation):
         images, shape = tf.cast(images, tf.float32), images.shape
         batch = tf.shape(images)[0]
         for turn in range(self.count):
-            draws = tf.random.stateless_uniform(
-                [2, batch], fold_in(seed, turn), 0, 2 * len(OPERATIONS), tf.int32, alg="philox"
-            )
+            draws = draw(images, functools.partial(_draws, fold_in(seed, turn)), axis=1)
             chosen, signs = draws[0] // 2, tf.cast(1 - 2 * (draws[1] % 2), tf.float32)
             # Each operation is applied only to the images that drew it.
             columns = (images, self.strength * signs, tf.range(batch))
@@ -65,6 +64,13 @@ class RandAugment(Augmentation):
             images = tf.dynamic_stitch(places, list(map(operate, OPERATIONS, images, strengths)))
             images = tf.ensure_shape(images, shape)
         return images
+
+
+def _draws(seed: Any, batch: Any) -> Any:
+    """An operation with its sign for each image."""
+    return tf.random.stateless_uniform(
+        [2, batch], seed, 0, 2 * len(OPERATIONS), tf.int32, alg="philox"
+    )
 
 
 def operate(name: str, images: Any, strength: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_arch._tensorflow import one_pass_adam
+from keras_arch._tensorflow import one_pass_adam, several_hosts
 from keras_arch.data import checks_in_graph
 from keras_arch.trainers.engines import common
 
@@ -141,9 +141,14 @@ def train_step(trainer: Any, data: Any) -> dict[str, Any]:
 def test_step(trainer: Any, data: Any) -> dict[str, Any]:
     """Every player's loss on a batch in inference mode."""
     batch = trainer.draw(trainer.unpack(data), trainer.evaluation_seed_generator)
+    # The last batch may leave this replica without an example.
+    rows = None
+    if _replicas()[1] > 1:
+        batch, rows = several_hosts.at_least_one_row(batch)
     # A network that uses batch statistics or dropout at inference would move its state.
     with keras.StatelessScope():
         values = common.evaluated(trainer, batch)
+    values = {name: several_hosts.first_rows(parts, rows) for name, parts in values.items()}
     return _log(trainer, values)
 
 
