@@ -18,7 +18,7 @@ from keras_arch.cli.listings import configs, models, weights
 from keras_arch.cli.predict import generate, predict, translate
 from keras_arch.cli.show import show
 from keras_arch.cli.train import finetune, train
-from keras_arch.errors import Interrupted, KerasArchError
+from keras_arch.errors import HostError, Interrupted, KerasArchError
 
 USER_ERROR, INTERRUPTED = 2, 130
 # In the order of the help.
@@ -61,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Command line after the program's name. Default: that of the process.
 
     Returns:
-        Exit code: 0; 2 after a user's error; 130 after Ctrl-C; 143 after a SIGTERM, with the run
-        saved.
+        Exit code: 0; 2 after a user's error; 75 after the loss of a host, to run it again; 130
+        after Ctrl-C; 143 after a SIGTERM, with the run saved.
 
     Example:
         >>> from keras_arch import cli
@@ -88,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Interrupted as error:
         # The exit code that shells give a process ended by a signal.
         return _fail(error, 128 + error.signal, label="interrupted")
+    except HostError as error:
+        return _fail(error, error.exit_code)
     except KerasArchError as error:
         return _fail(error)
     except (KeyboardInterrupt, Abort):
