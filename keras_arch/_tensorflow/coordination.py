@@ -1,8 +1,8 @@
-"""Time limits of TensorFlow's coordination service, by which the hosts of a cluster watch each other.
+"""Time limits of TensorFlow's coordination service, by which hosts watch each other.
 
-`MultiWorkerMirroredStrategy` starts the service without limits of ours: it waits for ever for a host
-that never comes. TensorFlow has all that is needed, but no public way to set it. Checked with
-TensorFlow 2.21; other releases that have the same functions are set in the same way.
+`MultiWorkerMirroredStrategy` starts the service without them: it waits for ever for a host that
+never comes. TensorFlow has all that is needed, but no public way to set it. Checked with TensorFlow
+2.21; other releases that have the same functions are set in the same way.
 """
 
 import logging
@@ -28,8 +28,9 @@ def set_time_limits(jobs: Sequence[tuple[str, int]], seconds: float) -> bool:
         from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
         from tensorflow.python.eager import context
 
-        current = context.context()
-        if current.coordination_service is not None:
+        current: Any = context.context()
+        configured: Any = current.coordination_service
+        if configured is not None:
             return False
         milliseconds = int(1000 * seconds)
         current.configure_coordination_service(

@@ -14,6 +14,7 @@ from keras_arch.cli.evaluate import diagnose, evaluate, evaluate_generator
 from keras_arch.cli.experiment import experiment
 from keras_arch.cli.export import export
 from keras_arch.cli.hub import pull, push
+from keras_arch.cli.launch import launch
 from keras_arch.cli.listings import configs, models, weights
 from keras_arch.cli.predict import generate, predict, translate
 from keras_arch.cli.show import show
@@ -29,6 +30,7 @@ COMMANDS = (
     configs,
     train,
     finetune,
+    launch,
     evaluate,
     predict,
     generate,
@@ -48,8 +50,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+# The options behind the command that is launched are its own.
+SETTINGS: dict[Any, dict[str, Any]] = {launch: {"allow_interspersed_args": False}}
 for _command in COMMANDS:
-    app.command()(_command)
+    app.command(context_settings=SETTINGS.get(_command))(_command)
 
 app.add_typer(experiment, name="experiment")
 

@@ -1,8 +1,8 @@
 """Lost hosts: every process of a cluster ends in time, with one line, when another one is lost.
 
-TensorFlow's coordination service does the watching: all processes send the first one a sign of life,
-and collective operations end with an error as soon as one is silent for too long. Here its time
-limits are set, its errors become a `HostError`, and a thread ends the process where it waits for
+TensorFlow's coordination service does the watching: all processes send the first one a sign of
+life, and collective operations end with an error as soon as one is silent for too long. Here its
+time limits are set, its errors become a `HostError`, and a thread ends the process where it does
 something else meanwhile.
 
 What is not seen: a process whose program hangs while TensorFlow's own threads go on.
@@ -23,7 +23,7 @@ from keras_arch.distribute.cluster import Cluster, read_tf_config
 from keras_arch.errors import ArgumentError, HostError
 
 HOST_TIMEOUT = "KERAS_ARCH_HOST_TIMEOUT"
-DEFAULT_TIMEOUT, SHORTEST_TIMEOUT, LONGEST_TIMEOUT = 120.0, 5.0, 1e6
+DEFAULT_TIMEOUT, SHORTEST_TIMEOUT, LONGEST_TIMEOUT = 120.0, 5.0, 86_400.0
 
 _TASK = re.compile(r"/job:(\w+)(?:/replica:0)?/task:(\d+)")
 # What the messages of TensorFlow say of lost tasks, the surest first.
@@ -57,8 +57,8 @@ def host_timeout() -> float:
         seconds = math.nan
     if not SHORTEST_TIMEOUT <= seconds <= LONGEST_TIMEOUT:
         raise ArgumentError(
-            f"the time-out of hosts ({HOST_TIMEOUT}, --host-timeout) must be {SHORTEST_TIMEOUT:g} to "
-            f"{LONGEST_TIMEOUT:g} seconds, got {text!r}"
+            f"the time-out of hosts ({HOST_TIMEOUT}, --host-timeout) must be "
+            f"{SHORTEST_TIMEOUT:g} to {LONGEST_TIMEOUT:g} seconds, got {text!r}"
         )
     return seconds
 
@@ -232,8 +232,8 @@ def _lost(message: str, cluster: Cluster) -> list[int]:
 
 def _line(cluster: Cluster, ranks: list[int], seconds: float) -> str:
     return (
-        f"{_named(cluster, ranks)} was lost: it ended, or was silent for {seconds:g} s; run all hosts "
-        "again with --resume"
+        f"{_named(cluster, ranks)} was lost: it ended, or was silent for {seconds:g} s; run all "
+        "hosts again with --resume"
     )
 
 
