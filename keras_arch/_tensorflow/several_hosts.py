@@ -81,7 +81,9 @@ def at_least_one_row(tensors: Any) -> tuple[Any, Any]:
     def padded(part: Any) -> Any:
         if not isinstance(part, tf.Tensor) or not part.shape.rank:
             return part
-        return tf.pad(part, [[0, missing]] + [[0, 0]] * (part.shape.rank - 1))
+        # Not `tf.pad`, which TensorFlow joins with a convolution that knows no padding of rows.
+        zeros = tf.zeros(tf.concat([[missing], tf.shape(part)[1:]], 0), part.dtype)
+        return tf.ensure_shape(tf.concat([part, zeros], 0), [None, *part.shape[1:]])
 
     return tf.nest.map_structure(padded, tensors), rows
 
@@ -94,6 +96,7 @@ def first_rows(tensors: Any, rows: Any) -> Any:
 
 
 def _reduced(stock: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(stock)
     def reduce_per_replica(values: Any, strategy: Any, reduction: str) -> Any:
         import tensorflow as tf
 
@@ -112,6 +115,7 @@ def _reduced(stock: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _built_by_one_replica(stock: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(stock)
     def _maybe_symbolic_build(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
         import tensorflow as tf
 
@@ -135,6 +139,7 @@ def _first(iterator: Any) -> Any:
 
 
 def _tested_without_rows(stock: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(stock)
     def test_step(self: Any, data: Any) -> Any:
         import keras
 
@@ -154,6 +159,7 @@ def _tested_without_rows(stock: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _predicted_without_rows(stock: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(stock)
     def predict_step(self: Any, data: Any) -> Any:
         import keras
 
