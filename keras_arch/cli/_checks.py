@@ -3,7 +3,6 @@
 What is checked here is checked again by the function that is called, in the same words.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,15 +49,6 @@ def check_run(directory: str) -> None:
 
     if not is_run(Path(directory)):
         raise RunError(f"there is no run in {directory}; give the directory of a run")
-
-
-def set_host_timeout(seconds: float | None) -> None:
-    """Set the time-out of hosts for this process and those that it starts; `None` leaves it."""
-    from keras_arch.distribute import failure
-
-    if seconds is not None:
-        os.environ[failure.HOST_TIMEOUT] = f"{seconds:g}"
-        failure.host_timeout()
 
 
 def check_training(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_arch.cli import _checks, _completion
+from keras_arch.cli import _completion
 from keras_arch.cli._options import HostTimeout
 from keras_arch.cli.train import check_finetune, check_train
 from keras_arch.errors import ArgumentError, ConfigError
@@ -90,6 +90,7 @@ def _check(
 ) -> None:
     """Refuse mistakes once, before each process does."""
     from keras_arch.distribute import read_tf_config
+    from keras_arch.distribute.failure import set_host_timeout
 
     name, *arguments = command
     if name not in _COMMANDS:
@@ -99,7 +100,8 @@ def _check(
             "TF_CONFIG is set, so this is one host of a cluster: start the command itself on each "
             f"(keras-arch {shlex.join(command)}), or unset TF_CONFIG"
         )
-    _checks.set_host_timeout(host_timeout)
+    if host_timeout is not None:
+        set_host_timeout(host_timeout)
     parent: Any = context.parent
     parsed = parent.command.commands[name].make_context(name, arguments, parent=parent)
     options = parsed.params

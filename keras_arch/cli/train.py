@@ -21,6 +21,7 @@ from keras_arch.cli._options import (
     Strategy,
 )
 from keras_arch.cli._result import run_result
+from keras_arch.distribute.failure import set_host_timeout
 
 
 def train(
@@ -73,7 +74,8 @@ def check_train(
     host_timeout: float | None = None,
 ) -> tuple[Any, Path | None]:
     """Refuse mistakes in the arguments of `train`; the config, and the run directory if given."""
-    _checks.set_host_timeout(host_timeout)
+    if host_timeout is not None:
+        set_host_timeout(host_timeout)
     if resume and out is None and not Path(config).suffix and config not in presets.names():
         _checks.check_run(config)
     # Mistakes are reported before TensorFlow is loaded, unless another package needs it.
@@ -160,7 +162,8 @@ def check_finetune(
     host_timeout: float | None = None,
 ) -> list[str]:
     """Refuse mistakes in the arguments of `finetune`; its changes of the config."""
-    _checks.set_host_timeout(host_timeout)
+    if host_timeout is not None:
+        set_host_timeout(host_timeout)
     changes = [*(settings or ()), *_short_forms(epochs, batch_size, lr)]
     _checks.check_finetuning(
         source, images, out, data_dir, changes, strategy=strategy, resume=resume

@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_arch.distribute.batches import on_replicas, share
 from keras_arch.distribute.cluster import Cluster, is_chief, read_tf_config
-from keras_arch.distribute.failure import host_timeout, joining, watching
+from keras_arch.distribute.failure import host_timeout, joining, set_host_timeout, watching
 from keras_arch.errors import ArgumentError
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "is_chief",
     "on_replicas",
     "read_tf_config",
+    "set_host_timeout",
     "share",
     "strategy",
     "sum_over_replicas",

@@ -40,25 +40,44 @@ _OF_COLLECTIVES = ("Collective ops is aborted", _OF_THE_FIRST, "remote target /j
 def host_timeout() -> float:
     """How long hosts wait for each other, in seconds: `KERAS_ARCH_HOST_TIMEOUT`, else 120.
 
-    It is one for the whole process, and must be set before the strategy is made: in the environment
-    or in `os.environ`.
+    It is one for the whole process, and counts from when the strategy is made.
 
     Raises:
-        ArgumentError: If it is no number of at least 5.
+        ArgumentError: If the environment variable is no number from 5 to 86400.
 
     Example:
         >>> host_timeout()
         120.0
     """
-    text = os.environ.get(HOST_TIMEOUT) or str(DEFAULT_TIMEOUT)
+    return _checked(os.environ.get(HOST_TIMEOUT) or DEFAULT_TIMEOUT)
+
+
+def set_host_timeout(seconds: float) -> None:
+    """Set how long hosts wait for each other, before the strategy over them is made.
+
+    It holds for this process and those that it starts.
+
+    Args:
+        seconds: The time.
+
+    Raises:
+        ArgumentError: If it is no number from 5 to 86400.
+
+    Example:
+        >>> set_host_timeout(120)
+    """
+    os.environ[HOST_TIMEOUT] = f"{_checked(seconds):g}"
+
+
+def _checked(value: float | str) -> float:
     try:
-        seconds = float(text)
-    except ValueError:
+        seconds = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
         seconds = math.nan
     if not SHORTEST_TIMEOUT <= seconds <= LONGEST_TIMEOUT:
         raise ArgumentError(
             f"the time-out of hosts ({HOST_TIMEOUT}, --host-timeout) must be "
-            f"{SHORTEST_TIMEOUT:g} to {LONGEST_TIMEOUT:g} seconds, got {text!r}"
+            f"{SHORTEST_TIMEOUT:g} to {LONGEST_TIMEOUT:g} seconds, got {value!r}"
         )
     return seconds
 
