@@ -1,7 +1,7 @@
 """Exceptions of the package.
 
 Every message names the given value and the remedy. The command line prints it as one line and
-exits with code 2.
+exits with code 2; after a `HostError` with code 75, after `Interrupted` with that of its signal.
 """
 
 import operator
@@ -50,6 +50,16 @@ class NonFiniteError(KerasArchError, ArithmeticError):
 
 class RunError(KerasArchError):
     """A run directory that cannot be started, resumed or read."""
+
+
+class HostError(KerasArchError):
+    """A host of a cluster that is lost, or has not come; the run can be resumed on all hosts.
+
+    Attributes:
+        exit_code: 75, `EX_TEMPFAIL` of sysexits.h: run it again.
+    """
+
+    exit_code = 75
 
 
 class Interrupted(KerasArchError):

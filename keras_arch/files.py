@@ -173,6 +173,17 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.keras_arch\.tmp")
 _swept: set[Path] = set()
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether a file or folder is one that is being written, or that a killed process was writing.
+
+    Example:
+        >>> from pathlib import Path
+        >>> is_temporary(Path("config.yaml"))
+        False
+    """
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
 def _sibling(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.keras_arch.tmp")
 
@@ -184,7 +195,7 @@ def _sweep(parent: Path) -> None:
         return
     _swept.add(parent)
     with os.scandir(parent) as entries:
-        found = [Path(entry.path) for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+        found = [Path(entry.path) for entry in entries if is_temporary(Path(entry.name))]
     for path in found:
         if (lock := _lock(path)) is not None:
             _remove(path)

@@ -9,6 +9,11 @@ def configs(incomplete: str) -> list[str]:
     return _beginning(incomplete, presets.names())
 
 
+def launched(incomplete: str) -> list[str]:
+    """What `launch` takes: commands, and names of configs."""
+    return _beginning(incomplete, ["train", "finetune", *presets.names()])
+
+
 def references(incomplete: str) -> list[str]:
     """Runs in the folder `runs`, and names of configs."""
     from keras_arch.hub.references import RUNS, is_run

@@ -46,6 +46,14 @@ LearningRate = Annotated[
 Strategy = Annotated[
     str, typer.Option(metavar="NAME", help="auto, none, mirrored, multi_worker or tpu.")
 ]
+HostTimeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Over several hosts, how long to wait for one that is silent or has not come.",
+        show_default="KERAS_ARCH_HOST_TIMEOUT, else 120",
+    ),
+]
 Source = Annotated[str | None, typer.Option(help="Data source.", show_default=TRAINED_ON)]
 DataDir = Annotated[str | None, typer.Option(help="Directory of the prepared data sets.")]
 Split = Annotated[str | None, typer.Option(help="Split of the data, such as test.")]

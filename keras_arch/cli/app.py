@@ -14,11 +14,12 @@ from keras_arch.cli.evaluate import compare, diagnose, evaluate, evaluate_genera
 from keras_arch.cli.experiment import experiment
 from keras_arch.cli.export import export
 from keras_arch.cli.hub import publish, pull, push
+from keras_arch.cli.launch import launch
 from keras_arch.cli.listings import configs, models, weights
 from keras_arch.cli.predict import generate, predict, translate
 from keras_arch.cli.show import show
 from keras_arch.cli.train import finetune, train
-from keras_arch.errors import Interrupted, KerasArchError
+from keras_arch.errors import HostError, Interrupted, KerasArchError
 
 USER_ERROR, INTERRUPTED = 2, 130
 # In the order of the help.
@@ -29,6 +30,7 @@ COMMANDS = (
     configs,
     train,
     finetune,
+    launch,
     evaluate,
     compare,
     predict,
@@ -50,8 +52,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+# The options behind the command that is launched are its own.
+SETTINGS: dict[Any, dict[str, Any]] = {launch: {"allow_interspersed_args": False}}
 for _command in COMMANDS:
-    app.command()(_command)
+    app.command(context_settings=SETTINGS.get(_command))(_command)
 
 app.add_typer(experiment, name="experiment")
 
@@ -63,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Command line after the program's name. Default: that of the process.
 
     Returns:
-        Exit code: 0; 2 after a user's error; 130 after Ctrl-C; 143 after a SIGTERM, with the run
-        saved.
+        Exit code: 0; 2 after a user's error; 75 after the loss of a host, to run it again; 130
+        after Ctrl-C; 143 after a SIGTERM, with the run saved.
 
     Example:
         >>> from keras_arch import cli
@@ -90,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Interrupted as error:
         # The exit code that shells give a process ended by a signal.
         return _fail(error, 128 + error.signal, label="interrupted")
+    except HostError as error:
+        return _fail(error, error.exit_code)
     except KerasArchError as error:
         return _fail(error)
     except (KeyboardInterrupt, Abort):

@@ -1,7 +1,7 @@
 """Commands `train` and `finetune`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from keras_arch.cli._options import (
     BatchSize,
     DataDir,
     Epochs,
+    HostTimeout,
     LearningRate,
     Resume,
     RunDirectory,
@@ -20,6 +21,7 @@ from keras_arch.cli._options import (
     Strategy,
 )
 from keras_arch.cli._result import run_result
+from keras_arch.distribute.failure import set_host_timeout
 
 
 def train(
@@ -38,11 +40,42 @@ def train(
     settings: Settings = None,
     strategy: Strategy = "auto",
     resume: Resume = False,
+    host_timeout: HostTimeout = None,
 ) -> None:
     """Train a model from a config: keras-arch train resnet20-digits --epochs 20.
 
-    A stopped run goes on with: keras-arch train --resume DIR.
+    A stopped run goes on with: keras-arch train --resume DIR. Exit code 75: another host was lost,
+    run it again.
     """
+    checked, out = check_train(
+        config,
+        out,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        settings=settings,
+        strategy=strategy,
+        resume=resume,
+        host_timeout=host_timeout,
+    )
+    run_result(api().train(checked, out, strategy=strategy, resume=resume))
+
+
+def check_train(
+    config: str,
+    out: Path | None = None,
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    settings: list[str] | None = None,
+    strategy: str = "auto",
+    resume: bool = False,
+    host_timeout: float | None = None,
+) -> tuple[Any, Path | None]:
+    """Refuse mistakes in the arguments of `train`; the config, and the run directory if given."""
+    if host_timeout is not None:
+        set_host_timeout(host_timeout)
     if resume and out is None and not Path(config).suffix and config not in presets.names():
         _checks.check_run(config)
     # Mistakes are reported before TensorFlow is loaded, unless another package needs it.
@@ -54,7 +87,7 @@ def train(
     _checks.check_training(checked, config, out, strategy=strategy, resume=resume)
     if resume and out is None and Path(config).is_dir():
         out = Path(config)
-    run_result(api().train(checked, out, strategy=strategy, resume=resume))
+    return checked, out
 
 
 def finetune(
@@ -81,6 +114,7 @@ def finetune(
     data_dir: DataDir = None,
     strategy: Strategy = "auto",
     resume: Resume = False,
+    host_timeout: HostTimeout = None,
 ) -> None:
     """Fine-tune a model on new classes: keras-arch finetune resnet20-cifar10 --data digits.
 
@@ -88,9 +122,18 @@ def finetune(
     First only the new head is trained, then all layers, with lower learning rates near the input
     (--lr is that of the last layer then). The weights with the best validation result are saved.
     """
-    changes = [*(settings or ()), *_short_forms(epochs, batch_size, lr)]
-    _checks.check_finetuning(
-        source, images, out, data_dir, changes, strategy=strategy, resume=resume
+    changes = check_finetune(
+        source,
+        images,
+        out,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        settings=settings,
+        data_dir=data_dir,
+        strategy=strategy,
+        resume=resume,
+        host_timeout=host_timeout,
     )
     run = api().finetune(
         source,
@@ -102,6 +145,30 @@ def finetune(
         resume=resume,
     )
     run_result(run)
+
+
+def check_finetune(
+    source: str,
+    images: str,
+    out: Path | None = None,
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    settings: list[str] | None = None,
+    data_dir: str | None = None,
+    strategy: str = "auto",
+    resume: bool = False,
+    host_timeout: float | None = None,
+) -> list[str]:
+    """Refuse mistakes in the arguments of `finetune`; its changes of the config."""
+    if host_timeout is not None:
+        set_host_timeout(host_timeout)
+    changes = [*(settings or ()), *_short_forms(epochs, batch_size, lr)]
+    _checks.check_finetuning(
+        source, images, out, data_dir, changes, strategy=strategy, resume=resume
+    )
+    return changes
 
 
 def _short_forms(epochs: int | None, batch_size: int | None, lr: float | None) -> list[str]:

@@ -11,18 +11,22 @@ from typing import Any
 
 from keras_arch.distribute.batches import on_replicas, share
 from keras_arch.distribute.cluster import Cluster, is_chief, read_tf_config
+from keras_arch.distribute.failure import host_timeout, joining, set_host_timeout, watching
 from keras_arch.errors import ArgumentError
 
 __all__ = [
     "STRATEGIES",
     "Cluster",
     "check_name",
+    "host_timeout",
     "is_chief",
     "on_replicas",
     "read_tf_config",
+    "set_host_timeout",
     "share",
     "strategy",
     "sum_over_replicas",
+    "watching",
 ]
 
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker", "tpu")
@@ -38,7 +42,7 @@ def strategy(name: str = "auto", *, devices: list[str] | None = None, tpu: str =
             GPUs, else none. `"none"`: one device. `"mirrored"`: all GPUs of this host (or
             `devices`); with a single device it works and says so. `"multi_worker"`: the hosts in
             `TF_CONFIG`, which must be asked for before TensorFlow is used for anything else, and
-            waits for all of them. `"tpu"`: a TPU.
+            waits for all of them (see `host_timeout`). `"tpu"`: a TPU.
         devices: For `"mirrored"`, the devices to use, such as `["GPU:0", "GPU:1"]`.
         tpu: For `"tpu"`, its name or address; empty finds the local one.
 
@@ -47,6 +51,7 @@ def strategy(name: str = "auto", *, devices: list[str] | None = None, tpu: str =
 
     Raises:
         ArgumentError: If the name is unknown, or what it needs is not there.
+        HostError: If another host does not come.
 
     Example:
         >>> from keras_arch import distribute
@@ -99,6 +104,8 @@ def check_name(name: str) -> None:
         )
     if name not in STRATEGIES:
         raise ArgumentError(f"strategy must be one of {', '.join(STRATEGIES)}, got {name!r}")
+    if name in _OF_HOSTS:
+        host_timeout()
     if name in _OF_HOSTS and read_tf_config() is None and name != "auto":
         raise ArgumentError(
             "strategy multi_worker needs the environment variable TF_CONFIG with the "
@@ -128,7 +135,8 @@ def _multi_worker() -> Any:
 
     several_hosts.repair_keras()
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        with joining():
+            return tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
         if "program startup" not in str(error):
             raise

@@ -71,6 +71,7 @@ def train(
         RunError: If the directory holds another run.
         NonFiniteError: If training diverged; the last good checkpoint is kept.
         Interrupted: If SIGTERM or Ctrl-C came; the state is saved.
+        HostError: If another host is lost, or does not come; `resume` on all hosts goes on.
 
     Example:
         >>> import keras_arch
@@ -88,7 +89,7 @@ def train(
     chosen = distribute.strategy(strategy)
     if not distribute.is_chief():
         verbose = 0
-    with _settings(checked.recipe):
+    with _settings(checked.recipe), distribute.watching(chosen):
         replicas = chosen.num_replicas_in_sync
         if checked.recipe.batch_size % replicas:
             raise ConfigError(

@@ -86,7 +86,8 @@ class RunDirectory:
                     "choose another --out"
                 )
         elif self.path.is_dir():
-            if any(self.path.iterdir()):
+            # A run that was killed as it began has left a file without its name.
+            if not all(files.is_temporary(path) for path in self.path.iterdir()):
                 raise RunError(f"{self.path} holds files of something else; choose another --out")
         elif distribute.is_chief():
             files.check_folder(self.path)

@@ -26,6 +26,7 @@ json.dump(answers, sys.stdout)
 """
 TRAIN = ["train", "resnet20-digits"]
 SET = [*TRAIN, "--set"]
+LAUNCH = ["launch", "--workers", "2"]
 MISTAKES = {
     "config": (["train", "resnet20-digit"], r"did you mean resnet20-digits"),
     "file": (["train", "missing.yaml"], r"missing\.yaml: No such file"),
@@ -72,6 +73,18 @@ MISTAKES = {
     "publish what": (["publish", "--to", "me"], r"names of configs, or --all"),
     "publish where": (["publish", "--all", "--to", "me/it"], r"'me/it' is not an owner"),
     "export": (["export", "model", "a file"], r"give a folder"),
+    "time-out of hosts": ([*TRAIN, "--host-timeout", "2"], r"must be 5 to 86400 seconds, got 2"),
+    "launch what": (["launch", "--workers", "2", "evaluate", "model"], r"runs train or finetune"),
+    "launch how many": (["launch", *TRAIN], r"give --workers N, or --print with --hosts"),
+    "launch where": (["launch", "--hosts", "a:1", *TRAIN], r"--hosts needs --print"),
+    "launch print": (["launch", "--print", "--workers", "2", *TRAIN], r"--print needs --hosts"),
+    "launch hosts": (["launch", "--print", "--hosts", "a:1,b", *TRAIN], r"HOST:PORT.*'a:1,b'"),
+    "launch option": ([*LAUNCH, *TRAIN, "--epoch", "2"], r"No such option: --epoch"),
+    "launch config": ([*LAUNCH, "train", "missing.yaml"], r"missing\.yaml: No such file"),
+    "launch strategy": ([*LAUNCH, *TRAIN, "--strategy", "none"], r"multi_worker, got 'none'"),
+    "launch batch": ([*LAUNCH, *TRAIN, "--batch-size", "9"], r"batch_size 9 .* number, 2"),
+    "launch out": ([*LAUNCH, *TRAIN, "--out", "a file"], r"give a folder"),
+    "launch finetune": ([*LAUNCH, "finetune", "nowhere", "--data", "digits"], r"'nowhere'"),
     "configs": (["configs", "nothing"], r"no config matches 'nothing'"),
 }
 
