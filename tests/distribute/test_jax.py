@@ -1,0 +1,71 @@
+"""On JAX two and four devices train what one trains.
+
+Each number of devices has a process of its own, `jax_games.py`. Where JAX is not installed
+(`pip install 'keras_arch[jax]'`) nothing is run.
+"""
+
+import functools
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.distribute.jax_games import CASES
+
+ROOT = Path(__file__).parents[2]
+FOLDER = tempfile.TemporaryDirectory(prefix="keras_arch_jax_")
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None,
+    reason="jax is not installed; pip install 'keras_arch[jax]'",
+)
+
+
+@functools.cache
+def outcome(devices):
+    """What the process with so many devices wrote: arrays by name, and what went wrong."""
+    path = Path(FOLDER.name) / f"{devices}.npz"
+    environment = os.environ | {
+        "KERAS_BACKEND": "jax",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
+    command = [sys.executable, "-m", "tests.distribute.jax_games", str(devices), str(path)]
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr[-4000:]
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    return arrays, json.loads(str(arrays.pop("errors")))
+
+
+def of(arrays, case):
+    return {k.removeprefix(f"{case}/"): v for k, v in arrays.items() if k.startswith(f"{case}/")}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("devices", [2, 4])
+def test_as_one_device(devices, case):
+    expected, errors = outcome(1)
+    assert case not in errors, errors[case]
+    found, errors = outcome(devices)
+    assert case not in errors, errors[case]
+    wanted, got = of(expected, case), of(found, case)
+    assert wanted.pop("devices").tolist() == [1]
+    assert got.pop("devices").tolist() == [devices]
+    assert wanted.keys() == got.keys()
+    for name, value in wanted.items():
+        # Relative for losses and moments, which may be large.
+        np.testing.assert_allclose(got[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+    assert float(wanted["moved"]) > 1e-3
+
+
+@pytest.mark.parametrize("check", ["doctest", "refusals"])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_by_itself(devices, check):
+    _, errors = outcome(devices)
+    assert check not in errors, errors[check]
