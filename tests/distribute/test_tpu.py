@@ -115,6 +115,8 @@ def test_what_tensorflow_waits_for_is_given_up(tmp_path):
     """A server that speaks HTTP/2 and then is silent: the process ends, with code 2."""
     with server(SETTINGS) as address:
         environment = os.environ | {"TPU_NAME": address, "KERAS_ARCH_TPU_TIMEOUT": "5"}
+        # With it the command leaves the log lines of TensorFlow as they are.
+        environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
         start = time.monotonic()
         command = [sys.executable, "-m", "keras_arch.cli", "train", "resnet20-digits"]
         process = subprocess.run(

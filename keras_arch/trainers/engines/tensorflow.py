@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_arch._tensorflow import one_pass_adam, several_hosts
+from keras_arch._tensorflow import assertion, one_pass_adam, several_hosts
 from keras_arch.data import checks_in_graph
 from keras_arch.trainers.engines import common
 
@@ -104,10 +104,15 @@ def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], A
 
 
 def check_labels(labels: Any, classes: int | None) -> Any:
-    """The labels `(batch,)`, checked when the step runs (not under XLA, which cannot stop)."""
+    """The labels `(batch,)`, checked when the step runs.
+
+    XLA cannot stop a step: for it the checks of arrays, pipelines and generators must do.
+    """
     given = tf.convert_to_tensor(labels)
-    with tf.control_dependencies([checks_in_graph.label_assertion(given, classes)]):
-        return tf.cast(checks_in_graph.label_numbers(tf.identity(given), classes), tf.int32)
+    if not assertion.compiled_by_xla():
+        with tf.control_dependencies([checks_in_graph.label_assertion(given, classes)]):
+            given = tf.identity(given)
+    return tf.cast(checks_in_graph.label_numbers(given, classes), tf.int32)
 
 
 def train_step(trainer: Any, data: Any) -> dict[str, Any]:
