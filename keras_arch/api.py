@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_arch import export, files, hub, registry, visualization
+from keras_arch import distribute, export, files, hub, registry, visualization
 from keras_arch.data.image_paths import image_paths
 from keras_arch.tasks import finetuning_config
 from keras_arch.tasks.base import check_options
@@ -99,6 +99,8 @@ def finetune(
         >>> sorted(run.metrics)
         ['accuracy', 'best_epoch', 'error', 'loss']
     """
+    # Over several hosts nothing may use TensorFlow before, and a model is loaded here.
+    distribute.strategy(strategy)
     checked = finetuning_config.finetune_config(ref, source, data_dir=data_dir, overrides=overrides)
     parts = checked.data
     _log.info(

@@ -7,6 +7,9 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
+from keras_arch.distribute.cluster import is_chief
+from keras_arch.errors import ArgumentError
+
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
     """Print a table in a terminal, and tab-separated values elsewhere."""
@@ -32,6 +35,15 @@ def metrics_table(metrics: Mapping[str, float]) -> None:
     table(("metric", "value"), [(name, f"{value:.4f}") for name, value in metrics.items()])
 
 
+def _shows_progress() -> bool:
+    """Whether this process is the one of its cluster that tells what it does."""
+    try:
+        return is_chief()
+    except ArgumentError:
+        # Told where a command makes a strategy; others need no cluster.
+        return True
+
+
 @contextlib.contextmanager
 def log_on_stderr() -> Iterator[None]:
     """Context in which the package's log lines and warnings go to standard error, one line each."""
@@ -40,7 +52,7 @@ def log_on_stderr() -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(message)s"))
     before = logger.level, logger.propagate
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if _shows_progress() else logging.WARNING)
     # Other libraries give the root logger handlers, which would print every line again.
     logger.propagate = False
     format_warning = warnings.formatwarning

@@ -5,13 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from keras_arch.cli._output import metrics_table
+from keras_arch.distribute.cluster import is_chief
 
 # How an image of the training data is named, for the example of `predict` and `translate`.
 _EXAMPLE = "example.png"
 
 
 def run_result(run: Any) -> None:
-    """Print the metrics of a finished run, its pictures, and commands to go on with."""
+    """Print the metrics of a finished run, its pictures, and commands to go on with.
+
+    Of several hosts the chief prints them.
+    """
+    if not is_chief():
+        return
     metrics_table(run.metrics)
     print(f"run: {run.directory}")
     print(f"model: {run.model}")

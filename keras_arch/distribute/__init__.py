@@ -72,6 +72,9 @@ def strategy(
     cluster = read_tf_config() if name in _OF_HOSTS else None
     if name == "multi_worker" or (cluster is not None and cluster.workers > 1):
         return _multi_worker()
+    if not os.environ.get("TF_CONFIG", "{}").strip():
+        # TensorFlow's strategies fail at an empty variable, which says nothing.
+        del os.environ["TF_CONFIG"]
     if name == "tpu":
         return tpu_connection.strategy(tpu, tpu_timeout)
     import tensorflow as tf

@@ -124,12 +124,9 @@ def _check_same_start(
 ) -> None:
     """Refuse to go on from another checkpoint on one host than on the chief."""
     position = saved.position if saved else callbacks.Position()
-    own = [position.epoch, position.step]
-    starts = agreement.gather(strategy, own)
-    if (other := next((row for row in starts if (row != starts[0]).any()), None)) is not None:
-        first, differing = (
-            f"epoch {int(row[0])}, step {int(row[1])}" for row in (starts[0], other)
-        )
+    starts = agreement.gather(strategy, [position.epoch, position.step]).astype(int).tolist()
+    if (other := next((row for row in starts if row != starts[0]), None)) is not None:
+        first, differing = (f"epoch {epoch}, step {step}" for epoch, step in (starts[0], other))
         raise RunError(
             f"the first host goes on from {first}, another one found {differing} in "
             f"{directory.checkpoints}: put the run directory on storage that all hosts can read"

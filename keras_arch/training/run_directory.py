@@ -72,15 +72,13 @@ class RunDirectory:
     def check(self, *, resume: bool) -> None:
         """Refuse a directory that cannot be that of the run, before anything is loaded.
 
-        Of several hosts the chief looks: to the others its new run would be somebody else's.
+        Of several hosts all look, before the chief begins to write.
 
         Raises:
             RunError: If it holds something else, or holds a run and `resume` is not asked for.
             ArgumentError: If it is a file.
             StorageError: If it may not be written to.
         """
-        if not distribute.is_chief():
-            return
         if self.config.exists():
             if not resume:
                 raise RunError(
@@ -90,7 +88,7 @@ class RunDirectory:
         elif self.path.is_dir():
             if any(self.path.iterdir()):
                 raise RunError(f"{self.path} holds files of something else; choose another --out")
-        else:
+        elif distribute.is_chief():
             files.check_folder(self.path)
 
     def reports_in(self, folder: Path) -> "RunDirectory":
