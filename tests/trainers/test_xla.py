@@ -1,5 +1,6 @@
 """Every trainer's step is one that XLA compiles for a TPU."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -41,3 +42,22 @@ def test_labels_are_checked_before_a_compiled_step_and_inside_any_other():
     wrong = tf.data.Dataset.from_tensor_slices(arrays).batch(games.BATCH, drop_remainder=True)
     with pytest.raises(DataError, match="labels must be 0 to 2"):
         trainer.fit(wrong, verbose=0)
+
+
+def test_replicas_under_xla_take_their_rows_of_the_noise(two_replicas):
+    """Shapes and rows of the draw are those that XLA can compile, as the step of a TPU must."""
+
+    def drawn(trainer, images):
+        draw = tf.function(
+            lambda images: trainer.draw({"image": images}, trainer.seed_generator)["latent"],
+            jit_compile=True,
+        )
+        return draw(images)
+
+    with two_replicas.scope():
+        trainer = backend_step.GAN.make()
+    parts = two_replicas.run(lambda: drawn(trainer, tf.zeros([2, *backend_step.SHAPE])))
+    joined = tf.concat(two_replicas.experimental_local_results(parts), 0)
+    whole = drawn(backend_step.GAN.make(), tf.zeros([4, *backend_step.SHAPE]))
+    np.testing.assert_allclose(joined, whole, rtol=0, atol=1e-6)
+    assert len(np.unique(joined)) == joined.shape.num_elements()
