@@ -23,7 +23,8 @@ def data_parallel(devices: Sequence[str] | None = None) -> Any:
     is computed whole on each of them.
 
     Several hosts, such as those of a TPU slice, call `keras.distribution.initialize()` before this
-    function; all batches must divide there. That is not covered by the tests of this package.
+    function. All give `fit` the same `tf.data` batches, of which each takes its part; these must
+    divide by the number of devices.
 
     Args:
         devices: The devices, such as `["gpu:0", "gpu:1"]`. Default: all that

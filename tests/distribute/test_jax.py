@@ -1,4 +1,4 @@
-"""On JAX two and four devices train what one trains.
+"""On JAX two and four devices, and two processes, train what one device trains.
 
 Each number of devices has a process of its own, `jax_games.py`. Where JAX is not installed
 (`pip install 'keras_arch[jax]'`) nothing is run.
@@ -8,6 +8,7 @@ import functools
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -69,3 +70,34 @@ def test_as_one_device(devices, case):
 def test_by_itself(devices, check):
     _, errors = outcome(devices)
     assert check not in errors, errors[check]
+
+
+def test_two_processes_as_one(tmp_path):
+    """Trainers on two hosts, each with one device and its part of every batch."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tests.distribute.jax_hosts"]
+    paths = [tmp_path / name for name in ("one.npz", "first.npz", "second.npz")]
+    processes = [
+        subprocess.Popen(
+            [*command, str(path), str(hosts), str(place), str(port)],
+            cwd=ROOT,
+            env=os.environ | {"KERAS_BACKEND": "jax"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for path, hosts, place in zip(paths, (1, 2, 2), (0, 0, 1), strict=True)
+    ]
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=600)
+            assert process.returncode == 0, errors[-4000:]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    one, first, second = (np.load(path) for path in paths)
+    for name in one.files:
+        np.testing.assert_allclose(first[name], one[name], rtol=1e-5, atol=1e-5, err_msg=name)
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
