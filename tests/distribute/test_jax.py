@@ -65,7 +65,7 @@ def test_as_one_device(devices, case):
     assert float(wanted["moved"]) > 1e-3
 
 
-@pytest.mark.parametrize("check", ["doctest", "refusals"])
+@pytest.mark.parametrize("check", ["doctest", "refusals", "repair"])
 @pytest.mark.parametrize("devices", [1, 2])
 def test_by_itself(devices, check):
     _, errors = outcome(devices)

@@ -45,8 +45,8 @@ def test_classification(more):
 
 SEGMENTERS = {
     "cross_entropy": ["recipe.loss=cross_entropy"],
-    "dice": ["recipe.loss=dice"],
     "focal": ["recipe.loss=focal"],
+    "sum": ["recipe.loss={cross_entropy: 1.0, dice: 0.5}", "recipe.weights=null"],
 }
 
 
