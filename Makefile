@@ -57,7 +57,7 @@ test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
 test-backends: $(BACKENDS)
-	$(BIN)/python -m pytest tests/trainers/test_backends.py
+	$(BIN)/python -m pytest tests/trainers/test_backends.py tests/distribute/test_jax.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -19,10 +19,12 @@ def apply(optimizer: Any, gradients: list[Any], variables: list[Any]) -> None:
 
     The gradients are those of a replica, one a variable; their sum over replicas is applied.
     """
-    if not (PATH.enabled and _is_plain_adam(optimizer, gradients, variables)):
+    context = tf.distribute.get_replica_context()
+    # On a TPU it was never tried, and XLA makes one pass of Keras' operations by itself.
+    on_tpu = isinstance(context.strategy, tf.distribute.TPUStrategy)
+    if on_tpu or not (PATH.enabled and _is_plain_adam(optimizer, gradients, variables)):
         optimizer.apply(gradients, variables)
         return
-    context = tf.distribute.get_replica_context()
     if context.strategy.num_replicas_in_sync > 1:
         # Each replica then makes the same update of its own copy.
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)

@@ -7,17 +7,21 @@ of the adversarial trainers on each of them.
 import functools
 import logging
 import os
+import sys
 from typing import Any
 
+from keras_arch.distribute import tpu as tpu_connection
 from keras_arch.distribute.batches import on_replicas, share
 from keras_arch.distribute.cluster import Cluster, is_chief, read_tf_config
 from keras_arch.distribute.failure import host_timeout, joining, set_host_timeout, watching
+from keras_arch.distribute.jax_devices import data_parallel
 from keras_arch.errors import ArgumentError
 
 __all__ = [
     "STRATEGIES",
     "Cluster",
     "check_name",
+    "data_parallel",
     "host_timeout",
     "is_chief",
     "on_replicas",
@@ -34,7 +38,13 @@ _OF_HOSTS = ("auto", "multi_worker")
 _log = logging.getLogger("keras_arch")
 
 
-def strategy(name: str = "auto", *, devices: list[str] | None = None, tpu: str = "") -> Any:
+def strategy(
+    name: str = "auto",
+    *,
+    devices: list[str] | None = None,
+    tpu: str = "",
+    tpu_timeout: float | None = None,
+) -> Any:
     """A distribution strategy.
 
     Args:
@@ -44,13 +54,17 @@ def strategy(name: str = "auto", *, devices: list[str] | None = None, tpu: str =
             `TF_CONFIG`, which must be asked for before TensorFlow is used for anything else, and
             waits for all of them (see `host_timeout`). `"tpu"`: a TPU.
         devices: For `"mirrored"`, the devices to use, such as `["GPU:0", "GPU:1"]`.
-        tpu: For `"tpu"`, its name or address; empty finds the local one.
+        tpu: For `"tpu"`, its address `"grpc://HOST:PORT"`, its name, or `"local"` for one of this
+            machine. Default: the environment variable `TPU_NAME`.
+        tpu_timeout: Seconds after which the connection to a TPU is given up. Default: the
+            environment variable `KERAS_ARCH_TPU_TIMEOUT`, else 20.
 
     Returns:
         A `tf.distribute.Strategy`.
 
     Raises:
-        ArgumentError: If the name is unknown, or what it needs is not there.
+        ArgumentError: If the name is unknown, what it needs is not there, or Keras runs on another
+            backend than TensorFlow; on JAX `data_parallel` takes the place of strategies.
         HostError: If another host does not come.
 
     Example:
@@ -58,7 +72,7 @@ def strategy(name: str = "auto", *, devices: list[str] | None = None, tpu: str =
         >>> distribute.strategy("none").num_replicas_in_sync
         1
     """
-    check_name(name)
+    check_name(name, tpu)
     # Before anything lists devices, which starts TensorFlow's runtime without the other hosts.
     cluster = read_tf_config() if name in _OF_HOSTS else None
     if name == "multi_worker" or (cluster is not None and cluster.workers > 1):
@@ -66,34 +80,30 @@ def strategy(name: str = "auto", *, devices: list[str] | None = None, tpu: str =
     if not os.environ.get("TF_CONFIG", "{}").strip():
         # TensorFlow's strategies fail at an empty variable, which says nothing.
         del os.environ["TF_CONFIG"]
+    if name == "tpu":
+        return tpu_connection.strategy(tpu, tpu_timeout)
     import tensorflow as tf
 
     if name == "auto":
         name = "mirrored" if len(tf.config.list_logical_devices("GPU")) > 1 else "none"
     if name == "none":
         return tf.distribute.get_strategy()
-    if name == "mirrored":
-        mirrored = _mirrored(tuple(devices) if devices else None)
-        if mirrored.num_replicas_in_sync == 1:
-            _log.warning("strategy mirrored: one device only, so it trains as strategy none does")
-        return mirrored
-    try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu)
-    except (ValueError, tf.errors.OpError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ArgumentError(f"strategy tpu found no TPU {tpu or '(local)'}: {reason}") from None
-    return tf.distribute.TPUStrategy(resolver)
+    mirrored = _mirrored(tuple(devices) if devices else None)
+    if mirrored.num_replicas_in_sync == 1:
+        _log.warning("strategy mirrored: one device only, so it trains as strategy none does")
+    return mirrored
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, tpu: str = "") -> None:
     """Refuse the name of a strategy that there is not; TensorFlow is not imported for it.
 
     Args:
         name: As for `strategy`.
+        tpu: Likewise.
 
     Raises:
         ArgumentError: If it is unknown, or the environment variable that it reads is malformed or
-            not set.
+            not set; or Keras runs on another backend than TensorFlow.
 
     Example:
         >>> check_name("mirrored")
@@ -106,11 +116,30 @@ def check_name(name: str) -> None:
         raise ArgumentError(f"strategy must be one of {', '.join(STRATEGIES)}, got {name!r}")
     if name in _OF_HOSTS:
         host_timeout()
+    if (backend := _backend()) != "tensorflow":
+        instead = (
+            "call keras_arch.distribute.data_parallel() before models are built, and use fit"
+            if backend == "jax"
+            else "there models train on one device, by fit"
+        )
+        raise ArgumentError(
+            f"keras_arch.train and distribution strategies run on KERAS_BACKEND=tensorflow, it is "
+            f"{backend!r}: {instead}"
+        )
+    if name == "tpu":
+        tpu_connection.check_named(tpu)
     if name in _OF_HOSTS and read_tf_config() is None and name != "auto":
         raise ArgumentError(
             "strategy multi_worker needs the environment variable TF_CONFIG with the "
             "addresses of all hosts and this host's place among them"
         )
+
+
+def _backend() -> str:
+    """The backend of Keras, which is not imported for it."""
+    if (keras := sys.modules.get("keras")) is not None and hasattr(keras, "backend"):
+        return str(keras.backend.backend())
+    return os.environ.get("KERAS_BACKEND", "") or "tensorflow"
 
 
 @functools.cache

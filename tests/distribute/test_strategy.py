@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import tensorflow as tf
 
@@ -54,6 +58,16 @@ def test_multi_worker_needs_its_variable(monkeypatch):
         distribute.strategy("multi_worker")
 
 
-def test_no_tpu_here():
-    with pytest.raises(ArgumentError, match="no TPU"):
-        distribute.strategy("tpu")
+def test_another_backend_is_refused_and_told_what_to_do():
+    code = (
+        "from keras_arch import distribute, errors\n"
+        "try: distribute.check_name('auto')\n"
+        "except errors.ArgumentError as error: print(error)\n"
+    )
+    for backend, word in (("jax", "data_parallel()"), ("torch", "one device")):
+        command = [sys.executable, "-c", code]
+        environment = os.environ | {"KERAS_BACKEND": backend}
+        line = subprocess.run(command, env=environment, capture_output=True, text=True).stdout
+        assert line.count("\n") == 1
+        assert repr(backend) in line
+        assert word in line

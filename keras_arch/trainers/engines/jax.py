@@ -89,6 +89,11 @@ def check_labels(labels: Any, classes: int | None) -> Any:
         if labels.ndim == 2:
             labels = labels[:, 0] if labels.shape[1] == 1 else jnp.argmax(labels, axis=1)
         return labels.astype("int32")
+    if isinstance(labels, jax.Array) and not labels.is_fully_addressable:
+        # Of several hosts each checks its own.
+        for shard in labels.addressable_shards:
+            checks.check_labels(shard.data, classes)
+        return labels
     return checks.check_labels(labels, classes)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_arch._tensorflow import one_pass_adam, several_hosts
+from keras_arch._tensorflow import assertion, one_pass_adam, several_hosts
 from keras_arch.data import checks_in_graph
 from keras_arch.trainers.engines import common
 
@@ -67,11 +67,14 @@ def global_batch(size: Any) -> tuple[Any, Callable[[Any], Any]]:
     if replicas == 1:
         return size, lambda tensor: tensor
     number = context.replica_id_in_sync_group
+    if isinstance(size, int) and assertion.compiled_by_xla():
+        # A TPU, whose replicas have parts of one size. XLA must know the size of what it draws.
+        return size * replicas, lambda tensor: _rows(tensor, number * size, size)
     sizes = context.all_reduce(
         tf.distribute.ReduceOp.SUM, tf.one_hot(number, replicas, dtype=tf.int32) * size
     )
     first = tf.reduce_sum(sizes[:number])
-    return tf.reduce_sum(sizes), lambda tensor: tensor[first : first + size]
+    return tf.reduce_sum(sizes), lambda tensor: _rows(tensor, first, size)
 
 
 def input_gradient(function: Callable[[Any], Any], at: Any) -> Any:
@@ -100,14 +103,21 @@ def exchange(tensors: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Any], A
     for tensor, joined in zip(tensors.values(), summed, strict=True):
         known = tensor.shape[0]
         joined.set_shape([known * replicas if known else None, *tensor.shape[1:]])
-    return dict(zip(tensors, summed, strict=True)), lambda joined: joined[number * size :][:size]
+    return dict(zip(tensors, summed, strict=True)), lambda joined: _rows(
+        joined, number * size, size
+    )
 
 
 def check_labels(labels: Any, classes: int | None) -> Any:
-    """The labels `(batch,)`, checked when the step runs (not under XLA, which cannot stop)."""
+    """The labels `(batch,)`, checked when the step runs.
+
+    XLA cannot stop a step: for it the checks of arrays, pipelines and generators must do.
+    """
     given = tf.convert_to_tensor(labels)
-    with tf.control_dependencies([checks_in_graph.label_assertion(given, classes)]):
-        return tf.cast(checks_in_graph.label_numbers(tf.identity(given), classes), tf.int32)
+    if not assertion.compiled_by_xla():
+        with tf.control_dependencies([checks_in_graph.label_assertion(given, classes)]):
+            given = tf.identity(given)
+    return tf.cast(checks_in_graph.label_numbers(given, classes), tf.int32)
 
 
 def train_step(trainer: Any, data: Any) -> dict[str, Any]:
@@ -156,6 +166,11 @@ def _replicas() -> tuple[Any, int]:
     """The context of this replica, and how many there are."""
     context = tf.distribute.get_replica_context()
     return context, context.strategy.num_replicas_in_sync if context else 1
+
+
+def _rows(tensor: Any, first: Any, count: Any) -> Any:
+    """Rows from a place on. XLA takes no slice from a place that the step computes."""
+    return tf.gather(tensor, first + tf.range(count))
 
 
 def _global_mean(values: Any) -> Any:
