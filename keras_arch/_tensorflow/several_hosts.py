@@ -1,6 +1,6 @@
 """Repairs of Keras' `fit`, `evaluate` and `predict` under several replicas and several hosts.
 
-Keras 3.15 fails in three places; a user's own `model.fit` in the scope of our strategies is mended
+Keras 3.15 fails in four places; a user's own `model.fit` in the scope of our strategies is mended
 too:
 
 - It averages the first batch over the replicas to learn its shape, which fails where their parts
@@ -9,6 +9,7 @@ too:
   have.
 - A last batch can leave a replica without an example, and convolutions refuse a batch without
   rows. Such a replica evaluates and predicts a row of zeros, whose outputs are cut off again.
+- `predict_on_batch` gives the outputs of all replicas, each of which takes the whole batch.
 
 They are no fast paths: nothing switches them off.
 """
@@ -52,6 +53,7 @@ def repair_keras() -> bool:
     stock._maybe_symbolic_build = _built_by_one_replica(stock._maybe_symbolic_build)
     stock.test_step = _tested_without_rows(stock.test_step)
     stock.predict_step = _predicted_without_rows(stock.predict_step)
+    stock.predict_on_batch = _predicted_once(stock.predict_on_batch)
     return True
 
 
@@ -167,6 +169,19 @@ def _predicted_without_rows(stock: Callable[..., Any]) -> Callable[..., Any]:
         return stock(self, data) if rows is None else first_rows(_outputs(self, padded), rows)
 
     return predict_step
+
+
+def _predicted_once(stock: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(stock)
+    def predict_on_batch(self: Any, x: Any) -> Any:
+        import tensorflow as tf
+
+        outputs = stock(self, x)
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            return outputs
+        return first_rows(outputs, len(tf.nest.flatten(x)[0]))
+
+    return predict_on_batch
 
 
 def _of_replicas(model: Any, inputs: Any) -> tuple[Any, Any]:

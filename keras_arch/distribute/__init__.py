@@ -6,6 +6,7 @@ of the adversarial trainers on each of them.
 
 import functools
 import logging
+import os
 from typing import Any
 
 from keras_arch.distribute.batches import on_replicas, share
@@ -62,6 +63,9 @@ def strategy(name: str = "auto", *, devices: list[str] | None = None, tpu: str =
     cluster = read_tf_config() if name in _OF_HOSTS else None
     if name == "multi_worker" or (cluster is not None and cluster.workers > 1):
         return _multi_worker()
+    if not os.environ.get("TF_CONFIG", "{}").strip():
+        # TensorFlow's strategies fail at an empty variable, which says nothing.
+        del os.environ["TF_CONFIG"]
     import tensorflow as tf
 
     if name == "auto":

@@ -45,6 +45,7 @@ def test_evaluate_and_predict_with_uneven_parts(two_replicas, images, batch_size
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     outputs = [each.predict(data[0], batch_size=batch_size, verbose=0) for each in (one, two)]
     np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(two.predict_on_batch(data[0]), outputs[0], rtol=1e-5, atol=1e-6)
 
 
 def test_stock_keras_cannot_build_on_uneven_parts(two_replicas):

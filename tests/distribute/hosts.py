@@ -30,8 +30,9 @@ def started(command, hosts, folder):
     """`python COMMAND` on each host; the output of host 1 goes into `FOLDER/host1.txt`."""
     folder.mkdir(parents=True, exist_ok=True)
     processes = []
-    for number, config in enumerate(tf_configs(hosts) if hosts > 1 else [""]):
-        environment = os.environ | {"TF_CONFIG": config, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    configs = [{"TF_CONFIG": config} for config in tf_configs(hosts)] if hosts > 1 else [{}]
+    for number, config in enumerate(configs):
+        environment = os.environ | config | {"TF_CPP_MIN_LOG_LEVEL": "3"}
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         with (folder / f"host{number}.txt").open("w") as output:
             processes.append(

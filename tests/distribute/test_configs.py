@@ -32,19 +32,25 @@ SEGMENTER = [
     "preprocessing.size=[64,64]",
     "data.train=train[:7]",
     "data.crops_per_image=4",
-    # Eight tiles, six in a batch.
-    "data.validation=val[:2]",
+    # Twelve tiles, six in a batch: of a last batch that replicas cannot divide, `val_loss` weighs
+    # the tiles that are added.
+    "data.validation=val[:3]",
     "data.test=test[:2]",
     "recipe.batch_size=6",
     f"recipe.optimizer={SGD}",
     "samples={count: 2, every: 1}",
 ]
 DIGITS = ["data.train=train[:77]", "recipe.batch_size=12", *BOTH]
+MOVING = (
+    "generator.arguments={variant: unet_128, filters: 1, inference_norm: moving, "
+    "inference_dropout: false}"
+)
 GAME = {
     "gan": [*DIGITS, "generator_evaluation=null"],
     "cgan": [*DIGITS, "generator_evaluation=null"],
     "lapgan": DIGITS,
-    "pix2pix": ["recipe.batch_size=3", *BOTH],
+    # By default its batch norm is that of one replica, which the paper's batch of one is on.
+    "pix2pix": ["recipe.batch_size=3", MOVING, *BOTH],
     "cyclegan": ["recipe.batch_size=3", *BOTH],
 }
 CASES = {
@@ -95,15 +101,14 @@ def assert_same_run(one, other, atol=1e-5):
     with np.load(names[0]) as first, np.load(names[1]) as second:
         states = [json.loads(archive["state"].tobytes()) for archive in (first, second)]
         assert states[0]["variables"] == states[1]["variables"]
-        trackers = {
-            f"{name}/{part}" for name in states[0]["metrics"] for part in ("total", "count")
-        }
         for number, (path, dtype, _) in enumerate(states[0]["variables"]):
-            if path in trackers:
-                # Sums over replicas, which the rows of logs below are the means of.
+            if path.endswith(("/total", "/count", "/confusion")):
+                # Of metrics: sums over replicas, of which the rows of logs below are the means.
                 continue
             values = [np.asarray(a[str(number)].view(dtype), float) for a in (first, second)]
-            np.testing.assert_allclose(*values, rtol=1e-5, atol=atol, err_msg=path)
+            # Images that a generator made are as far apart as its outputs.
+            near = 1e-4 if path.endswith("pool_images") else atol
+            np.testing.assert_allclose(*values, rtol=1e-5, atol=near, err_msg=path)
         for row, twin in zip(states[0]["rows"], states[1]["rows"], strict=True):
             assert row == pytest.approx(twin, rel=1e-4, abs=1e-5)
 

@@ -1,9 +1,13 @@
 """Several hosts: processes on this machine that train together, against one process."""
 
+import json
+
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from tests.distribute import hosts, three_models
+from tests.distribute import hosts, replicas, three_models
+from tests.trainers import games
 
 
 def test_two_hosts_train_and_evaluate_as_one_process(tmp_path):
@@ -18,3 +22,12 @@ def test_two_hosts_train_and_evaluate_as_one_process(tmp_path):
             for name, values in one.items():
                 np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
                 assert np.isfinite(values).all(), name
+
+
+@pytest.mark.slow
+def test_four_mirrored_replicas_end_as_one(tmp_path):
+    """Every trainer in ordinary `fit`; `tests/trainers` has two replicas."""
+    (output,) = hosts.run([replicas.__file__, 4], 1, tmp_path)
+    found = json.loads(output.strip().rpartition("\n")[2])
+    assert len(found) == len(games.ALL)
+    assert max(found.values()) < 1e-5, found

@@ -1,4 +1,5 @@
 import pytest
+import tensorflow as tf
 
 from keras_arch import distribute
 from keras_arch.errors import ArgumentError
@@ -18,6 +19,23 @@ def test_mirrored_with_one_device_works_and_says_so(caplog):
     strategy = distribute.strategy("mirrored", devices=["CPU:0"])
     assert strategy.num_replicas_in_sync == 1
     assert "one device" in caplog.text
+
+
+@pytest.mark.parametrize("device", ["GPU:7", "CPU:2", "cpu0", "TPU:0"])
+def test_a_device_that_is_not_there_is_refused(device):
+    with pytest.raises(ArgumentError, match=f"no device '{device}' here.*CPU:0, CPU:1") as caught:
+        distribute.strategy("mirrored", devices=["CPU:0", device])
+    assert "\n" not in str(caught.value)
+
+
+def test_several_hosts_come_before_all_else(monkeypatch):
+    """TensorFlow has started already here."""
+    config = '{"cluster": {"worker": ["localhost:1", "localhost:2"]}, '
+    config += '"task": {"type": "worker", "index": 0}}'
+    monkeypatch.setenv("TF_CONFIG", config)
+    tf.config.list_logical_devices()
+    with pytest.raises(ArgumentError, match="first in the program"):
+        distribute.strategy("auto")
 
 
 def test_unknown_name_lists_those_there_are():
