@@ -79,7 +79,8 @@ def launch(
         for address, config in zip(addresses, processes.tf_configs(addresses), strict=True):
             print(f"# {address}\nTF_CONFIG={shlex.quote(config)} {line}")
         return
-    once = [sys.executable, "-m", "keras_arch.cli", *command]
+    # As the program itself: modules beside the data are not imported.
+    once = [sys.executable, "-P", "-m", "keras_arch.cli", *command]
     again = once if "--resume" in command else [*once, "--resume"]
     job = processes.Job(once, again, workers or 1, restarts, all_output)
     raise typer.Exit(processes.launch(job))

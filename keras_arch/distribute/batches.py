@@ -1,8 +1,11 @@
 """Batches of a host for the replicas of a strategy."""
 
-from typing import Any
+from __future__ import annotations
 
-from keras_arch.data.shares import WHOLE, Share
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_arch.data.shares import Share
 
 
 def share(strategy: Any) -> Share:
@@ -19,6 +22,8 @@ def share(strategy: Any) -> Share:
         >>> distribute.share(distribute.strategy("none")).is_whole
         True
     """
+    from keras_arch.data.shares import WHOLE, Share
+
     if not of_several_hosts(strategy):
         return WHOLE
     extended = strategy.extended

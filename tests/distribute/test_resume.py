@@ -41,7 +41,7 @@ def test_a_signal_on_any_host_stops_all_and_another_number_goes_on(tmp_path, who
     assert not [name for name in before if name.endswith(".tmp")]
     count = 3 if who == (1,) else 1
     hosts.run(command(out, "--resume"), count, tmp_path / "several")
-    train(tmp_path / "one", 1, "resnet20-digits", SETTINGS)
+    hosts.run(command(tmp_path / "one/run"), 1, tmp_path / "one")
     # TensorBoard begins a file with each start.
     for run in (out, tmp_path / "one/run"):
         for path in sorted(run.glob("logs/**/*tfevents*"))[1:]:
