@@ -15,7 +15,7 @@ import keras_arch
 from keras_arch import presets
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = ("kerascv", "tests", "lint", "types", "jax", "torch")
+EXTRAS = ("kerascv", "tests", "lint", "types", "jax", "torch", "ray", "manifests")
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import typer
 from keras_arch import __version__
 from keras_arch.cli._output import log_on_stderr
 from keras_arch.cli.demo import demo
+from keras_arch.cli.doctor import doctor
 from keras_arch.cli.evaluate import compare, diagnose, evaluate, evaluate_generator
 from keras_arch.cli.experiment import experiment
 from keras_arch.cli.export import export
@@ -43,6 +44,7 @@ COMMANDS = (
     publish,
     export,
     demo,
+    doctor,
 )
 
 app = typer.Typer(
@@ -67,8 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Command line after the program's name. Default: that of the process.
 
     Returns:
-        Exit code: 0; 2 after a user's error; 75 after the loss of a host, to run it again; 130
-        after Ctrl-C; 143 after a SIGTERM, with the run saved.
+        Exit code: 0; 1 where `doctor` finds what will not work; 2 after a user's error; 75 after
+        the loss of a host, to run it again; 130 after Ctrl-C; 143 after a SIGTERM, with the run
+        saved.
 
     Example:
         >>> from keras_arch import cli
