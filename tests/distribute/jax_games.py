@@ -104,8 +104,8 @@ def outcome(case):
     keras.utils.set_random_seed(1)
     start = []
     model, found = CASES[case](lambda built: start.extend(map(np.array, built.trainable_variables)))
-    results = {f"{i} {v.path}": np.array(v) for i, v in enumerate(model.weights)}
-    results = {name: value for name, value in results.items() if "seed" not in name}
+    weights = [v for v in model.weights if "seed" not in v.path]
+    results = {f"weight {number}": np.array(v) for number, v in enumerate(weights)}
     optimizers = getattr(model, "optimizers", {"": model.optimizer}).values()
     for number, variable in enumerate(v for each in optimizers for v in each.variables):
         results[f"optimizer {number}"] = np.array(variable)
