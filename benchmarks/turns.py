@@ -46,27 +46,47 @@ def serve(variant: str, build: Callable[[], Built]) -> None:
 
 
 class Worker:
-    """Process of one variant, seen from the parent process."""
+    """Process of one variant, seen from the parent process.
 
-    def __init__(self, variant: str, command: list[str], threads: int) -> None:
-        environment = os.environ | {
+    It builds the variant while the parent goes on; `wait` until it is ready.
+    """
+
+    def __init__(self, variant: str, command: list[str], threads: int, **environment: str) -> None:
+        settings = {
             "OMP_NUM_THREADS": str(threads),
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "KERAS_BACKEND": "tensorflow",
         }
         self.variant = variant
         self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            env=os.environ | settings | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        answer = self._read()
-        self.skipped: str | None = answer.get("skip")
-        self.parameters = tuple(answer.get("parameters", ()))
+        self.skipped: str | None = None
+        self.parameters: tuple[int, ...] = ()
         self.times: list[tuple[float, float]] = []
+
+    def wait(self) -> None:
+        """Wait until the variant is built, or cannot be."""
+        answer = self._read()
+        self.skipped = answer.get("skip")
+        self.parameters = tuple(answer.get("parameters", ()))
 
     def run(self, steps: int) -> list[tuple[float, float]]:
         """Time one turn: wall-clock and processor seconds of each step."""
         time.sleep(PAUSE)
+        self.begin(steps)
+        return self.end()
+
+    def begin(self, steps: int) -> None:
+        """Begin a turn."""
         print(steps, file=self.process.stdin, flush=True)
+
+    def end(self) -> list[tuple[float, float]]:
+        """Wait for the end of a turn; its times."""
         return self._read()["times"]
 
     def close(self) -> None:
@@ -88,6 +108,7 @@ def workers(commands: dict[str, list[str]], *, warmup: int, threads: int) -> Ite
         for variant, command in commands.items():
             worker = Worker(variant, command, threads)
             started.append(worker)
+            worker.wait()
             if worker.skipped:
                 print(f"{variant}: skipped, {worker.skipped}", flush=True)
                 continue
