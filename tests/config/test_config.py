@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keras_arch import config, presets
@@ -381,6 +381,7 @@ SECTIONS = {"data": "source", "recipe": "batch_size", "preprocessing": "scale"}
         st.none(), st.text(), st.integers(-5, 0), st.lists(st.integers()), st.booleans()
     ),
 )
+@example(section="data", value="\x85")
 @settings(max_examples=60, deadline=None)
 def test_whatever_is_written_gives_a_config_or_one_line(section, value):
     content = presets.read("resnet20-digits")

@@ -2,7 +2,6 @@
 
 import sys
 
-import jax
 import keras
 import numpy as np
 
@@ -15,6 +14,9 @@ GAMES = (backend_step.GAN, games.CONDITIONAL)
 
 def main(path, count, number, port):
     if count > 1:
+        # Here, because the collection of doctests imports this file where JAX is not installed.
+        import jax
+
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         keras.distribution.initialize(f"127.0.0.1:{port}", count, number)
         assert distribute.data_parallel().num_model_replicas == count
