@@ -6,8 +6,8 @@
 
 The step is traced, not run, on two replicas, each with the batch of the config. Its graph has every
 exchange (all-reduce) with its size, and every convolution and matrix product, whose operations
-TensorFlow counts (all but the gradients of depthwise convolutions, of which DeepLabV3+ has a few). No data set and no weights are needed. `--write` replaces the table between the
-marks in a page.
+TensorFlow counts (all but the gradients of depthwise convolutions, of which DeepLabV3+ has a few).
+No data set and no weights are needed. `--write` replaces the table between the marks in a page.
 
 The model: a step of one replica takes `operations / speed`. With n replicas it takes
 

@@ -147,9 +147,10 @@ def _mirrored(devices: tuple[str, ...] | None) -> Any:
     """One strategy for the same devices: the collectives of two in one process get mixed up."""
     import tensorflow as tf
 
-    from keras_arch._tensorflow import several_hosts
+    from keras_arch._tensorflow import several_hosts, synchronized_norm
 
     several_hosts.repair_keras()
+    synchronized_norm.install()
     if devices:
         _check_devices(devices)
     return tf.distribute.MirroredStrategy(devices)
@@ -160,9 +161,10 @@ def _multi_worker() -> Any:
     """The one strategy over all hosts that a process can have."""
     import tensorflow as tf
 
-    from keras_arch._tensorflow import several_hosts
+    from keras_arch._tensorflow import several_hosts, synchronized_norm
 
     several_hosts.repair_keras()
+    synchronized_norm.install()
     try:
         with joining():
             return tf.distribute.MultiWorkerMirroredStrategy()

@@ -128,11 +128,18 @@ def _xla() -> Check:
 
 
 def _fast_paths() -> Check:
-    from keras_arch._tensorflow import fused_batch_norm, one_pass_adam, switch
+    from keras_arch._tensorflow import (
+        fused_batch_norm,
+        last_maps,
+        one_pass_adam,
+        switch,
+        synchronized_norm,
+    )
 
     if not switch.fast_paths():
         return Check("devices", "fast paths", "info", "off by KERAS_ARCH_FAST_PATHS")
-    off = [path.name for path in (fused_batch_norm.PATH, one_pass_adam.PATH) if not path.enabled]
+    modules = (fused_batch_norm, last_maps, one_pass_adam, synchronized_norm)
+    off = [module.PATH.name for module in modules if not module.PATH.enabled]
     if off:
         message = f"off, because not checked for these versions: {', '.join(off)}"
         return Check("devices", "fast paths", "warning", message)
