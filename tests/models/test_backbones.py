@@ -149,7 +149,8 @@ def drawn(model):
 
 
 @pytest.mark.parametrize(
-    "backbone", ["MobileNetV2", pytest.param("GoogLeNet", marks=pytest.mark.slow)]
+    "backbone",
+    [pytest.param(name, marks=pytest.mark.slow) for name in ("MobileNetV2", "GoogLeNet")],
 )
 def test_fcn_pads_for_a_backbone_that_rounds_down(backbone, mobile):
     """Of any size, open or fixed: what it gives for the image padded to a multiple of 32."""

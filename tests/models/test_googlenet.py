@@ -63,6 +63,7 @@ def test_maps_of_table_1(variant):
     assert rates == {"drop": main, "auxiliary1_drop": 0.7, "auxiliary2_drop": 0.7}
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_train_with_weight_a_third_and_are_left_out_after():
     arguments = {"input_shape": (79, 79, 3), "classes": 5}
     model = models.GoogLeNet(**arguments, auxiliary=True)
@@ -129,6 +130,7 @@ def test_least_size_with_heads_leaves_them_one_pixel():
     assert set(logits.output) == {"logits", "auxiliary1_logits", "auxiliary2_logits"}
 
 
+@pytest.mark.slow
 def test_open_size_gives_what_a_fixed_one_does():
     for case in CASES:
         fixed = case.shared()

@@ -149,7 +149,14 @@ def test_the_rest_of_them_together(trainer, tmp_path):
     assert [v.shape for v in saved.variables] == [v.shape for v in trainer.variables]
 
 
-@pytest.mark.parametrize("name", [name for name in GAMES if name not in QUICK])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "lapgan" else name
+        for name in GAMES
+        if name not in QUICK
+    ],
+)
 def test_all_at_once(name, tmp_path):
     trainer = restarted(name)
     monitor = f"val_{trainer.players()[-1].name}_loss"

@@ -13,6 +13,9 @@ from keras_arch.callbacks import checkpoint_files as state
 from keras_arch.errors import ArgumentError, DataError
 from tests.trainers import games
 
+# One with two networks and one with four; the others take longer together.
+QUICK = (games.PIX2PIX["l1+cgan"], games.CYCLEGAN)
+
 
 def values(variables):
     return [np.asarray(keras.ops.convert_to_tensor(variable)) for variable in variables]
@@ -36,7 +39,7 @@ def fitted(trainer, data):
 
 @pytest.mark.parametrize(
     "game",
-    [g if g in games.EACH else pytest.param(g, marks=pytest.mark.slow) for g in games.ALL],
+    [g if g in QUICK else pytest.param(g, marks=pytest.mark.slow) for g in games.ALL],
     ids=str,
 )
 def test_two_replicas_end_with_the_weights_of_one(game, two_replicas):
@@ -65,7 +68,11 @@ def test_two_replicas_end_with_the_weights_of_one(game, two_replicas):
         np.testing.assert_allclose(mean, two_history[name], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("game", games.EACH, ids=str)
+@pytest.mark.parametrize(
+    "game",
+    [g if g in QUICK else pytest.param(g, marks=pytest.mark.slow) for g in games.EACH],
+    ids=str,
+)
 class TestSaving:
     def test_keras_file(self, game, tmp_path):
         """Saved and loaded, it trains on the same."""

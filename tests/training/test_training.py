@@ -253,6 +253,7 @@ class TestResume:
                 resume=True,
             )
 
+    @pytest.mark.slow
     def test_a_finished_run_can_be_finished_again_and_get_more_epochs(self, tmp_path):
         first = train("dcgan-digits", GAN, tmp_path / "r")
         again = train("dcgan-digits", GAN, tmp_path / "r", resume=True)
@@ -262,6 +263,7 @@ class TestResume:
 
 
 class TestStrategies:
+    @pytest.mark.slow
     def test_two_replicas_publish_a_model_without_a_trace_of_them(
         self, tmp_path, two_replicas, monkeypatch
     ):
