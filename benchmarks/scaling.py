@@ -1,7 +1,7 @@
 """Benchmark of training on two processes and on two devices, against one process.
 
     python benchmarks/scaling.py
-    python benchmarks/scaling.py --networks resnet20 --variants two mirrored --rounds 9
+    python benchmarks/scaling.py --networks resnet20 dcgan64 --variants two-local mirrored-local
 
 Images a second of the same global batch:
 
@@ -55,7 +55,7 @@ WITHOUT_NORM = ("unet",)
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--variants", nargs="+", choices=NEEDED, default=list(NEEDED))
+    parser.add_argument("--variants", nargs="+", choices=NEEDED, default=["two", "mirrored"])
     parser.add_argument("--seconds", type=float, default=2.5, help="of a turn (default 2.5)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each (default 5)")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
