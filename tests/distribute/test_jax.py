@@ -49,7 +49,7 @@ def of(arrays, case):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_as_one_device(devices, case):
     expected, errors = outcome(1)
     assert case not in errors, errors[case]
@@ -72,6 +72,7 @@ def test_by_itself(devices, check):
     assert check not in errors, errors[check]
 
 
+@pytest.mark.slow
 def test_two_processes_as_one(tmp_path):
     """Trainers on two hosts, each with one device and its part of every batch."""
     with socket.create_server(("127.0.0.1", 0)) as free:
