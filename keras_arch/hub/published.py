@@ -28,7 +28,8 @@ _FCN_MEAN = [104.00698793, 116.66876762, 122.67891434]
 # fmt: off
 _VOC = [
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
-    "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+    "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep",
+    "sofa", "train", "tvmonitor",
 ]
 # fmt: on
 
