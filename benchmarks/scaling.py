@@ -90,6 +90,7 @@ def _compare(network: str, options: argparse.Namespace) -> Iterator[tuple[str, f
     try:
         for variant in ("one", *variants):
             groups[variant] = _Group(variant, network)
+            groups[variant].wait()
         steps = {}
         for variant, group in groups.items():
             group.run(2)
@@ -125,6 +126,9 @@ class _Group:
             turns.Worker(variant, command, threads, TF_NUM_INTRAOP_THREADS=str(threads), **place)
             for place in places
         ]
+
+    def wait(self) -> None:
+        """Wait until all of them are built, which they are together."""
         for worker in self.workers:
             worker.wait()
 
@@ -139,6 +143,7 @@ class _Group:
         return clock, sum(statistics.median(step[1] for step in each) for each in answers)
 
     def close(self) -> None:
+        """End the processes."""
         for worker in self.workers:
             worker.close()
 

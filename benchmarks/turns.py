@@ -43,6 +43,9 @@ def serve(variant: str, build: Callable[[], Built]) -> None:
             step()
             times.append((time.perf_counter() - started, time.process_time() - busy))
         print(json.dumps({"times": times}), file=answers)
+    # The parent is gone; hosts of a cluster would wait for each other at their end.
+    answers.flush()
+    os._exit(0)
 
 
 class Worker:
@@ -90,7 +93,8 @@ class Worker:
         return self._read()["times"]
 
     def close(self) -> None:
-        self.process.stdin.close()
+        """End the process, whatever it does: its results are read."""
+        self.process.kill()
         self.process.wait()
 
     def _read(self):

@@ -1,92 +1,246 @@
-"""Published ImageNet weights of each architecture: where they are, or the line that loads them."""
+"""Published weights of each architecture by tag: where they are, and what is known of them.
+
+The table is `pretrained.json`, one row for each set of weights. Figures are those that the page in
+`reported` gives; what no page was found for is left out. Download sizes are four bytes for each
+parameter, as all of these files hold float32.
+"""
 
 import dataclasses
+import difflib
+import functools
+import json
+import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from keras_arch import presets
 from keras_arch.errors import ArgumentError
 
 IMAGENET = "imagenet"
+# Value of `Pretrained.data` of the weights that "imagenet" chooses from.
+_IMAGENET_DATA = "ImageNet-1k"
+SCHEME = "tag://"
+_FILE = Path(__file__).with_name("pretrained.json")
+_TAG = re.compile(r"[A-Za-z0-9_]+(@[\w./-]+)?", re.ASCII)
+# Licences of weights that may not be used commercially, as the Hub writes them.
+_NON_COMMERCIAL = re.compile(r"(^|-)nc(-|$)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """Weights of one architecture.
+    """Published weights of one architecture.
 
     Attributes:
-        uri: A repository that `keras_arch.hub.load` reads.
+        architecture: Name of the builder.
+        tag: What `weights=` of the builder takes.
+        source: Library or repository that publishes them.
+        uri: Repository (`hf://user/repo`), URL of a file, or function of Keras.
+        data: What they were trained on; of the generators the task that they are named by.
+        megabytes: Size of the download in millions of bytes.
         settings: Arguments of the builder that the weights have.
+        license: Identifier as the Hub knows it, `None` where the source states none.
+        input: Side of the input in pixels.
+        accuracy: In percent, as reported.
+        metric: What `accuracy` is.
+        evaluated_at: Side of the images in pixels that it was measured on.
+        reported: The page that reports it.
+        revision: Commit of a repository, `None` for its newest.
+        file: Name of the file where the URL has none.
+        md5: MD5 of the file, if its source states it.
     """
 
+    architecture: str
+    tag: str
+    source: str
     uri: str
-    settings: Mapping[str, Any]
+    data: str
+    megabytes: float
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    license: str | None = None
+    input: int | None = None
+    accuracy: float | None = None
+    metric: str = "top-1 accuracy"
+    evaluated_at: int | None = None
+    reported: str | None = None
+    revision: str | None = None
+    file: str | None = None
+    md5: str | None = None
+
+    @property
+    def reference(self) -> str:
+        """What `keras_arch.hub.load` takes."""
+        if self.uri.startswith("hf://"):
+            return self.uri + (f"@{self.revision}" if self.revision else "")
+        return f"{SCHEME}{self.architecture}/{self.tag}"
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file of a URL."""
+        return self.file or self.uri.rpartition("/")[2]
+
+    @property
+    def sha256(self) -> str | None:
+        """The first digits of the SHA-256, if the name of the file ends in them as PyTorch's do."""
+        match = re.search(r"-([0-9a-f]{8,})\.pth$", self.file_name)
+        return match[1] if match else None
 
 
-# The recipes that timm takes by default; VGGs are torchvision's, as timm publishes them.
-_TAGS = {18: "a1", 34: "a1", 50: "a1", 101: "a1h", 152: "a1h"}
-_TABLE: dict[str, tuple[Pretrained, ...]] = {
-    f"ResNet{depth}": (
-        Pretrained(
-            f"hf://timm/resnet{depth}.{tag}_in1k",
-            # Basic blocks are the same in both variants.
-            {"residual": True} | ({"variant": "v1.5"} if depth >= 50 else {}),
-        ),
-    )
-    for depth, tag in _TAGS.items()
-}
-_TABLE |= {
-    f"VGG{depth}": (
-        Pretrained(f"hf://timm/vgg{depth}.tv_in1k", {"variant": column, "norm": None}),
-        Pretrained(f"hf://timm/vgg{depth}_bn.tv_in1k", {"variant": column, "norm": "batch"}),
-    )
-    for depth, column in {11: "A", 13: "B", 16: "D", 19: "E"}.items()
-}
-# Networks whose published weights are a file, but no repository.
-_FILE = (
-    'keras_arch.convert.from_torch("{0}", keras.utils.get_file(origin='
-    '"https://download.pytorch.org/models/{1}"))'
-)
-_LINES = {
-    "AlexNet": _FILE.format("AlexNet", "alexnet-owt-7be5be79.pth"),
-    "GoogLeNet": _FILE.format("GoogLeNet", "googlenet-1378be20.pth"),
-}
-_V1 = "keras_arch.convert.from_keras_applications(keras.applications.{0}())"
+def is_non_commercial(license: str | None) -> bool:
+    """Whether a licence forbids commercial use.
+
+    Example:
+        >>> is_non_commercial("cc-by-nc-4.0"), is_non_commercial("apache-2.0")
+        (True, False)
+    """
+    return bool(license and _NON_COMMERCIAL.search(license))
 
 
-def imagenet_uri(architecture: str, **settings: Any) -> str:
-    """The repository that `weights="imagenet"` of a builder loads.
+@functools.cache
+def table() -> tuple[Pretrained, ...]:
+    """All published weights, those of an architecture in the order in which they are preferred.
+
+    Example:
+        >>> len([row for row in table() if row.architecture == "AlexNet"])
+        1
+    """
+    return tuple(Pretrained(**row) for row in json.loads(_FILE.read_text(encoding="utf-8")))
+
+
+def tags(architecture: str) -> tuple[Pretrained, ...]:
+    """The published weights of one architecture.
+
+    Example:
+        >>> [row.tag for row in tags("VGG16")]
+        ['tv_in1k', 'bn_tv_in1k', 'keras_imagenet']
+    """
+    return tuple(row for row in table() if row.architecture == architecture)
+
+
+def imagenet(architecture: str) -> tuple[Pretrained, ...]:
+    """The published weights of one architecture that `"imagenet"` chooses from, in their order.
+
+    Example:
+        >>> imagenet("ResNet101")[0].tag
+        'a1h_in1k'
+    """
+    return tuple(row for row in tags(architecture) if row.data == _IMAGENET_DATA)
+
+
+def find(architecture: str, tag: str = IMAGENET, **settings: Any) -> Pretrained:
+    """The published weights that `weights=tag` of a builder loads.
 
     Args:
         architecture: Name of the builder.
+        tag: One of its tags; `"imagenet"` for the first that were trained on ImageNet and have the
+            settings. `"a1_in1k@REVISION"` pins a commit, a branch or a tag of a repository.
         **settings: Arguments of the builder that the weights must have.
 
     Raises:
-        ArgumentError: If there is none; the message has the line that loads other weights.
+        ArgumentError: If there are none; the message lists those that there are.
 
     Example:
-        >>> imagenet_uri("VGG16", norm="batch")
+        >>> find("VGG16", norm="batch").uri
         'hf://timm/vgg16_bn.tv_in1k'
+        >>> find("ResNet50", "tv2_in1k").accuracy
+        80.85
     """
-    entries = _TABLE.get(architecture, ())
-    for entry in entries:
-        if all(entry.settings.get(key, value) == value for key, value in settings.items()):
-            return entry.uri
-    if architecture in _LINES:
-        raise ArgumentError(
-            f'{architecture}(weights="imagenet"): no repository of the Hub holds them; those of '
-            f"torchvision load by {_LINES[architecture]}"
-        )
-    if entries:
-        given = ", ".join(f"{key}={value!r}" for key, value in settings.items())
-        own = ", ".join(f"{key}={value!r}" for key, value in entries[0].settings.items())
-        other = f"leave the argument out, or give {own}"
-        if settings.get("variant") == "v1" and settings.get("residual", True):
-            other += f"; of keras.applications there are some: {_V1.format(architecture)}"
-        raise ArgumentError(
-            f'{architecture}(weights="imagenet"): there are none with {given}; {other}'
-        )
+    name, at, revision = tag.partition("@")
+    own = tags(architecture)
+    is_name = name == IMAGENET
+    found = imagenet(architecture) if is_name else [row for row in own if row.tag == name]
+    for row in found:
+        if not _misfits(row, settings):
+            if not at:
+                return row
+            if not row.uri.startswith("hf://"):
+                raise ArgumentError(
+                    f'{architecture}(weights="{tag}"): {row.uri} has no revisions; give "{name}"'
+                )
+            return dataclasses.replace(row, revision=revision)
+    if not found:
+        raise _unknown(architecture, name)
+    nearest = min(found, key=lambda row: len(_misfits(row, settings)))
+    wrong = _misfits(nearest, settings)
+    given = ", ".join(f"{key}={settings[key]!r}" for key in wrong)
+    right = ", ".join(f"{key}={nearest.settings[key]!r}" for key in wrong)
     raise ArgumentError(
-        f'{architecture}(weights="imagenet"): there are none of this network; there are of '
-        f"{', '.join([*_TABLE, *_LINES])}, and a U-Net or an FCN starts from those of its "
-        'backbone: UNet(backbone="ResNet18", backbone_weights="imagenet")'
+        f'{architecture}(weights="{tag}"): there are none with {given}; leave the argument out, or '
+        f"give {right}{_with(own, settings, name)}"
     )
+
+
+def match(weights: str, architecture: str | None, **settings: Any) -> Pretrained | None:
+    """The published weights that an argument `weights` of a builder names, if it is a tag.
+
+    Args:
+        weights: The argument.
+        architecture: Name of the builder.
+        **settings: As for `find`.
+
+    Returns:
+        The row, or `None` for a path, a URI, or the name of a config.
+
+    Raises:
+        ArgumentError: If it looks like a tag, and is none of the architecture's.
+
+    Example:
+        >>> match("a1_in1k", "ResNet50").uri
+        'hf://timm/resnet50.a1_in1k'
+        >>> match("resnet20-digits", "CIFARResNet") is None
+        True
+    """
+    if not _TAG.fullmatch(weights):
+        return None
+    name = weights.partition("@")[0]
+    known = architecture is not None and any(row.tag == name for row in tags(architecture))
+    if not known and name != IMAGENET and _is_other(weights, architecture):
+        return None
+    return find(architecture or "this network", weights, **settings)
+
+
+def _is_other(weights: str, architecture: str | None) -> bool:
+    """Whether a word is the name of a folder or config, or is nothing that tags know of."""
+    if os.path.exists(weights) or weights in presets.names():
+        return True
+    name = weights.partition("@")[0]
+    return not any(row.tag == name for row in table()) and not tags(architecture or "")
+
+
+def _misfits(row: Pretrained, settings: Mapping[str, Any]) -> list[str]:
+    return [key for key, value in settings.items() if row.settings.get(key, value) != value]
+
+
+def _with(own: tuple[Pretrained, ...], settings: Mapping[str, Any], name: str) -> str:
+    """The tags that have the settings, as the end of a message."""
+    others = [row.tag for row in own if row.tag != name and not _misfits(row, settings)]
+    return f"; with it there are {', '.join(others)}" if others else ""
+
+
+def _unknown(architecture: str, name: str) -> ArgumentError:
+    """The error for weights that an architecture has not."""
+    own = tags(architecture)
+    title = f'{architecture}(weights="{name}")'
+    with_backbone = (
+        "; a U-Net or an FCN starts from those of its backbone: "
+        'UNet(backbone="ResNet18", backbone_weights="imagenet")'
+    )
+    if name == IMAGENET:
+        names = dict.fromkeys(row.architecture for row in table() if row.data == _IMAGENET_DATA)
+        there = f"there are of {', '.join(names)}"
+        if own:
+            there = f"its own are {', '.join(row.tag for row in own)}; {there}"
+        return ArgumentError(f"{title}: there are none of this network; {there}{with_backbone}")
+    others = dict.fromkeys(row.architecture for row in table() if row.tag == name)
+    if others:
+        title += f": those are weights of {', '.join(others)}"
+    else:
+        title += ": there are no such weights, and no folder or config of that name"
+    words = {row.tag: None for row in own}
+    close = difflib.get_close_matches(name, [*words, *presets.names()], n=3)
+    meant = f"did you mean {', '.join(close)}? " if close and not others else ""
+    if imagenet(architecture):
+        words = {IMAGENET: None} | words
+    there = ", ".join(words) or "none"
+    return ArgumentError(f"{title}; {meant}of {architecture} there are {there}")

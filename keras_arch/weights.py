@@ -10,9 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_arch import registry
+from keras_arch import pretrained, registry
 from keras_arch.errors import ArgumentError
-from keras_arch.pretrained import IMAGENET, imagenet_uri
 
 # The argument `weights` of builders: nothing, a file, the name of a model, or a model.
 Weights = str | os.PathLike[str] | keras.Model | None
@@ -58,8 +57,8 @@ def open_source(
 
     Args:
         weights: As for `load_weights`.
-        architecture: Name of the builder, which `"imagenet"` needs.
-        **settings: Arguments of the builder that the weights must have, for `"imagenet"`.
+        architecture: Name of the builder, which a tag needs.
+        **settings: Arguments of the builder that the weights must have, for a tag.
 
     Returns:
         A `Source`; `None` and the path of a `.weights.h5` file as they are.
@@ -79,7 +78,8 @@ def open_source(
     if not isinstance(weights, str | os.PathLike):
         raise ArgumentError(
             "weights must be None, a .weights.h5 or .keras file, a model directory, "
-            f"hf://user/repo, the name of a config, a model, or 'imagenet', got {weights!r}"
+            f"hf://user/repo, the name of a config, a model, 'imagenet' or another tag of "
+            f"models.list_weights(), got {weights!r}"
         )
     path = os.fspath(weights)
     if path.endswith(".weights.h5"):
@@ -91,8 +91,8 @@ def open_source(
                 f"weights={path!r} is a file of another kind; give "
                 f"{line.format(path, architecture or 'ResNet18')}"
             )
-    if path == IMAGENET:
-        path = imagenet_uri(architecture or "this network", **settings)
+    if isinstance(weights, str) and (row := pretrained.match(path, architecture, **settings)):
+        path = row.reference
     model, known, arguments = registry.open_model(path)
     return Source(model, f"{path!r} ({known or model.name})", known, arguments)
 
@@ -112,8 +112,9 @@ def load_weights(
         model: The model.
         weights: `None`; the path of a `.weights.h5` or a `.keras` file; a model directory,
             `"hf://user/repo"` or the name of a config, as for `keras_arch.hub.load`; a model; a
-            `Source`; or `"imagenet"`, the repository of timm that `keras_arch.pretrained` names for
-            a ResNet or a VGG. Its card says how images are prepared.
+            `Source`; or a tag of `keras_arch.models.list_weights`: `"imagenet"`, `"tv_in1k"`, ...
+            (`"a1_in1k@REVISION"` pins a revision). A folder of that name is `"./imagenet"`. How
+            images are prepared is in `keras_arch.hub.pretrained_card`.
         architecture: Name of the builder, to refuse weights that are known to be another one's.
         **settings: Arguments of the builder that the weights must have too, as their shapes do not
             show them.

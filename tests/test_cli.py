@@ -216,6 +216,19 @@ def test_weights_are_listed_with_how_to_load_them(run_command):
         "resnet50-imagenet",
         'weights="resnet50-imagenet" after: keras-arch train resnet50-imagenet',
         "accuracy 0.753",
+        *[""] * 5,
+    ]
+    published = {(row.architecture, row.tag): row for row in models.list_weights()}
+    assert published.keys() <= listed
+    row = next(row for row in rows if row[:2] == ["AlexNet", "tv_in1k"])
+    assert row[2:] == [
+        'weights="tv_in1k" or weights="imagenet"',
+        "top-1 accuracy 56.5 % at 224",
+        "torchvision",
+        "bsd-3-clause",
+        "224",
+        "244.4",
+        published["AlexNet", "tv_in1k"].reported,
     ]
     assert {row[0] for row in rows} <= set(models.list_models())
     assert run_command("weights", "gandisc*")[1] == ""

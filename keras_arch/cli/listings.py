@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from keras_arch import presets
+from keras_arch import presets, pretrained
 from keras_arch.cli import _index
 from keras_arch.cli._output import table
 
@@ -34,14 +34,15 @@ def models(filter: Filter = "*") -> None:
 
 
 def weights(filter: Filter = "*") -> None:
-    """List the weights of each architecture, and how they are loaded.
+    """List the weights of each architecture, how they are loaded, and what is known of them.
 
     A trained model loads by the name of its config: CIFARResNet(weights="resnet20-digits").
-    Weights of other libraries are converted. Repositories of timm and transformers on the Hugging
-    Face Hub load by their URI too: ResNet50(weights="hf://timm/resnet50.a1_in1k").
+    Published weights load by their tag: ResNet50(weights="tv2_in1k"). Other files are converted.
+    Repositories of timm and transformers on the Hugging Face Hub load by their URI too:
+    ResNet50(weights="hf://timm/resnet50.a1_in1k"). Input is the side in pixels, MB the download.
     """
     known = _index.read()
-    published: dict[str, list[tuple[str, str, str]]] = {}
+    trained: dict[str, list[tuple[str, str, str]]] = {}
     for config in presets.names():
         content = presets.read(config)
         network = content.get("model") or content.get("generator") or {}
@@ -49,14 +50,34 @@ def weights(filter: Filter = "*") -> None:
         how = f'weights="{config}"'
         if not (presets.model_folder(config) or content.get("repository")):
             how += f" after: keras-arch train {config}"
-        published.setdefault(network.get("name", ""), []).append((config, how, expected))
-    rows = []
+        trained.setdefault(network.get("name", ""), []).append((config, how, expected))
+    rows: list[tuple[str, ...]] = []
+    nothing = ("",) * 5
     for name in _index.matching(filter):
-        rows += [(name, *row) for row in published.get(name, ())]
+        rows += [(name, *row, *nothing) for row in trained.get(name, ())]
+        rows += [(name, *_facts_of(row)) for row in pretrained.tags(name)]
         for source in known[name].weights if name in known else ():
             default = f'keras_arch.convert.from_torch("{name}", FILE)'
-            rows.append((name, source, _CONVERTERS.get(source, default), ""))
-    table(("architecture", "weights", "how to load", "expected"), rows)
+            rows.append((name, source, _CONVERTERS.get(source, default), "", *nothing))
+    columns = ("architecture", "weights", "how to load", "accuracy", "source", "licence")
+    table((*columns, "input", "MB", "reported by"), rows)
+
+
+def _facts_of(row: pretrained.Pretrained) -> tuple[str, ...]:
+    """Cells of published weights, from the tag to the page that reports the accuracy."""
+    # Of the others the builder finds out.
+    needed = {k: v for k, v in row.settings.items() if k == "norm" and v is not None}
+    how = "".join(
+        [f'weights="{row.tag}"', *(f', {key}="{value}"' for key, value in needed.items())]
+    )
+    if row == next(iter(pretrained.imagenet(row.architecture)), None):
+        how += f' or weights="{pretrained.IMAGENET}"'
+    accuracy = ""
+    if row.accuracy is not None:
+        at = f" at {row.evaluated_at}" if row.evaluated_at else ""
+        accuracy = f"{row.metric} {row.accuracy:.1f} %{at}"
+    facts = (row.source, row.license, row.input, row.megabytes, row.reported)
+    return (row.tag, how, accuracy, *("" if fact is None else str(fact) for fact in facts))
 
 
 def configs(filter: Filter = "*") -> None:

@@ -9,7 +9,14 @@ from keras_arch.hub.card import Card
 from keras_arch.hub.external import register_reader
 from keras_arch.hub.keras_file import load_keras_file
 from keras_arch.hub.layout import save
-from keras_arch.hub.loading import LoadedModel, load, load_with_card, pull, read_card
+from keras_arch.hub.loading import (
+    LoadedModel,
+    load,
+    load_with_card,
+    pretrained_card,
+    pull,
+    read_card,
+)
 from keras_arch.hub.publishing import publish
 from keras_arch.hub.pushing import push
 
@@ -19,6 +26,7 @@ __all__ = [
     "load",
     "load_keras_file",
     "load_with_card",
+    "pretrained_card",
     "publish",
     "pull",
     "push",

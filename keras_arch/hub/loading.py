@@ -4,13 +4,14 @@ import dataclasses
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from keras_arch import pretrained
 from keras_arch.errors import ArgumentError, IntegrityError, NonFiniteError
 from keras_arch.files import sha256
-from keras_arch.hub import external, layout
+from keras_arch.hub import external, layout, published
 from keras_arch.hub.card import Card
-from keras_arch.hub.external import conversion
+from keras_arch.hub.external import ExternalModel, conversion
 from keras_arch.hub.layout import README, RECORD, TRAINING, Record
 from keras_arch.hub.network_checks import check_finite, check_network
 from keras_arch.hub.sources import (
@@ -56,12 +57,14 @@ def load(reference: str | os.PathLike[str], *, token: str | None = None) -> "ker
 
     Repositories of timm (`hf://timm/resnet50.a1_in1k`: its `resnet` and `vgg`) and of ResNets of
     the transformers library (`hf://microsoft/resnet-50`) are recognized by their `config.json`,
-    and converted. The converted model is cached beside the Hub's cache, by commit.
+    and converted. The converted model is cached beside the Hub's cache, by commit. So are the
+    weights of `keras_arch.models.list_weights` that are files by URL, or `keras.applications`'.
 
     Args:
         reference: A run directory, a model directory, `"hf://user/repo"` or
-            `"hf://user/repo@revision"`, `"file:///folder/hub/user/repo"`, or the name of a shipped
-            config: its finished run in `runs/NAME`, else its repository.
+            `"hf://user/repo@revision"`, `"file:///folder/hub/user/repo"`,
+            `"tag://ARCHITECTURE/TAG"`, or the name of a shipped config: its finished run in
+            `runs/NAME`, else its repository.
         token: Access token of the Hub. Default: `HF_TOKEN`, or that of `hf auth login`.
 
     Returns:
@@ -117,6 +120,8 @@ def load_with_card(
         fuse_batch_norm(model)
         warn_of_h5(model)
     card = _checked(model, record.card if record else None, source.where)
+    if card and pretrained.is_non_commercial(card.license):
+        _log.warning("%s: its licence, %s, forbids commercial use", source.where, card.license)
     return LoadedModel(model, card, directory, directory / TRAINING if resume else None)
 
 
@@ -149,10 +154,37 @@ def read_card(reference: str | os.PathLike[str], *, token: str | None = None) ->
     source = open_source(reference, token)
     if record := read_record(source):
         return record.card
-    if found := external.recognize(source.fetch, source.where):
+    if found := _foreign(source):
         return found.card(source.name, source.where)
     needed_files(source, None)
     raise no_record(source.where)
+
+
+def pretrained_card(
+    architecture: str, tag: str = pretrained.IMAGENET, *, token: str | None = None, **settings: Any
+) -> Card:
+    """Read the card of published weights, without fetching them.
+
+    It has the preprocessing, the labels and the arguments of the builder that go with the weights
+    that `weights=tag` loads.
+
+    Args:
+        architecture: Name of the builder.
+        tag: One of `keras_arch.models.list_weights`, or `"imagenet"`.
+        token: As for `load`.
+        **settings: Arguments that were given to the builder and that choose among the weights, such
+            as `norm="batch"` of a VGG.
+
+    Raises:
+        ArgumentError: If there are no such weights. Other errors are those of `load`.
+
+    Example:
+        >>> from keras_arch import hub
+        >>> prepare = hub.pretrained_card("GoogLeNet").preprocessing
+        >>> prepare.size, prepare.mean
+        ((224, 224), 0.5)
+    """
+    return read_card(pretrained.find(architecture, tag, **settings).reference, token=token)
 
 
 def pull(
@@ -212,11 +244,18 @@ def _open_converted(
     """Open a model's files and record; of another library's model, those of the converted copy."""
     source = open_source(reference, token)
     record = read_record(source)
-    if record is None and (found := external.recognize(source.fetch, source.where)):
+    if record is None and (found := _foreign(source)):
         directory = conversion.convert_cached(source, found)
         source = FolderSource(directory, source.where, source.remedy)
         record = read_record(source)
     return source, record
+
+
+def _foreign(source: Source) -> ExternalModel | None:
+    """The description of another library's model, `None` for a model of ours or of Keras."""
+    if isinstance(source, published.PublishedSource):
+        return published.describe(source.row)
+    return external.recognize(source.fetch, source.where)
 
 
 def _own_readme(directory: Path, before: Record | None, remote_readme: Path | None) -> Path | None:

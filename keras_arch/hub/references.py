@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from keras_arch import presets
+from keras_arch import presets, pretrained
 from keras_arch.errors import ArgumentError, HubError, RunError
 
 # Files of a run directory, and the folders of runs whose directory is not named.
@@ -55,12 +55,27 @@ class Folder:
         return self.url or str(self.path)
 
 
-def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """Published weights that are no repository: a file by URL, or those of `keras.applications`.
+
+    Attributes:
+        row: What is known of them.
+    """
+
+    row: pretrained.Pretrained
+
+    def __str__(self) -> str:
+        return self.row.reference
+
+
+def parse(reference: str | os.PathLike[str]) -> Repository | Folder | Published:
     """Parse a reference to a model, the REF of all functions and commands; nothing is opened yet.
 
     Args:
         reference: A run directory, a model directory, `"hf://user/repo[@revision]"`,
-            `"file://FOLDER/user/repo"`, or the name of a shipped config: its finished run in
+            `"file://FOLDER/user/repo"`, `"tag://ARCHITECTURE/TAG"` for weights of
+            `keras_arch.models.list_weights`, or the name of a shipped config: its finished run in
             `runs/NAME`, else the model that comes with the package, else its repository. A path
             object is a directory.
 
@@ -80,8 +95,10 @@ def parse(reference: str | os.PathLike[str]) -> Repository | Folder:
         raise ArgumentError(f"a model's reference is a string or a path, got {reference!r}")
     if reference.startswith(("hf://", "file:")):
         return parse_uri(reference)
+    if reference.startswith(pretrained.SCHEME):
+        return _published(reference)
     if "://" in reference:
-        places = "hf://user/repo, file:///folder or a directory"
+        places = "hf://user/repo, file:///folder, tag://ARCHITECTURE/TAG or a directory"
         raise ArgumentError(f"{reference!r} has an unknown scheme; write {places}")
     # A folder may have the name of a config; it comes first only if it holds a model or a run.
     path = Path(reference).expanduser()
@@ -159,6 +176,17 @@ def parse_uri(uri: str) -> Repository | Folder:
         forms = "hf://user/repo or hf://user/repo@revision"
         raise ArgumentError(f"{uri!r} is not a repository: {problem}; write {forms}")
     return Repository(name, check_revision(revision) if at else None)
+
+
+def _published(uri: str) -> Repository | Published:
+    architecture, _, tag = uri.removeprefix(pretrained.SCHEME).partition("/")
+    if not architecture or not tag:
+        raise ArgumentError(f"{uri!r} names no weights; write tag://ResNet50/a1_in1k")
+    row = pretrained.find(architecture, tag)
+    if not row.uri.startswith("hf://"):
+        return Published(row)
+    name, _, revision = row.reference.removeprefix("hf://").partition("@")
+    return Repository(name, check_revision(revision) if revision else None)
 
 
 def check_revision(revision: str) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 from keras_arch.errors import HubError, IntegrityError
 from keras_arch.hub import layout, remote
 from keras_arch.hub.layout import CORE, RECORD, Record
-from keras_arch.hub.references import Repository, parse
+from keras_arch.hub.published import PublishedSource
+from keras_arch.hub.references import Published, Repository, parse
 from keras_arch.hub.safety import check_is_file
 
 
@@ -34,7 +35,7 @@ class FolderSource:
         return file
 
 
-Source = FolderSource | remote.Snapshot
+Source = FolderSource | remote.Snapshot | PublishedSource
 
 
 def open_source(reference: str | os.PathLike[str], token: str | None) -> Source:
@@ -42,6 +43,8 @@ def open_source(reference: str | os.PathLike[str], token: str | None) -> Source:
     place = parse(reference)
     if isinstance(place, Repository):
         return remote.resolve(place, token)
+    if isinstance(place, Published):
+        return PublishedSource(place.row)
     if not place.path.is_dir():
         raise HubError(f"there is no model at {place}; check the path")
     return FolderSource(place.path, str(place))

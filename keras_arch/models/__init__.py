@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_arch import registry
+from keras_arch import pretrained, registry
 from keras_arch.errors import ArgumentError
 from keras_arch.layers import trainable_parameters
 from keras_arch.models.alexnet import AlexNet
@@ -75,6 +75,7 @@ __all__ = [
     "imagenet_labels",
     "keras_cv_backbone",
     "list_models",
+    "list_weights",
     "main_head",
     "output_activation",
     "receptive_field",
@@ -101,6 +102,32 @@ def list_models(filter: str = "*") -> list[str]:
         for entry in registry.entries()
         if fnmatch.fnmatchcase(entry.name.lower(), filter.lower())
     ]
+
+
+def list_weights(architecture: str | None = None) -> list[pretrained.Pretrained]:
+    """Published weights that builders load by tag, such as `ResNet50(weights="tv2_in1k")`.
+
+    `"imagenet"` is the first of an architecture that was trained on ImageNet and has the other
+    arguments of the builder. How images are prepared, and the labels, are in
+    `keras_arch.hub.pretrained_card`.
+
+    Args:
+        architecture: One of `list_models()`. Default: all.
+
+    Returns:
+        For each set of weights its tag, source, licence, input size, size of the download in
+        megabytes, reported accuracy and the page that reports it.
+
+    Raises:
+        ArgumentError: If there is no such architecture.
+
+    Example:
+        >>> [(row.tag, row.license, row.accuracy) for row in list_weights("AlexNet")]
+        [('tv_in1k', 'bsd-3-clause', 56.522)]
+    """
+    if architecture is None:
+        return list(pretrained.table())
+    return list(pretrained.tags(registry.entry(architecture).name))
 
 
 def create(name: str, /, **arguments: Any) -> keras.Model:

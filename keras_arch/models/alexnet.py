@@ -13,7 +13,7 @@ from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
 from keras_arch.registry import register
-from keras_arch.weights import Weights, load_weights
+from keras_arch.weights import Source, Weights, load_weights, open_source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ KERNELS = (11, 5, 3, 3, 3)
 )
 @document
 def AlexNet(
-    variant: str = "paper",
+    variant: str | None = None,
     *,
     input_shape: tuple[int | None, int | None, int] | None = None,
     classes: int = 1000,
@@ -87,10 +87,11 @@ def AlexNet(
     Source: Krizhevsky et al. 2012, sections 3 (architecture) and 5 (initialisation).
 
     Args:
-        variant: `"paper"` (default): convolutions 2, 4 and 5 are in two towers that do not see each
+        variant: `"paper"`: convolutions 2, 4 and 5 are in two towers that do not see each
             other. `"bvlc"`: the same with the constants of Caffe's bvlc_alexnet. `"one_tower"`:
             the paper's without the split. `"torchvision"`: narrower, without normalisation, and
-            with dropout before `fc6` and `fc7` instead of after them.
+            with dropout before `fc6` and `fc7` instead of after them. Default: that of `weights`,
+            if they are a model (`"imagenet"` is torchvision's); else the paper's.
         input_shape: `(height, width, channels)` in pixels, at least 67x67 (`"torchvision"`
             63x63); without top, height and width may be `None`. Default (227, 227, 3), with which
             the paper's windows fit (it says 224), `"torchvision"` (224, 224, 3).
@@ -110,7 +111,14 @@ def AlexNet(
         >>> model.output_shape
         (None, 6, 6, 256)
     """
-    check_choice("variant", variant, VARIANTS)
+    check_choice("variant", variant, (*VARIANTS, None))
+    weights = open_source(weights, "AlexNet", **({"variant": variant} if variant else {}))
+    if isinstance(weights, Source) and weights.architecture == "AlexNet":
+        # Constants of the normalisation show in no weight: a card without a variant is of the
+        # paper's, as that is built without one.
+        known = {"variant": _variant_of(weights)} | dict(weights.arguments)
+        weights = dataclasses.replace(weights, arguments=known)
+    variant = variant or _variant_of(weights)
     chosen = VARIANTS[variant]
     torchvision = variant == "torchvision"
     head = Head(include_top, pooling, classes, classifier_activation)
@@ -155,6 +163,18 @@ def AlexNet(
         output = head.classify(x, kernel_initializer=start, bias_initializer=bias)
     model = keras.Model(image, output, name=name or "alexnet")
     return load_weights(model, weights, "AlexNet", variant=variant)
+
+
+def _variant_of(weights):
+    """The variant of a model's weights, by its card or by its layers; else the paper's."""
+    if not isinstance(weights, Source):
+        return "paper"
+    if known := weights.arguments.get("variant"):
+        return known
+    names = {layer.name for layer in weights.model.layers}
+    if "conv1_pad" in names:
+        return "torchvision"
+    return "one_tower" if "conv2" in names and "conv2_tower1" not in names else "paper"
 
 
 def _convolution(x, number, chosen):

@@ -10,7 +10,7 @@ from keras_arch.models.common.arguments import document
 from keras_arch.models.common.checks import check_choice
 from keras_arch.models.common.heads import Head, check_input_shape
 from keras_arch.registry import register
-from keras_arch.weights import Weights, load_weights
+from keras_arch.weights import Source, Weights, load_weights, open_source
 
 # Filters of the modules (table 1): 1x1; 3x3 reduce, 3x3; 5x5 reduce, 5x5; after pooling.
 MODULES = {
@@ -47,7 +47,7 @@ LOCAL_NORM = {"k": 1.0, "alpha": 1e-4 / 5}
 )
 @document
 def GoogLeNet(
-    variant: str = "paper",
+    variant: str | None = None,
     *,
     input_shape: tuple[int | None, int | None, int] | None = None,
     classes: int = 1000,
@@ -65,8 +65,10 @@ def GoogLeNet(
     local response normalisation, of the initialisation) it is that of Caffe's bvlc_googlenet.
 
     Args:
-        variant: `"paper"` (default): biases, no batch norm, local response normalisation.
+        variant: `"paper"`: biases, no batch norm, local response normalisation.
             `"torchvision"`: batch norm, 3x3 convolutions in the branch of 5x5, less dropout.
+            Default: that of `weights`, if they are a model (`"imagenet"` is torchvision's); else
+            the paper's.
         input_shape: `(height, width, channels)` in pixels, at least 32x32; height and width may be
             `None`. With the paper's auxiliary heads at least 79x79 and fixed. Default
             (224, 224, 3).
@@ -95,7 +97,9 @@ def GoogLeNet(
         >>> losses = {head: "sparse_categorical_crossentropy" for head in weight}
         >>> model.compile("sgd", loss=losses, loss_weights=weight)
     """
-    check_choice("variant", variant, VARIANTS)
+    check_choice("variant", variant, (*VARIANTS, None))
+    weights = open_source(weights, "GoogLeNet", **({"variant": variant} if variant else {}))
+    variant = variant or _variant_of(weights)
     head = Head(include_top, pooling, classes, classifier_activation)
     if auxiliary and not include_top:
         raise ArgumentError("auxiliary=True is for include_top=True: the heads are classifiers")
@@ -146,6 +150,12 @@ def GoogLeNet(
         output = head.pool(x)
     model = keras.Model(image, output, name=name or "googlenet")
     return load_weights(model, weights, "GoogLeNet", variant=variant)
+
+
+def _variant_of(weights):
+    """The variant of a model's weights, by its layers; else the paper's."""
+    found = weights.model.layers if isinstance(weights, Source) else ()
+    return "torchvision" if any(x.name == "conv1_norm" for x in found) else "paper"
 
 
 def _convolution(x, filters, kernel, stride, name, paper, synchronized):

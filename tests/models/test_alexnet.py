@@ -8,7 +8,7 @@ from tests.rounding import ROUNDING
 
 SMALL = {"input_shape": (67, 67, 3), "classes": 7, "units": 16}
 WRONG = (
-    ({"variant": "caffe"}, "'paper', 'bvlc', 'one_tower' or 'torchvision'"),
+    ({"variant": "caffe"}, "'paper', 'bvlc', 'one_tower', 'torchvision' or None"),
     ({"input_shape": (66, 67, 3)}, "67x67"),
     ({"input_shape": (62, 63, 3), "variant": "torchvision"}, "63x63"),
     ({"input_shape": (None, 227, 3)}, "include_top=False"),

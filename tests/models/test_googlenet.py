@@ -9,7 +9,7 @@ from tests.rounding import ROUNDING
 
 SMALL = {"input_shape": (32, 32, 3), "classes": 7}
 WRONG = (
-    ({"variant": "bn"}, "'paper' or 'torchvision'"),
+    ({"variant": "bn"}, "'paper', 'torchvision' or None"),
     ({"input_shape": (31, 31, 3)}, "32x32"),
     ({"input_shape": (78, 79, 3), "auxiliary": True}, "79x79"),
     ({"input_shape": (None, None, 3), "auxiliary": True}, "leaves the size open"),

@@ -32,6 +32,8 @@ class ExternalModel:
         preprocessing: How images become its input.
         labels: Names of the classes, or `None` if they are not known.
         license: Identifier as the Hub knows it; `"unknown"` where the config does not say.
+        task: Of the card.
+        note: A sentence for the end of the card's description.
     """
 
     library: str
@@ -41,6 +43,8 @@ class ExternalModel:
     preprocessing: Preprocessing
     labels: list[str] | None
     license: str
+    task: str = "image-classification"
+    note: str = ""
 
     def card(self, name: str, where: str) -> Card:
         """The card of the converted model `name`; `where` is the repository and its revision."""
@@ -52,10 +56,12 @@ class ExternalModel:
             name=name,
             architecture=self.architecture,
             arguments=self.arguments,
-            task="image-classification",
+            task=self.task,
             preprocessing=self.preprocessing,
             labels=self.labels,
-            description=f"Converted from {where}, the {self.model} of {self.library}.",
+            description=(
+                f"Converted from {where}, the {self.model} of {self.library}. {self.note}".strip()
+            ),
             license=self.license,
             paper=f"{entry.paper}, {entry.url}",
         )

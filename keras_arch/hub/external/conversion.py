@@ -4,16 +4,18 @@ A converted model is a model directory like any other, with its record of hashes
 the cache of the Hub's client, by repository and commit.
 """
 
+import contextlib
 import logging
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_arch.errors import ConvertError, HubError, IntegrityError, KerasArchError
 from keras_arch.files import sha256
-from keras_arch.hub import layout, remote
+from keras_arch.hub import layout, published, remote
 from keras_arch.hub.external.base import ExternalModel
 from keras_arch.hub.layout import RECORD
 from keras_arch.hub.sources import Source, not_cached
@@ -42,7 +44,9 @@ def convert_cached(source: Source, model: ExternalModel) -> Path:
     """
     from huggingface_hub import constants
 
-    if isinstance(source, remote.Snapshot):
+    if isinstance(source, published.PublishedSource):
+        key = source.key()
+    elif isinstance(source, remote.Snapshot):
         key = f"{source.repository.id.replace('/', '--')}/{source.commit}"
     else:
         # A folder has no commit; its key is its content.
@@ -51,7 +55,12 @@ def convert_cached(source: Source, model: ExternalModel) -> Path:
     root = Path(constants.HF_HUB_CACHE).parent / "keras_arch" / "converted"
     directory = root / f"{key}-{CONVERTER}"
     if not _is_whole(directory, source.where):
-        network = _converted(_weights(source), source, model)
+        # Under any policy, as the cache serves other processes too.
+        with _float32():
+            if isinstance(source, published.PublishedSource):
+                network = published.build(source, model)
+            else:
+                network = _converted(_weights(source), source, model)
         layout.save(network, directory, model.card(source.name, source.where))
     return directory
 
@@ -102,8 +111,6 @@ def _shards(index: Path, source: Source) -> list[Path]:
 
 
 def _converted(files: list[Path], source: Source, model: ExternalModel) -> "keras.Model":
-    import keras
-
     from keras_arch import convert
 
     weights = files[0]
@@ -113,13 +120,21 @@ def _converted(files: list[Path], source: Source, model: ExternalModel) -> "kera
         expected = os.path.basename(os.path.realpath(file))
         if isinstance(source, remote.Snapshot) and re.fullmatch(r"[0-9a-f]{64}", expected):
             layout.check_hash(file, expected, f"{file.name} of {source.where}", source.remedy)
-    before = keras.config.dtype_policy()
-    # Under any policy, as the cache serves other processes too.
-    keras.config.set_dtype_policy("float32")
     try:
         return convert.from_torch(model.architecture, weights, **model.arguments)
     except KerasArchError as error:
         kind = type(error) if isinstance(error, HubError) else HubError
         raise kind(f"{name} cannot be converted: {error}") from None
+
+
+@contextlib.contextmanager
+def _float32() -> Iterator[None]:
+    """Context manager with Keras' usual policy."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
     finally:
         keras.config.set_dtype_policy(before)

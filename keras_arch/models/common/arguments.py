@@ -37,7 +37,8 @@ SHARED = {
     "backbone_arguments": 'Others of a registered backbone, such as `{"variant": "v1.5"}`.',
     "synchronized": "Batch norm statistics over all replicas of a distribution strategy.",
     "weights": "`None` for random weights, or what `keras_arch.weights.load_weights` takes: "
-    '`"imagenet"`, `"hf://user/repo"`, a directory, a file or a model.',
+    '`"imagenet"` or another tag of `models.list_weights`, `"hf://user/repo"`, a directory, a '
+    "file or a model.",
     "name": "Name of the model. Default: the architecture's, in lower case.",
 }
 _RAISES = (

@@ -1,0 +1,79 @@
+"""Weights that were trained on photographs: VGG16's convolutions, as Keras published them."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from sklearn.datasets import load_sample_images
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from keras_arch import convert, data, models
+from keras_arch.preprocessing import Preprocessing
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def state():
+    """The tensors by torchvision's names."""
+    path = SHARED / "vgg16_features" / "vgg16_features_float16.npz"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    with np.load(path) as archive:
+        return {name: archive[name].astype("float32") for name in archive.files}
+
+
+@pytest.mark.slow
+def test_features_of_photographs_equal_those_of_onnx_runtime(state, tmp_path):
+    """Through Keras' own exporter; both runtimes sum float32 in an order of their own."""
+    runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    pytest.importorskip("tf2onnx", reason="tf2onnx is not installed")
+    model = convert.from_torch("VGG16", state, include_top=False)
+    prepare = Preprocessing((224, 224), crop=0.875)
+    photos = np.stack([prepare(photo) for photo in load_sample_images().images])
+    assert photos.shape == (2, 224, 224, 3)
+    ours = np.asarray(model(photos))
+    model.export(tmp_path / "vgg16.onnx", format="onnx", verbose=False)
+    session = runtime.InferenceSession(tmp_path / "vgg16.onnx", providers=["CPUExecutionProvider"])
+    (theirs,) = session.run(None, {"image": photos})
+    assert ours.std() > 0.1
+    assert np.abs(ours - theirs).max() < 1e-5 * np.abs(theirs).max()
+
+
+@pytest.mark.slow
+def test_a_linear_probe_on_them_is_better_than_on_random_features(state):
+    """Means of the third stage's map, which is the best one for images of 32 pixels.
+
+    Pixels are prepared in Caffe's way, as Keras' weights expect them.
+    """
+    folder = SHARED / "tfds"
+    if not (folder / "fashion_mnist").is_dir():
+        pytest.skip(f"{folder} is not there")
+    arguments = {"include_top": False, "input_shape": (32, 32, 3)}
+    trained = convert.from_torch("VGG16", state, **arguments)
+    keras.utils.set_random_seed(0)
+    prepare = Preprocessing(
+        (32, 32), scale=1.0, mean=[103.939, 116.779, 123.68], channel_order="bgr"
+    )
+    splits = [
+        data.load("tfds:fashion_mnist", split, data_dir=folder).batch(100)
+        for split in ("train[:800]", "test[:500]")
+    ]
+
+    def accuracy(model):
+        maps = model.get_layer("stage3").output
+        network = keras.Model(model.input, keras.ops.mean(maps, axis=(1, 2)))
+        (x, y), (u, v) = (
+            (
+                np.concatenate([network(prepare(images)) for images, _ in split]),
+                np.concatenate([labels for _, labels in split]),
+            )
+            for split in splits
+        )
+        probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+        return probe.fit(x, y).score(u, v)
+
+    assert accuracy(trained) > accuracy(models.VGG16(**arguments)) + 0.05
