@@ -16,7 +16,7 @@ from keras_arch.hub.training_command import without_folders
 from keras_arch.training.run_directory import RunDirectory
 
 # The config with the paper's recipe, and the learning rate from each fraction of its iterations on.
-RECIPE = "resnet20-cifar10"
+RECIPE = "resnet20-cifar10-paper"
 PAPER_ITERATIONS = 64_000
 FALLS = {0.0: 0.1, 0.5: 0.01, 0.75: 0.001}
 # From this depth on the first iterations have a tenth of the learning rate (section 4.2).
@@ -80,7 +80,7 @@ def degradation(
     """Train plain and residual nets of several depths with one recipe, and plot their errors.
 
     Source: He et al. 2015, section 4.2 and figure 6. The recipe is that of the config
-    `resnet20-cifar10`, with the learning rate of `schedule`.
+    `resnet20-cifar10-paper`, with the learning rate of `schedule`.
 
     Args:
         budget: Epochs of each net. The paper has 164, of 50,000 images.

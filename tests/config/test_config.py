@@ -8,8 +8,8 @@ from keras_arch.errors import ArgumentError, ConfigError
 
 NAMES = (
     "resnet20-digits",
-    "resnet20-cifar10",
-    "plain20-cifar10",
+    "resnet20-cifar10-paper",
+    "plain20-cifar10-paper",
     "resnet56-cifar10",
     "plain56-cifar10",
     "dcgan-digits",
@@ -38,7 +38,7 @@ def test_dump_reads_back(name, tmp_path):
 
 def test_cifar_recipe_is_the_papers():
     """He et al. 2015, section 4.2."""
-    checked = config.load("resnet20-cifar10")
+    checked = config.load("resnet20-cifar10-paper")
     recipe = checked.recipe
     assert recipe.batch_size == 128
     assert recipe.optimizer == config.SGD(
