@@ -30,6 +30,7 @@ SAMPLES = "samples.png"
 TRAINING = "training"
 CORE = ("config.json", "metadata.json", "model.weights.h5")
 SCHEMA = 1
+WEIGHTS_DTYPES = ("float32", "float16")
 
 _log = logging.getLogger(__name__)
 
@@ -140,6 +141,7 @@ def save(
     *,
     samples: str | os.PathLike[str] | None = None,
     training: str | os.PathLike[str] | None = None,
+    weights_dtype: str = "float32",
 ) -> Path:
     """Write a model directory, whole or not at all.
 
@@ -155,6 +157,9 @@ def save(
             outputs of the model.
         training: A folder with files for resuming or fine-tuning, or `None`. It is copied to
             `training/`.
+        weights_dtype: How weights are stored: `"float32"`, or `"float16"` for half of the size.
+            Keras reads both into the dtype that the model has. Weights that float16 cannot hold
+            are left as they are.
 
     Raises:
         UnsafeContentError: If the model needs classes that are not part of Keras.
@@ -181,10 +186,14 @@ def save(
     for given, exists in ((samples, os.path.isfile), (training, os.path.isdir)):
         if given is not None and not exists(given):
             raise ArgumentError(f"{os.fspath(given)!r} is not there; it cannot go into {directory}")
+    if weights_dtype not in WEIGHTS_DTYPES:
+        raise ArgumentError(
+            f"weights_dtype must be {' or '.join(map(repr, WEIGHTS_DTYPES))}, got {weights_dtype!r}"
+        )
     card = check_network(model, card)
     before = before_replacing(directory)
     with _replaced(directory, before) as filling:
-        _write_model(model, filling)
+        _write_model(model, filling, weights_dtype == "float16")
         if samples is not None:
             shutil.copyfile(samples, filling / SAMPLES)
         if training is not None:
@@ -336,7 +345,7 @@ def _check_model(model: Any) -> None:
         raise ArgumentError(f"the model {model.name} has no weights yet; call it on a batch first")
 
 
-def _write_model(model: "keras.Model", directory: Path) -> None:
+def _write_model(model: "keras.Model", directory: Path, float16: bool) -> None:
     from keras_arch._tensorflow import model_files
     from keras_arch.layers import recursion_limit
 
@@ -346,4 +355,4 @@ def _write_model(model: "keras.Model", directory: Path) -> None:
             bare = type(model).from_config(model.get_config())
         bare.set_weights(model.get_weights())
         model = bare
-    model_files.save_model(model, directory)
+    model_files.save_model(model, directory, float16=float16)
