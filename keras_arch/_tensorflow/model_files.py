@@ -83,9 +83,9 @@ def load_model(directory: Path) -> keras.Model:
 def halved(content: io.BytesIO) -> io.BytesIO:
     """The content of a weights file with float32 arrays stored as float16.
 
-    Keras reads them into variables of float32. An array with a value that float16 does not hold to
-    its 11 bits (above 65,504, or below 6.1e-5 and not zero, and larger than 1e-4 of the array's
-    largest) stays float32.
+    Keras reads them into variables of float32. The rounding error is at most 2 ** -11 of an array's
+    largest value. An array that float16 cannot hold so well stays float32: its largest value is
+    above 65,504 or below 2 ** -14.
 
     Args:
         content: An HDF5 file.
@@ -114,12 +114,9 @@ def halved(content: io.BytesIO) -> io.BytesIO:
 def _half(values: np.ndarray) -> np.ndarray:
     if values.dtype != np.float32 or not values.size:
         return values
-    limits = np.finfo(np.float16)
-    size = np.abs(values)
-    largest = size.max()
-    # What is small against the array's largest value changes no sum.
-    lost = (size < limits.smallest_normal) & (size > 1e-4 * largest)
-    return values if largest > limits.max or lost.any() else values.astype(np.float16)
+    limits, largest = np.finfo(np.float16), np.abs(values).max()
+    fits = largest == 0 or limits.smallest_normal <= largest <= limits.max
+    return values.astype(np.float16) if fits else values
 
 
 def _write_state(

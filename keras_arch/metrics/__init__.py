@@ -6,7 +6,7 @@ log-likelihood and sharpness. `evaluate` computes several of them through a `Fea
 
 Of segmentations: scores of a confusion matrix of pixels (`pixel_scores`, or `MeanIU` and the other
 Keras metrics in `model.fit`), of boundaries (`boundary_f_score`), and those of ISBI-2012
-(`pixel_error`, `rand_error`, `warping_error`).
+(`pixel_error`, `rand_error`, `warping_error`); of instances (`match_instances`).
 """
 
 from keras_arch.metrics.evaluation import (
@@ -22,6 +22,7 @@ from keras_arch.metrics.fid_kid import (
     frechet_distance,
     kernel_distance,
 )
+from keras_arch.metrics.instances import InstanceMatches, match_instances
 from keras_arch.metrics.isbi2012 import (
     pixel_error,
     rand_error,
@@ -70,6 +71,7 @@ __all__ = [
     "FrequencyWeightedIU",
     "GenerativeMetrics",
     "InceptionScore",
+    "InstanceMatches",
     "KernelDistance",
     "MeanAccuracy",
     "MeanIU",
@@ -86,6 +88,7 @@ __all__ = [
     "inception",
     "inception_score",
     "kernel_distance",
+    "match_instances",
     "mean_gradient_magnitude",
     "nearest_neighbors",
     "parzen_log_likelihood",

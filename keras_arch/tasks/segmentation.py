@@ -91,9 +91,9 @@ class Segmentation(Task):
                 f"preprocessing.crop {self.preprocessing.crop} loses pixels, which a segmentation "
                 "must give back; leave it out"
             )
-        isbi = [name for name in self.config.metrics if name in segmentation_report.ISBI]
-        if isbi and classes != 2:
-            raise ConfigError(f"metrics: {isbi[0]} is for two classes, the data has {classes}")
+        binary = [name for name in self.config.metrics if name in segmentation_report.BINARY]
+        if binary and classes != 2:
+            raise ConfigError(f"metrics: {binary[0]} is for two classes, the data has {classes}")
         settings = self.config.data
         for key, named in (
             ("data.colors", settings.colors),

@@ -138,20 +138,28 @@ class SegmentationRecipe(config.Recipe):
         return {**plain, **self.loss_arguments.get(self.loss, {})}
 
 
+_Metric = Literal[
+    "boundary_f_score",
+    "pixel_error",
+    "rand_error",
+    "warping_error",
+    "instance_recall",
+    "instance_f_score",
+]
+
+
 class SegmentationConfig(config.TaskConfig):
     """Config of a segmentation network.
 
-    `metrics` are computed on the test split besides those of pixels; the errors of ISBI-2012 are
-    for two classes, membrane and interior.
+    `metrics` are computed on the test split besides those of pixels; the errors of ISBI-2012 and
+    the scores of instances are for two classes, membrane and interior.
     """
 
     model: config.Builder
     data: SegmentationData
     recipe: SegmentationRecipe
     samples: config.Samples = config.Samples(count=4)
-    metrics: tuple[
-        Literal["boundary_f_score", "pixel_error", "rand_error", "warping_error"], ...
-    ] = ("boundary_f_score",)
+    metrics: tuple[_Metric, ...] = ("boundary_f_score",)
 
     @pydantic.model_validator(mode="after")
     def _has_validation(self) -> "SegmentationConfig":

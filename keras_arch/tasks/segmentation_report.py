@@ -19,7 +19,10 @@ from keras_arch.tasks.segmentation_predictions import predict_probabilities
 _log = logging.getLogger("keras_arch")
 
 ISBI = ("pixel_error", "rand_error", "warping_error")
-METRICS = ("boundary_f_score", *ISBI)
+# Of the instances that the last of two classes has, by the property of `metrics.InstanceMatches`.
+INSTANCES = {"instance_recall": "recall", "instance_f_score": "f_score"}
+BINARY = (*ISBI, *INSTANCES)
+METRICS = ("boundary_f_score", *BINARY)
 # Distance in pixels within which boundaries match.
 TOLERANCE = 2.0
 
@@ -78,8 +81,9 @@ def measure(
         preprocessing: The preprocessing of the training.
         crop_mode: As for `predict_probabilities`.
         classes: Number of classes.
-        names: Which of `METRICS` to compute besides those of pixels. Those of ISBI-2012 are of two
-            classes, the second of which is the interior.
+        names: Which of `METRICS` to compute besides those of pixels. Those of ISBI-2012 and of
+            instances are of two classes, the second of which is the interior. Instances are its
+            regions, which match at an intersection over union above one half.
         show: Number of images for pictures.
 
     Returns:
@@ -90,8 +94,10 @@ def measure(
         DataError: If the masks ignore every pixel.
     """
     isbi = [name for name in names if name in ISBI]
-    if isbi and classes != 2:
-        raise ArgumentError(f"{isbi[0]} is of two classes, membrane and interior, not {classes}")
+    instances = [name for name in names if name in INSTANCES]
+    if classes != 2 and (binary := [*isbi, *instances]):
+        raise ArgumentError(f"{binary[0]} is of two classes, membrane and interior, not {classes}")
+    matches = metrics.InstanceMatches(0, 0, 0)
     confusion = np.zeros((classes, classes), np.int64)
     truths, found, shown = [], [], []
     errors = {name: [] for name in isbi}
@@ -109,6 +115,9 @@ def measure(
             interior = np.clip(probabilities[..., 1], 0.0, 1.0)
             for name in isbi:
                 errors[name].append((mask, interior))
+        if instances:
+            counted = mask != IGNORE
+            matches += metrics.match_instances((mask == 1) & counted, (predicted == 1) & counted)
     if not confusion.any():
         raise DataError("all pixels of the masks are ignored, so that there is nothing to measure")
     scores = metrics.pixel_scores(confusion)
@@ -122,6 +131,11 @@ def measure(
             scores["boundary_f_score"] = report["f_score"]
     for name, pairs in errors.items():
         scores[name] = _isbi(name, pairs)
+    for name in instances:
+        if (score := getattr(matches, INSTANCES[name])) is None:
+            _log.warning("%s is left out: there is no instance", name)
+        else:
+            scores[name] = score
     return SegmentationReport(scores, confusion, boundaries, shown)
 
 

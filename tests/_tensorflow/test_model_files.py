@@ -1,3 +1,5 @@
+import io
+
 import h5py
 import keras
 import numpy as np
@@ -62,3 +64,28 @@ def test_after_a_refusal_nothing_waits_to_be_allocated(network, tmp_path):
         layer = keras.layers.Dense(2)
         layer.build((None, 3))
     assert layer.kernel.shape == (3, 2)
+
+
+def test_float16_files_open_in_stock_keras_as_float32_of_half_precision(network, tmp_path):
+    (tmp_path / "m").mkdir()
+    model_files.save_model(network, tmp_path / "m", float16=True)
+    theirs = keras.saving.load_model(str(tmp_path / "m"), compile=False)
+    for one, other in zip(network.get_weights(), theirs.get_weights(), strict=True):
+        assert other.dtype == np.float32
+        # Rounding to 11 bits.
+        np.testing.assert_allclose(one, other, rtol=0, atol=2**-11 * np.abs(one).max())
+    stored = datasets(tmp_path / "m" / model_files.WEIGHTS).values()
+    assert {str(each.dtype) for each in stored if each.dtype.kind == "f"} == {"float16"}
+
+
+@pytest.mark.parametrize("values", [[1.0, 70_000.0], [1e-5, 2e-5]])
+def test_what_float16_cannot_hold_stays_as_it_is(values, tmp_path):
+    net = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
+    net.set_weights([np.array([values], "float32"), np.ones(2, "float32")])
+    content = io.BytesIO(model_files.save_weights(net, tmp_path / "n.weights.h5").read_bytes())
+    (tmp_path / "half.weights.h5").write_bytes(model_files.halved(content).getbuffer())
+    dtypes = sorted(str(each.dtype) for each in datasets(tmp_path / "half.weights.h5").values())
+    assert dtypes == ["float16", "float32"]
+    net.set_weights([np.zeros((1, 2)), np.zeros(2)])
+    net.load_weights(tmp_path / "half.weights.h5")
+    np.testing.assert_array_equal(net.get_weights()[0], np.array([values], "float32"))

@@ -43,7 +43,9 @@ def test_the_recipe_is_the_papers_scaled_to_the_budget(done):
         assert checked.data.augment == ("crop:4", "flip")
         assert (checked.data.train, checked.data.test) == ("train[:128]", "test[:40]")
     paper = depths.schedule(64_000, 20)
-    assert paper == config.load("resnet20-cifar10-paper").recipe.optimizer.learning_rate.model_dump()
+    assert (
+        paper == config.load("resnet20-cifar10-paper").recipe.optimizer.learning_rate.model_dump()
+    )
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 3, 5, 1000])

@@ -37,7 +37,7 @@ VALID = [*TINY, "model.arguments.padding=valid"]
 def cells_run(tmp_path_factory):
     """A tiny unpadded U-Net on drawn cells."""
     out = tmp_path_factory.mktemp("cells") / "run"
-    more = ["metrics=[boundary_f_score,rand_error,pixel_error]"]
+    more = ["metrics=[boundary_f_score,rand_error,pixel_error,instance_recall]"]
     return api.train("unet-cells", out, overrides=[*VALID, *more], verbose=0)
 
 
@@ -55,6 +55,7 @@ def test_a_run_leaves_its_figures_pictures_and_model(cells_run):
         "boundary_f_score",
         "rand_error",
         "pixel_error",
+        "instance_recall",
     }
     assert json.loads((cells_run.directory / "metrics.json").read_text()) == cells_run.metrics
     for name in ("overlays.png", "close_ups.png", "confusion_matrix.png", "per_class.json"):
