@@ -1,0 +1,230 @@
+"""The trained models that come with the package and the repository, and the page about them.
+
+    python benchmarks/zoo.py add runs/resnet8-mnist --to package
+    python benchmarks/zoo.py add runs/gan-mnist --to zoo --float16 --figures FILE.json
+    python benchmarks/zoo.py add runs/resnet8-mnist-1            another seed: its figures only
+    python benchmarks/zoo.py measure                             size and speed of all of them
+    python benchmarks/zoo.py                                     write docs/zoo.md
+
+`add` copies the model of a finished run into `hub_configs/models` (it ships in the wheel) or into
+`zoo`, without the files that only a resumed training needs, and its metrics into
+`zoo/results/NAME.json`. `measure` writes `zoo/speed.json`. The page is written from those files and
+the cards of the models, and from nothing else.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from keras_arch.files import atomic_write
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE, ZOO = ROOT / "hub_configs" / "models", ROOT / "zoo"
+RESULTS, SPEED, PAGE = ZOO / "results", ZOO / "speed.json", ROOT / "docs" / "zoo.md"
+# The figures of each task, in the order of their columns, with their names there.
+FIGURES = {
+    "image-classification": {"accuracy": "test accuracy"},
+    "image-segmentation": {
+        "mean_iu": "mean IU",
+        "pixel_accuracy": "pixel accuracy",
+        "boundary_f_score": "boundary F",
+        "pixel_error": "pixel error",
+        "rand_error": "Rand error",
+        "warping_error": "warping error",
+        "instance_recall": "instances matched",
+        "instance_f_score": "instance F",
+    },
+    "generation": {
+        "classifier_agreement": "classifier agreement",
+        "modes_covered": "classes found",
+        "fid": "FID",
+        "kid": "KID",
+        "parzen": "Parzen log-likelihood",
+    },
+    "translation": {"l1_error": "L1 error", "mean_gradient": "mean gradient"},
+}
+TITLES = {
+    "image-classification": "Classifiers",
+    "image-segmentation": "Segmenters",
+    "generation": "Generators",
+    "translation": "Translators",
+}
+PERCENT = ("accuracy", "pixel_accuracy", "classifier_agreement", "instance_recall")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command")
+    adding = commands.add_parser("add", help="take over a finished run")
+    adding.add_argument("run", type=Path)
+    adding.add_argument("--to", choices=("package", "zoo"), help="where the model goes")
+    adding.add_argument("--float16", action="store_true", help="store weights as float16")
+    adding.add_argument("--figures", type=Path, nargs="*", default=[], help="more metrics, JSON")
+    commands.add_parser("measure", help="measure size and speed")
+    given = parser.parse_args()
+    if given.command == "add":
+        add(given.run, given.to, given.float16, given.figures)
+    elif given.command == "measure":
+        atomic_write(SPEED, json.dumps(measured(), indent=1) + "\n")
+    else:
+        print(atomic_write(PAGE, page()))
+
+
+def add(run: Path, to: str | None, float16: bool, figures: list[Path]) -> None:
+    """Take over the model and the metrics of a run."""
+    import numpy as np
+
+    from keras_arch import hub
+    from keras_arch.hub.training_command import training_command
+
+    metrics = json.loads((run / "metrics.json").read_text())
+    for file in figures:
+        metrics |= json.loads(file.read_text())
+    recipe = yaml.safe_load((run / "config.yaml").read_text())
+    loaded = hub.load_with_card(run / "model")
+    name = recipe["name"]
+    if to is not None:
+        target = {"package": PACKAGE, "zoo": ZOO}[to] / name
+        samples = run / "model" / "samples.png"
+        hub.save(
+            loaded.model,
+            target,
+            loaded.card,
+            samples=samples if samples.is_file() else None,
+            weights_dtype="float16" if float16 else "float32",
+        )
+        shape = [(4, *(side or 64 for side in each.shape[1:])) for each in loaded.model.inputs]
+        draw = np.random.default_rng(0)
+        inputs = [draw.uniform(0, 1, each) for each in shape]
+        inputs = inputs if len(inputs) > 1 else inputs[0]
+        before, after = (np.asarray(net(inputs)) for net in (loaded.model, hub.load(target)))
+        print(f"{target}: largest difference of outputs {np.abs(before - after).max():.3g}")
+    file = RESULTS / f"{name}.json"
+    runs = json.loads(file.read_text()) if file.is_file() else []
+    seed = recipe["recipe"]["seed"]
+    entry = {"seed": seed, "command": training_command(loaded.card), "metrics": metrics}
+    runs = sorted([*(each for each in runs if each["seed"] != seed), entry], key=_seed)
+    print(atomic_write(file, json.dumps(runs, indent=1) + "\n"))
+
+
+def _seed(run: dict[str, Any]) -> int:
+    return run["seed"]
+
+
+def models() -> Iterator[tuple[str, Path]]:
+    """The names of the trained models and their folders."""
+    for folder in (PACKAGE, ZOO):
+        for record in sorted(folder.glob("*/keras_arch.json")):
+            yield record.parent.name, record.parent
+
+
+def measured() -> dict[str, Any]:
+    """Parameters, operations and speed of each model, and the machine that it was measured on."""
+    import keras
+
+    from keras_arch import hub
+    from keras_arch.tasks.comparison import gflop_of, images_per_second
+
+    found: dict[str, Any] = {}
+    for name, folder in models():
+        network = hub.load(folder)
+        row: dict[str, Any] = {"parameters": network.count_params()}
+        shape = network.inputs[0].shape[1:]
+        if len(network.inputs) == 1 and len(shape) == 3 and None not in shape:
+            row["gflop"] = float(f"{gflop_of(network, shape):.4g}")
+            row["images_per_second"] = float(f"{images_per_second(network, shape):.3g}")
+        found[name] = row
+        keras.backend.clear_session()
+        print(name, row)
+    return {"machine": f"{platform.machine()}, 2 cores, batches of 32", "models": found}
+
+
+def page() -> str:
+    """The text of docs/zoo.md."""
+    speed = json.loads(SPEED.read_text())
+    parts = [
+        "# Trained models",
+        "<!-- Written by benchmarks/zoo.py; change that, and run it again. -->",
+        "Every figure is of data that the model was not trained on, measured at the end of the run "
+        "that the command repeats. Three seeds are given as mean (lowest to highest). Models "
+        "marked *package* come with `pip install`, so `keras_arch.hub.load(NAME)` works offline; "
+        "those marked *zoo* lie in the folder `zoo` of the repository. Weights are stored as "
+        "float16 where that is said.",
+        f"GFLOP are of one image, forward; images a second too, measured on one CPU "
+        f"({speed['machine']}).",
+    ]
+    for kind, figures in FIGURES.items():
+        rows = [
+            _row(name, folder, speed["models"])
+            for name, folder in models()
+            if _kind(folder) == kind
+        ]
+        if not rows:
+            continue
+        used = [key for key in figures if any(key in row["metrics"] for row in rows)]
+        header = ["model", "where", *(figures[key] for key in used), "parameters"]
+        header += ["GFLOP", "images/s", "file"] if kind != "generation" else ["file"]
+        table = [header, ["---"] * len(header)]
+        for row in rows:
+            cells = [f"`{row['name']}`", row["where"]]
+            cells += [row["metrics"].get(key, "") for key in used]
+            cells.append(f"{row['parameters']:,}")
+            if kind != "generation":
+                cells += [str(row.get("gflop", "")), str(row.get("images_per_second", ""))]
+            table.append([*cells, row["file"]])
+        parts += [f"## {TITLES[kind]}", "\n".join(f"| {' | '.join(line)} |" for line in table)]
+        parts.append("\n".join(f"    {row['command']}" for row in rows))
+        parts += [
+            f"![{row['name']}]({row['picture']})\n\n*`{row['name']}`*"
+            for row in rows
+            if row["picture"]
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _kind(folder: Path) -> str:
+    task = json.loads((folder / "keras_arch.json").read_text())["card"]["task"]
+    if task in FIGURES:
+        return task
+    return "translation" if "translation" in task or task == "image-to-image" else "generation"
+
+
+def _row(name: str, folder: Path, speed: dict[str, Any]) -> dict[str, Any]:
+    runs = json.loads((RESULTS / f"{name}.json").read_text())
+    keys = dict.fromkeys(key for run in runs for key in run["metrics"])
+    values = {key: [run["metrics"][key] for run in runs if key in run["metrics"]] for key in keys}
+    size = (folder / "model.weights.h5").stat().st_size / 1e6
+    picture = folder / "samples.png"
+    where = "package" if folder.is_relative_to(PACKAGE) else "zoo"
+    return {
+        "name": name,
+        "where": where,
+        "metrics": {key: _figure(key, found) for key, found in values.items()},
+        "file": f"{size:.1f} MB",
+        "command": runs[0]["command"],
+        "picture": f"../{picture.relative_to(ROOT).as_posix()}" if picture.is_file() else None,
+        **speed[name],
+    }
+
+
+def _figure(key: str, values: list[float]) -> str:
+    percent = key in PERCENT
+
+    def text(value: float) -> str:
+        return f"{100 * value:.2f}" if percent else f"{value:.4g}"
+
+    mean = text(statistics.fmean(values)) + (" %" if percent else "")
+    if len(values) == 1:
+        return mean
+    return f"{mean} ({text(min(values))} to {text(max(values))})"
+
+
+if __name__ == "__main__":
+    main()
