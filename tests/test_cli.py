@@ -681,9 +681,8 @@ def test_a_pipe_that_closes_early_is_no_error():
     assert process.wait() == 1
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_names_the_way_to_resume(number, tmp_path, monkeypatch):
     values = [value for value in TINY["resnet20-digits"] if "epochs" not in value]
     arguments = ["train", "resnet20-digits", "--out", "a run", *settings(values)]

@@ -282,6 +282,7 @@ def test_a_record_cannot_put_other_text_than_a_name_into_the_message(commands, t
             hub.layout.Record.parse(text, "model")
 
 
+@pytest.mark.slow
 def test_imports_of_a_local_config_register_all_parts(hands, tmp_path):
     """The package without entry points, as a folder on PYTHONPATH."""
     library = tmp_path / "library"

@@ -66,6 +66,9 @@ def _changes(card: Card, content: dict[str, Any]) -> dict[str, Any]:
     used = _comparable(card.recipe)
     _resolve_schedules(config, given, used)
     found = _differences(given, used)
+    for key in [key for key in found if key.endswith(".warmup_steps")]:
+        # The config may count its warm-up in epochs, and only one of both may be given.
+        found[key.removesuffix("steps") + "epochs"] = 0.0
     planned = config.preprocessing
     measured = isinstance(planned.mean, str)
     before = planned.build(mean=0.0 if measured else planned.mean).to_dict()

@@ -11,6 +11,7 @@ from tests.convert.states import batch_norm, convolution, drawn
 from tests.models import golden
 
 
+@pytest.mark.slow
 def test_golden_fcn8s_and_its_maps():
     meta, arrays = golden.load("wkentaro_fcn8s")
     # The golden's deconvolutions are drawn like everything else: nothing of ours is left in.

@@ -116,6 +116,7 @@ def waiting(tmp_path_factory):
     process.communicate()
 
 
+@pytest.mark.slow
 def test_a_host_that_never_comes(waiting):
     process, folder, config = waiting
     missing = json.loads(config)["cluster"]["worker"][1]

@@ -51,7 +51,7 @@ def attack(paths, requests, seed):
 
 
 @pytest.mark.parametrize(
-    ("requests", "seed"), [(40, 1), pytest.param(300, 0, marks=pytest.mark.slow)]
+    ("requests", "seed"), [(12, 1), pytest.param(300, 0, marks=pytest.mark.slow)]
 )
 def test_hostile_requests(exported, requests, seed):
     found = attack(exported.values(), requests, seed)

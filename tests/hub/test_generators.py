@@ -111,6 +111,7 @@ print("equal without keras_arch")
 """
 
 
+@pytest.mark.slow
 def test_on_the_hub_and_in_stock_keras_they_make_the_same(server, alice, tmp_path, networks):
     folder = tmp_path / "elsewhere"
     folder.mkdir()

@@ -284,6 +284,7 @@ def shallow_recursion():
     sys.setrecursionlimit(before)
 
 
+@pytest.mark.slow
 def test_a_net_deeper_than_the_recursion_limit_comes_back(tmp_path, shallow_recursion):
     """Keras walks a graph by some calls a layer; this one has hundreds of layers in a row."""
     from keras_arch import models

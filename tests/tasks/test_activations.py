@@ -56,7 +56,12 @@ def expected(model, pixels):
     return np.exp(outputs) / np.exp(outputs).sum(-1, keepdims=True) if linear else outputs
 
 
-CASES = [(3, None), (3, "softmax"), (1, None), (1, "sigmoid")]
+CASES = [
+    (3, None),
+    pytest.param(3, "softmax", marks=pytest.mark.slow),
+    pytest.param(1, None, marks=pytest.mark.slow),
+    (1, "sigmoid"),
+]
 
 
 @pytest.mark.parametrize(("units", "activation"), CASES)

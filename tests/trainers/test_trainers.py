@@ -14,7 +14,7 @@ from keras_arch.errors import ArgumentError, DataError
 from tests.trainers import games
 
 # One with two networks and one with four; the others take longer together.
-QUICK = (games.PIX2PIX["l1+cgan"], games.CYCLEGAN)
+QUICK = (games.PIX2PIX["l1+cgan"],)
 
 
 def values(variables):
@@ -342,7 +342,7 @@ class TestNewValues:
             (1, {}),
             (1, {"run_eagerly": True}),
             (1, {"steps_per_execution": 2}),
-            (1, {"jit_compile": True}),
+            pytest.param(1, {"jit_compile": True}, marks=pytest.mark.slow),
             pytest.param(2, {}, marks=pytest.mark.slow),
             pytest.param(2, {"run_eagerly": True}, marks=pytest.mark.slow),
         ],
