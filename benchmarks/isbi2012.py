@@ -1,4 +1,4 @@
-"""Ablation of `unet-isbi2012`: no elastic deformation, no border weights, and a threshold baseline.
+"""Ablation of `unet-isbi2012-paper`: no elastic deformation or border weights, and a threshold.
 
     python benchmarks/isbi2012.py --source "masks:PATH/train?images=image&masks=label" --out DIR
 
@@ -53,7 +53,7 @@ def train(arm: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
         *ARMS[arm],
     ]
     run = api.train(
-        "unet-isbi2012", directory, overrides=overrides, resume=directory.exists(), verbose=2
+        "unet-isbi2012-paper", directory, overrides=overrides, resume=directory.exists(), verbose=2
     )
     return run.metrics
 
@@ -62,7 +62,7 @@ def slices(split: str, options: argparse.Namespace) -> list[tuple[Any, Any]]:
     """Images and masks of one split of the config."""
     from keras_arch import config, data
 
-    settings = config.load("unet-isbi2012", [f"data.source={options.source}"]).data
+    settings = config.load("unet-isbi2012-paper", [f"data.source={options.source}"]).data
     dataset = data.load(settings.address, getattr(settings, split))
     return [(image[..., 0] / 255, mask) for image, mask in dataset.as_numpy_iterator()]
 

@@ -161,13 +161,13 @@ def test_configs_are_listed_one_a_line(run_command):
     out = run_command("configs")[1]
     assert [line.split("\t")[0] for line in out.splitlines()] == presets.names()
     few = run_command("configs", "UNet*")[1]
-    assert [line.split("\t")[0] for line in few.splitlines()] == presets.names()[-4:-1]
+    assert [line.split("\t")[0] for line in few.splitlines()] == presets.names()[-5:-1]
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("train unet", ["unet-cells", "unet-isbi2012", "unet-pets"]),
+        ("train unet", ["unet-cells", "unet-isbi2012", "unet-isbi2012-paper", "unet-pets"]),
         ("evaluate runs/", ["runs/a"]),
         ("show CIFARR", ["CIFARResNet"]),
     ],

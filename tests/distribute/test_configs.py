@@ -124,3 +124,17 @@ def test_three_hosts_train_as_one_process(name, tmp_path, pictures):
     results = [output.strip().rpartition("\n")[2] for output in (first, *others)]
     assert len(set(results)) == 1
     assert all("Epoch" not in output for output in others)
+
+
+def test_three_hosts_fine_tune_as_one_process(tmp_path):
+    """The classifier that comes with the package, with a rate for the head and one for the rest."""
+    given = [
+        *(each for each in CLASSIFIER if not each.startswith(("model.", "recipe.optimizer"))),
+        f"recipe.optimizer={SGD}",
+        "recipe.head_epochs=1",
+        "recipe.epochs=2",
+        "recipe.checkpoint_every=2",
+    ]
+    for count, folder in ((1, "one"), (3, "three")):
+        train(tmp_path / folder, count, "digits", given, finetune="resnet20-digits")
+    assert_same_run(tmp_path / "one/run", tmp_path / "three/run")

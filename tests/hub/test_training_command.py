@@ -48,7 +48,7 @@ def test_a_shipped_config_is_trained_by_its_name(name):
         ("pix2pix-facades", ["preprocessing.size=[128, 128]", "recipe.objective=l1+gan"]),
         ("pix2pix-facades", ["generator.arguments.variant=unet_128"]),
         ("cgan-mnist", ["generator_evaluation=null"]),
-        ("unet-isbi2012", ["recipe.weights.w0=0.0", "model.arguments.filters=16"]),
+        ("unet-isbi2012-paper", ["recipe.weights.w0=0.0", "model.arguments.filters=16"]),
         ("vgg16-imagenet", ["preprocessing.crop=null"]),
     ],
 )

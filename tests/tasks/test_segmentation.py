@@ -331,7 +331,7 @@ def test_a_table_of_classes_in_the_config_reads_masks(tmp_path):
                 where.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels.astype(np.uint8)).save(where / f"{number}.png")
     run = api.train(
-        "unet-isbi2012",
+        "unet-isbi2012-paper",
         tmp_path / "run",
         overrides=[
             f"data.source=masks:{tmp_path}/set?images=image&masks=label",
