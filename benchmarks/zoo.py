@@ -4,7 +4,7 @@
     python benchmarks/zoo.py add runs/gan-mnist --to zoo --float16 --figures FILE.json
     python benchmarks/zoo.py add runs/resnet8-mnist-1            another seed: its figures only
     python benchmarks/zoo.py measure                             size and speed of all of them
-    python benchmarks/zoo.py                                     write docs/zoo.md
+    python benchmarks/zoo.py                                     write docs/zoo.md and the READMEs
 
 `add` copies the model of a finished run into `hub_configs/models` (it ships in the wheel) or into
 `zoo`, without the files that only a resumed training needs, and its metrics into
@@ -27,6 +27,8 @@ from keras_arch.files import atomic_write
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, ZOO = ROOT / "hub_configs" / "models", ROOT / "zoo"
 RESULTS, SPEED, PAGE = ZOO / "results", ZOO / "speed.json", ROOT / "docs" / "zoo.md"
+READMES = (ROOT / "README.md", ROOT / "README.ko.md")
+BEGIN, END = "<!-- zoo.py: begin -->", "<!-- zoo.py: end -->"
 # The figures of each task, in the order of their columns, with their names there.
 FIGURES = {
     "image-classification": {"accuracy": "test accuracy"},
@@ -75,6 +77,8 @@ def main() -> None:
         atomic_write(SPEED, json.dumps(measured(), indent=1) + "\n")
     else:
         print(atomic_write(PAGE, page()))
+        for file in READMES:
+            print(atomic_write(file, with_table(file.read_text(encoding="utf-8"))))
 
 
 def add(run: Path, to: str | None, float16: bool, figures: list[Path]) -> None:
@@ -100,9 +104,11 @@ def add(run: Path, to: str | None, float16: bool, figures: list[Path]) -> None:
             samples=samples if samples.is_file() else None,
             weights_dtype="float16" if float16 else "float32",
         )
-        shape = [(4, *(side or 64 for side in each.shape[1:])) for each in loaded.model.inputs]
         draw = np.random.default_rng(0)
-        inputs = [draw.uniform(0, 1, each) for each in shape]
+        inputs = [
+            draw.uniform(0, 2, (4, *(side or 64 for side in each.shape[1:]))).astype(each.dtype)
+            for each in loaded.model.inputs
+        ]
         inputs = inputs if len(inputs) > 1 else inputs[0]
         before, after = (np.asarray(net(inputs)) for net in (loaded.model, hub.load(target)))
         print(f"{target}: largest difference of outputs {np.abs(before - after).max():.3g}")
@@ -187,6 +193,26 @@ def page() -> str:
             if row["picture"]
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def with_table(text: str) -> str:
+    """A README with its table of the trained models written anew: a line for each kind."""
+    speed = json.loads(SPEED.read_text())["models"]
+    lines = ["| | |", "|---|---|"]
+    for kind, figures in FIGURES.items():
+        cells = []
+        for name, folder in models():
+            if _kind(folder) != kind:
+                continue
+            found = _row(name, folder, speed)["metrics"]
+            first = next((key for key in figures if key in found), None)
+            # The mean alone: the range is in docs/zoo.md.
+            figure = f" {figures[first]} {found[first].partition(' (')[0]}" if first else ""
+            cells.append(f"`{name}`{figure}")
+        if cells:
+            lines.append(f"| {TITLES[kind]} | {', '.join(cells)} |")
+    before, _, rest = text.partition(BEGIN)
+    return before + "\n".join([BEGIN, *lines, END]) + rest.partition(END)[2]
 
 
 def _kind(folder: Path) -> str:

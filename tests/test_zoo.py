@@ -28,6 +28,9 @@ def size(folder):
 
 def test_the_page_is_what_the_script_writes(zoo):
     assert (ROOT / "docs" / "zoo.md").read_text(encoding="utf-8") == zoo.page()
+    for file in zoo.READMES:
+        text = file.read_text(encoding="utf-8")
+        assert text == zoo.with_table(text)
 
 
 def test_every_model_is_that_of_a_config_with_figures(zoo):

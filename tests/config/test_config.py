@@ -114,7 +114,7 @@ def assert_told_in_one_line(name, override, words):
     ],
 )
 def test_mistakes_get_one_line(override, words):
-    assert_told_in_one_line("resnet20-cifar10", override, words)
+    assert_told_in_one_line("resnet20-cifar10-paper", override, words)
 
 
 ADAM = {"name": "adam", "learning_rate": 0.01}
