@@ -84,7 +84,7 @@ def train(network: str, source: Path, options: argparse.Namespace) -> dict[str, 
 def picture(source: Path, options: argparse.Namespace) -> Path:
     """Picture of the photo, the three predictions and the ground truth of the first test files."""
     from keras_arch import data, hub, visualization
-    from keras_arch.tasks import segmentation_report
+    from keras_arch.tasks.segmentation_predictions import predict_probabilities
 
     colors = [tuple(bytes.fromhex(colour[1:])) for colour in COLORS]
     classes = ",".join(f"{name.replace(' ', '%20')}:{n}" for n, name in enumerate(CLASSES))
@@ -96,9 +96,7 @@ def picture(source: Path, options: argparse.Namespace) -> Path:
     for network, title in NETWORKS.items():
         opened = hub.load_with_card(options.out / network / "model")
         found = [
-            segmentation_report.probabilities_of(
-                opened.model, image, opened.card.preprocessing, "whole"
-            )
+            predict_probabilities(opened.model, image, opened.card.preprocessing, "whole")
             for image, _ in pairs
         ]
         columns[title] = np.stack(
