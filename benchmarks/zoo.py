@@ -16,6 +16,7 @@ import argparse
 import json
 import platform
 import statistics
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -158,13 +159,19 @@ def page() -> str:
     parts = [
         "# Trained models",
         "<!-- Written by benchmarks/zoo.py; change that, and run it again. -->",
-        "Every figure is of data that the model was not trained on, measured at the end of the run "
-        "that the command repeats. Three seeds are given as mean (lowest to highest). Models "
-        "marked *package* come with `pip install`, so `keras_arch.hub.load(NAME)` works offline; "
-        "those marked *zoo* lie in the folder `zoo` of the repository. Weights are stored as "
-        "float16 where that is said.",
-        f"GFLOP are of one image, forward; images a second too, measured on one CPU "
-        f"({speed['machine']}).",
+        _wrapped(
+            "Figures of classifiers and segmenters are of images that they were not trained on, "
+            "those of generators are of generated images. They were measured at the end of the run "
+            "that the command repeats. Several seeds are given as mean (lowest to highest); the "
+            "model is that of the first. Models marked *package* come with `pip install`, so "
+            "`keras_arch.hub.load(NAME)` works offline; those marked *zoo* lie in the folder `zoo` "
+            "of the repository. The files have the weights alone, as float32 or float16, without "
+            "the discriminator of a generator."
+        ),
+        _wrapped(
+            "GFLOP are of one image, forward; images a second too, measured on one CPU "
+            f"({speed['machine']})."
+        ),
     ]
     for kind, figures in FIGURES.items():
         rows = [
@@ -183,7 +190,7 @@ def page() -> str:
             cells += [row["metrics"].get(key, "") for key in used]
             cells.append(f"{row['parameters']:,}")
             if kind != "generation":
-                cells += [str(row.get("gflop", "")), str(row.get("images_per_second", ""))]
+                cells += [str(row.get("gflop", "")), f"{row.get('images_per_second', 0):,.0f}"]
             table.append([*cells, row["file"]])
         parts += [f"## {TITLES[kind]}", "\n".join(f"| {' | '.join(line)} |" for line in table)]
         parts.append("\n".join(f"    {row['command']}" for row in rows))
@@ -215,6 +222,10 @@ def with_table(text: str) -> str:
     return before + "\n".join([BEGIN, *lines, END]) + rest.partition(END)[2]
 
 
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 120)
+
+
 def _kind(folder: Path) -> str:
     task = json.loads((folder / "keras_arch.json").read_text())["card"]["task"]
     if task in FIGURES:
@@ -233,11 +244,21 @@ def _row(name: str, folder: Path, speed: dict[str, Any]) -> dict[str, Any]:
         "name": name,
         "where": where,
         "metrics": {key: _figure(key, found) for key, found in values.items()},
-        "file": f"{size:.1f} MB",
+        "file": f"{size:.1f} MB, {_stored(folder / 'model.weights.h5')}",
         "command": runs[0]["command"],
         "picture": f"../{picture.relative_to(ROOT).as_posix()}" if picture.is_file() else None,
         **speed[name],
     }
+
+
+def _stored(file: Path) -> str:
+    """The dtype of most arrays of a weights file."""
+    import h5py
+
+    dtypes: list[str] = []
+    with h5py.File(file) as opened:
+        opened.visititems(lambda _, item: dtypes.append(str(getattr(item, "dtype", ""))))
+    return statistics.mode(dtype for dtype in dtypes if dtype.startswith("float"))
 
 
 def _figure(key: str, values: list[float]) -> str:
