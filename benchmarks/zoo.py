@@ -190,7 +190,8 @@ def page() -> str:
             cells += [row["metrics"].get(key, "") for key in used]
             cells.append(f"{row['parameters']:,}")
             if kind != "generation":
-                cells += [str(row.get("gflop", "")), f"{row.get('images_per_second', 0):,.0f}"]
+                speed_of = row.get("images_per_second")
+                cells += [str(row.get("gflop", "")), f"{speed_of:,.0f}" if speed_of else ""]
             table.append([*cells, row["file"]])
         parts += [f"## {TITLES[kind]}", "\n".join(f"| {' | '.join(line)} |" for line in table)]
         parts.append("\n".join(f"    {row['command']}" for row in rows))
