@@ -23,6 +23,13 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_runtest_teardown(item, nextitem):
+    """Collect what a module leaves, and exempt the rest, which later modules share."""
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def two_replicas():
     """A mirrored strategy over the two devices."""

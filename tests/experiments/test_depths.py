@@ -27,6 +27,7 @@ def done(tmp_path_factory):
     return experiments.degradation(2, out=tmp_path_factory.mktemp("degradation"), **SMALL)
 
 
+@pytest.mark.slow
 def test_the_recipe_is_the_papers_scaled_to_the_budget(done):
     for name, residual in (("plain8", False), ("resnet8", True)):
         checked = config.load(done.directory / name / "config.yaml")
@@ -56,6 +57,7 @@ def test_a_schedule_of_any_length_is_valid(iterations, depth):
     assert rate.values[-1] == 0.001
 
 
+@pytest.mark.slow
 def test_curves_equal_the_logs_of_the_runs(done):
     table = json.loads(done.table.read_text())
     assert [net["name"] for net in table["nets"]] == ["plain8", "resnet8"]
@@ -114,6 +116,7 @@ def test_resume_continues_and_does_not_repeat_finished_nets(done, tmp_path):
     assert tables[0] == tables[1]
 
 
+@pytest.mark.slow
 def test_depths_can_be_added(done, tmp_path, monkeypatch):
     grown = tmp_path / "grown"
     shutil.copytree(done.directory, grown)
@@ -141,6 +144,7 @@ def test_an_interruption_names_resume(tmp_path, monkeypatch):
     assert caught.value.signal == 15
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_results(done, capfd):
     command = ["experiment", "degradation", "--budget", "2", "--data", "digits", "--depths", "8"]
     command += ["--limit", "128", "--test-limit", "40", "--out", str(done.directory), "--resume"]
@@ -174,6 +178,7 @@ def test_errors_of_the_command_have_one_line(options, message, capfd, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_errors(done, tmp_path):
     def start(budget=1, **changes):
         return experiments.degradation(budget, **(SMALL | {"out": tmp_path / "new"} | changes))

@@ -117,6 +117,7 @@ def test_a_folder_of_one_class_is_refused(kinds, tmp_path, classifier_of_digits)
         finetuning_config.finetune_config(classifier_of_digits, f"folder:{tmp_path}")
 
 
+@pytest.mark.slow
 def test_a_run_with_weights(kinds, tmp_path):
     set_ = [f"data.source=folder:{kinds}", "model.arguments.classes=2"]
     more = ["recipe.class_weights=balanced"]

@@ -235,6 +235,7 @@ def small_run(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_a_classifier_goes_on_exactly(small_run, tmp_path, monkeypatch):
     name = "resnet20-digits"
     train, whole = small_run(name)

@@ -64,6 +64,7 @@ def run(saved, pieces, tmp_path_factory):
     return api.finetune(saved, f"masks:{pieces}", out, overrides=TINY, verbose=0)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_network_of_the_new_classes(run, pieces, tmp_path):
     loaded = api.load_model(run.directory)
     assert loaded.card.labels == ["0", "1", "2"]
@@ -116,6 +117,7 @@ def test_the_head_learns_alone_and_then_all_layers(saved, pieces):
     assert moved["stage1_norm1/moving_mean"] > 0
 
 
+@pytest.mark.slow
 def test_a_backbone_stays_frozen_in_both_phases(saved, pieces):
     task = task_of(saved, f"masks:{pieces}", "recipe.freeze_backbone=true", RATE)
     model = task.build()
@@ -127,6 +129,7 @@ def test_a_backbone_stays_frozen_in_both_phases(saved, pieces):
         assert any(name.startswith("up1") for name in trained) == (epoch == 1)
 
 
+@pytest.mark.slow
 def test_the_head_stays_where_the_classes_are_the_same(saved, pieces, caplog):
     named = f"masks:{pieces}?classes=no:0,yes:1,ignore:2"
     with caplog.at_level("INFO", "keras_arch"):

@@ -30,6 +30,7 @@ def test_the_game_is_under_40_lines():
     assert 20 < len([line for line in code.splitlines() if line.strip()]) < 40
 
 
+@pytest.mark.slow
 def test_it_trains_and_logs_its_own_values(page):
     assert set(page["history"].history) == {"d_loss", "g_loss", "d_real", "d_fake", "g_ink"}
     assert page["samples"].shape == (10, 8, 8, 1)
