@@ -51,7 +51,7 @@ GAME = {
     "lapgan": DIGITS,
     # By default its batch norm is that of one replica, which the paper's batch of one is on.
     "pix2pix": ["recipe.batch_size=3", MOVING, *BOTH],
-    # Of smaller steps still: the sign that is the gradient of its L1 losses flips for single values,
+    # Of smaller steps still: the gradient of an L1 loss is a sign, which flips for single values,
     # and instance norm of such small maps multiplies what follows.
     "cyclegan": ["recipe.batch_size=3", *(each.replace("0.001", "0.0001") for each in BOTH)],
 }

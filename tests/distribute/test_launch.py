@@ -143,7 +143,8 @@ if child:
 try:
     time.sleep(60)
 except KeyboardInterrupt:
-    print("interrupted", rank)
+    # At once: both processes write to one pipe.
+    os.write(1, f"interrupted {rank}\\n".encode())
     sys.exit(130)
 """
 
