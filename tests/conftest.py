@@ -7,6 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 import tensorflow as tf
+from tensorflow.python.data.ops import iterator_ops
 
 # A package of its own, which `test_plugin.py` installs for other processes.
 collect_ignore = ["plugin"]
@@ -14,6 +15,19 @@ collect_ignore = ["plugin"]
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+_create_iterator = iterator_ops.OwnedIterator._create_iterator
+
+
+def _without_tuning(self, dataset):
+    """Iterators of Keras and of tests, too, end at once; see `keras_arch.data.epochs.prefetch`."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return _create_iterator(self, dataset.with_options(options))
+
+
+iterator_ops.OwnedIterator._create_iterator = _without_tuning
 
 
 def pytest_collection_finish():

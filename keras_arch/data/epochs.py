@@ -130,6 +130,10 @@ def prefetch(batches: Any) -> Any:
     """Batches that are computed ahead of their use, and of which every host takes a part."""
     options = tf.data.Options()
     options.deterministic = True
+    # What is parallel then has a thread a core. The tuning of TensorFlow 2.21 finds as many, but
+    # its thread can miss that it is told to stop: the end of an iterator then waits for its next
+    # look, up to a minute.
+    options.autotune.enabled = False
     # Every host gets its part of each global batch. Sharing out files instead would give hosts
     # batches of their own, in an order that depends on the number of hosts.
     policy = tf.data.experimental.AutoShardPolicy.DATA
