@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras.src.backend.tensorflow import trainer
+from tensorflow.python.util import _pywrap_util_port
 
 from keras_arch import models
 from keras_arch._tensorflow import several_hosts
@@ -59,8 +60,9 @@ def test_stock_keras_cannot_build_on_uneven_parts(two_replicas):
         stock(built, iterator=batches)
 
 
+@pytest.mark.skipif(not _pywrap_util_port.IsMklEnabled(), reason="the kernel is oneDNN's")
 def test_stock_keras_cannot_evaluate_without_rows(two_replicas):
-    # TensorFlow joins convolution, norm and ReLU in one kernel, which refuses no rows.
+    # oneDNN joins convolution, norm and ReLU in one kernel, which refuses no rows.
     with two_replicas.scope():
         network = models.CIFARResNet(depth=8, input_shape=(8, 8, 1), classes=3)
         built = StockStep(network.input, network.output)
