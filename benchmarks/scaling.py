@@ -19,10 +19,8 @@ chooses, does more work, of which the `-sync` variants show the cost.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import os
-import socket
 import statistics
 import sys
 import time
@@ -31,7 +29,7 @@ from typing import Any
 
 import turns
 
-from keras_arch.distribute.launch import tf_configs
+from keras_arch.distribute.launch import free_addresses, tf_configs
 
 THREADS = 2
 NEEDED = {"two": 0.85, "mirrored": 0.9}
@@ -122,7 +120,7 @@ class _Group:
         command = [sys.executable, os.path.abspath(__file__), "--worker", f"{variant}:{network}"]
         places: list[dict[str, str]] = [{}]
         if variant.startswith("two"):
-            places = [{"TF_CONFIG": config} for config in tf_configs(_free_addresses(2))]
+            places = [{"TF_CONFIG": config} for config in tf_configs(free_addresses(2))]
         threads = THREADS // len(places)
         self.workers = [
             turns.Worker(variant, command, threads, TF_NUM_INTRAOP_THREADS=str(threads), **place)
@@ -148,14 +146,6 @@ class _Group:
         """End the processes."""
         for worker in self.workers:
             worker.close()
-
-
-def _free_addresses(count: int) -> list[str]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
 
 
 def _build(variant: str, network: str) -> turns.Built:

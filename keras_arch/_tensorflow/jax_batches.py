@@ -6,13 +6,10 @@ error comes. Here each batch is laid out by its own shape.
 """
 
 import functools
-import logging
 from collections.abc import Iterator
 from typing import Any
 
-# Releases of Keras that need the repair: the first one, and the first that was not checked.
-NEEDED = ((3, 15), (3, 16))
-_log = logging.getLogger("keras_arch")
+from keras_arch._tensorflow.keras_release import is_checked
 
 
 @functools.cache
@@ -25,16 +22,10 @@ def repair_keras() -> bool:
         >>> repair_keras()
         True
     """
-    import keras
-
-    release = tuple(int(part) for part in keras.__version__.split(".")[:2])
-    if not NEEDED[0] <= release < NEEDED[1]:
-        _log.warning(
-            "data parallelism on JAX was checked with Keras %d.%d only, this is %s, which is not "
-            "repaired: batches must divide by the number of devices",
-            *NEEDED[0],
-            keras.__version__,
-        )
+    if not is_checked(
+        "data parallelism on JAX was",
+        "is not repaired: batches must divide by the number of devices",
+    ):
         return False
     from keras.src.backend.jax import trainer
 

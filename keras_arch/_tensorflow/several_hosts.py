@@ -15,13 +15,10 @@ They are no fast paths: nothing switches them off.
 """
 
 import functools
-import logging
 from collections.abc import Callable
 from typing import Any
 
-# Releases of Keras that need the repairs: the first one, and the first that was not checked.
-NEEDED = ((3, 15), (3, 16))
-_log = logging.getLogger("keras_arch")
+from keras_arch._tensorflow.keras_release import is_checked
 
 
 @functools.cache
@@ -38,13 +35,7 @@ def repair_keras() -> bool:
 
     if keras.backend.backend() != "tensorflow":
         return False
-    release = tuple(int(part) for part in keras.__version__.split(".")[:2])
-    if not NEEDED[0] <= release < NEEDED[1]:
-        _log.warning(
-            "several hosts were checked with Keras %d.%d only, this is %s, which is not repaired",
-            *NEEDED[0],
-            keras.__version__,
-        )
+    if not is_checked("several hosts were", "is not repaired"):
         return False
     from keras.src.backend.tensorflow import trainer
 

@@ -124,7 +124,7 @@ class _Attempt:
         # In the order in which they ended, without those that were ended from here.
         self.ended: dict[int, int] = {}
         try:
-            for rank, config in enumerate(tf_configs(_free_addresses(job.workers))):
+            for rank, config in enumerate(tf_configs(free_addresses(job.workers))):
                 environment = os.environ | devices[rank] | {"TF_CONFIG": config}
                 # A process that shows its lines late shows none when it is killed.
                 environment["PYTHONUNBUFFERED"] = "1"
@@ -304,8 +304,16 @@ def _end_with(parent: int) -> Callable[[], None] | None:
     return ask
 
 
-def _free_addresses(count: int) -> list[str]:
-    """Addresses on this machine whose ports are free now."""
+def free_addresses(count: int) -> list[str]:
+    """Addresses on this machine whose ports are free now.
+
+    Args:
+        count: Their number.
+
+    Example:
+        >>> [address.partition(":")[0] for address in free_addresses(2)]
+        ['127.0.0.1', '127.0.0.1']
+    """
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
