@@ -16,6 +16,7 @@ import argparse
 import json
 import platform
 import statistics
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ from keras_arch.files import atomic_write
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, ZOO = ROOT / "hub_configs" / "models", ROOT / "zoo"
 RESULTS, SPEED, PAGE = ZOO / "results", ZOO / "speed.json", ROOT / "docs" / "zoo.md"
+# Pixels; a wider picture of samples is reduced, as it goes into the wheel.
+WIDEST = 1100
 READMES = (ROOT / "README.md", ROOT / "README.ko.md")
 BEGIN, END = "<!-- zoo.py: begin -->", "<!-- zoo.py: end -->"
 # The figures of each task, in the order of their columns, with their names there.
@@ -58,6 +61,8 @@ TITLES = {
     "generation": "Generators",
     "translation": "Translators",
 }
+# The READMEs give each model one figure: the first of these that it has.
+HEADLINES = ("accuracy", "instance_recall", "rand_error", "classifier_agreement", "parzen", "fid")
 PERCENT = ("accuracy", "pixel_accuracy", "classifier_agreement", "instance_recall")
 
 
@@ -69,11 +74,12 @@ def main() -> None:
     adding.add_argument("run", type=Path)
     adding.add_argument("--to", choices=("package", "zoo"), help="where the model goes")
     adding.add_argument("--float16", action="store_true", help="store weights as float16")
+    adding.add_argument("--samples", type=Path, help="another picture than that of the run")
     adding.add_argument("--figures", type=Path, nargs="*", default=[], help="more metrics, JSON")
     commands.add_parser("measure", help="measure size and speed")
     given = parser.parse_args()
     if given.command == "add":
-        add(given.run, given.to, given.float16, given.figures)
+        add(given.run, given.to, given.float16, given.figures, given.samples)
     elif given.command == "measure":
         atomic_write(SPEED, json.dumps(measured(), indent=1) + "\n")
     else:
@@ -82,7 +88,9 @@ def main() -> None:
             print(atomic_write(file, with_table(file.read_text(encoding="utf-8"))))
 
 
-def add(run: Path, to: str | None, float16: bool, figures: list[Path]) -> None:
+def add(
+    run: Path, to: str | None, float16: bool, figures: list[Path], samples: Path | None
+) -> None:
     """Take over the model and the metrics of a run."""
     import numpy as np
 
@@ -97,14 +105,15 @@ def add(run: Path, to: str | None, float16: bool, figures: list[Path]) -> None:
     name = recipe["name"]
     if to is not None:
         target = {"package": PACKAGE, "zoo": ZOO}[to] / name
-        samples = run / "model" / "samples.png"
-        hub.save(
-            loaded.model,
-            target,
-            loaded.card,
-            samples=samples if samples.is_file() else None,
-            weights_dtype="float16" if float16 else "float32",
-        )
+        picture = samples or run / "model" / "samples.png"
+        with tempfile.TemporaryDirectory() as folder:
+            hub.save(
+                loaded.model,
+                target,
+                loaded.card,
+                samples=reduced(picture, Path(folder)) if picture.is_file() else None,
+                weights_dtype="float16" if float16 else "float32",
+            )
         draw = np.random.default_rng(0)
         inputs = [
             draw.uniform(0, 2, (4, *(side or 64 for side in each.shape[1:]))).astype(each.dtype)
@@ -119,6 +128,20 @@ def add(run: Path, to: str | None, float16: bool, figures: list[Path]) -> None:
     entry = {"seed": seed, "command": training_command(loaded.card), "metrics": metrics}
     runs = sorted([*(each for each in runs if each["seed"] != seed), entry], key=_seed)
     print(atomic_write(file, json.dumps(runs, indent=1) + "\n"))
+
+
+def reduced(picture: Path, folder: Path) -> Path:
+    """The picture, or if it is wider than WIDEST a smaller copy of it in the folder."""
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        if image.width <= WIDEST:
+            return picture
+        size = WIDEST, round(image.height * WIDEST / image.width)
+        image.resize(size, Image.Resampling.LANCZOS).quantize(64, dither=Image.Dither.NONE).save(
+            folder / picture.name, optimize=True
+        )
+    return folder / picture.name
 
 
 def _seed(run: dict[str, Any]) -> int:
@@ -213,7 +236,7 @@ def with_table(text: str) -> str:
             if _kind(folder) != kind:
                 continue
             found = _row(name, folder, speed)["metrics"]
-            first = next((key for key in figures if key in found), None)
+            first = next((key for key in (*HEADLINES, *figures) if key in found), None)
             # The mean alone: the range is in docs/zoo.md.
             figure = f" {figures[first]} {found[first].partition(' (')[0]}" if first else ""
             cells.append(f"`{name}`{figure}")

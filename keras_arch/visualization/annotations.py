@@ -1,7 +1,8 @@
 """Titles of columns and legends of colors for sheets of images."""
 
+import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from keras_arch.visualization.figures import DPI, new_figure
 from keras_arch.visualization.fonts import fallback_fonts
 
 Color = Sequence[int]
-# Pixels: of a line of text, of a wide and of a usual letter, of a square of the legend, and of the
-# narrowest sheet with a legend.
-_LINE, _LETTER, _NARROW, _SQUARE, _LEAST = 18, 7, 6, 12, 240
+# Pixels: of a line of text, of a usual letter, of a square of the legend, of the narrowest sheet
+# with a legend.
+_LINE, _NARROW, _SQUARE, _LEAST = 18, 6, 12, 240
+_POINTS = 9
 
 
 def annotate(
@@ -84,10 +86,8 @@ def _legend(legend: Mapping[str, Color], across: int) -> np.ndarray:
     """Squares of the colors, each with its meaning on its right, in as many lines as needed."""
     places: list[tuple[int, int, str, Color]] = []
     x, line = 4, 0
-    for meaning, color in legend.items():
-        # Letters of East Asia are about twice as wide.
-        letters = sum(1 if letter.isascii() else 2 for letter in meaning)
-        taken = _SQUARE + 6 + _LETTER * letters + 14
+    for (meaning, color), length in zip(legend.items(), _lengths(legend), strict=True):
+        taken = _SQUARE + 6 + length + 14
         if x > 4 and x + taken > across:
             x, line = 4, line + 1
         places.append((x, line, meaning, color))
@@ -109,13 +109,22 @@ def _legend(legend: Mapping[str, Color], across: int) -> np.ndarray:
     return strip
 
 
+def _lengths(texts: Iterable[str]) -> list[int]:
+    """The lengths of texts as they are drawn, in pixels."""
+    figure = new_figure(1, 1)
+    drawn = [figure.text(0, 0, text, fontsize=_POINTS) for text in texts]
+    with fallback_fonts(figure):
+        figure.canvas.draw()
+        return [math.ceil(each.get_window_extent().width) for each in drawn]
+
+
 def _texts(width: int, height: int, places: Sequence[tuple[float, float, str, str]]) -> np.ndarray:
     """A white strip with texts at `(x, y, alignment, text)` in pixels from the upper left."""
     # A hundredth of a pixel more, as Matplotlib cuts fractions off.
     figure = new_figure((width + 0.01) / DPI, (height + 0.01) / DPI)
     figure.set_layout_engine("none")
     for x, y, align, text in places:
-        figure.text(x / width, 1 - y / height, text, ha=align, va="center", fontsize=9)
+        figure.text(x / width, 1 - y / height, text, ha=align, va="center", fontsize=_POINTS)
     with fallback_fonts(figure):
         figure.canvas.draw()
     return np.array(figure.canvas.buffer_rgba())[..., :3]

@@ -34,6 +34,16 @@ def test_a_legend_has_as_many_lines_as_it_needs():
         assert (found[10:] == (number, 0, 0)).all(-1).any()
 
 
+def test_wide_letters_stay_clear_of_the_next_color():
+    sheet = np.zeros((10, 900, 1), np.uint8)
+    colors = {"m" * 20: (250, 0, 0), "W" * 20: (0, 250, 0), "i" * 20: (0, 0, 250)}
+    strip = visualization.annotate(sheet, legend=colors)[10:]
+    for color in list(colors.values())[1:]:
+        left = np.flatnonzero((strip == color).all(-1).any(0)).min()
+        # One column is the frame of the square.
+        assert (strip[:, left - 9 : left - 1] == 255).all()
+
+
 def test_what_is_no_sheet_is_refused():
     with pytest.raises(ArgumentError, match="uint8 pixels"):
         visualization.annotate(np.zeros((4, 4), np.uint8), titles=["a"])
