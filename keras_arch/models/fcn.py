@@ -27,6 +27,7 @@ DECONVOLUTIONS = ("frozen", "last_frozen", "learned")
 # VGGs that the networks are built on as published, with their columns of VGG's table.
 VGGS = {"VGG11": "A", "VGG13": "B", "VGG16": "D", "VGG19": "E"}
 PADDING = 100
+PADDINGS = ("valid", "same")
 # Where a map of scores lies on the finer one, and the last one on the image: the rows and columns
 # to leave out, by the stride of the finest scores. They follow from the layers between.
 OFFSETS = {32: (19,), 16: (5, 27), 8: (5, 9, 31)}
@@ -57,6 +58,7 @@ def FCN(
     deconvolutions: str = "frozen",
     all_at_once: bool = False,
     units: int | None = None,
+    fc6_padding: str = "valid",
     synchronized: bool = False,
     weights: Weights = None,
     name: str | None = None,
@@ -87,6 +89,9 @@ def FCN(
         all_at_once: For FCN-8s, learn all scores together and not stage by stage: `pool4` is
             multiplied by 0.01 and `pool3` by 0.0001 first (the authors' `voc-fcn8s-atonce`).
         units: Width of `fc6` and `fc7` of a VGG. Default 4096.
+        fc6_padding: Of `fc6` of a VGG. `"valid"`: none, so the image is padded by 100 pixels (the
+            paper, default). `"same"`: `fc6` pads its map, and the image is not padded: a fifth of
+            the operations at 128 pixels. Not in the paper. The weights have the same shapes.
         weights: `None` for random weights; another FCN on the same backbone (the paper learns 32s
             from the classifier, 16s from 32s and 8s from 16s), or as for `backbone_weights`.
             Scores that the weights do not have start at zero.
@@ -103,6 +108,7 @@ def FCN(
         (None, None, None, 21)
     """
     check_choice("deconvolutions", deconvolutions, DECONVOLUTIONS)
+    check_choice("fc6_padding", fc6_padding, PADDINGS)
     check_choice("all_at_once", all_at_once, (False, True) if stride == 8 else (False,))
     classes = pixelwise.check_classes(classes, classifier_activation)
     usual_shape = pixelwise.default_shape(backbone, (500, 500, 3))
@@ -117,21 +123,27 @@ def FCN(
                 "as published"
             )
         units = 4096 if units is None else whole_number("units", units)
-        image, coarse, finer = _vgg(input_shape, CONFIGURATIONS[VGGS[backbone]], units)
-        offsets, padding = OFFSETS[stride], "valid"
+        column = CONFIGURATIONS[VGGS[backbone]]
+        image, coarse, finer = _vgg(input_shape, column, units, fc6_padding)
+        padding = fc6_padding
     else:
         if units is not None:
             raise ArgumentError(
                 f"units are those of a VGG's fc6 and fc7, which {usual_name} has not"
             )
+        if fc6_padding != "valid":
+            raise ArgumentError(
+                f"fc6_padding={fc6_padding!r} is for a VGG, whose fc6 {usual_name} has not"
+            )
+        padding = "same"
         image, finer = pixelwise.pyramid(
             backbone, input_shape, backbone_weights, backbone_arguments, synchronized, multiple=32
         )
         finer = {2**level: x for level, x in finer.items()}
         _check_maps(finer, stride, usual_name)
         coarse = finer[32]
-        # Padded maps begin where the image begins, and end with it or behind it.
-        offsets, padding = (0,) * len(OFFSETS[stride]), "same"
+    # Padded maps begin where the image begins, and end with it or behind it.
+    offsets = OFFSETS[stride] if padding == "valid" else (0,) * len(OFFSETS[stride])
 
     kernels = {}
 
@@ -229,10 +241,11 @@ def _score(x, classes, name):
     return channels_last.Conv2D(classes, 1, kernel_initializer="zeros", name=name)(x)
 
 
-def _vgg(input_shape, column, units):
+def _vgg(input_shape, column, units, padding):
     """The authors' network to `fc7`: the image, the last map, and the finer ones by stride."""
-    image = keras.Input(input_shape, name="image")
-    x = channels_last.ZeroPadding2D(PADDING, name="pad")(image)
+    x = image = keras.Input(input_shape, name="image")
+    if padding == "valid":
+        x = channels_last.ZeroPadding2D(PADDING, name="pad")(image)
     maps = {}
     for stage, row in enumerate(column, start=1):
         for number, filters in enumerate(row, start=1):
@@ -240,14 +253,16 @@ def _vgg(input_shape, column, units):
                 filters,
                 3,
                 # The first one is padded by 100 pixels already.
-                padding="valid" if stage == number == 1 else "same",
+                padding=padding if stage == number == 1 else "same",
                 kernel_initializer=he_normal(),
                 name=f"conv{stage}_{number}",
             )(x)
             x = layers.Activation("relu", name=f"relu{stage}_{number}")(x)
         x = maps[2**stage] = ceil_max_pool(x, 2, 2, f"pool{stage}")
     for number, size in ((6, 7), (7, 1)):
-        x = channels_last.Conv2D(units, size, kernel_initializer=he_normal(), name=f"fc{number}")(x)
+        x = channels_last.Conv2D(
+            units, size, padding=padding, kernel_initializer=he_normal(), name=f"fc{number}"
+        )(x)
         x = layers.Activation("relu", name=f"relu{number}")(x)
         x = layers.Dropout(0.5, name=f"drop{number}")(x)
     return image, x, maps

@@ -40,6 +40,8 @@ CASES = [
             ({"deconvolutions": "fixed"}, "'frozen', 'last_frozen' or 'learned'"),
             ({"all_at_once": 1}, "all_at_once"),
             ({"units": 0}, "units"),
+            ({"fc6_padding": "full"}, "'valid' or 'same'"),
+            ({"backbone": "ResNet18", "units": None, "fc6_padding": "same"}, "a VGG, whose fc6"),
             ({"classes": 0}, "classes"),
             ({"classes": 1}, "'sigmoid'"),
             ({"input_shape": (3, 64, 64)}, "(64, 64, 3)"),
@@ -56,6 +58,7 @@ CASES = [
         ),
     ),
     ScoringCase("FCN16s", {"backbone": "GoogLeNet", "input_shape": (64, 32, 1)}, (64, 32, 21)),
+    ScoringCase("FCN16s", SMALL | {"fc6_padding": "same"}, (20, 33, 3)),
     ScoringCase("FCN32s", SMALL | {"deconvolutions": "learned"}, (20, 33, 3)),
 ]
 
@@ -195,6 +198,21 @@ def test_a_classifier_over_a_map(classifier):
     np.testing.assert_allclose(np.reshape(y, (1, 4)), seen, rtol=1e-4, atol=1e-5)
 
 
+def test_fc6_that_pads_its_map(classifier):
+    """In the middle of the map of 224 pixels `fc6` sees what the classifier does."""
+    arguments = {"input_shape": (224, 224, 3), "backbone": "VGG11", "units": 4}
+    model = models.FCN32s(**arguments, fc6_padding="same", weights=classifier)
+    x = np.random.default_rng(0).normal(size=(1, 224, 224, 3)).astype("float32")
+    seen = keras.Model(classifier.input, classifier.get_layer("relu7").output)(x)
+    scored = keras.Model(model.input, model.get_layer("relu7").output)(x)
+    assert scored.shape == (1, 7, 7, 4)
+    np.testing.assert_allclose(scored[:, 3, 3], seen, rtol=1e-4, atol=1e-5)
+    # Its weights are those of the paper's network.
+    padded = models.FCN32s(**arguments, weights=model)
+    for a, b in zip(model.get_weights(), padded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_stages_start_from_each_other(classifier, caplog):
     arguments = {"input_shape": (24, 24, 3), "backbone": "VGG11", "units": 4, "classes": 3}
     first = draw_scores(models.FCN32s(**arguments, weights=classifier))
@@ -319,6 +337,7 @@ def test_a_residual_backbone_with_the_weights_of_its_classifier():
     "arguments",
     [
         {"backbone": "VGG11", "units": 2},
+        {"backbone": "VGG11", "units": 2, "fc6_padding": "same"},
         pytest.param({"backbone": "ResNet18"}, marks=pytest.mark.slow),
     ],
     ids=str,
