@@ -146,6 +146,18 @@ def test_version_and_help(run_command):
     assert run_command("train", "-h")[0] == 0
 
 
+def test_the_program_is_a_module_too():
+    found = subprocess.run(
+        [sys.executable, "-m", "keras_arch", "--version"], capture_output=True, text=True
+    )
+    assert (found.returncode, found.stdout) == (0, f"keras-arch {keras_arch.__version__}\n")
+    found = subprocess.run(
+        [sys.executable, "-m", "keras_arch", "show", "ResNet51"], capture_output=True, text=True
+    )
+    assert found.returncode == 2
+    assert found.stderr.startswith("error: ")
+
+
 def test_models_are_listed_one_a_line(run_command):
     code, out, _ = run_command("models", "dcgan*")
     rows = [line.split("\t") for line in out.splitlines()]
