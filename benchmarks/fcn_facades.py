@@ -67,6 +67,12 @@ def write_masks(facades: Path, out: Path) -> Path:
     return out
 
 
+def source_of(masks: Path) -> str:
+    """The data source of the masks, with the names of the classes."""
+    classes = ",".join(f"{name.replace(' ', '%20')}:{n}" for n, name in enumerate(CLASSES))
+    return f"masks:{masks}?classes={classes}"
+
+
 def backbone_weights(given: str, out: Path) -> str:
     """What the config takes: the weights as given, or a `.keras` file made of an archive."""
     if not given.endswith(".npz"):
@@ -121,8 +127,7 @@ def picture(source: Path, options: argparse.Namespace) -> Path:
     from keras_arch import data, hub, visualization
     from keras_arch.tasks.segmentation_predictions import predict_probabilities
 
-    classes = ",".join(f"{name.replace(' ', '%20')}:{n}" for n, name in enumerate(CLASSES))
-    chosen = data.load(f"masks:{source}?classes={classes}", "test")
+    chosen = data.load(source_of(source), "test")
     pairs = [
         pair for n, pair in enumerate(chosen.as_numpy_iterator()) if n in set(options.examples)
     ]

@@ -53,7 +53,11 @@ FIGURES = {
         "kid": "KID",
         "parzen": "Parzen log-likelihood",
     },
-    "translation": {"l1_error": "L1 error", "mean_gradient": "mean gradient"},
+    "translation": {
+        "l1": "L1 error",
+        "sharpness": "mean gradient",
+        "sharpness_of_targets": "mean gradient of photos",
+    },
 }
 TITLES = {
     "image-classification": "Classifiers",
