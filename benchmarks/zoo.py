@@ -13,6 +13,7 @@ the cards of the models, and from nothing else.
 """
 
 import argparse
+import dataclasses
 import json
 import platform
 import statistics
@@ -79,11 +80,12 @@ def main() -> None:
     adding.add_argument("--to", choices=("package", "zoo"), help="where the model goes")
     adding.add_argument("--float16", action="store_true", help="store weights as float16")
     adding.add_argument("--samples", type=Path, help="another picture than that of the run")
+    adding.add_argument("--note", default="", help="a sentence for the card and the page")
     adding.add_argument("--figures", type=Path, nargs="*", default=[], help="more metrics, JSON")
     commands.add_parser("measure", help="measure size and speed")
     given = parser.parse_args()
     if given.command == "add":
-        add(given.run, given.to, given.float16, given.figures, given.samples)
+        add(given)
     elif given.command == "measure":
         atomic_write(SPEED, json.dumps(measured(), indent=1) + "\n")
     else:
@@ -92,31 +94,32 @@ def main() -> None:
             print(atomic_write(file, with_table(file.read_text(encoding="utf-8"))))
 
 
-def add(
-    run: Path, to: str | None, float16: bool, figures: list[Path], samples: Path | None
-) -> None:
+def add(given: argparse.Namespace) -> None:
     """Take over the model and the metrics of a run."""
     import numpy as np
 
     from keras_arch import hub
     from keras_arch.hub.training_command import training_command
 
+    run = given.run
     metrics = json.loads((run / "metrics.json").read_text())
-    for file in figures:
+    for file in given.figures:
         metrics |= json.loads(file.read_text())
     recipe = yaml.safe_load((run / "config.yaml").read_text())
     loaded = hub.load_with_card(run / "model")
-    name = recipe["name"]
-    if to is not None:
-        target = {"package": PACKAGE, "zoo": ZOO}[to] / name
-        picture = samples or run / "model" / "samples.png"
+    card, name = loaded.card, recipe["name"]
+    if given.note:
+        card = dataclasses.replace(card, description=f"{card.description.strip()} {given.note}")
+    if given.to is not None:
+        target = {"package": PACKAGE, "zoo": ZOO}[given.to] / name
+        picture = given.samples or run / "model" / "samples.png"
         with tempfile.TemporaryDirectory() as folder:
             hub.save(
                 loaded.model,
                 target,
-                loaded.card,
+                card,
                 samples=reduced(picture, Path(folder)) if picture.is_file() else None,
-                weights_dtype="float16" if float16 else "float32",
+                weights_dtype="float16" if given.float16 else "float32",
             )
         draw = np.random.default_rng(0)
         inputs = [
@@ -129,7 +132,9 @@ def add(
     file = RESULTS / f"{name}.json"
     runs = json.loads(file.read_text()) if file.is_file() else []
     seed = recipe["recipe"]["seed"]
-    entry = {"seed": seed, "command": training_command(loaded.card), "metrics": metrics}
+    entry = {"seed": seed, "command": training_command(card), "metrics": metrics}
+    if given.note:
+        entry["note"] = given.note
     runs = sorted([*(each for each in runs if each["seed"] != seed), entry], key=_seed)
     print(atomic_write(file, json.dumps(runs, indent=1) + "\n"))
 
@@ -223,11 +228,15 @@ def page() -> str:
         parts += [f"## {TITLES[kind]}", "\n".join(f"| {' | '.join(line)} |" for line in table)]
         parts.append("\n".join(f"    {row['command']}" for row in rows))
         parts += [
-            f"![{row['name']}]({row['picture']})\n\n*`{row['name']}`*"
+            f"![{row['name']}]({row['picture']})\n\n" + _wrapped(_caption(row))
             for row in rows
             if row["picture"]
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _caption(row: dict[str, Any]) -> str:
+    return f"*`{row['name']}`*" + (f": {row['note']}" if row["note"] else "")
 
 
 def with_table(text: str) -> str:
@@ -274,6 +283,7 @@ def _row(name: str, folder: Path, speed: dict[str, Any]) -> dict[str, Any]:
         "metrics": {key: _figure(key, found) for key, found in values.items()},
         "file": f"{size:.1f} MB, {_stored(folder / 'model.weights.h5')}",
         "command": runs[0]["command"],
+        "note": runs[0].get("note"),
         "picture": f"../{picture.relative_to(ROOT).as_posix()}" if picture.is_file() else None,
         **speed[name],
     }
