@@ -96,7 +96,7 @@ def evaluate_generator(
         typer.Option(
             metavar="NAMES",
             help="Comma-separated: fid, kid, inception_score, precision, recall, density, "
-            "coverage, parzen.",
+            "coverage, classifier_agreement, parzen.",
         ),
     ] = "fid,kid",
     images: Annotated[int, typer.Option(min=2, help="Number of generated images.")] = 10_000,

@@ -248,8 +248,9 @@ def evaluate_generator(
         ref: A generator, as in `model_uri`.
         network: In whose features images are compared: a classifier, as in `model_uri`, or
             `"inception"`.
-        metrics: Some of `keras_arch.metrics.GENERATIVE_METRICS`; `"parzen"` compares pixels and
-            follows the first GAN paper (10,000 images).
+        metrics: Some of `keras_arch.metrics.GENERATIVE_METRICS`; `"classifier_agreement"`, the
+            share of images that the network finds to be of the requested class; `"parzen"`, which
+            compares pixels and follows the first GAN paper (10,000 images).
         images: Number of generated images, and the most real ones they are compared with.
         source: Of the real images. Default: that of the training.
         split: Default: that of the training.
@@ -261,29 +262,28 @@ def evaluate_generator(
         The metrics, with a description of the network and the images.
 
     Raises:
-        ArgumentError: If the model is no generator, a metric is unknown, or the training data is
-            unknown and no `source` is given.
+        ArgumentError: If the model is no generator, a metric is unknown or not for this generator,
+            or the training data is unknown and no `source` is given.
         ConfigError: If `network` is no classifier.
+        DataError: If `network` has no such classes.
     """
     loaded = _load_generator(ref)
     card = loaded.card
+    _check_metrics(metrics, card)
     settings = training_data(ref, card)
     source = EvaluationData(card, settings, source).uri
     split = split or settings.get("train", "train")
     data_dir = data_dir or settings.get("data_dir")
-    if unknown := [
-        name for name in metrics if name not in (*generative.GENERATIVE_METRICS, "parzen")
-    ]:
-        raise ArgumentError(
-            f"metrics are {', '.join(generative.GENERATIVE_METRICS)} and parzen, got {unknown[0]!r}"
-        )
     values: dict[str, float] = {}
     descriptions = []
-    others = [name for name in metrics if name != "parzen"]
-    compare = None
-    if others:
-        # Before the images, which take longest: a mistake in either shows at once.
-        features = feature_network(network)
+    # Before the images, which take longest: a mistake in either shows at once.
+    others = [name for name in metrics if name in generative.GENERATIVE_METRICS]
+    agreement = "classifier_agreement" in metrics
+    features = feature_network(network) if others or agreement else None
+    requested = compare = None
+    if features is not None and agreement:
+        requested = requested_classes(images, card.labels, features, card.name)
+    if features is not None and others:
         real = real_images(source, split, card.preprocessing, images, data_dir)
         compare = generative.GenerativeMetrics(real, features, others)
     generated = draw_from(loaded, images, seed)
@@ -291,6 +291,11 @@ def evaluate_generator(
         found = compare(generated)
         values |= found.values
         descriptions.append(found.description)
+    if features is not None and requested is not None:
+        share = visualization.classifier_agreement(generated, requested, features).fraction
+        values["classifier_agreement"] = float(share)
+        if not others:
+            descriptions.append(f"{len(generated)} generated images, {features.describe()}")
     if "parzen" in metrics:
         held_out = real_images(source, "train[-1000:]", card.preprocessing, 1_000, data_dir)
         test = real_images(
@@ -310,6 +315,18 @@ def evaluate_generator(
         path = Path(out) / "generator_evaluation.json"
         files.atomic_write(path, json.dumps(content, indent=1) + "\n")
     return result
+
+
+def _check_metrics(metrics: Sequence[str], card: hub.Card) -> None:
+    """Refuse metrics that are unknown, or not for this generator."""
+    known = (*generative.GENERATIVE_METRICS, "classifier_agreement", "parzen")
+    for name in metrics:
+        if name not in known:
+            raise ArgumentError(f"metrics are {', '.join(known)}, got {name!r}")
+    if "classifier_agreement" in metrics and not card.labels:
+        raise ArgumentError(
+            f"classifier_agreement is for conditional generators; {card.name} has no classes"
+        )
 
 
 def diagnose(

@@ -219,6 +219,20 @@ class TestMeasuring:
         assert written == {"metrics": found.values, "description": found.description}
         assert "40 real images, 40 generated" in found.description
 
+    def test_agreement_counts_the_requested_digits(self, game_run, classifier_of_digits):
+        run, judge = game_run("cgan"), api.load_model(classifier_of_digits)
+        found = api.evaluate_generator(
+            run.directory, str(classifier_of_digits), metrics=["classifier_agreement"], images=40
+        )
+        opened = api.load_model(run.directory)
+        labels = np.arange(40) % 10
+        latent = opened.card.latent["distribution"]
+        made = trainers.sample(opened.model, 40, seed=0, latent=latent, labels=labels)
+        pixels = opened.card.preprocessing.to_pixels(made)
+        predicted = np.argmax(judge.model(judge.card.preprocessing(pixels)), axis=-1)
+        assert found.values == {"classifier_agreement": np.mean(predicted == labels)}
+        assert found.description.startswith("40 generated images, ")
+
     def test_parzen_is_the_mixture_s_density(self, game_run):
         """Against the mixture's log-density written out; no network is asked for."""
         run = game_run("gan")
@@ -257,6 +271,8 @@ class TestMeasuring:
         many = functools.partial(api.evaluate_generator, run, images=10**9)
         with pytest.raises(ArgumentError, match="parzen, got 'fud'"):
             many(str(classifier_of_digits), metrics=["fud"])
+        with pytest.raises(ArgumentError, match="conditional generators; .* has no classes"):
+            many(str(classifier_of_digits), metrics=["classifier_agreement"])
         with pytest.raises(ConfigError, match="no classifier"):
             many(str(run), metrics=["fid"])
         with pytest.raises(ArgumentError, match="nowhere"):
