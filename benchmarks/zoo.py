@@ -103,11 +103,16 @@ def add(given: argparse.Namespace) -> None:
 
     run = given.run
     metrics = json.loads((run / "metrics.json").read_text())
+    more: dict[str, float] = {}
     for file in given.figures:
-        metrics |= json.loads(file.read_text())
+        found = json.loads(file.read_text())
+        # As `evaluate-generator --out` writes them, or the metrics alone.
+        more |= found.get("metrics", found)
+    metrics |= more
     recipe = yaml.safe_load((run / "config.yaml").read_text())
     loaded = hub.load_with_card(run / "model")
     card, name = loaded.card, recipe["name"]
+    card = dataclasses.replace(card, metrics=card.metrics | more)
     if given.note:
         card = dataclasses.replace(card, description=f"{card.description.strip()} {given.note}")
     if given.to is not None:

@@ -271,7 +271,7 @@ class TestMeasuring:
         many = functools.partial(api.evaluate_generator, run, images=10**9)
         with pytest.raises(ArgumentError, match="parzen, got 'fud'"):
             many(str(classifier_of_digits), metrics=["fud"])
-        with pytest.raises(ArgumentError, match="conditional generators; .* has no classes"):
+        with pytest.raises(ArgumentError, match=r"conditional generators; .* has no classes"):
             many(str(classifier_of_digits), metrics=["classifier_agreement"])
         with pytest.raises(ConfigError, match="no classifier"):
             many(str(run), metrics=["fid"])
