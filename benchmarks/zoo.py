@@ -3,7 +3,7 @@
     python benchmarks/zoo.py add runs/resnet8-mnist --to package
     python benchmarks/zoo.py add runs/gan-mnist --to zoo --float16 --figures FILE.json
     python benchmarks/zoo.py add runs/resnet8-mnist-1            another seed: its figures only
-    python benchmarks/zoo.py measure                             size and speed of all of them
+    python benchmarks/zoo.py measure [NAME...]                   size and speed of all or some
     python benchmarks/zoo.py                                     write docs/zoo.md and the READMEs
 
 `add` copies the model of a finished run into `hub_configs/models` (it ships in the wheel) or into
@@ -66,6 +66,14 @@ TITLES = {
     "generation": "Generators",
     "translation": "Translators",
 }
+# The picture of the READMEs: parts of samples, as fractions of their width and height.
+GALLERY = ROOT / "docs" / "zoo.png"
+PANELS = (
+    ("Generated: cdcgan-fashion_mnist", ZOO / "cdcgan-fashion_mnist", (0, 0, 1, 0.4985)),
+    ("A section of nerve tissue", PACKAGE / "unet-isbi2012", (0.002, 0.0111, 0.2495, 0.254)),
+    ("Its membranes: unet-isbi2012", PACKAGE / "unet-isbi2012", (0.5005, 0.0111, 0.748, 0.254)),
+)
+HEIGHT, GAP = 331, 12
 # The READMEs give each model one figure: the first of these that it has.
 HEADLINES = ("accuracy", "instance_recall", "rand_error", "classifier_agreement", "parzen", "fid")
 PERCENT = ("accuracy", "pixel_accuracy", "classifier_agreement", "instance_recall")
@@ -82,13 +90,15 @@ def main() -> None:
     adding.add_argument("--samples", type=Path, help="another picture than that of the run")
     adding.add_argument("--note", default="", help="a sentence for the card and the page")
     adding.add_argument("--figures", type=Path, nargs="*", default=[], help="more metrics, JSON")
-    commands.add_parser("measure", help="measure size and speed")
+    measuring = commands.add_parser("measure", help="measure size and speed")
+    measuring.add_argument("names", nargs="*", help="only these; the others keep their figures")
     given = parser.parse_args()
     if given.command == "add":
         add(given)
     elif given.command == "measure":
-        atomic_write(SPEED, json.dumps(measured(), indent=1) + "\n")
+        atomic_write(SPEED, json.dumps(measured(given.names), indent=1) + "\n")
     else:
+        print(gallery(GALLERY))
         print(atomic_write(PAGE, page()))
         for file in READMES:
             print(atomic_write(file, with_table(file.read_text(encoding="utf-8"))))
@@ -169,15 +179,19 @@ def models() -> Iterator[tuple[str, Path]]:
             yield record.parent.name, record.parent
 
 
-def measured() -> dict[str, Any]:
+def measured(names: list[str]) -> dict[str, Any]:
     """Parameters, operations and speed of each model, and the machine that it was measured on."""
     import keras
 
     from keras_arch import hub
     from keras_arch.tasks.comparison import gflop_of, images_per_second
 
+    known = json.loads(SPEED.read_text())["models"] if names else {}
     found: dict[str, Any] = {}
     for name, folder in models():
+        if names and name not in names:
+            found[name] = known[name]
+            continue
         network = hub.load(folder)
         row: dict[str, Any] = {"parameters": network.count_params()}
         shape = network.inputs[0].shape[1:]
@@ -238,6 +252,29 @@ def page() -> str:
             if row["picture"]
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def gallery(file: Path) -> Path:
+    """Write the picture at the top of the READMEs, from the samples of models."""
+    import numpy as np
+    from PIL import Image
+
+    from keras_arch import visualization
+
+    parts = []
+    for title, folder, (left, top, right, bottom) in PANELS:
+        with Image.open(folder / "samples.png") as image:
+            width, height = image.size
+            box = (width * left, height * top, width * right, height * bottom)
+            part = image.convert("RGB").crop(tuple(map(round, box)))
+        size = round(part.width * HEIGHT / part.height), HEIGHT
+        part = np.asarray(part.resize(size, Image.Resampling.LANCZOS))
+        sheet = visualization.annotate(part, titles=[title])
+        gap = np.full((len(sheet), GAP if parts else 0, 3), 255, np.uint8)
+        parts += [gap, sheet]
+    image = Image.fromarray(np.concatenate(parts, axis=1))
+    image.quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
+    return file
 
 
 def _caption(row: dict[str, Any]) -> str:
