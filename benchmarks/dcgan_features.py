@@ -7,7 +7,8 @@ The protocol of the paper: the maps of all convolutions but the last are max-poo
 flattened and joined, and an L2-regularized linear SVM classifies them. Its C is chosen on a tenth
 of the training images. For comparison: the same network from random weights, and the pixels. The
 paper has 82.8 % on CIFAR-10 with a wider network that was trained on ImageNet, and no CIFAR-10
-image.
+image. A discriminator that was trained on the test images too has seen them, without their labels:
+for a fair figure of digits, `keras-arch train dcgan-digits --set data.train=train`.
 """
 
 import argparse

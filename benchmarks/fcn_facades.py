@@ -10,7 +10,8 @@ labels side by side. The labels' colours become five classes. All networks are t
 - FCN-32s, -16s and -8s at once on a VGG16 with the weights of `--vgg16`: a tag, `hf://user/repo`, a
   directory, or an archive of torchvision's tensors, which may lack `fc6` and `fc7`. They are new
   then, and `--units` may be less than 4096.
-- FCN-8s on the same VGG16 from random weights, and on a ResNet-18 from random weights.
+- FCN-8s on the same VGG16 from random weights.
+- FCN-32s, -16s and -8s on a ResNet-18 from random weights.
 
 Printed for each: the paper's metrics, and the boundary F-score within a number of pixels, which
 rises with a smaller stride; means and ranges over the seeds. Runs are saved and resumed.
@@ -30,9 +31,10 @@ ARMS = {
     "FCN16s-vgg16": "FCN-16s, trained VGG16",
     "FCN8s-vgg16": "FCN-8s, trained VGG16",
     "FCN8s-random": "FCN-8s, random VGG16",
+    "FCN32s-resnet18": "FCN-32s, random ResNet-18",
+    "FCN16s-resnet18": "FCN-16s, random ResNet-18",
     "FCN8s-resnet18": "FCN-8s, random ResNet-18",
 }
-SHOWN = ("FCN32s-vgg16", "FCN16s-vgg16", "FCN8s-vgg16", "FCN8s-random")
 METRICS = ("mean_iu", "pixel_accuracy", "mean_accuracy", "boundary_f_score")
 # Colours of the labels by class: five classes, few enough for 400 pictures.
 CLASSES = {
@@ -92,7 +94,7 @@ def train(arm: str, seed: int, source: Path, weights: str, options: argparse.Nam
     """Metrics of one run, which is trained if it is not finished yet."""
     from keras_arch import api
 
-    directory = options.out / f"{arm}-{seed}"
+    directory = folder(arm, seed, options)
     metrics = directory / "metrics.json"
     if metrics.exists():
         return json.loads(metrics.read_text())
@@ -122,6 +124,11 @@ def train(arm: str, seed: int, source: Path, weights: str, options: argparse.Nam
     return run.metrics
 
 
+def folder(arm: str, seed: int, options: argparse.Namespace) -> Path:
+    """The folder of a run, one for each of the settings."""
+    return options.out / f"{options.epochs}epochs_{options.units}units" / f"{arm}-{seed}"
+
+
 def picture(source: Path, options: argparse.Namespace) -> Path:
     """Picture of the photo, the predictions and the ground truth of the first test files."""
     from keras_arch import data, hub, visualization
@@ -132,8 +139,8 @@ def picture(source: Path, options: argparse.Namespace) -> Path:
         pair for n, pair in enumerate(chosen.as_numpy_iterator()) if n in set(options.examples)
     ]
     columns = {"photo": np.stack([image for image, _ in pairs])}
-    for arm in SHOWN:
-        opened = hub.load_with_card(options.out / f"{arm}-{options.seeds[0]}" / "model")
+    for arm in options.arms:
+        opened = hub.load_with_card(folder(arm, options.seeds[0], options) / "model")
         colors = opened.card.colors
         found = [
             predict_probabilities(opened.model, image, opened.card.preprocessing, "whole")
@@ -177,8 +184,7 @@ def main() -> None:
     print(f"\n{'network':26}" + "".join(f"{name:>24}" for name in METRICS))
     for arm, runs in found.items():
         print(f"{ARMS[arm]:26}" + "".join(f"{_range(runs, name):>24}" for name in METRICS))
-    if {*SHOWN} <= {*options.arms}:
-        print(picture(source, options))
+    print(picture(source, options))
 
 
 def _range(runs: list[dict[str, float]], name: str) -> str:

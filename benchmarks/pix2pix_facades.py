@@ -69,7 +69,7 @@ def train(name: str, overrides: list[str], options: argparse.Namespace) -> dict[
     """Metrics of one run, which is trained if it is not finished yet."""
     from keras_arch import api
 
-    directory = options.out / name
+    directory = folder(name, options)
     metrics = directory / "metrics.json"
     if metrics.exists():
         return json.loads(metrics.read_text())
@@ -97,6 +97,12 @@ def train(name: str, overrides: list[str], options: argparse.Namespace) -> dict[
     return run.metrics
 
 
+def folder(name: str, options: argparse.Namespace) -> Path:
+    """The folder of a run, one for each of the settings."""
+    settings = f"{options.size}px_{options.filters}filters_{options.epochs}epochs"
+    return options.out / settings / f"{name}-{options.seed}"
+
+
 def source(options: argparse.Namespace) -> str:
     """The pairs, from labels to photos."""
     return f"pairs:{options.facades}?direction=BtoA"
@@ -106,7 +112,7 @@ def pictures(name: str, options: argparse.Namespace) -> tuple[Any, Any, Any]:
     """Labels, pictures made of them, and photos of the test split, as pixels."""
     from keras_arch import data, hub, trainers
 
-    opened = hub.load_with_card(options.out / name / "model")
+    opened = hub.load_with_card(folder(name, options) / "model")
     preprocessing = opened.card.preprocessing
     found: list[tuple[Any, Any, Any]] = []
     for inputs, targets in data.eval_batches(
@@ -161,6 +167,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.table == "networks" and options.size != 256:
         parser.error("networks needs --size 256: the encoder-decoder has eight halvings")
+    if options.segmenter:
+        from keras_arch import hub
+
+        # A mistake in it shows before the trainings.
+        hub.load_with_card(options.segmenter)
     rows, columns = {}, {}
     for name, (title, overrides) in arms(options.table, options.size).items():
         rows[title] = train(name, overrides, options)

@@ -89,7 +89,9 @@ def main() -> None:
     adding.add_argument("--float16", action="store_true", help="store weights as float16")
     adding.add_argument("--samples", type=Path, help="another picture than that of the run")
     adding.add_argument("--note", default="", help="a sentence for the card and the page")
-    adding.add_argument("--figures", type=Path, nargs="*", default=[], help="more metrics, JSON")
+    adding.add_argument(
+        "--figures", type=Path, nargs="*", default=[], help="files of evaluate-generator --out"
+    )
     measuring = commands.add_parser("measure", help="measure size and speed")
     measuring.add_argument("names", nargs="*", help="only these; the others keep their figures")
     given = parser.parse_args()
@@ -114,10 +116,11 @@ def add(given: argparse.Namespace) -> None:
     run = given.run
     metrics = json.loads((run / "metrics.json").read_text())
     more: dict[str, float] = {}
+    measured_with: dict[str, str] = {}
     for file in given.figures:
         found = json.loads(file.read_text())
-        # As `evaluate-generator --out` writes them, or the metrics alone.
-        more |= found.get("metrics", found)
+        more |= found["metrics"]
+        measured_with[", ".join(found["metrics"])] = found["description"]
     metrics |= more
     recipe = yaml.safe_load((run / "config.yaml").read_text())
     loaded = hub.load_with_card(run / "model")
@@ -150,6 +153,8 @@ def add(given: argparse.Namespace) -> None:
     entry = {"seed": seed, "command": training_command(card), "metrics": metrics}
     if given.note:
         entry["note"] = given.note
+    if measured_with:
+        entry["measured_with"] = measured_with
     runs = sorted([*(each for each in runs if each["seed"] != seed), entry], key=_seed)
     print(atomic_write(file, json.dumps(runs, indent=1) + "\n"))
 
@@ -213,11 +218,12 @@ def page() -> str:
         _wrapped(
             "Figures of classifiers and segmenters are of images that they were not trained on, "
             "those of generators are of generated images. They were measured at the end of the run "
-            "that the command repeats. Several seeds are given as mean (lowest to highest); the "
-            "model is that of the first. Models marked *package* come with `pip install`, so "
-            "`keras_arch.hub.load(NAME)` works offline; those marked *zoo* lie in the folder `zoo` "
-            "of the repository. The files have the weights alone, as float32 or float16, without "
-            "the discriminator of a generator."
+            "that the command repeats, or, where a line below the picture says so, on more images "
+            "later. FID is that of the classifier's features, and not Inception's. Several seeds "
+            "are given as mean (lowest to highest); the model is that of the first. Models marked "
+            "*package* come with `pip install`, so `keras_arch.hub.load(NAME)` works "
+            "offline; those marked *zoo* lie in the folder `zoo` of the repository. The files have "
+            "the weights alone, as float32 or float16, without the discriminator of a generator."
         ),
         _wrapped(
             "GFLOP are of one image, forward; images a second too, measured on one CPU "
@@ -278,7 +284,14 @@ def gallery(file: Path) -> Path:
 
 
 def _caption(row: dict[str, Any]) -> str:
-    return f"*`{row['name']}`*" + (f": {row['note']}" if row["note"] else "")
+    """The line below the picture of a model: what was measured with which network, and its note."""
+    parts = []
+    for names, description in row["measured_with"].items():
+        listed = " and ".join(f"`{name}`" for name in names.split(", "))
+        parts.append(f"{listed} by `keras-arch evaluate-generator`: {description}.")
+    if row["note"]:
+        parts.append(row["note"])
+    return ": ".join([f"*`{row['name']}`*", *([" ".join(parts)] if parts else [])])
 
 
 def with_table(text: str) -> str:
@@ -326,6 +339,7 @@ def _row(name: str, folder: Path, speed: dict[str, Any]) -> dict[str, Any]:
         "file": f"{size:.1f} MB, {_stored(folder / 'model.weights.h5')}",
         "command": runs[0]["command"],
         "note": runs[0].get("note"),
+        "measured_with": runs[0].get("measured_with", {}),
         "picture": f"../{picture.relative_to(ROOT).as_posix()}" if picture.is_file() else None,
         **speed[name],
     }

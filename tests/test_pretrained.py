@@ -70,6 +70,8 @@ def test_list_weights():
     assert models.list_weights() == list(ROWS)
     assert [row.tag for row in models.list_weights("FCN8s")] == ["voc_from_caffe"]
     assert models.list_weights("UNet") == []
+    with pytest.raises(ArgumentError, match="by its name, such as 'ResNet50', got <function"):
+        models.list_weights(models.ResNet50)
     with pytest.raises(ArgumentError, match="no architecture named 'ResNet49'"):
         models.list_weights("ResNet49")
 

@@ -9,7 +9,7 @@ from keras_arch.cli import _completion
 
 REF = (
     r"A run directory, a model directory, the name of a config (its run in runs/NAME, else the "
-    r"published model), hf://user/repo\[@revision] or "
+    r"model that comes with the package, else the published one), hf://user/repo\[@revision] or "
     "file://FOLDER/user/repo."
 )
 TRAINED_ON = "the data it was trained on"

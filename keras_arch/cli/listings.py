@@ -1,5 +1,6 @@
 """Commands that list: `models`, `weights`, `configs`."""
 
+import json
 from typing import Annotated
 
 import typer
@@ -12,6 +13,17 @@ _CONVERTERS = {
     "keras.applications": "keras_arch.convert.from_keras_applications(MODEL)",
     "KerasHub": "keras_arch.convert.from_keras_hub(MODEL)",
 }
+# What is told of a model that is there, where its card has it.
+_MEASURED = (
+    "accuracy",
+    "mean_iu",
+    "instance_recall",
+    "rand_error",
+    "classifier_agreement",
+    "fid",
+    "parzen",
+    "l1",
+)
 Filter = Annotated[
     str,
     typer.Argument(metavar="[FILTER]", help="Shell pattern or part of a name: 'dcgan*'."),
@@ -46,10 +58,16 @@ def weights(filter: Filter = "*") -> None:
     for config in presets.names():
         content = presets.read(config)
         network = content.get("model") or content.get("generator") or {}
-        expected = ", ".join(f"{k} {v}" for k, v in content.get("expected", {}).items())
         how = f'weights="{config}"'
-        if not (presets.model_folder(config) or content.get("repository")):
-            how += f" after: keras-arch train {config}"
+        if folder := presets.model_folder(config):
+            card = json.loads((folder / "keras_arch.json").read_text(encoding="utf-8"))["card"]
+            reached = {k: v for k, v in card["metrics"].items() if k in _MEASURED}
+            expected = ", ".join(f"{k} {v:.4g}" for k, v in reached.items())
+        else:
+            wanted = content.get("expected", {}).items()
+            expected = ", ".join(f"{k} {v} expected" for k, v in wanted)
+            if not content.get("repository"):
+                how += f" after: keras-arch train {config}"
         trained.setdefault(network.get("name", ""), []).append((config, how, expected))
     rows: list[tuple[str, ...]] = []
     nothing = ("",) * 5

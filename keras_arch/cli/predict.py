@@ -104,6 +104,8 @@ def generate(
 ) -> None:
     """Generate images into one PNG file."""
     _checks.check_model(ref, "generate")
+    if out.suffix.lower() != ".png":
+        raise ArgumentError(f"--out takes the name of a PNG file, which ends in .png, got {out}")
     check_folder(out.parent)
     print(api().generate(ref, count, seed, out, labels=labels))
 

@@ -119,7 +119,7 @@ def list_weights(architecture: str | None = None) -> list[pretrained.Pretrained]
         megabytes, reported accuracy and the page that reports it.
 
     Raises:
-        ArgumentError: If there is no such architecture.
+        ArgumentError: If there is no such architecture, or it is not given by name.
 
     Example:
         >>> [(row.tag, row.license, row.accuracy) for row in list_weights("AlexNet")]
@@ -127,6 +127,10 @@ def list_weights(architecture: str | None = None) -> list[pretrained.Pretrained]
     """
     if architecture is None:
         return list(pretrained.table())
+    if not isinstance(architecture, str):
+        raise ArgumentError(
+            f"give an architecture by its name, such as 'ResNet50', got {architecture!r}"
+        )
     return list(pretrained.tags(registry.entry(architecture).name))
 
 

@@ -287,7 +287,7 @@ class Task:
     @classmethod
     def readme_example(cls, card: hub.Card) -> list[str]:
         """Lines of Python that use the model; `loaded` is what `hub.load_with_card` returned."""
-        return [*_example_images(card), "outputs = loaded.model(loaded.card.preprocessing(images))"]
+        return [example_images(card), "outputs = loaded.model(loaded.card.preprocessing(images))"]
 
     @classmethod
     def readme_sections(cls, card: hub.Card) -> list[str]:
@@ -354,9 +354,13 @@ def check_options(task: type[Task], card: hub.Card, options: Mapping[str, Any]) 
             for name, other in registry.TASKS.items()
             if name == other.model_task and unknown[0] in _options_of(other)
         ]
-        hint = f"{', '.join(others)} has it" if others else f"there are {', '.join(sorted(known))}"
+        hint = (
+            f"only {', '.join(others)} has it"
+            if others
+            else f"there are {', '.join(sorted(known))}"
+        )
         raise ArgumentError(
-            f"{unknown[0]} is no option of {card.name}, a model of the task {task.name}, {hint}"
+            f"{unknown[0]} is no option of {card.name}, a model of the task {task.name}; {hint}"
         )
 
 
@@ -364,11 +368,10 @@ def _options_of(task: type[Task]) -> set[str]:
     return set(inspect.signature(task.predict).parameters) - {"loaded", "images", "out"}
 
 
-def _example_images(card: hub.Card) -> list[str]:
+def example_images(card: hub.Card, of: str = "of any size") -> str:
+    """The line of a README's example that makes the images."""
     height, width, channels = card.preprocessing.input_shape
     value_range = card.preprocessing.value_range
     dtype = "uint8" if value_range is None or value_range[1] <= 255 else "uint16"
-    return [
-        f'images = keras.ops.zeros((1, {height}, {width}, {channels}), "{dtype}")'
-        "  # yours, of any size"
-    ]
+    shape = f"(1, {height}, {width}, {channels})"
+    return f'images = keras.ops.zeros({shape}, "{dtype}")  # yours, {of}'

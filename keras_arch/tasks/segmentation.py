@@ -21,7 +21,7 @@ from keras_arch.tasks._modules import (
     tiling_networks,
     visualization,
 )
-from keras_arch.tasks.base import Task, register_task
+from keras_arch.tasks.base import Task, example_images, register_task
 from keras_arch.tasks.classification import keep_best, probability_lines, restore_best
 from keras_arch.tasks.evaluation_data import EvaluationData
 from keras_arch.tasks.predictions import Prediction
@@ -416,8 +416,11 @@ class Segmentation(Task):
     @classmethod
     def readme_example(cls, card: hub.Card) -> list[str]:
         """Class numbers of the pixels of a batch of images."""
+        _, outputs = super().readme_example(card)
         return [
-            *super().readme_example(card),
+            '# Masks of whole photos, of any size: keras_arch.predict(".", ["photo.png"])',
+            example_images(card, "of this size"),
+            outputs,
             *probability_lines(card),
             "classes = keras.ops.argmax(outputs, -1)  # numbers of loaded.card.labels",
         ]

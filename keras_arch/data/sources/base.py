@@ -154,7 +154,10 @@ def existing_path(path: str | os.PathLike[str], folder_of: str | None = None) ->
     """
     expanded = Path(path).expanduser()
     if not expanded.exists():
-        raise DataError(f"there is no {expanded.absolute()}")
+        raise DataError(
+            f"there is no {expanded.absolute()}; name what is there in the data source (train: "
+            "--set data.source=..., evaluate and others: --source)"
+        )
     if folder_of and not expanded.is_dir():
         raise DataError(f"{expanded} is not a folder; give one with {folder_of}")
     return expanded
