@@ -109,7 +109,7 @@ def test_predict_writes_masks_and_overlays(cells_run, a_cell_image, tmp_path):
 
 
 def test_predict_refuses_what_has_no_meaning(cells_run, a_cell_image, tmp_path):
-    with pytest.raises(ArgumentError, match=r"no option of .*, image-classification has it"):
+    with pytest.raises(ArgumentError, match=r"no option of .*; only image-classification has it"):
         api.predict(cells_run.model, [a_cell_image], explain=True)
     with pytest.raises(ArgumentError, match="one by one"):
         api.predict(cells_run.model, [a_cell_image, a_cell_image], out=tmp_path)
