@@ -126,7 +126,8 @@ def train(arm: str, seed: int, source: Path, weights: str, options: argparse.Nam
 
 def folder(arm: str, seed: int, options: argparse.Namespace) -> Path:
     """The folder of a run, one for each of the settings."""
-    return options.out / f"{options.epochs}epochs_{options.units}units" / f"{arm}-{seed}"
+    settings = f"{options.epochs}epochs_{options.units}units_{options.precision}"
+    return options.out / settings / f"{arm}-{seed}"
 
 
 def picture(source: Path, options: argparse.Namespace) -> Path:

@@ -55,11 +55,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    again = write_twice_compressed(options.source, options.quality, options.out / "twice.npz")
+    again = write_twice_compressed(
+        options.source, options.quality, options.out / f"twice_{options.quality}.npz"
+    )
     from keras_arch import api
 
     for name, source in (("once", options.source), ("twice", f"npz:{again}")):
-        directory = options.out / name
+        # One for each of the settings, so that no run is taken for another one's.
+        settings = f"quality{options.quality}_{options.epochs}epochs"
+        directory = options.out / settings / name
         if not (directory / "metrics.json").is_file():
             overrides = [f"data.source={source}", f"recipe.epochs={options.epochs}"]
             api.train(

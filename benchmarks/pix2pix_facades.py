@@ -125,14 +125,13 @@ def pictures(name: str, options: argparse.Namespace) -> tuple[Any, Any, Any]:
     return labels, images, photos
 
 
-def fcn_score(images: Any, options: argparse.Namespace) -> dict[str, float]:
+def fcn_score(images: Any, opened: Any, options: argparse.Namespace) -> dict[str, float]:
     """Scores of the segmenter on test pictures: pixel accuracy, mean accuracy and mean IU."""
     import fcn_facades
 
-    from keras_arch import data, hub, metrics
+    from keras_arch import data, metrics
     from keras_arch.tasks.segmentation_predictions import predict_probabilities
 
-    opened = hub.load_with_card(options.segmenter)
     masks = fcn_facades.write_masks(options.facades, options.out / "masks")
     truths = data.load(fcn_facades.source_of(masks), "test").as_numpy_iterator()
     count = len(fcn_facades.CLASSES)
@@ -152,7 +151,7 @@ def fcn_score(images: Any, options: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     """Train all networks of a table, and print their metrics."""
-    from keras_arch import visualization
+    from keras_arch import hub, visualization
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("table", choices=("objectives", "patches", "networks"))
@@ -167,11 +166,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.table == "networks" and options.size != 256:
         parser.error("networks needs --size 256: the encoder-decoder has eight halvings")
-    if options.segmenter:
-        from keras_arch import hub
-
-        # A mistake in it shows before the trainings.
-        hub.load_with_card(options.segmenter)
+    # A mistake in it shows before the trainings.
+    segmenter = hub.load_with_card(options.segmenter) if options.segmenter else None
     rows, columns = {}, {}
     for name, (title, overrides) in arms(options.table, options.size).items():
         rows[title] = train(name, overrides, options)
@@ -182,10 +178,10 @@ def main() -> None:
     last = rows[title]
     rows[PHOTOS] = {"l1": 0.0, "sharpness": last["sharpness_of_targets"]}
     names = ["l1", "sharpness"]
-    if options.segmenter:
+    if segmenter is not None:
         names += SCORES
         for title, row in rows.items():
-            row |= fcn_score(columns[title], options)
+            row |= fcn_score(columns[title], segmenter, options)
     print(f"\n{options.table:28}" + "".join(f"{name:>16}" for name in names))
     for title, row in rows.items():
         print(f"{title:28}" + "".join(f"{row[name]:16.4f}" for name in names))

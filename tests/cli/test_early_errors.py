@@ -27,6 +27,8 @@ json.dump(answers, sys.stdout)
 TRAIN = ["train", "resnet20-digits"]
 SET = [*TRAIN, "--set"]
 LAUNCH = ["launch", "--workers", "2"]
+# The whole line, to its end.
+NOT_THERE = r"no .*nowhere; name what is there in the data source .*--source\)$"
 MISTAKES = {
     "config": (["train", "resnet20-digit"], r"did you mean resnet20-digits"),
     "file": (["train", "missing.yaml"], r"missing\.yaml: No such file"),
@@ -40,8 +42,8 @@ MISTAKES = {
     "strategy": ([*TRAIN, "--strategy", "two"], r"'two'"),
     "hosts": ([*TRAIN, "--strategy", "multi_worker"], r"TF_CONFIG"),
     "folder": ([*SET, "data.source=folder:nowhere"], r"there is no .*nowhere"),
-    "options of a folder": ([*SET, "data.source=masks:nowhere?images=a"], r"no .*nowhere; name"),
-    "inner folder": ([*SET, "data.source=unpaired:pairs:nowhere"], r"no .*nowhere; name"),
+    "options of a folder": ([*SET, "data.source=masks:nowhere?images=a"], NOT_THERE),
+    "inner folder": ([*SET, "data.source=unpaired:pairs:nowhere"], NOT_THERE),
     "set": ([*SET, "data.source=mnis"], r"'mnis' \(did you mean mnist"),
     "out is a file": ([*TRAIN, "--out", "a file"], r"a file is a file; give a folder"),
     "out is in a file": ([*TRAIN, "--out", "a file/run"], r"a file is a file; give a folder"),
@@ -54,7 +56,7 @@ MISTAKES = {
         r"some run is the run to resume; .* leave out=other out",
     ),
     "evaluate": (["evaluate", "nowhere"], r"no model directory 'nowhere'"),
-    "evaluate what": (["evaluate", "model", "--source", "folder:nowhere"], r"no .*nowhere; name"),
+    "evaluate what": (["evaluate", "model", "--source", "folder:nowhere"], NOT_THERE),
     "evaluate out": (["evaluate", "model", "--out", "a file"], r"give a folder"),
     "unfinished": (["evaluate", "some run"], r"not finished; .*train --resume 'some run'$"),
     "predict": (["predict", "model", "nothing.png"], r"nothing\.png does not exist"),
@@ -67,7 +69,7 @@ MISTAKES = {
     "generate": (["generate", "model"], r"has no generate"),
     "translate": (["translate", "model", "a.png"], r"has no translate"),
     "finetune": (["finetune", "nowhere", "--data", "digits"], r"'nowhere'"),
-    "finetune data": (["finetune", "model", "--data", "folder:nowhere"], r"no .*nowhere; name"),
+    "finetune data": (["finetune", "model", "--data", "folder:nowhere"], NOT_THERE),
     "finetune key": (["finetune", "model", "--data", "digits", "--set", "epoch=1"], r"recipe.epo"),
     "push": (["push", "nowhere", "user/repo"], r"'nowhere'"),
     "publish": (["publish", "vgg16-imagenet", "--to", "me"], r"first run: keras-arch train vgg16"),
