@@ -23,6 +23,7 @@ import statistics
 from pathlib import Path
 
 import numpy as np
+import runs
 
 # Networks and starts by the names of their runs, with their titles. A ResNet, whose norm keeps its
 # maps in one range, takes a learning rate ten times as high.
@@ -91,13 +92,7 @@ def backbone_weights(given: str, out: Path) -> str:
 
 
 def train(arm: str, seed: int, source: Path, weights: str, options: argparse.Namespace) -> dict:
-    """Metrics of one run, which is trained if it is not finished yet."""
-    from keras_arch import api
-
-    directory = folder(arm, seed, options)
-    metrics = directory / "metrics.json"
-    if metrics.exists():
-        return json.loads(metrics.read_text())
+    """Metrics of one run."""
     network, start = arm.split("-")
     overrides = [
         f"data.source=masks:{source}",
@@ -118,10 +113,7 @@ def train(arm: str, seed: int, source: Path, weights: str, options: argparse.Nam
         overrides.append(f"model.arguments.units={options.units}")
         if start == "vgg16":
             overrides.append(f"model.arguments.backbone_weights={weights}")
-    run = api.train(
-        "fcn8s-facades", directory, overrides=overrides, resume=directory.exists(), verbose=2
-    )
-    return run.metrics
+    return runs.metrics_of("fcn8s-facades", folder(arm, seed, options), overrides)
 
 
 def folder(arm: str, seed: int, options: argparse.Namespace) -> Path:
@@ -183,13 +175,13 @@ def main() -> None:
         for arm in options.arms
     }
     print(f"\n{'network':26}" + "".join(f"{name:>24}" for name in METRICS))
-    for arm, runs in found.items():
-        print(f"{ARMS[arm]:26}" + "".join(f"{_range(runs, name):>24}" for name in METRICS))
+    for arm, each in found.items():
+        print(f"{ARMS[arm]:26}" + "".join(f"{_range(each, name):>24}" for name in METRICS))
     print(picture(source, options))
 
 
-def _range(runs: list[dict[str, float]], name: str) -> str:
-    values = [run[name] for run in runs]
+def _range(metrics: list[dict[str, float]], name: str) -> str:
+    values = [each[name] for each in metrics]
     return f"{statistics.fmean(values):.3f} ({min(values):.3f}-{max(values):.3f})"
 
 

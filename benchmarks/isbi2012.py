@@ -10,11 +10,11 @@ resumed, so the benchmark can be interrupted.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import runs
 
 ARMS = {
     "both": [],
@@ -32,13 +32,7 @@ METRICS = (
 
 
 def train(arm: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
-    """Metrics of one run, which is trained if it is not finished yet."""
-    from keras_arch import api
-
-    directory = options.out / f"{arm}-{seed}"
-    metrics = directory / "metrics.json"
-    if metrics.exists():
-        return json.loads(metrics.read_text())
+    """Metrics of one run."""
     overrides = [
         f"data.source={options.source}",
         f"model.arguments.filters={options.filters}",
@@ -52,10 +46,7 @@ def train(arm: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
         f"samples.every={options.epochs}",
         *ARMS[arm],
     ]
-    run = api.train(
-        "unet-isbi2012-paper", directory, overrides=overrides, resume=directory.exists(), verbose=2
-    )
-    return run.metrics
+    return runs.metrics_of("unet-isbi2012-paper", options.out / f"{arm}-{seed}", overrides)
 
 
 def slices(split: str, options: argparse.Namespace) -> list[tuple[Any, Any]]:
@@ -119,10 +110,10 @@ def main() -> None:
             found[arm].append(train(arm, seed, options))
     without = baseline(options)
     print(f"\n{'':18}" + "".join(f"{name:>24}" for name in METRICS))
-    for arm, runs in found.items():
+    for arm, each in found.items():
         cells = (
-            f"{np.mean([run[name] for run in runs]):.4f} "
-            f"({min(run[name] for run in runs):.4f}-{max(run[name] for run in runs):.4f})"
+            f"{np.mean([run[name] for run in each]):.4f} "
+            f"({min(run[name] for run in each):.4f}-{max(run[name] for run in each):.4f})"
             for name in METRICS
         )
         print(f"{arm:18}" + "".join(f"{cell:>24}" for cell in cells))

@@ -11,10 +11,10 @@ recipe, and each network is tested on images of its own kind. Runs are saved and
 
 import argparse
 import io
-import json
 from pathlib import Path
 
 import numpy as np
+import runs
 
 SHIFT = 4
 
@@ -58,22 +58,12 @@ def main() -> None:
     again = write_twice_compressed(
         options.source, options.quality, options.out / f"twice_{options.quality}.npz"
     )
-    from keras_arch import api
-
     for name, source in (("once", options.source), ("twice", f"npz:{again}")):
         # One for each of the settings, so that no run is taken for another one's.
         settings = f"quality{options.quality}_{options.epochs}epochs"
         directory = options.out / settings / name
-        if not (directory / "metrics.json").is_file():
-            overrides = [f"data.source={source}", f"recipe.epochs={options.epochs}"]
-            api.train(
-                "resnet20-cifar10",
-                directory,
-                overrides=overrides,
-                resume=directory.exists(),
-                verbose=2,
-            )
-        found = json.loads((directory / "metrics.json").read_text())
+        overrides = [f"data.source={source}", f"recipe.epochs={options.epochs}"]
+        found = runs.metrics_of("resnet20-cifar10", directory, overrides)
         print(f"compressed {name}: test accuracy {found['accuracy']:.2%}", flush=True)
 
 

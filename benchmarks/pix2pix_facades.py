@@ -20,11 +20,11 @@ in the photos. Runs are saved and resumed, so the benchmark can be interrupted.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import runs
 
 OBJECTIVES = {
     "l1": "L1",
@@ -66,13 +66,7 @@ def arms(table: str, size: int) -> dict[str, tuple[str, list[str]]]:
 
 
 def train(name: str, overrides: list[str], options: argparse.Namespace) -> dict[str, float]:
-    """Metrics of one run, which is trained if it is not finished yet."""
-    from keras_arch import api
-
-    directory = folder(name, options)
-    metrics = directory / "metrics.json"
-    if metrics.exists():
-        return json.loads(metrics.read_text())
+    """Metrics of one run."""
     small, shape = options.size == 128, [options.size, options.size, 3]
     common = [
         f"data.source={source(options)}",
@@ -87,14 +81,7 @@ def train(name: str, overrides: list[str], options: argparse.Namespace) -> dict[
         f"discriminator.arguments.filters={options.filters}",
         f"samples.every={options.epochs}",
     ]
-    run = api.train(
-        "pix2pix-facades",
-        directory,
-        overrides=common + overrides,
-        resume=directory.exists(),
-        verbose=2,
-    )
-    return run.metrics
+    return runs.metrics_of("pix2pix-facades", folder(name, options), common + overrides)
 
 
 def folder(name: str, options: argparse.Namespace) -> Path:
