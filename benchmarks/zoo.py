@@ -252,6 +252,8 @@ def page() -> str:
             table.append([*cells, row["file"]])
         parts += [f"## {TITLES[kind]}", "\n".join(f"| {' | '.join(line)} |" for line in table)]
         parts.append("\n".join(f"    {row['command']}" for row in rows))
+        if note := " ".join(_data_notes(rows)):
+            parts.append(_wrapped(note))
         parts += [
             f"![{row['name']}]({row['picture']})\n\n" + _wrapped(_caption(row))
             for row in rows
@@ -281,6 +283,21 @@ def gallery(file: Path) -> Path:
     image = Image.fromarray(np.concatenate(parts, axis=1))
     image.quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
     return file
+
+
+def _data_notes(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """What to know of data that is in no package: where the commands look for it."""
+    from keras_arch import presets
+
+    if any("data.source=" in row["command"] for row in rows):
+        yield "Write the whole path of your own file after `data.source=`."
+    for row in rows:
+        source = presets.read(row["name"])["data"]["source"]
+        if "/" in source and "data.source=" not in row["command"]:
+            yield (
+                f"`{row['name']}` looks for `{source}`; give another folder by the key "
+                "`data.source`."
+            )
 
 
 def _caption(row: dict[str, Any]) -> str:

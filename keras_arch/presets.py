@@ -67,6 +67,21 @@ def read(name: str) -> dict[str, Any]:
     return content
 
 
+def architecture(name: str) -> str:
+    """The architecture of a config's network, of an adversarial one its generator's.
+
+    Args:
+        name: One of `names()`.
+
+    Example:
+        >>> from keras_arch import presets
+        >>> presets.architecture("vgg16-imagenet")
+        'VGG16'
+    """
+    content = read(name)
+    return (content.get("model") or content.get("generator") or {}).get("name", "")
+
+
 def model_folder(name: str) -> Path | None:
     """The trained model of a config that comes with the package, or with a checkout of it.
 

@@ -23,7 +23,7 @@ IMAGENET = "imagenet"
 _IMAGENET_DATA = "ImageNet-1k"
 SCHEME = "tag://"
 _FILE = Path(__file__).with_name("pretrained.json")
-_TAG = re.compile(r"[A-Za-z0-9_]+(@[\w./-]+)?", re.ASCII)
+_TAG = re.compile(r"[A-Za-z0-9_]+(@[\w./-]*)?", re.ASCII)
 # Licences of weights that may not be used commercially, as the Hub writes them.
 _NON_COMMERCIAL = re.compile(r"(^|-)nc(-|$)")
 
@@ -154,6 +154,11 @@ def find(architecture: str, tag: str = IMAGENET, **settings: Any) -> Pretrained:
         if not _misfits(row, settings):
             if not at:
                 return row
+            if not revision:
+                raise ArgumentError(
+                    f'{architecture}(weights="{tag}"): after "@" stands a branch, a tag or a '
+                    f'commit; give one, or "{name}"'
+                )
             if not row.uri.startswith("hf://"):
                 raise ArgumentError(
                     f'{architecture}(weights="{tag}"): {row.uri} has no revisions; give "{name}"'
@@ -169,6 +174,19 @@ def find(architecture: str, tag: str = IMAGENET, **settings: Any) -> Pretrained:
         f'{architecture}(weights="{tag}"): there are none with {given}; leave the argument out, or '
         f"give {right}{_with(own, settings, name)}"
     )
+
+
+def close_names(architecture: str) -> list[str]:
+    """The architectures with published weights whose names are most like a word.
+
+    Example:
+        >>> close_names("resnet50"), close_names("UNet")
+        (['ResNet50'], [])
+    """
+    names = {row.architecture.lower(): row.architecture for row in table()}
+    if exact := names.get(architecture.lower()):
+        return [exact]
+    return [names[x] for x in difflib.get_close_matches(architecture.lower(), names, 3, 0.8)]
 
 
 def match(weights: str, architecture: str | None, **settings: Any) -> Pretrained | None:
@@ -218,6 +236,11 @@ def _with(own: tuple[Pretrained, ...], settings: Mapping[str, Any], name: str) -
     return f"; with it there are {', '.join(others)}" if others else ""
 
 
+def _configs_of(architecture: str) -> list[str]:
+    """The configs whose network an architecture is."""
+    return [name for name in presets.names() if presets.architecture(name) == architecture]
+
+
 def _unknown(architecture: str, name: str) -> ArgumentError:
     """The error for weights that an architecture has not."""
     own = tags(architecture)
@@ -226,6 +249,10 @@ def _unknown(architecture: str, name: str) -> ArgumentError:
         "; a U-Net or an FCN starts from those of its backbone: "
         'UNet(backbone="ResNet18", backbone_weights="imagenet")'
     )
+    if not own and (close := close_names(architecture)):
+        return ArgumentError(
+            f"{title}: there are no weights of {architecture}; did you mean {', '.join(close)}?"
+        )
     if name == IMAGENET:
         names = dict.fromkeys(row.architecture for row in table() if row.data == _IMAGENET_DATA)
         there = f"there are of {', '.join(names)}"
@@ -238,9 +265,9 @@ def _unknown(architecture: str, name: str) -> ArgumentError:
     else:
         title += ": there are no such weights, and no folder or config of that name"
     words = {row.tag: None for row in own}
-    close = difflib.get_close_matches(name, [*words, *presets.names()], n=3)
-    meant = f"did you mean {', '.join(close)}? " if close and not others else ""
     if imagenet(architecture):
         words = {IMAGENET: None} | words
+    close = difflib.get_close_matches(name, [*words, *_configs_of(architecture)], n=3)
+    meant = f"did you mean {', '.join(close)}? " if close and not others else ""
     there = ", ".join(words) or "none"
     return ArgumentError(f"{title}; {meant}of {architecture} there are {there}")

@@ -322,6 +322,20 @@ def test_in_a_terminal_there_are_tables(run_command, monkeypatch):
     assert "\t" not in out
 
 
+def test_a_table_that_is_too_wide_for_the_terminal_is_printed_row_by_row(run_command, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run_command("weights", "VGG16")
+    lines = out.splitlines()
+    begin = lines.index("  weights      tv_in1k") - 1
+    assert lines[begin : begin + 4] == [
+        "VGG16",
+        "  weights      tv_in1k",
+        '  how to load  weights="tv_in1k" or weights="imagenet"',
+        "  accuracy     top-1 accuracy 71.6 % at 224",
+    ]
+
+
 # Training, evaluation, publication, export.
 
 

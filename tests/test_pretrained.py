@@ -84,6 +84,21 @@ def test_a_folder_and_a_config_are_no_tags(tmp_path, monkeypatch):
         assert pretrained.match(weights, "ResNet18") is None
 
 
+@pytest.mark.parametrize(
+    ("architecture", "weights", "message"),
+    [
+        ("ResNet50", "imagenett", r"did you mean imagenet, keras_imagenet, resnet50-imagenet\?"),
+        ("ResNet50", "a1_in1k@", r'after "@" stands a branch, a tag or a commit'),
+        ("ResNet51", "imagenet", r"no weights of ResNet51; did you mean ResNet50, "),
+        ("resnet50", "imagenet", r"did you mean ResNet50\?$"),
+        ("UNet", "imagenet", r"UNet\(backbone="),
+    ],
+)
+def test_what_is_mistyped_is_suggested(architecture, weights, message):
+    with pytest.raises(ArgumentError, match=message):
+        pretrained.match(weights, architecture)
+
+
 def test_the_table_is_read_without_keras():
     code = "import sys; from keras_arch import pretrained; pretrained.find('VGG16'); "
     code += "assert not {'keras', 'tensorflow'} & set(sys.modules)"

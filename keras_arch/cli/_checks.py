@@ -10,7 +10,7 @@ from typing import Any
 from keras_arch import registry
 from keras_arch.cli import _index
 from keras_arch.cli._lazy import quiet_loading
-from keras_arch.errors import ConfigError, RunError
+from keras_arch.errors import ArgumentError, ConfigError, RunError
 
 
 def check_model(ref: str, operation: str | None = None) -> Any:
@@ -66,10 +66,26 @@ def check_training(
         RunDirectory.of(source, checked.name, out, resume=resume)
 
 
-def check_data(source: str | None, data_dir: str | None, out: Path | None) -> None:
-    """Refuse a data source that is not there, and a folder that cannot be written to."""
+def check_data(
+    source: str | None, data_dir: str | None, out: Path | None, ref: str = "", card: Any = None
+) -> None:
+    """Refuse a data source that is not there, and a folder that cannot be written to.
+
+    Args:
+        source: The user's choice.
+        data_dir: Folder of TensorFlow Datasets.
+        out: The folder.
+        ref: The model whose training data is taken where there is no choice.
+        card: Its card, where it is known.
+    """
     from keras_arch.files import check_folder
 
+    if source is None and card is not None:
+        with quiet_loading():
+            from keras_arch.training.references import training_data
+
+            settings = training_data(ref, card)
+            source, data_dir = settings.get("source"), data_dir or settings.get("data_dir")
     if source is not None:
         with quiet_loading():
             from keras_arch.data.source_check import check_source
@@ -148,6 +164,56 @@ def check_images(paths: Sequence[str]) -> None:
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             # The reader of images has the better words.
             return
+
+
+def check_generator(ref: str, labels: Sequence[str] | None) -> None:
+    """Refuse a model that is no generator, and classes that it does not have."""
+    card = check_model(ref, "generate")
+    if card is not None and labels:
+        registry.TASKS.get(card.task).check_requested(card, labels)
+
+
+def check_comparison(refs: Sequence[str]) -> Any:
+    """Refuse models that cannot be compared; the first one's card, where it is read."""
+    with quiet_loading():
+        from keras_arch.tasks.comparison import check_comparable
+
+    cards = [check_model(ref, "evaluate") for ref in refs]
+    if len(cards) < 2 or None not in cards:
+        check_comparable(refs, cards)
+    return cards[0]
+
+
+def check_generator_evaluation(ref: str, network: str | None, metrics: Sequence[str]) -> Any:
+    """Refuse a model that is no generator, a network or metrics that cannot be; the card or `None`.
+
+    Args:
+        ref: The generator.
+        network: A classifier, `"inception"` or `None`.
+        metrics: Names of metrics.
+    """
+    card = check_model(ref)
+    judge = check_model(network) if network is not None and network != "inception" else None
+    with quiet_loading():
+        from keras_arch.tasks import generator_checks
+
+        if network is not None and judge is not None:
+            generator_checks.check_classifier(network, judge)
+        if card is not None:
+            generator_checks.check_generator(ref, card)
+            generator_checks.check_metrics(metrics, card)
+    return card
+
+
+def check_png(out: Path, option: str) -> None:
+    """Refuse a name that is no PNG file's, and a folder that cannot be written to."""
+    from keras_arch.files import check_folder
+
+    if out.suffix.lower() != ".png":
+        raise ArgumentError(
+            f"{option} takes the name of a PNG file, which ends in .png, got {str(out)!r}"
+        )
+    check_folder(out.parent)
 
 
 def check_prediction(

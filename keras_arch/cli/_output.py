@@ -12,7 +12,11 @@ from keras_arch.errors import ArgumentError
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """Print a table in a terminal, and tab-separated values elsewhere."""
+    """Print a table in a terminal, and tab-separated values elsewhere.
+
+    A table that is wider than the terminal, even with its words on lines of their own, is printed
+    row by row: the first cell, and below it the others that have a value, with their columns.
+    """
     if not sys.stdout.isatty():
         for row in rows:
             print(*row, sep="\t")
@@ -27,7 +31,21 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False, markup=False).print(table)
+    console = Console(highlight=False, markup=False)
+    longest = sum(3 + max(map(_longest_word, cells)) for cells in zip(columns, *rows, strict=True))
+    if longest <= console.width:
+        console.print(table)
+        return
+    width = max(map(len, columns[1:]))
+    for row in rows:
+        console.print(row[0], soft_wrap=True)
+        for column, cell in zip(columns[1:], row[1:], strict=True):
+            if cell:
+                console.print(f"  {column:{width}}  {cell}", soft_wrap=True)
+
+
+def _longest_word(cell: str) -> int:
+    return max(map(len, cell.split()), default=0)
 
 
 def metrics_table(metrics: Mapping[str, float]) -> None:

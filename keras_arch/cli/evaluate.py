@@ -29,8 +29,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Evaluate a model on a data set."""
-    _checks.check_model(ref, "evaluate")
-    _checks.check_data(source, data_dir, out)
+    card = _checks.check_model(ref, "evaluate")
+    _checks.check_data(source, data_dir, out, ref, card)
     metrics_table(
         api().evaluate(
             ref, source=source, split=split, data_dir=data_dir, class_map=class_map, out=out
@@ -66,9 +66,8 @@ def compare(
     ] = None,
 ) -> None:
     """Compare models on a data set: metrics, parameters, operations, speed here, size."""
-    for ref in refs:
-        _checks.check_model(ref, "evaluate")
-    _checks.check_data(source, data_dir, out)
+    card = _checks.check_comparison(refs)
+    _checks.check_data(source, data_dir, out, refs[0], card)
     found = api().compare(
         refs,
         source=source,
@@ -108,14 +107,13 @@ def evaluate_generator(
     ] = None,
 ) -> None:
     """Compare a generator's images with real ones: FID, KID, precision, recall and others."""
-    _checks.check_model(ref)
-    if network != "inception":
-        _checks.check_model(network)
-    _checks.check_data(source, data_dir, out)
+    names = [name.strip() for name in metrics.split(",")]
+    card = _checks.check_generator_evaluation(ref, network, names)
+    _checks.check_data(source, data_dir, out, ref, card)
     evaluation = api().evaluate_generator(
         ref,
         network,
-        metrics=[name.strip() for name in metrics.split(",")],
+        metrics=names,
         images=images,
         source=source,
         split=split,
@@ -144,9 +142,7 @@ def diagnose(
     The figures show the common faults of GANs: jumps between images, memorised training images
     and missing classes (mode collapse).
     """
-    _checks.check_model(ref)
-    if network is not None:
-        _checks.check_model(network)
-    _checks.check_data(source, data_dir, out)
+    card = _checks.check_generator_evaluation(ref, network, [])
+    _checks.check_data(source, data_dir, out, ref, card)
     for path in api().diagnose(ref, out, network=network, source=source, data_dir=data_dir):
         print(path)

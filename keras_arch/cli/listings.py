@@ -57,7 +57,6 @@ def weights(filter: Filter = "*") -> None:
     trained: dict[str, list[tuple[str, str, str]]] = {}
     for config in presets.names():
         content = presets.read(config)
-        network = content.get("model") or content.get("generator") or {}
         how = f'weights="{config}"'
         if folder := presets.model_folder(config):
             card = json.loads((folder / "keras_arch.json").read_text(encoding="utf-8"))["card"]
@@ -68,7 +67,7 @@ def weights(filter: Filter = "*") -> None:
             expected = ", ".join(f"{k} {v} expected" for k, v in wanted)
             if not content.get("repository"):
                 how += f" after: keras-arch train {config}"
-        trained.setdefault(network.get("name", ""), []).append((config, how, expected))
+        trained.setdefault(presets.architecture(config), []).append((config, how, expected))
     rows: list[tuple[str, ...]] = []
     nothing = ("",) * 5
     for name in _index.matching(filter):

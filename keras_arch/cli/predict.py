@@ -103,10 +103,8 @@ def generate(
     out: Annotated[Path, typer.Option(metavar="FILE.png")] = Path("samples.png"),
 ) -> None:
     """Generate images into one PNG file."""
-    _checks.check_model(ref, "generate")
-    if out.suffix.lower() != ".png":
-        raise ArgumentError(f"--out takes the name of a PNG file, which ends in .png, got {out}")
-    check_folder(out.parent)
+    _checks.check_generator(ref, labels)
+    _checks.check_png(out, "--out")
     print(api().generate(ref, count, seed, out, labels=labels))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_arch import presets
-from keras_arch.cli import _completion, _index
+from keras_arch.cli import _checks, _completion, _index
 from keras_arch.cli._lazy import api, quiet_loading
 from keras_arch.cli._options import Settings
 from keras_arch.cli._output import table
@@ -38,8 +38,8 @@ def show(
 
     --set changes arguments of the builder: --set depth=56.
     """
-    if plot is not None and plot.suffix.lower() != ".png":
-        raise ArgumentError(f"--plot writes PNG; give a name that ends in .png, got {str(plot)!r}")
+    if plot is not None:
+        _checks.check_png(plot, "--plot")
     build = layers or plot is not None or bool(settings)
     model: keras.Model | None = None
     is_reference = "://" in name or name in presets.names() or Path(name).exists()

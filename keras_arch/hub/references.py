@@ -181,12 +181,19 @@ def parse_uri(uri: str) -> Repository | Folder:
 def _published(uri: str) -> Repository | Published:
     architecture, _, tag = uri.removeprefix(pretrained.SCHEME).partition("/")
     if not architecture or not tag:
-        raise ArgumentError(f"{uri!r} names no weights; write tag://ResNet50/a1_in1k")
+        names = pretrained.close_names(architecture) or ["ResNet50"]
+        write = " or ".join(_first_tag(name) for name in names)
+        raise ArgumentError(f"{uri!r} names no weights; write {write}")
     row = pretrained.find(architecture, tag)
     if not row.uri.startswith("hf://"):
         return Published(row)
     name, _, revision = row.reference.removeprefix("hf://").partition("@")
     return Repository(name, check_revision(revision) if revision else None)
+
+
+def _first_tag(architecture: str) -> str:
+    """The reference of the published weights that come first."""
+    return f"{pretrained.SCHEME}{architecture}/{pretrained.tags(architecture)[0].tag}"
 
 
 def check_revision(revision: str) -> str:
@@ -220,7 +227,10 @@ def _directory(path: Path) -> Folder:
     if path.exists():
         raise ArgumentError(f"{path} is a file; a model is a directory with config.json in it")
     text, hint = str(path), ""
-    if close := difflib.get_close_matches(text.lower(), presets.names(), n=3):
+    exact = [name for name in pretrained.close_names(text) if name.lower() == text.lower()]
+    if exact:
+        hint = f"; for the published weights of {exact[0]} write {_first_tag(exact[0])}"
+    elif close := difflib.get_close_matches(text.lower(), presets.names(), n=3):
         hint = f"; did you mean the config {', '.join(close)}?"
     elif len(parts := text.split("/")) == 2 and all(map(_NAME.fullmatch, parts)):
         hint = f"; for a repository of the Hub write hf://{text}"

@@ -213,9 +213,11 @@ def inception(
             model = keras.applications.InceptionV3(weights=weights)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
+        folder = os.path.join(os.environ.get("KERAS_HOME", "~/.keras"), "models")
         raise DataError(
             f"the ImageNet weights of InceptionV3 cannot be downloaded ({reason}); copy "
-            "inception_v3_weights_tf_dim_ordering_tf_kernels.h5 here and give its path as weights"
+            f"inception_v3_weights_tf_dim_ordering_tf_kernels.h5 to {folder}, where Keras looks "
+            "first, or take another network, such as a classifier of your own"
             if weights == "imagenet"
             else f"{weights!r} holds no weights of the whole InceptionV3 with its classifier "
             f"({reason})"

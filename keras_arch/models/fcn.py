@@ -116,12 +116,21 @@ def FCN(
     backbone = "VGG16" if backbone is None else backbone
     usual_name = pixelwise.name_of(backbone)
     as_published = isinstance(backbone, str) and backbone in VGGS
+    # Before the network is built, which takes seconds.
+    weights = open_source(weights, f"FCN{stride}s")
     if as_published:
         if backbone_arguments:
             raise ArgumentError(
                 f"backbone_arguments={backbone_arguments!r} are not for {backbone}, which is built "
                 "as published"
             )
+        if backbone_weights is not None:
+            backbone_weights = open_source(backbone_weights, backbone, norm=None)
+            if not isinstance(backbone_weights, Source):
+                raise ArgumentError(
+                    f"backbone_weights of an FCN on {backbone} must be a classifier, as a model, a "
+                    f"model directory or hf://user/repo, got {backbone_weights!r}"
+                )
         units = 4096 if units is None else whole_number("units", units)
         column = CONFIGURATIONS[VGGS[backbone]]
         image, coarse, finer = _vgg(input_shape, column, units, fc6_padding)
@@ -189,12 +198,6 @@ def FCN(
     for layer, kernel in kernels.items():
         model.get_layer(layer).set_weights([kernel])
     if as_published and backbone_weights is not None:
-        backbone_weights = open_source(backbone_weights, backbone, norm=None)
-        if not isinstance(backbone_weights, Source):
-            raise ArgumentError(
-                f"backbone_weights of an FCN on {backbone} must be a classifier, as a model, a "
-                f"model directory or hf://user/repo, got {backbone_weights!r}"
-            )
         start_from(model, backbone_weights, f"FCN{stride}s")
     return start_from(model, weights, f"FCN{stride}s")
 

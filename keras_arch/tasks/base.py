@@ -250,6 +250,10 @@ class Task:
         raise cls.cannot("generate", loaded.card)
 
     @classmethod
+    def check_requested(cls, card: hub.Card, labels: Sequence[int | str]) -> None:
+        """Refuse classes that `generate` cannot draw, by the card alone."""
+
+    @classmethod
     def translate(
         cls, loaded: hub.LoadedModel, images: Sequence[Path], out: Path, *, batch_size: int = 1
     ) -> list[Path]:

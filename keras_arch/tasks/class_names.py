@@ -76,6 +76,13 @@ def class_numbers(
     if not class_map and (_unnamed(classes) or labels is None or _unnamed(labels)):
         if len(classes) != outputs:
             raise DataError(f"{source} has {len(classes) or 'no'} classes, the model {outputs}")
+        if labels is not None and _unnamed(classes) != _unnamed(labels):
+            # Nothing tells whether they are the same.
+            pairs = [f"{a} is {b}" for a, b in zip(classes, labels, strict=True)]
+            _log.warning(
+                "the classes of %s are taken for those of %s by their numbers: %s",
+                *(source, model, _listed(pairs)),
+            )
         return list(range(outputs))
     labels = tuple(labels or map(str, range(outputs)))
     for names, known, where in (

@@ -1,5 +1,7 @@
 """Comparison of trained models: metrics on one data set, size, and speed on this machine."""
 
+from __future__ import annotations
+
 import csv
 import dataclasses
 import io
@@ -9,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
-
-from keras_arch import files, hub, registry, visualization
+from keras_arch import files, hub, registry
+from keras_arch._lazy import keras, np
 from keras_arch.errors import ArgumentError
+from keras_arch.tasks._modules import visualization
 from keras_arch.tasks.class_names import read_class_map
 from keras_arch.tasks.evaluation_data import EvaluationData
 from keras_arch.training.references import load_model, training_data
@@ -109,10 +110,8 @@ def compare(
         >>> [each.parameters for each in found]
         [75482, 173146]
     """
-    if len(refs) < 2:
-        raise ArgumentError(f"compare at least two models, got {len(refs)}")
     loaded = [load_model(ref, token=token) for ref in refs]
-    _check_tasks(refs, loaded)
+    check_comparable(refs, [each.card for each in loaded])
     settings = training_data(refs[0], loaded[0].card)
     names = read_class_map(class_map)
     found = []
@@ -125,6 +124,21 @@ def compare(
     if out is not None:
         _write(found, metric or next(iter(found[0].metrics)), Path(out))
     return found
+
+
+def check_comparable(refs: Sequence[str | Path], cards: Sequence[hub.Card]) -> None:
+    """Refuse a single model, models of several tasks, or of one that cannot be evaluated."""
+    if len(refs) < 2:
+        raise ArgumentError(f"compare at least two models, got {len(refs)}")
+    for ref, card in zip(refs, cards, strict=True):
+        task = registry.TASKS.get(card.task)
+        if not task.can("evaluate"):
+            raise task.cannot("evaluate", card)
+        if card.task != cards[0].task:
+            raise ArgumentError(
+                f"{refs[0]} is of {cards[0].task} and {ref} of {card.task}; compare "
+                "models of one task"
+            )
 
 
 def gflop_of(network: keras.Model, input_shape: Sequence[int]) -> float:
@@ -196,19 +210,6 @@ def images_per_second(
     seconds(1)
     passes = max(1, int(_SECONDS / _REPETITIONS / max(seconds(1), 1e-6)))
     return batch_size * passes / float(np.median([seconds(passes) for _ in range(_REPETITIONS)]))
-
-
-def _check_tasks(refs: Sequence[str | Path], loaded: Sequence[hub.LoadedModel]) -> None:
-    """Refuse models of several tasks, or of one that cannot be evaluated."""
-    for ref, model in zip(refs, loaded, strict=True):
-        task = registry.TASKS.get(model.card.task)
-        if not task.can("evaluate"):
-            raise task.cannot("evaluate", model.card)
-        if model.card.task != loaded[0].card.task:
-            raise ArgumentError(
-                f"{refs[0]} is of {loaded[0].card.task} and {ref} of {model.card.task}; compare "
-                "models of one task"
-            )
 
 
 def _measured(

@@ -270,6 +270,11 @@ class Generation(Task):
         return generator_evaluation.sample_grid(loaded, count, seed, numbers)
 
     @classmethod
+    def check_requested(cls, card: hub.Card, labels: Sequence[int | str]) -> None:
+        """Refuse classes that the generator does not have."""
+        cls.class_numbers(card, labels, len(labels))
+
+    @classmethod
     def class_numbers(cls, card: hub.Card, labels: Sequence[int | str], count: int) -> list[int]:
         """The class of each image of a grid."""
         raise ArgumentError(f"{card.name} takes no labels; leave them out")

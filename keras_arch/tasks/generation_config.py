@@ -13,6 +13,18 @@ UnpenalizedLoss = Literal["non_saturating", "minimax", "lsgan", "hinge"]
 AdversarialLoss = Literal["non_saturating", "minimax", "lsgan", "hinge", "wgan-gp"]
 
 
+GeneratorMetric = Literal[
+    "fid",
+    "kid",
+    "inception_score",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "classifier_agreement",
+]
+
+
 class GANRecipe(config.Recipe):
     """Training settings of a GAN; see `keras_arch.trainers.GAN.compile`.
 
@@ -51,19 +63,7 @@ class GeneratorEvaluation(config.Section):
 
     network: str
     metrics: Annotated[
-        tuple[
-            Literal[
-                "fid",
-                "kid",
-                "inception_score",
-                "precision",
-                "recall",
-                "density",
-                "coverage",
-                "classifier_agreement",
-            ],
-            ...,
-        ],
+        tuple[GeneratorMetric, ...],
         pydantic.Field(min_length=1),
     ] = ("fid",)
     images: Annotated[int, pydantic.Field(ge=4)] = 5_000

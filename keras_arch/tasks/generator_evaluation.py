@@ -17,6 +17,7 @@ from keras_arch.data import caching, counting
 from keras_arch.data.model_checks import pixel_range
 from keras_arch.errors import ArgumentError, ConfigError, DataError, HubError, RunError
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.tasks import generator_checks
 from keras_arch.tasks.class_names import class_numbers
 from keras_arch.tasks.evaluation_data import EvaluationData
 from keras_arch.training.references import load_model, training_data
@@ -163,9 +164,8 @@ def feature_network(ref: str) -> generative.FeatureNetwork:
     if ref == "inception":
         return generative.inception()
     loaded = load_model(ref)
-    if loaded.card.task != "image-classification":
-        raise ConfigError(f"{ref} is no classifier; give one, or inception")
     card = loaded.card
+    generator_checks.check_classifier(ref, card)
     network = generative.classifier(loaded.model, card.preprocessing, card.name)
     return dataclasses.replace(network, labels=card.labels and tuple(card.labels))
 
@@ -269,7 +269,7 @@ def evaluate_generator(
     """
     loaded = _load_generator(ref)
     card = loaded.card
-    _check_metrics(metrics, card)
+    generator_checks.check_metrics(metrics, card)
     settings = training_data(ref, card)
     source = EvaluationData(card, settings, source).uri
     split = split or settings.get("train", "train")
@@ -296,7 +296,7 @@ def evaluate_generator(
         values["classifier_agreement"] = float(share)
         if not others:
             descriptions.append(f"{len(generated)} generated images, {features.describe()}")
-    if "parzen" in metrics:
+    if generator_checks.PARZEN in metrics:
         held_out = real_images(source, "train[-1000:]", card.preprocessing, 1_000, data_dir)
         test = real_images(
             source, settings.get("test", "test"), card.preprocessing, 10_000, data_dir
@@ -315,18 +315,6 @@ def evaluate_generator(
         path = Path(out) / "generator_evaluation.json"
         files.atomic_write(path, json.dumps(content, indent=1) + "\n")
     return result
-
-
-def _check_metrics(metrics: Sequence[str], card: hub.Card) -> None:
-    """Refuse metrics that are unknown, or not for this generator."""
-    known = (*generative.GENERATIVE_METRICS, "classifier_agreement", "parzen")
-    for name in metrics:
-        if name not in known:
-            raise ArgumentError(f"metrics are {', '.join(known)}, got {name!r}")
-    if "classifier_agreement" in metrics and not card.labels:
-        raise ArgumentError(
-            f"classifier_agreement is for conditional generators; {card.name} has no classes"
-        )
 
 
 def diagnose(
@@ -410,9 +398,5 @@ def sample_grid(
 
 def _load_generator(ref: str | Path) -> hub.LoadedModel:
     loaded = load_model(ref)
-    if loaded.card.latent is None:
-        raise ArgumentError(
-            f"{ref} is {loaded.card.architecture}, a model of the task {loaded.card.task}; this is "
-            "for generators"
-        )
+    generator_checks.check_generator(ref, loaded.card)
     return loaded

@@ -92,6 +92,10 @@ def class_number(label: int | str, labels: Sequence[str], name: str) -> int:
         return list(labels).index(str(label))
     if str(label).isdecimal() and int(label) < len(labels):
         return int(label)
+    if str(label).isdecimal():
+        raise ArgumentError(
+            f"{name} has no class {label}; its classes have the numbers 0 to {len(labels) - 1}"
+        )
     close = difflib.get_close_matches(str(label), labels, n=3)
     known = ", ".join(close or labels[:10]) + ("" if close or len(labels) <= 10 else ", ...")
     raise ArgumentError(

@@ -139,7 +139,10 @@ def test_a_file_of_another_network_is_one_line(publish):
     [
         ("tag://ResNet50", "names no weights; write tag://ResNet50/a1_in1k"),
         ("tag://ResNet50/a9_in1k", "there are no such weights"),
-        ("tag://ResNet49/a1_in1k", "those are weights of ResNet18, .*; of ResNet49 there are none"),
+        ("tag://resnet50", "names no weights; write tag://ResNet50/a1_in1k"),
+        ("tag://ResNet49/a1_in1k", "no weights of ResNet49; did you mean ResNet"),
+        ("tag://UNet/a1_in1k", "those are weights of ResNet18, .*; of UNet there are none"),
+        ("ResNet50", "for the published weights of ResNet50 write tag://ResNet50/a1_in1k"),
     ],
 )
 def test_references_that_name_no_weights(reference, message):

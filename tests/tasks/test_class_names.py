@@ -75,11 +75,13 @@ def numbers(classes, labels, outputs=None, **options):
     return class_numbers(classes, labels, outputs, source="data", model="net", **options)
 
 
-def test_numbers_are_no_names():
+def test_numbers_are_no_names(caplog):
     digits = tuple("0123456789")
     names = tuple("abcdefghij")
-    assert numbers(digits, names) == numbers(names, digits) == numbers(names, None, 10)
-    assert numbers(digits, digits) == list(range(10))
+    assert numbers(digits, digits) == numbers(names, None, 10) == list(range(10))
+    assert not caplog.records
+    assert numbers(digits, names) == numbers(names, digits) == list(range(10))
+    assert "of data are taken for those of net by their numbers: 0 is a, 1 is b, " in caplog.text
     assert numbers(("background", "foreground"), ("rim", "cell")) == [0, 1]
     with pytest.raises(DataError, match="data has 3 classes, the model 10"):
         numbers(("0", "1", "2"), names)
