@@ -35,6 +35,8 @@ CASES = [
             *WRONG,
             ({"input_shape": (8, 8)}, SHAPE_WRONG),
             ({"image_units": 0}, "image_units"),
+            ({"max_norm": 0.0}, "max_norm"),
+            ({"max_norm": True}, "max_norm"),
         ),
     ),
 ]
@@ -55,6 +57,17 @@ def test_every_class_count_and_image_shape(classes, shape):
     image = forward(generator, [np.zeros((2, 3), "float32"), label])
     assert image.shape == (2, *shape)
     assert forward(discriminator, [image, label]).shape == (2, 1)
+
+
+def test_columns_of_the_discriminator_are_held_to_a_norm():
+    free, held = (models.CGANDiscriminator(max_norm=norm) for norm in (None, 1.5))
+    assert free.count_params() == held.count_params()
+    for layers in zip(free.layers, held.layers, strict=True):
+        if not isinstance(layers[0], keras.layers.Dense):
+            continue
+        assert layers[0].kernel_constraint is None
+        kernel = np.asarray(layers[1].kernel_constraint(layers[1].kernel + 10.0))
+        np.testing.assert_allclose(np.linalg.norm(kernel, axis=0), 1.5, rtol=1e-4)
 
 
 def test_sizes_of_the_paper():

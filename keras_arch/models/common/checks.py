@@ -1,5 +1,6 @@
 """Checks of arguments that several builders share."""
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -46,6 +47,20 @@ def check_rate(name: str, rate: Any) -> None:
     """
     if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < 1:
         raise ArgumentError(f"{name} must be a rate in [0, 1), got {rate!r}")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Refuse what is no positive number.
+
+    Raises:
+        ArgumentError: If it is none.
+
+    Example:
+        >>> check_positive("max_norm", 1.9365)
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value < math.inf:
+        raise ArgumentError(f"{name} must be a positive number, got {value!r}")
 
 
 def check_image_shape(
