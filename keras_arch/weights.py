@@ -84,7 +84,7 @@ def open_source(
     path = os.fspath(weights)
     if path.endswith(".weights.h5"):
         if not os.path.isfile(path):
-            raise ArgumentError(f"weights={path!r}: there is no such file")
+            raise ArgumentError(f"there is no weights file {path!r}")
         return path
     for ending, line in _OTHER_FILES.items():
         is_uri = path.startswith(("hf://", "file:"))

@@ -7,6 +7,7 @@ import pytest
 
 from keras_arch import hub, models
 from keras_arch.errors import ArgumentError
+from keras_arch.models import fcn
 from keras_arch.models.common.weights import bilinear_kernel
 from keras_arch.preprocessing import Preprocessing
 from tests.models.tester import Case, ModelTester, forward, modules_of, unallocated
@@ -278,7 +279,7 @@ def test_weights_of_another_variant():
     np.testing.assert_array_equal(model.get_layer(name).kernel, torch.get_layer(name).kernel)
 
 
-def test_backbone_weights_are_those_of_a_classifier(classifier):
+def test_backbone_weights_are_those_of_a_classifier(classifier, tmp_path, monkeypatch):
     arguments = {"input_shape": (24, 24, 3), "backbone": "VGG11", "units": 4, "classes": 3}
     given = models.FCN32s(**arguments, weights=classifier)
     model = models.FCN32s(**arguments, backbone_weights=classifier)
@@ -289,8 +290,15 @@ def test_backbone_weights_are_those_of_a_classifier(classifier):
     both = models.FCN32s(**arguments, backbone_weights=classifier, weights=drawn)
     for a, b in zip(drawn.get_weights(), both.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+    # Before the network is built, which takes seconds.
+    monkeypatch.setattr(fcn, "_vgg", None)
+    for wrong in ("backbone_weights", "weights"):
+        with pytest.raises(ArgumentError, match="no weights file 'vgg"):
+            models.FCN32s(**arguments, **{wrong: "vgg.weights.h5"})
+    file = tmp_path / "vgg.weights.h5"
+    file.touch()
     with pytest.raises(ArgumentError, match="must be a classifier, as a model"):
-        models.FCN32s(**arguments, backbone_weights="vgg.weights.h5")
+        models.FCN32s(**arguments, backbone_weights=file)
 
 
 def test_the_papers_backbone_is_the_default():
