@@ -44,6 +44,7 @@ def device_checks() -> Iterator[Check]:
         yield Check("devices", "backend", "ok", "Keras runs on TensorFlow")
     gpus = tf.config.list_physical_devices("GPU")
     yield from _gpus(gpus)
+    yield from _onednn(bool(gpus))
     yield from _precision("GPU" if gpus else "CPU")
     yield _xla()
     yield _fast_paths()
@@ -72,6 +73,26 @@ def _gpus(gpus: list[Any]) -> Iterator[Check]:
         yield Check("devices", "GPU", "error", message)
     else:
         yield Check("devices", "GPU", "info", "none: training runs on the CPU")
+
+
+def _onednn(on_gpu: bool) -> Iterator[Check]:
+    """Whether convolutions on the CPU use oneDNN's kernels, which are the faster ones."""
+    from keras_arch._tensorflow import onednn
+
+    enabled = onednn.enabled()
+    if enabled is None or on_gpu:
+        return
+    if enabled:
+        yield Check("devices", "oneDNN", "ok", "in use")
+    elif (chosen := os.environ.get(onednn.VARIABLE)) is not None:
+        message = f"off by {onednn.VARIABLE}={chosen}"
+        yield Check("devices", "oneDNN", "info", message)
+    else:
+        message = (
+            f"off, TensorFlow's choice for this CPU: try {onednn.VARIABLE}=1 in the environment, "
+            "which can make training much faster"
+        )
+        yield Check("devices", "oneDNN", "info", message)
 
 
 def _precision(device: str) -> Iterator[Check]:

@@ -14,6 +14,7 @@ import pytest
 from huggingface_hub import constants
 
 from keras_arch import cli
+from keras_arch._tensorflow import onednn
 from keras_arch.distribute.launch import tf_configs
 from keras_arch.environment import STATUSES, devices, machine, packages
 from keras_arch.environment.cluster import cluster_checks
@@ -153,6 +154,34 @@ def test_strategies_say_what_they_would_do(monkeypatch):
         assert re.match(r"[\d.]+ times as fast as float32 on this CPU", found[policy].message)
     monkeypatch.setenv("TF_CONFIG", "{")
     assert by_name(devices.device_checks())["multi_worker"].status == "error"
+
+
+@pytest.mark.skipif(onednn.enabled() is None, reason="this TensorFlow does not tell")
+@pytest.mark.parametrize(
+    ("enabled", "chosen", "status", "message"),
+    [
+        (True, None, "ok", "in use"),
+        (False, "0", "info", "off by TF_ENABLE_ONEDNN_OPTS=0"),
+        (False, None, "info", "try TF_ENABLE_ONEDNN_OPTS=1 in the environment"),
+    ],
+)
+def test_kernels_that_are_off_are_told(monkeypatch, enabled, chosen, status, message):
+    monkeypatch.setattr(onednn, "enabled", lambda: enabled)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", chosen)
+    (check,) = devices._onednn(on_gpu=False)
+    assert check.status == status
+    assert message in check.message
+    assert not list(devices._onednn(on_gpu=True))
+
+
+def test_tensorflow_tells_that_its_kernels_are_off():
+    code = "from keras_arch._tensorflow import onednn; print(onednn.enabled())"
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "TF_ENABLE_ONEDNN_OPTS": "0"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() in ("False", "None")
 
 
 def test_the_command_prints_json_and_nothing_else():
