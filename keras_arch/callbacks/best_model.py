@@ -16,7 +16,10 @@ from keras_arch.errors import ArgumentError, RunError, whole_number
 
 # Metrics that are better when they are lower, or higher.
 LOWER = ("fid", "kid")
-HIGHER = ("inception_score", "precision", "recall", "density", "coverage", "classifier_agreement")
+HIGHER = (
+    *("inception_score", "precision", "recall", "density", "coverage"),
+    *("classifier_agreement", "parzen"),
+)
 
 METRICS = "metrics.json"
 

@@ -22,6 +22,7 @@ GeneratorMetric = Literal[
     "density",
     "coverage",
     "classifier_agreement",
+    "parzen",
 ]
 
 
@@ -58,7 +59,8 @@ class GeneratorEvaluation(config.Section):
 
     `network` is a classifier of ours (a run, a model directory, the name of a config or a Hub
     repository) or `inception`. `images` are generated every so many epochs and compared with as
-    many real ones. The model of the epoch with the best first metric is saved.
+    many real ones. The model of the epoch with the best first metric is saved. `parzen` is the
+    log-likelihood of the last 1,000 training images, by which the first papers stopped.
     """
 
     network: str

@@ -8,9 +8,7 @@ from keras_arch import hub
 from keras_arch.errors import ArgumentError, ConfigError
 from keras_arch.tasks.generation_config import GeneratorMetric
 
-# Of pixels, by no network.
-PARZEN = "parzen"
-_KNOWN = (*get_args(GeneratorMetric), PARZEN)
+_KNOWN = get_args(GeneratorMetric)
 
 
 def check_generator(ref: str | Path, card: hub.Card) -> None:

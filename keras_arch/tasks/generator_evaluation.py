@@ -25,6 +25,8 @@ from keras_arch.training.run_directory import RunDirectory
 
 # Images in which a classifier counts the classes.
 COUNTED = 1_000
+# Images that the bandwidth of Parzen windows is chosen by.
+VALIDATION = "train[-1000:]"
 # Rows of the picture of nearest neighbors.
 SAMPLES = 8
 # The nearest neighbors of precision and recall are three, besides the image itself.
@@ -89,7 +91,7 @@ class GeneratorEvaluator:
     def real(self) -> generative.GenerativeMetrics:
         """The metrics, with the features of the real images."""
         settings = self.task.config.data
-        wanted = [name for name in self.config.metrics if name != "classifier_agreement"]
+        wanted = [name for name in self.config.metrics if name in generative.GENERATIVE_METRICS]
         images = real_images(
             settings.source,
             settings.train,
@@ -100,6 +102,14 @@ class GeneratorEvaluator:
         found = generative.GenerativeMetrics(images, self.network, wanted or ["fid"])
         _log.info("evaluated with %s", found.description)
         return found
+
+    @functools.cached_property
+    def validation(self) -> np.ndarray:
+        """The real images of Parzen windows."""
+        settings = self.task.config.data
+        return real_images(
+            settings.source, VALIDATION, self.task.preprocessing, 1_000, settings.data_dir
+        )
 
     def best(self, directory: RunDirectory) -> callbacks.BestModel:
         """The callback that keeps the best generator of the run."""
@@ -125,6 +135,9 @@ class GeneratorEvaluator:
             labels = self._requested(len(images))
             agreement = visualization.classifier_agreement(images, labels, self.network)
             found["classifier_agreement"] = agreement.fraction
+        if "parzen" in self.config.metrics:
+            estimate = generative.parzen_log_likelihood(images, self.validation, self.validation)
+            found["parzen"] = estimate.mean
         return {name: float(found[name]) for name in self.config.metrics}
 
     def measure_classes(self, generator: keras.Model, directory: RunDirectory) -> dict[str, float]:
@@ -296,8 +309,8 @@ def evaluate_generator(
         values["classifier_agreement"] = float(share)
         if not others:
             descriptions.append(f"{len(generated)} generated images, {features.describe()}")
-    if generator_checks.PARZEN in metrics:
-        held_out = real_images(source, "train[-1000:]", card.preprocessing, 1_000, data_dir)
+    if "parzen" in metrics:
+        held_out = real_images(source, VALIDATION, card.preprocessing, 1_000, data_dir)
         test = real_images(
             source, settings.get("test", "test"), card.preprocessing, 10_000, data_dir
         )
