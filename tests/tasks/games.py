@@ -41,7 +41,8 @@ SETTINGS = {
         "label_units: 4, joint_units: 8}",
         "preprocessing.size=[8, 8]",
         "samples.count=20",
-        "generator_evaluation={network: JUDGE, metrics: [classifier_agreement, fid], images: 40}",
+        "generator_evaluation={network: JUDGE, metrics: [parzen, classifier_agreement, fid], "
+        "images: 40}",
     ],
     "lapgan": [
         *DIGITS,
