@@ -246,6 +246,8 @@ def test_failed_download_is_an_error_of_one_line(monkeypatch):
     # A port that nobody listens on: the download fails at once, with or without a network.
     for variable in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    with pytest.raises(DataError, match=f"cannot be downloaded .*copy {name} here") as caught:
+    with pytest.raises(
+        DataError, match=f"cannot be downloaded .*copy {name} to .*models, "
+    ) as caught:
         metrics.inception()
     assert "\n" not in str(caught.value)

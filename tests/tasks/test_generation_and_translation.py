@@ -323,7 +323,7 @@ class TestUsing:
             part = sheet[top : top + 64 : 8, left : left + 64 : 8]
             np.testing.assert_array_equal(part, image)
         for label in ("11", "-1", "three", 10):
-            with pytest.raises(ArgumentError, match=f"no class {label!r}"):
+            with pytest.raises(ArgumentError, match=f"no class '?{label}'?;"):
                 draw(tmp_path / "b.png", labels=[label])
         with pytest.raises(ArgumentError, match="leave them out"):
             api.generate(game_run("gan").directory, 4, labels=[3], out=tmp_path / "b.png")
