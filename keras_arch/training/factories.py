@@ -1,7 +1,7 @@
 """Factories: networks and card fields from the sections of a config."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 import keras
@@ -20,6 +20,8 @@ EVALUATION_BATCH = 256
 
 # Keys of a config that do not belong to the recipe: the repository is that of the published model.
 _OWN_KEYS = {"preprocessing", "expected", "imports", "repository"}
+# Arguments of builders that may be a path.
+_WEIGHTS = ("weights", "backbone_weights")
 
 
 def build_network(
@@ -141,12 +143,15 @@ def make_card(checked: config.TaskConfig, builder: config.Builder, **fields: Any
     recipe = checked.model_dump(mode="json", exclude=_OWN_KEYS)
     recipe["data"] |= {"source": source, "data_dir": None}
     evaluation = recipe.get("generator_evaluation")
-    if evaluation and not evaluation["network"].startswith("hf://"):
-        evaluation["network"] = Path(evaluation["network"]).name
+    if evaluation:
+        evaluation["network"] = _without_folders(evaluation["network"])
+    for section in recipe.values():
+        if isinstance(section, dict) and isinstance(section.get("arguments"), dict):
+            section["arguments"] = _shown(section["arguments"])
     common = {
         "name": checked.name,
         "architecture": builder.name,
-        "arguments": builder.arguments,
+        "arguments": _shown(builder.arguments),
         "preprocessing": checked.preprocessing.build(),
         "description": checked.description,
         "license": checked.license,
@@ -155,3 +160,17 @@ def make_card(checked: config.TaskConfig, builder: config.Builder, **fields: Any
         "paper": f"{entry.paper}, {entry.url}",
     }
     return hub.Card(**(common | fields))
+
+
+def _shown(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a builder, of weights that are local files or folders the last part only."""
+    return arguments | {
+        name: _without_folders(arguments[name])
+        for name in _WEIGHTS
+        if isinstance(arguments.get(name), str)
+    }
+
+
+def _without_folders(where: str) -> str:
+    """An address, a tag or a name as it is; of a path the last part."""
+    return where if "://" in where else PurePath(where).name

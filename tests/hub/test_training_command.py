@@ -1,6 +1,7 @@
 """The command on a model's page that trains it again."""
 
 import dataclasses
+import json
 import shlex
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from keras_arch import config, hub, presets
 from keras_arch.hub.training_command import training_command
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.training import factories
 
 
 def card_of(checked):
@@ -79,3 +81,31 @@ def test_models_that_no_shipped_config_trained():
     assert training_command(
         dataclasses.replace(card, preprocessing=Preprocessing((8, 8), 1, mean=0.5))
     )
+
+
+@pytest.mark.parametrize("key", ["weights", "backbone_weights"])
+def test_a_card_has_no_folder_of_the_one_who_trained(tmp_path, key):
+    arguments = "backbone: ResNet18, input_shape: [256, 256, 3], classes: 3"
+    sources = [
+        f"model.arguments={{{arguments}, {key}: {tmp_path / 'start.weights.h5'}}}",
+        f"data.source=masks:{tmp_path / 'cells'}",
+        f"data.data_dir={tmp_path}",
+    ]
+    checked = config.load("unet-pets", sources)
+    card = factories.make_card(
+        checked, checked.model, task="image-segmentation", labels=["pet", "background", "border"]
+    )
+    assert str(tmp_path) not in json.dumps(card.to_dict())
+    assert card.arguments[key] == card.recipe["model"]["arguments"][key] == "start.weights.h5"
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "tv_in1k", "tag://resnet50", "hf://user/repo"])
+def test_a_card_keeps_names_and_addresses_of_weights(weights):
+    arguments = "backbone: ResNet18, input_shape: [256, 256, 3], classes: 3"
+    checked = config.load(
+        "unet-pets", [f"model.arguments={{{arguments}, backbone_weights: '{weights}'}}"]
+    )
+    card = factories.make_card(
+        checked, checked.model, task="image-segmentation", labels=["pet", "background", "border"]
+    )
+    assert card.arguments["backbone_weights"] == weights
