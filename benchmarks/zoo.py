@@ -126,6 +126,9 @@ def add(given: argparse.Namespace) -> None:
     loaded = hub.load_with_card(run / "model")
     card, name = loaded.card, recipe["name"]
     card = dataclasses.replace(card, metrics=card.metrics | more)
+    for names, words in measured_with.items():
+        again = f"Measured again after the training: {names}, with {words}."
+        card = dataclasses.replace(card, description=f"{card.description.strip()}\n\n{again}")
     if given.note:
         card = dataclasses.replace(card, description=f"{card.description.strip()} {given.note}")
     if given.to is not None:

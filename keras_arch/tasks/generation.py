@@ -206,7 +206,7 @@ class Generation(Task):
 
     def card(self, network: keras.Model, metrics: dict[str, float]) -> hub.Card:
         """The card of the generator."""
-        description = self.config.description
+        description = self.config.description.strip()
         if self.evaluator is not None:
             computed = f"Metrics were computed with {self.evaluator.real.description}."
             description += f"\n\n{computed}"
