@@ -64,6 +64,9 @@ def _changes(card: Card, content: dict[str, Any]) -> dict[str, Any]:
     config = registry.TASKS.get(content["task"]).Config.model_validate(content)
     given = _comparable(config.model_dump(mode="json"))
     used = _comparable(card.recipe)
+    # A card of before lacks the settings that came later, whose defaults are what it had.
+    recipe = type(config.recipe).model_validate(used["recipe"])
+    used["recipe"] = recipe.model_dump(mode="json")
     _resolve_schedules(config, given, used)
     found = _differences(given, used)
     for key in [key for key in found if key.endswith(".warmup_steps")]:

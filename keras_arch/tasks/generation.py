@@ -119,6 +119,7 @@ class Generation(Task):
             n_critic=recipe.n_critic,
             update=recipe.update,
             diff_augment=recipe.diff_augment,
+            d_weight=recipe.d_weight,
         )
         return trainer
 
@@ -256,8 +257,11 @@ class Generation(Task):
         batches = data.eval_batches(images, card.preprocessing, factories.EVALUATION_BATCH)
         classes, latent = len(card.labels or ()) or None, card.latent["distribution"]
         trainer = cls.make_trainer(loaded.model, hub.load(folder), classes, latent=latent)
-        loss = card.recipe.get("recipe", {}).get("loss", "non_saturating")
-        trainer.compile(loss=cls.adversarial_losses.get(loss, loss))
+        recipe = card.recipe.get("recipe", {})
+        loss = recipe.get("loss", "non_saturating")
+        trainer.compile(
+            loss=cls.adversarial_losses.get(loss, loss), d_weight=recipe.get("d_weight", 1.0)
+        )
         losses = trainer.evaluate(batches, return_dict=True, verbose=0)
         return {name: float(value) for name, value in losses.items()}
 

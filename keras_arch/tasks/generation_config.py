@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from keras_arch import config
-from keras_arch.config.base import Positive
+from keras_arch.config.base import Positive, Rate
 
 Latent = Literal["normal", "uniform", "uniform01"]
 # Losses without a gradient penalty, and all.
@@ -30,7 +30,8 @@ class GANRecipe(config.Recipe):
     """Training settings of a GAN; see `keras_arch.trainers.GAN.compile`.
 
     `batch_size` is that of one update: with `n_critic` a step takes so many times as many images.
-    `diff_augment` names augmentations of the discriminator's inputs, real and generated.
+    `diff_augment` names augmentations of the discriminator's inputs, real and generated. `d_weight`
+    is a factor on the discriminator's loss.
     """
 
     g_optimizer: config.Optimizer
@@ -40,6 +41,7 @@ class GANRecipe(config.Recipe):
     update: Literal["alternating", "simultaneous"] = "alternating"
     latent: Latent = "normal"
     diff_augment: str = ""
+    d_weight: Rate = 1.0
 
 
 class LAPGANRecipe(config.Recipe):

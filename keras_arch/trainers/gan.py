@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_arch.errors import ArgumentError, whole_number
 from keras_arch.trainers import diff_augment as augmentation
-from keras_arch.trainers.checks import input_shapes, output_shape
+from keras_arch.trainers.checks import check_positive, input_shapes, output_shape
 from keras_arch.trainers.generator_discriminator import GeneratorDiscriminatorTrainer
 from keras_arch.trainers.latent_sampling import LatentSampling
 from keras_arch.trainers.players import CompileOptions, Loss, Noise, Player, Tensors, Values
@@ -45,7 +45,7 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
         (3, 16, 16, 1)
     """
 
-    COMPILE_KEYS = ("n_critic", "diff_augment")
+    COMPILE_KEYS = ("n_critic", "diff_augment", "d_weight")
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
             )
         self.generator, self.discriminator = generator, discriminator
         self.latent = Noise(input_shapes(generator)[0], latent).distribution
-        self.n_critic, self.diff_augment = 1, ""
+        self.n_critic, self.diff_augment, self.d_weight = 1, "", 1.0
 
     def compile(
         self,
@@ -73,6 +73,7 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
         loss: Loss = "non_saturating",
         n_critic: int = 1,
         diff_augment: str = "",
+        d_weight: float = 1.0,
         **options: Unpack[CompileOptions],
     ) -> None:
         """Set how generator and discriminator are trained.
@@ -88,6 +89,10 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
             diff_augment: Augmentation of all images that the discriminator sees, which gradients
                 pass through: `color`, `translation` and `cutout` joined by commas (DiffAugment,
                 Zhao et al. 2020), for training sets of a few thousand images. Default none.
+            d_weight: Factor on the discriminator's loss, a gradient penalty included. Default 1:
+                the sum over real and generated images, as in algorithm 1. Goodfellow's code has one
+                half, the mean. To Adam it makes no difference; under gradient descent it is a
+                factor on the discriminator's learning rate.
             **options: `penalty_weight`, `update` (`"simultaneous"` is Goodfellow's own code) and
                 further arguments of `AdversarialTrainer.compile`.
 
@@ -101,7 +106,8 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
             )
         if diff_augment:
             augmentation.steps(diff_augment)
-        self.diff_augment = diff_augment
+        check_positive(d_weight=d_weight)
+        self.diff_augment, self.d_weight = diff_augment, float(d_weight)
         super().compile(g_optimizer, d_optimizer, loss, **options)
 
     # The game.
@@ -166,9 +172,10 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
     def _discriminator_loss(self, tensors: Tensors, training: bool) -> tuple[Any, Values]:
         fake = self._seen(ops.stop_gradient(tensors["fake"]), "fake", tensors, training)
         image = self._seen(ops.cast(tensors["image"], fake.dtype), "real", tensors, training)
-        return self.discriminator_loss(
+        loss, scores = self.discriminator_loss(
             lambda images: self._discriminate(images, tensors, training), image, fake, tensors
         )
+        return self.d_weight * loss, scores
 
     def _generator_loss(self, tensors: Tensors, training: bool) -> tuple[Any, Values]:
         fake = self._seen(tensors["fake"], "generated", tensors, training)

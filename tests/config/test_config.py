@@ -123,14 +123,18 @@ LINEAR = {"name": "constant_then_linear", "initial": 0.1}
 
 
 def test_recipes_of_the_first_gans_are_the_papers():
-    """Goodfellow et al. 2014's own mnist.yaml: 250 epochs of 60,000 images in batches of 100."""
-    recipe = config.load("gan-mnist").recipe
-    assert recipe.batch_size == 100
+    """Goodfellow et al. 2014's own mnist.yaml: images 0 to 50,000 in batches of 100, momentum
+    rising over 250 epochs, and a cost (`AdversaryCost2`) that halves the discriminator's sum."""
+    checked = config.load("gan-mnist")
+    recipe = checked.recipe
+    assert (recipe.batch_size, recipe.d_weight) == (100, 0.5)
+    assert checked.data.train == config.load("cgan-mnist").data.train == "train[:50000]"
+    assert config.load("cgan-mnist").recipe.d_weight == 0.5
     assert recipe.g_optimizer == recipe.d_optimizer
     assert recipe.g_optimizer == config.SGD(
         name="sgd",
         learning_rate=config.FlooredDecay(initial=0.1, factor=1.000004, floor=1e-6),
-        momentum=config.LinearRamp(start=0.5, end=0.7, steps=250 * 600),
+        momentum=config.LinearRamp(start=0.5, end=0.7, steps=250 * 500),
     )
     # Mirza and Osindero 2014, section 4.1.
     assert config.load("cgan-mnist").recipe.g_optimizer.learning_rate.factor == 1.00004

@@ -67,6 +67,23 @@ def test_changes_are_named_and_give_the_same_config(name, overrides):
     )
 
 
+@pytest.mark.parametrize("name", ["dcgan-digits", "cgan-mnist", "unet-cells"])
+def test_settings_that_came_after_a_card_are_the_default_ones(name):
+    checked = config.load(name)
+    card = card_of(checked)
+    settings = checked.recipe.model_dump(mode="json")
+    defaults = {
+        key: field.get_default(call_default_factory=True)
+        for key, field in type(checked.recipe).model_fields.items()
+        if not field.is_required()
+    }
+    before = {key for key, value in defaults.items() if settings[key] == value}
+    assert before
+    for key in before:
+        del card.recipe["recipe"][key]
+    assert training_command(card) == f"keras-arch train {name}"
+
+
 def test_models_that_no_shipped_config_trained():
     card = card_of(config.load("resnet20-digits"))
     for change in (

@@ -186,16 +186,17 @@ class TestStep:
             trainer.discriminator.weights[0].value[0, 0]
         )
 
+    @pytest.mark.parametrize("d_weight", [1.0, 0.5])
     @pytest.mark.parametrize("update", ["alternating", "simultaneous"])
-    def test_non_saturating(self, update):
-        a, w = self.play(update, "non_saturating")
+    def test_non_saturating(self, update, d_weight):
+        a, w = self.play(update, "non_saturating", d_weight=d_weight)
 
         def sigmoid(v):
             return 1 / (1 + np.exp(-v))
 
         x, fake = self.x, self.A * self.z
         d_gradient = (-sigmoid(-self.W * x) * x + sigmoid(self.W * fake) * fake).mean()
-        expected_w = self.W - self.RATE * d_gradient
+        expected_w = self.W - self.RATE * d_weight * d_gradient
         met = expected_w if update == "alternating" else self.W
         g_gradient = (-sigmoid(-met * fake) * met * self.z).mean()
         np.testing.assert_allclose(w, expected_w, rtol=1e-5)
@@ -448,6 +449,7 @@ class TestErrors:
             ({"penalty_weight": 1}, "non_saturating has no gradient penalty"),
             ({"n_critic": 2, "update": "simultaneous"}, "simultaneous"),
             ({"g_optimizer": "adamm"}, "adamm"),
+            ({"d_weight": 0}, "d_weight"),
         ],
     )
     def test_compile(self, wrong, word):
