@@ -59,6 +59,20 @@ def without_folders(source: str) -> str:
     return f"{scheme}:{PurePath(path).name}" if colon else source
 
 
+def without_path(reference: str) -> str:
+    """A reference to a model or its weights: of a local path the last part, else as it is.
+
+    Example:
+        >>> without_path("/home/user/runs/judge"), without_path("file:///home/user/hub/me/judge")
+        ('judge', 'judge')
+        >>> without_path("hf://user/repo"), without_path("imagenet")
+        ('hf://user/repo', 'imagenet')
+    """
+    local = "://" not in reference or reference.startswith("file://")
+    # "." has no last part.
+    return (PurePath(reference).name or reference) if local else reference
+
+
 def _changes(card: Card, content: dict[str, Any]) -> dict[str, Any]:
     """The keys of a config that a model was trained with other values of."""
     config = registry.TASKS.get(content["task"]).Config.model_validate(content)
@@ -88,8 +102,8 @@ def _comparable(content: dict[str, Any]) -> dict[str, Any]:
     compared = copy.deepcopy({key: value for key, value in content.items() if key not in own})
     compared["data"] |= {"source": without_folders(compared["data"]["source"]), "data_dir": None}
     evaluation = compared.get("generator_evaluation")
-    if evaluation and not evaluation["network"].startswith("hf://"):
-        evaluation["network"] = PurePath(evaluation["network"]).name
+    if evaluation:
+        evaluation["network"] = without_path(evaluation["network"])
     return compared
 
 

@@ -12,6 +12,7 @@ from keras_arch import config, hub
 from keras_arch._lazy import keras
 from keras_arch.config.base import Positive, Rate
 from keras_arch.errors import ArgumentError, ConfigError
+from keras_arch.hub.training_command import without_path
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks._modules import losses, models, optimizer_from_config, optimizers, references
 from keras_arch.tasks.base import Task
@@ -147,7 +148,7 @@ class FineTuningPhases(Task):
 
     def card(self, network: keras.Model, metrics: dict[str, float], **fields: Any) -> hub.Card:
         """The card of the network, with the model that it was fine-tuned from."""
-        where = public_name(self.config.weights)
+        where = without_path(self.config.weights)
         card = super().card(network, metrics, **fields)
         return dataclasses.replace(card, base=where, recipe=card.recipe | {"weights": where})
 
@@ -218,13 +219,6 @@ def check_tunable(card: hub.Card, ref: str, task: str | None = None) -> None:
             f"{ref} is {card.architecture}, a model of the task {card.task}; fine-tuning takes "
             f"{' or '.join(TUNABLE[each] for each in wanted)} here"
         )
-
-
-def public_name(ref: str) -> str:
-    """A reference for a card: of a local path only the last part."""
-    if ref.startswith("hf://"):
-        return ref
-    return ref.rstrip("/").rpartition("/")[2]
 
 
 def listed(classes: list[str]) -> str:

@@ -91,8 +91,8 @@ class GAN(LatentSampling, GeneratorDiscriminatorTrainer):
                 Zhao et al. 2020), for training sets of a few thousand images. Default none.
             d_weight: Factor on the discriminator's loss, a gradient penalty included. Default 1:
                 the sum over real and generated images, as in algorithm 1. Goodfellow's code has one
-                half, the mean. To Adam it makes no difference; under gradient descent it is a
-                factor on the discriminator's learning rate.
+                half, the mean. Adam hardly notices it; under gradient descent it is a factor on the
+                discriminator's learning rate.
             **options: `penalty_weight`, `update` (`"simultaneous"` is Goodfellow's own code) and
                 further arguments of `AdversarialTrainer.compile`.
 

@@ -1,7 +1,6 @@
 """Factories: networks and card fields from the sections of a config."""
 
 from collections.abc import Sequence
-from pathlib import PurePath
 from typing import Any
 
 import keras
@@ -10,7 +9,7 @@ import numpy as np
 from keras_arch import config, hub, models, registry, trainers
 from keras_arch.data.model_checks import pixel_range
 from keras_arch.errors import ConfigError
-from keras_arch.hub.training_command import without_folders
+from keras_arch.hub.training_command import without_folders, without_path
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.trainers.engines.tensorflow import compiles_faster
 from keras_arch.training.optimizer_from_config import make_optimizer
@@ -144,7 +143,7 @@ def make_card(checked: config.TaskConfig, builder: config.Builder, **fields: Any
     recipe["data"] |= {"source": source, "data_dir": None}
     evaluation = recipe.get("generator_evaluation")
     if evaluation:
-        evaluation["network"] = _without_folders(evaluation["network"])
+        evaluation["network"] = without_path(evaluation["network"])
     for section in recipe.values():
         if isinstance(section, dict) and isinstance(section.get("arguments"), dict):
             section["arguments"] = _shown(section["arguments"])
@@ -163,14 +162,9 @@ def make_card(checked: config.TaskConfig, builder: config.Builder, **fields: Any
 
 
 def _shown(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of a builder, of weights that are local files or folders the last part only."""
+    """Arguments of a builder, with only the last part of a local path of weights."""
     return arguments | {
-        name: _without_folders(arguments[name])
+        name: without_path(arguments[name])
         for name in _WEIGHTS
         if isinstance(arguments.get(name), str)
     }
-
-
-def _without_folders(where: str) -> str:
-    """An address, a tag or a name as it is; of a path the last part."""
-    return where if "://" in where else PurePath(where).name

@@ -100,11 +100,12 @@ def test_models_that_no_shipped_config_trained():
     )
 
 
+@pytest.mark.parametrize("prefix", ["", "file://"])
 @pytest.mark.parametrize("key", ["weights", "backbone_weights"])
-def test_a_card_has_no_folder_of_the_one_who_trained(tmp_path, key):
+def test_a_card_has_no_folder_of_the_one_who_trained(tmp_path, key, prefix):
     arguments = "backbone: ResNet18, input_shape: [256, 256, 3], classes: 3"
     sources = [
-        f"model.arguments={{{arguments}, {key}: {tmp_path / 'start.weights.h5'}}}",
+        f"model.arguments={{{arguments}, {key}: {prefix}{tmp_path / 'start.weights.h5'}}}",
         f"data.source=masks:{tmp_path / 'cells'}",
         f"data.data_dir={tmp_path}",
     ]

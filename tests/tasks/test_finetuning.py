@@ -10,8 +10,9 @@ from PIL import Image
 from keras_arch import api, callbacks, cli, config, hub, models
 from keras_arch.callbacks import checkpoint_files
 from keras_arch.errors import ArgumentError, ConfigError, DataError
+from keras_arch.hub.training_command import without_path
 from keras_arch.preprocessing import Preprocessing
-from keras_arch.tasks import finetuning, finetuning_phases
+from keras_arch.tasks import finetuning
 from keras_arch.tasks import finetuning_config as transfer
 from tests.tasks.test_resume import StopAtEnd, StopBefore, goes_on_exactly
 
@@ -236,8 +237,8 @@ def test_large_photos_are_cut_out_of_whole_ones(tmp_path, photos):
     assert checked.recipe.optimizer.learning_rate.peak == pytest.approx(3e-3)
     assert checked.recipe.head_learning_rate == pytest.approx(1e-2)
     assert transfer._rates(2048) == pytest.approx((5.3e-4, 1.8e-3))
-    assert finetuning_phases.public_name("hf://someone/net@v1") == "hf://someone/net@v1"
-    assert finetuning_phases.public_name("/home/me/net/") == "net"
+    assert without_path("hf://someone/net@v1") == "hf://someone/net@v1"
+    assert without_path("/home/me/net/") == "net"
 
 
 def test_patience_counts_epochs_without_better_ones(classifier_of_digits, photos):
