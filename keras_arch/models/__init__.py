@@ -31,6 +31,7 @@ from keras_arch.models.gan import GANDiscriminator, GANGenerator
 from keras_arch.models.googlenet import GoogLeNet
 from keras_arch.models.imagenet import decode_predictions, imagenet_classes, imagenet_labels
 from keras_arch.models.lapgan import LAPGANDiscriminator, LAPGANGenerator
+from keras_arch.models.output_bias import start_at_mean_image
 from keras_arch.models.patch_discriminator import PatchDiscriminator, receptive_field
 from keras_arch.models.pix2pix import Pix2PixGenerator, with_inference
 from keras_arch.models.resnet import ResNet18, ResNet34, ResNet50, ResNet101, ResNet152
@@ -80,6 +81,7 @@ __all__ = [
     "output_activation",
     "receptive_field",
     "stack_heads",
+    "start_at_mean_image",
     "trainable_parameters",
     "unet_output_size",
     "unet_sizes",

@@ -118,8 +118,8 @@ def GANGenerator(
     1.9365; `"tfd_stacked"` puts 100 -> 8000 ReLU -> 100 sigmoid before it (84,858,404).
 
     Two things are not theirs. Biases of the output start at 0, where the authors start them so
-    that the mean training image comes out (`model.get_layer("pixels").bias.assign(...)`). The
-    last weights of `"tfd"` start dense, with the variance of the authors' sparse ones.
+    that the mean training image comes out (`start_at_mean_image`; `recipe.output_bias` of a
+    config). The last weights of `"tfd"` start dense, with the variance of the authors' sparse ones.
 
     Args:
         variant: `"mnist"`, `"cifar10"`, `"tfd"` or `"tfd_stacked"`.

@@ -16,6 +16,7 @@ from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks._modules import (
     callbacks,
     factories,
+    models,
     optimizer_from_config,
     trainers,
     visualization,
@@ -83,6 +84,9 @@ class Generation(Task):
             self.preprocessing, "the generator's output", generator.outputs[0].shape
         )
         factories.check_range(generator, self.preprocessing)
+        if self._starts_at_mean_image:
+            # The same refusal as in `build`, before the images are read.
+            models.start_at_mean_image(generator, np.full(generator.output_shape[1:], 0.5))
         settings = self.config.data
         source = data.describe(settings.source, data_dir=settings.data_dir)
         if source.kind != "images":
@@ -106,6 +110,8 @@ class Generation(Task):
         """The compiled trainer."""
         recipe = self.config.recipe
         generator = factories.build_network(self.config.generator, self.replicas)
+        if self._starts_at_mean_image:
+            models.start_at_mean_image(generator, self._mean_image())
         trainer = self.make_trainer(
             generator,
             factories.build_network(self.config.discriminator, self.replicas),
@@ -135,6 +141,16 @@ class Generation(Task):
         if classes is None:
             return trainers.GAN(generator, discriminator, **arguments)
         return trainers.ConditionalGAN(generator, discriminator, classes, **arguments)
+
+    @property
+    def _starts_at_mean_image(self) -> bool:
+        return getattr(self.config.recipe, "output_bias", "zero") == "mean_image"
+
+    def _mean_image(self) -> np.ndarray:
+        """The mean of the training images as the generator gives images."""
+        images = self.load(self.config.data.train)
+        mean = data.mean_image(images, self.preprocessing, per_pixel=True)
+        return (mean - self.preprocessing.mean) / self.preprocessing.std
 
     def _trainer_arguments(self) -> dict[str, Any]:
         return {"latent": self.config.recipe.latent, "seed": self.config.recipe.seed}

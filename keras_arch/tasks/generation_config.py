@@ -31,7 +31,8 @@ class GANRecipe(config.Recipe):
 
     `batch_size` is that of one update: with `n_critic` a step takes so many times as many images.
     `diff_augment` names augmentations of the discriminator's inputs, real and generated. `d_weight`
-    is a factor on the discriminator's loss.
+    is a factor on the discriminator's loss. `output_bias: mean_image` starts the generator's output
+    at the mean of the training images; see `keras_arch.models.start_at_mean_image`.
     """
 
     g_optimizer: config.Optimizer
@@ -42,6 +43,7 @@ class GANRecipe(config.Recipe):
     latent: Latent = "normal"
     diff_augment: str = ""
     d_weight: Rate = 1.0
+    output_bias: Literal["zero", "mean_image"] = "zero"
 
 
 class LAPGANRecipe(config.Recipe):

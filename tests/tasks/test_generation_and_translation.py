@@ -200,6 +200,25 @@ class TestWhichWeights:
         assert "best_epoch" not in run.metrics
 
 
+class TestOutputBias:
+    @pytest.mark.parametrize("name", ["gan", "cgan"])
+    def test_training_starts_at_the_mean_image(self, name, train_game, tmp_path):
+        """An update too small for float32 leaves the bias where it started."""
+        still = "{name: sgd, learning_rate: 1.0e-30}"
+        run = train_game(
+            name,
+            tmp_path / "r",
+            "recipe.output_bias=mean_image",
+            "recipe.epochs=1",
+            f"recipe.g_optimizer={still}",
+            f"recipe.d_optimizer={still}",
+            "generator_evaluation=null",
+        )
+        mean = digits(f"train[:{games.STEPS * 24}]").mean(axis=0).clip(1e-7, 1 - 1e-7)
+        bias = np.array(api.load_model(run.directory).model.get_layer("pixels").bias)
+        np.testing.assert_allclose(bias, np.log(mean / (1 - mean)), rtol=1e-4)
+
+
 class TestMeasuring:
     @pytest.mark.parametrize("name", ["gan", "cgan"])
     def test_a_game_is_measured_against_its_discriminator(self, name, game_run):
@@ -441,6 +460,17 @@ class TestMistakes:
                 "has unpaired",
             ),
             ("cgan", ["data.train=train[:20]"], DataError, "24"),
+            (
+                "gan",
+                [
+                    "generator={name: DCGANGenerator, arguments: {image_shape: [16, 16, 1], "
+                    "filters: 2}}",
+                    "preprocessing={size: [16, 16], channels: 1, scale: 0.00784313725, mean: 1}",
+                    "recipe.output_bias=mean_image",
+                ],
+                ArgumentError,
+                "only GANGenerator",
+            ),
             ("lapgan", ["generator.arguments.image_shape=[8, 8, 1]"], ArgumentError, "9"),
             ("pix2pix", ["data.source=digits"], DataError, "pairs:PATH"),
             ("pix2pix", ["data.test=val"], DataError, "'val'"),
