@@ -352,10 +352,13 @@ def _row(name: str, folder: Path, speed: dict[str, Any]) -> dict[str, Any]:
     size = (folder / "model.weights.h5").stat().st_size / 1e6
     picture = folder / "samples.png"
     where = "package" if folder.is_relative_to(PACKAGE) else "zoo"
+    figures = {key: _figure(key, found) for key, found in values.items()}
+    if len(errors := values.get("parzen_error", [])) == len(runs) == 1:
+        figures["parzen"] += f" ± {errors[0]:.1f}"
     return {
         "name": name,
         "where": where,
-        "metrics": {key: _figure(key, found) for key, found in values.items()},
+        "metrics": figures,
         "file": f"{size:.1f} MB, {_stored(folder / 'model.weights.h5')}",
         "command": runs[0]["command"],
         "note": runs[0].get("note"),
@@ -379,7 +382,9 @@ def _figure(key: str, values: list[float]) -> str:
     percent = key in PERCENT
 
     def text(value: float) -> str:
-        return f"{100 * value:.2f}" if percent else f"{value:.4g}"
+        if percent:
+            return f"{100 * value:.2f}"
+        return f"{value:.1f}" if key == "parzen" else f"{value:.4g}"
 
     mean = text(statistics.fmean(values)) + (" %" if percent else "")
     if len(values) == 1:

@@ -93,7 +93,18 @@ def _changes(card: Card, content: dict[str, Any]) -> dict[str, Any]:
     if measured and isinstance(now["mean"], list):
         now["mean"] = before["mean"]
     defaults = {"crop": None, "value_range": None}
-    return found | _differences(defaults | before, defaults | now, "preprocessing.")
+    found |= _differences(defaults | before, defaults | now, "preprocessing.")
+    return {key: value for key, value in found.items() if not _is_default(config, key, value)}
+
+
+def _is_default(config: Any, key: str, value: Any) -> bool:
+    """Whether a key is a builder's argument that the config leaves out, with its default."""
+    part, _, argument = key.partition(".arguments.")
+    builder = getattr(config, part, None)
+    if not argument or builder is None or argument in builder.arguments:
+        return False
+    known = registry.entry(builder.name).arguments
+    return argument in known and known[argument].default == value
 
 
 def _comparable(content: dict[str, Any]) -> dict[str, Any]:

@@ -67,6 +67,26 @@ def test_changes_are_named_and_give_the_same_config(name, overrides):
     )
 
 
+@pytest.mark.parametrize(
+    ("overrides", "command"),
+    [
+        (["discriminator.arguments.max_norm=null"], "keras-arch train cgan-mnist"),
+        (
+            ["generator.arguments.latent_size=100", "generator.arguments.dropout=0.25"],
+            "keras-arch train cgan-mnist --set generator.arguments.dropout=0.25",
+        ),
+    ],
+)
+def test_arguments_with_the_builders_default_are_left_out(overrides, command):
+    assert training_command(card_of(config.load("cgan-mnist", overrides))) == command
+
+
+def test_a_default_in_place_of_what_the_config_gives_is_named():
+    card = card_of(config.load("dcgan-digits", ["generator.arguments.variant=paper"]))
+    expected = "keras-arch train dcgan-digits --set generator.arguments.variant=paper"
+    assert training_command(card) == expected
+
+
 @pytest.mark.parametrize("name", ["dcgan-digits", "cgan-mnist", "unet-cells"])
 def test_settings_that_came_after_a_card_are_the_default_ones(name):
     checked = config.load(name)
