@@ -47,8 +47,12 @@ def parse(expression: str, sizes: dict[str, int], source: str) -> list[tuple[str
                 continue
             value = int(given.rstrip("%"))
             if abs(value) > limit:
-                beyond = f"{limit}%" if percent else limit
-                raise DataError(f"split {expression!r} of {source} goes beyond {beyond}")
+                beyond = "100%" if percent else f"{size}, the size of {name}"
+                raise DataError(
+                    f"split {expression!r} of {source} goes beyond {beyond}: name a smaller part, "
+                    f"or {name!r} for all of it (in a config data.train, data.validation or "
+                    "data.test)"
+                )
             index = round(value * size / 100) if percent else value
             bounds[side] = index + size if value < 0 else index
         start, stop = bounds
