@@ -124,14 +124,16 @@ LINEAR = {"name": "constant_then_linear", "initial": 0.1}
 
 def test_recipes_of_the_first_gans_are_the_papers():
     """Goodfellow et al. 2014's own mnist.yaml: images 0 to 50,000 in batches of 100, momentum
-    rising over 250 epochs, and a cost (`AdversaryCost2`) that halves the discriminator's sum."""
+    rising over 250 epochs, a cost (`AdversaryCost2`) that halves the discriminator's sum, and a last
+    bias at the mean image (`init_bias`). The average over the generator's weights is ours."""
     checked = config.load("gan-mnist")
     recipe = checked.recipe
     assert (recipe.batch_size, recipe.d_weight) == (100, 0.5)
     assert checked.data.train == config.load("cgan-mnist").data.train == "train[:50000]"
     assert config.load("cgan-mnist").recipe.d_weight == 0.5
-    assert recipe.g_optimizer == recipe.d_optimizer
-    assert recipe.g_optimizer == config.SGD(
+    assert recipe.output_bias == config.load("cgan-mnist").recipe.output_bias == "mean_image"
+    assert recipe.g_optimizer.model_copy(update={"average": None}) == recipe.d_optimizer
+    assert recipe.d_optimizer == config.SGD(
         name="sgd",
         learning_rate=config.FlooredDecay(initial=0.1, factor=1.000004, floor=1e-6),
         momentum=config.LinearRamp(start=0.5, end=0.7, steps=250 * 500),
