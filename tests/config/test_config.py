@@ -124,8 +124,8 @@ LINEAR = {"name": "constant_then_linear", "initial": 0.1}
 
 def test_recipes_of_the_first_gans_are_the_papers():
     """Goodfellow et al. 2014's own mnist.yaml: images 0 to 50,000 in batches of 100, momentum
-    rising over 250 epochs, a cost (`AdversaryCost2`) that halves the discriminator's sum, and a last
-    bias at the mean image (`init_bias`). The average over the generator's weights is ours."""
+    rising over 250 epochs, a cost (`AdversaryCost2`) that halves the discriminator's sum, and a
+    last bias at the mean image (`init_bias`). The average over the generator's weights is ours."""
     checked = config.load("gan-mnist")
     recipe = checked.recipe
     assert (recipe.batch_size, recipe.d_weight) == (100, 0.5)
