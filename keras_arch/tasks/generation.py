@@ -84,9 +84,6 @@ class Generation(Task):
             self.preprocessing, "the generator's output", generator.outputs[0].shape
         )
         factories.check_range(generator, self.preprocessing)
-        if self._starts_at_mean_image:
-            # The same refusal as in `build`, before the images are read.
-            models.start_at_mean_image(generator, np.full(generator.output_shape[1:], 0.5))
         settings = self.config.data
         source = data.describe(settings.source, data_dir=settings.data_dir)
         if source.kind != "images":
@@ -95,6 +92,12 @@ class Generation(Task):
                 "one kind"
             )
         self.check_classes(source)
+        if self._starts_at_mean_image:
+            # The same refusal as in `build`, before the images are read.
+            try:
+                models.start_at_mean_image(generator, np.full(generator.output_shape[1:], 0.5))
+            except ArgumentError as error:
+                raise ConfigError(f"{error}; set recipe.output_bias to zero") from None
         if self.evaluator is not None:
             self.evaluator.check()
 

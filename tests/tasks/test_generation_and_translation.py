@@ -435,6 +435,15 @@ class TestMistakes:
                 ],
                 "task: conditional-image-generation",
             ),
+            (
+                "gan",
+                [
+                    "generator={name: DCGANGenerator, arguments: {image_shape: [16, 16, 1], "
+                    "filters: 2}}",
+                    "preprocessing={size: [16, 16], channels: 1, scale: 0.00784313725, mean: 1}",
+                ],
+                "set recipe.output_bias to zero",
+            ),
             ("cgan", ["generator.arguments.classes=7"], "10 classes"),
             ("cgan", ["discriminator.arguments.classes=12"], "must be 10"),
             ("cgan", ["preprocessing.mean=1.0"], "sigmoid"),
@@ -460,17 +469,6 @@ class TestMistakes:
                 "has unpaired",
             ),
             ("cgan", ["data.train=train[:20]"], DataError, "24"),
-            (
-                "gan",
-                [
-                    "generator={name: DCGANGenerator, arguments: {image_shape: [16, 16, 1], "
-                    "filters: 2}}",
-                    "preprocessing={size: [16, 16], channels: 1, scale: 0.00784313725, mean: 1}",
-                    "recipe.output_bias=mean_image",
-                ],
-                ArgumentError,
-                "only GANGenerator",
-            ),
             ("lapgan", ["generator.arguments.image_shape=[8, 8, 1]"], ArgumentError, "9"),
             ("pix2pix", ["data.source=digits"], DataError, "pairs:PATH"),
             ("pix2pix", ["data.test=val"], DataError, "'val'"),
