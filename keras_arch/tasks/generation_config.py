@@ -49,13 +49,16 @@ class GANRecipe(config.Recipe):
 class LAPGANRecipe(config.Recipe):
     """Training settings of a LAPGAN; see `keras_arch.trainers.LAPGAN.compile`.
 
-    Every network of every level gets an optimizer of its own with these settings.
+    Every network of every level gets an optimizer of its own with these settings. `levels` are the
+    sizes of the levels to train (default: all). The others stay as they are, which for a generator
+    with `weights` are those of an earlier run.
     """
 
     g_optimizer: config.Optimizer
     d_optimizer: config.Optimizer
     loss: UnpenalizedLoss = "non_saturating"
     latent: Latent = "uniform"
+    levels: Annotated[tuple[Positive, ...], pydantic.Field(min_length=1)] | None = None
 
 
 class GeneratorEvaluation(config.Section):

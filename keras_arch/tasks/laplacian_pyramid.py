@@ -37,6 +37,7 @@ class LaplacianPyramid(ConditionalGeneration):
                 for size, builder in self._level_builders().items()
             },
             classes=self.classes,
+            levels=recipe.levels,
             **self._trainer_arguments(),
         )
         sides = {"g": recipe.g_optimizer, "d": recipe.d_optimizer}

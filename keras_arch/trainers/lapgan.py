@@ -41,10 +41,13 @@ class LAPGAN(LatentSampling, AdversarialTrainer):
         classes: Number of classes of networks that take labels, or `None`.
         latent: Distribution of the latent, as for `GAN`. Default `"uniform"`, the authors'.
         seed: Seed of the latents drawn in training, or `None` to draw one.
+        levels: Sizes of the levels to train; the others stay as they are. No level needs another
+            one to be trained, so each can have its own number of updates. Default: all.
         name: Name of the trainer.
 
     Raises:
-        ArgumentError: If the networks do not fit each other, or `latent` is none of these.
+        ArgumentError: If the networks do not fit each other, `latent` is none of these, or a size
+            of `levels` is not a level's.
 
     Example:
         >>> from keras_arch import models, trainers
@@ -71,6 +74,7 @@ class LAPGAN(LatentSampling, AdversarialTrainer):
         classes: int | None = None,
         latent: str = "uniform",
         seed: int | None = None,
+        levels: Sequence[int] | None = None,
         name: str | None = None,
     ) -> None:
         if classes is not None:
@@ -81,6 +85,7 @@ class LAPGAN(LatentSampling, AdversarialTrainer):
         super().__init__(seed, name or "lapgan")
         self.generator, self.discriminators = generator, discriminators
         self.sizes, self.classes = sizes, classes
+        self.levels = sizes if levels is None else _checked_levels(levels, sizes)
         self.latent = Noise(tuple(generator.inputs[0].shape[1:]), latent).distribution
         self.d_weight = 0.5
 
@@ -132,9 +137,11 @@ class LAPGAN(LatentSampling, AdversarialTrainer):
     # The game.
 
     def players(self) -> tuple[Player, ...]:
-        """Each level's discriminator and generator, from the lowest level up."""
+        """The discriminator and generator of each level to train, from the lowest level up."""
         players = []
         for size, network in zip(self.sizes, self.discriminators, strict=True):
+            if size not in self.levels:
+                continue
             level = self.generator.get_layer(f"level{size}")
             d_loss = functools.partial(self._discriminator_loss, size, network)
             g_loss = functools.partial(self._generator_loss, size, network)
@@ -146,12 +153,12 @@ class LAPGAN(LatentSampling, AdversarialTrainer):
     def noise(self) -> dict[str, Noise]:
         """The latent of all levels, and the numbers of gradient penalties."""
         noise = {"latent": Noise(tuple(self.generator.inputs[0].shape[1:]), self.latent)}
-        for size in self.sizes:
+        for size in self.levels:
             noise |= self.penalty_noise(3, f"mix{size}")
         return noise
 
     def shared_forward(self, tensors: Tensors, training: bool) -> Tensors:
-        """The pyramid of the real images, and each level's output for the real image below."""
+        """The pyramid of the real images, and the trained levels' outputs for the ones below."""
         outputs = self.pyramid(tensors["image"])
         first = 0
         for size in self.sizes:
@@ -160,8 +167,9 @@ class LAPGAN(LatentSampling, AdversarialTrainer):
             end = first + math.prod(shape)
             numbers = ops.reshape(tensors["latent"][:, first:end], (-1, *shape))
             first = end
-            inputs = self._inputs(size, numbers, tensors | outputs)
-            outputs[f"fake{size}"] = level(inputs, training=training)
+            if size in self.levels:
+                inputs = self._inputs(size, numbers, tensors | outputs)
+                outputs[f"fake{size}"] = level(inputs, training=training)
         return outputs
 
     def input_spec(self) -> dict[str, tuple[int | None, ...]]:
@@ -198,7 +206,7 @@ class LAPGAN(LatentSampling, AdversarialTrainer):
 
     def get_config(self) -> dict[str, Any]:
         """The networks, the classes and the latent, for `keras.saving`."""
-        names = ("generator", "discriminators", "classes", "latent", "name")
+        names = ("generator", "discriminators", "classes", "latent", "levels", "name")
         return keras.saving.serialize_keras_object({name: getattr(self, name) for name in names})
 
 
@@ -243,6 +251,15 @@ def _sizes(generator: keras.Model) -> tuple[int, ...]:
             f"...; {generator.name} has {len(sizes)}"
         )
     return sizes
+
+
+def _checked_levels(levels: Sequence[int], sizes: tuple[int, ...]) -> tuple[int, ...]:
+    chosen = {whole_number("levels", size) for size in levels}
+    if not chosen or not chosen <= set(sizes):
+        raise ArgumentError(
+            f"levels must be some of the sizes {', '.join(map(str, sizes))}, got {levels!r}"
+        )
+    return tuple(size for size in sizes if size in chosen)
 
 
 def _in_order(
