@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from keras_arch import config as configs
+from keras_arch.errors import ConfigError
 from keras_arch.tasks._modules import factories, optimizer_from_config, trainers
 from keras_arch.tasks.base import register_task
 from keras_arch.tasks.generation import ConditionalGeneration
@@ -21,6 +22,16 @@ class LaplacianPyramid(ConditionalGeneration):
     Config = LAPGANConfig
     model_task = "unconditional-image-generation"
     architectures = ("conditional-image-generation",)
+
+    def check(self) -> None:
+        """Check all that any generator is checked for, and the levels to train."""
+        super().check()
+        sizes, levels = tuple(self._level_builders()), self.config.recipe.levels or ()
+        if unknown := [size for size in levels if size not in sizes]:
+            raise ConfigError(
+                f"recipe.levels has {unknown[0]}; the generator's levels are "
+                f"{', '.join(map(str, sizes))}"
+            )
 
     def check_classes(self, source: Any) -> None:
         """Check that the data has the generator's classes, if it takes labels."""

@@ -449,6 +449,7 @@ class TestMistakes:
             ("cgan", ["preprocessing.mean=1.0"], "sigmoid"),
             ("lapgan", ["preprocessing.mean=0"], "hard_tanh"),
             ("lapgan", ["preprocessing.size=[16, 16]"], "(12, 12, 1)"),
+            ("lapgan", ["recipe.levels=[8]"], "levels are 4, 12"),
             ("pix2pix", ["generator.arguments.output_channels=1"], "(128, 128, 1)"),
             ("cyclegan", ["preprocessing.scale=0.0039"], "tanh"),
         ],

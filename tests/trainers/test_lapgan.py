@@ -122,6 +122,39 @@ class TestGame:
             for a, b in zip(copy.get_weights(), network.get_weights(), strict=True):
                 np.testing.assert_allclose(a, b, atol=1e-5)
 
+    @pytest.mark.parametrize("level", [LOW, HIGH])
+    def test_a_level_alone_is_trained_as_with_the_others(self, level):
+        """No level needs another one, so its weights are the same; the others' do not move."""
+        together = games.lapgan()
+        networks = [together.generator, *together.discriminators]
+        copies = [keras.models.clone_model(network) for network in networks]
+        for copy, network in zip(copies, networks, strict=True):
+            copy.set_weights(network.get_weights())
+        alone = trainers.LAPGAN(copies[0], copies[1:], games.CLASSES, levels=[level])
+
+        def weights(trainer, size):
+            discriminator = trainer.discriminators[trainer.sizes.index(size)]
+            of_level = trainer.generator.get_layer(f"level{size}")
+            return [*of_level.get_weights(), *discriminator.get_weights()]
+
+        other = LOW + HIGH - level
+        before = weights(alone, other)
+        batches = {
+            "image": numbers(8, HIGH, HIGH, 1),
+            "label": np.arange(8) % games.CLASSES,
+            "latent": numbers(8, games.LATENT + HIGH * HIGH, seed=1),
+        }
+        for trainer in (together, alone):
+            trainer.compile(lambda name: sgd(0.1), run_eagerly=True)
+            logs = trainer.fit(batches, batch_size=4, shuffle=False, verbose=0).history
+        assert list(alone.optimizers) == [f"d{level}", f"g{level}"]
+        values = ("d{}_loss", "d{}_real", "d{}_fake", "g{}_loss")
+        assert set(logs) == {value.format(level) for value in values}
+        for a, b in zip(weights(together, level), weights(alone, level), strict=True):
+            np.testing.assert_allclose(a, b, atol=ROUNDING)
+        assert all(map(np.array_equal, before, weights(alone, other)))
+        assert not all(map(np.array_equal, before, weights(together, other)))
+
     def test_the_papers_networks_train(self):
         small = {"classes": 3, "filters": 2, "units": 4}
         shape = (9, 9, 3)
@@ -256,3 +289,9 @@ class TestErrors:
         generator, discriminators = self.networks()
         with pytest.raises(ArgumentError, match="normal, uniform"):
             trainers.LAPGAN(generator, discriminators, latent="gaussian")
+
+    @pytest.mark.parametrize("levels", [[], [8], [4, 8], ["low"]], ids=str)
+    def test_unknown_levels(self, levels):
+        generator, discriminators = self.networks()
+        with pytest.raises(ArgumentError, match="levels must be"):
+            trainers.LAPGAN(generator, discriminators, levels=levels)
