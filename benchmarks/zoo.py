@@ -307,7 +307,9 @@ def _caption(row: dict[str, Any]) -> str:
     """The line below the picture of a model: what was measured with which network, and its note."""
     parts = []
     for names, description in row["measured_with"].items():
-        listed = " and ".join(f"`{name}`" for name in names.split(", "))
+        # Without the standard errors, which are no metrics of their own.
+        measures = [f"`{name}`" for name in names.split(", ") if name in FIGURES["generation"]]
+        listed = " and ".join(filter(None, [", ".join(measures[:-1]), measures[-1]]))
         parts.append(f"{listed} by `keras-arch evaluate-generator`: {description}.")
     if row["note"]:
         parts.append(row["note"])
