@@ -62,11 +62,12 @@ class LaplacianPyramid(ConditionalGeneration):
     def trained_discriminators(
         self, model: keras.Model
     ) -> dict[str, tuple[configs.Builder, keras.Model]]:
-        """The discriminator of each level."""
-        trained = dict(zip(model.sizes, model.discriminators, strict=True))
+        """The discriminator of each level that is trained."""
+        networks = dict(zip(model.sizes, model.discriminators, strict=True))
         return {
-            f"discriminator{size}": (builder, trained[size])
+            f"discriminator{size}": (builder, networks[size])
             for size, builder in self._level_builders().items()
+            if size in model.levels
         }
 
     def _level_builders(self) -> dict[int, configs.Builder]:

@@ -132,6 +132,33 @@ class TestWhatEveryGameLeaves:
         assert there.card == here.card
 
 
+class TestLevelsOneAfterTheOther:
+    def test_a_level_is_trained_on_top_of_the_run_below(self, train_game, tmp_path):
+        below = train_game("lapgan", tmp_path / "low", "recipe.levels=[4]", "recipe.epochs=1")
+        above = train_game(
+            "lapgan",
+            tmp_path / "high",
+            "recipe.levels=[12]",
+            f"generator.arguments.weights={below.model}",
+            "recipe.epochs=1",
+        )
+        for run, level in ((below, 4), (above, 12)):
+            assert set(run.metrics) == {f"d{level}_{v}" for v in ("loss", "real", "fake")} | {
+                f"g{level}_loss"
+            }
+            parts = {path.name for path in (run.model / "training").iterdir() if path.is_dir()}
+            assert parts == {f"discriminator{level}"}
+        low, high = hub.load(below.model), hub.load(above.model)
+        weights = [
+            [network.get_layer(f"level{size}").get_weights() for network in (low, high)]
+            for size in (4, 12)
+        ]
+        assert all(map(np.array_equal, *weights[0]))
+        assert not any(map(np.array_equal, *weights[1]))
+        # Where the run below lies on this machine is nobody's business.
+        assert str(tmp_path) not in (above.model / "README.md").read_text()
+
+
 class TestWhichWeights:
     @pytest.mark.parametrize(
         ("name", "figure", "choose"), [("gan", "fid", min), ("cgan", "parzen", max)]
