@@ -62,24 +62,15 @@ def without_folders(source: str) -> str:
 def without_path(reference: str) -> str:
     """A reference to a model or its weights: of a local path the last part, else as it is.
 
-    Of the model of a run it is the name of the run too.
-
     Example:
         >>> without_path("/home/user/runs/judge"), without_path("file:///home/user/hub/me/judge")
         ('judge', 'judge')
-        >>> without_path("/home/user/runs/level8/model")
-        'level8/model'
         >>> without_path("hf://user/repo"), without_path("imagenet")
         ('hf://user/repo', 'imagenet')
     """
     local = "://" not in reference or reference.startswith("file://")
-    path = PurePath(reference)
-    if path.name == "model" and path.parent.name:
-        path = PurePath(path.parent.name, path.name)
-    else:
-        path = PurePath(path.name)
     # "." has no last part.
-    return (path.as_posix() if path.name else reference) if local else reference
+    return (PurePath(reference).name or reference) if local else reference
 
 
 def _changes(card: Card, content: dict[str, Any]) -> dict[str, Any]:

@@ -139,7 +139,7 @@ class TestLevelsOneAfterTheOther:
             "lapgan",
             tmp_path / "high",
             "recipe.levels=[12]",
-            f"generator.arguments.weights={below.model}",
+            f"generator.arguments.weights={below.directory}",
             "recipe.epochs=1",
         )
         for run, level in ((below, 4), (above, 12)):
