@@ -148,15 +148,20 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--filters", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--arms", nargs="+", help="only these runs of the table, by their folders")
     parser.add_argument("--segmenter", help="a segmenter of fcn8s-facades, for the FCN score")
     parser.add_argument("--examples", type=int, default=6, help="test pairs in the picture")
     options = parser.parse_args()
     if options.table == "networks" and options.size != 256:
         parser.error("networks needs --size 256: the encoder-decoder has eight halvings")
+    chosen = arms(options.table, options.size)
+    if unknown := [name for name in options.arms or [] if name not in chosen]:
+        parser.error(f"{options.table} has no {unknown[0]!r}: it has {', '.join(chosen)}")
     # A mistake in it shows before the trainings.
     segmenter = hub.load_with_card(options.segmenter) if options.segmenter else None
     rows, columns = {}, {}
-    for name, (title, overrides) in arms(options.table, options.size).items():
+    for name in options.arms or chosen:
+        title, overrides = chosen[name]
         rows[title] = train(name, overrides, options)
         labels, images, photos = pictures(name, options)
         columns = columns or {"labels": labels}

@@ -74,7 +74,8 @@ PANELS = (
     ("Its membranes: unet-isbi2012", PACKAGE / "unet-isbi2012", (0.5005, 0.0111, 0.748, 0.254)),
 )
 HEIGHT, GAP = 331, 12
-# The READMEs give each model one figure: the first of these that it has.
+# The READMEs give each model one figure: the first of these that it has. Of a generator's metrics
+# only those count that its own recipe measures, which are its aim.
 HEADLINES = ("accuracy", "instance_recall", "rand_error", "classifier_agreement", "parzen", "fid")
 PERCENT = ("accuracy", "pixel_accuracy", "classifier_agreement", "instance_recall")
 
@@ -326,7 +327,9 @@ def with_table(text: str) -> str:
             if _kind(folder) != kind:
                 continue
             found = _row(name, folder, speed)["metrics"]
-            first = next((key for key in (*HEADLINES, *figures) if key in found), None)
+            aims = _evaluated(folder) or found
+            known = [key for key in (*HEADLINES, *figures) if key in found]
+            first = next((key for key in known if key in aims), None)
             # The mean alone: the range is in docs/zoo.md.
             figure = f" {figures[first]} {found[first].partition(' (')[0]}" if first else ""
             cells.append(f"`{name}`{figure}")
@@ -340,8 +343,17 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, 120)
 
 
+def _card(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "keras_arch.json").read_text())["card"]
+
+
+def _evaluated(folder: Path) -> list[str]:
+    """The metrics of generated images that the recipe of a model asks for."""
+    return (_card(folder)["recipe"].get("generator_evaluation") or {}).get("metrics", [])
+
+
 def _kind(folder: Path) -> str:
-    task = json.loads((folder / "keras_arch.json").read_text())["card"]["task"]
+    task = _card(folder)["task"]
     if task in FIGURES:
         return task
     return "translation" if "translation" in task or task == "image-to-image" else "generation"
