@@ -49,17 +49,14 @@ CAFFE = Preprocessing((32, 32), scale=1.0, mean=[103.939, 116.779, 123.68], chan
 
 @pytest.fixture(scope="module")
 def probe(state):
-    """Test accuracy of a linear probe on VGG16's features of small images of garments.
+    """Test accuracy of a linear probe on VGG16's features of CIFAR-10's images.
 
-    Features are the means of the third stage's map, which is the best one for 32 pixels.
+    Features are the means of the fourth stage's map; the fifth has one pixel for images of 32.
     """
-    folder = SHARED / "tfds"
-    if not (folder / "fashion_mnist").is_dir():
-        pytest.skip(f"{folder} is not there")
-    splits = [
-        data.load("tfds:fashion_mnist", split, data_dir=folder).batch(100)
-        for split in ("train[:800]", "test[:500]")
-    ]
+    file = SHARED / "cifar10" / "cifar10_jpeg.npz"
+    if not file.is_file():
+        pytest.skip(f"{file} is not there")
+    splits = [data.load(f"npz:{file}", split).batch(100) for split in ("train[:800]", "test[:500]")]
     arguments = {"include_top": False, "input_shape": (32, 32, 3)}
 
     def accuracy(weights: str, prepare: Preprocessing = CAFFE) -> float:
@@ -69,7 +66,7 @@ def probe(state):
             if weights == "trained"
             else models.VGG16(**arguments)
         )
-        maps = model.get_layer("stage3").output
+        maps = model.get_layer("stage4").output
         network = keras.Model(model.input, keras.ops.mean(maps, axis=(1, 2)))
         (x, y), (u, v) = (
             (
@@ -92,4 +89,4 @@ def test_a_linear_probe_on_them_is_better_than_on_random_features(probe):
 @pytest.mark.slow
 def test_they_expect_pixels_up_to_255_and_not_up_to_1(probe):
     """The package that the weights were found in gives them pixels from 0 to 1."""
-    assert probe("trained") > probe("trained", Preprocessing((32, 32)))
+    assert probe("trained") > probe("trained", Preprocessing((32, 32))) + 0.05
