@@ -5,6 +5,7 @@ exits with code 2; after a `HostError` with code 75, after `Interrupted` with th
 """
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -73,6 +74,17 @@ class Interrupted(KerasArchError):
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
         self.signal = signal
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Names in a message, at most some of them and the number of the rest.
+
+    Example:
+        >>> listed(["a", "b", "c", "d"], 2)
+        'a, b and 2 more'
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def whole_number(name: str, value: Any, least: int = 1) -> int:

@@ -66,10 +66,11 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Yields:
         A path to write to. The file gets its name when the block ends without an error; after an
-        error it is removed and `path` is unchanged.
+        error it is removed and `path` is unchanged. A device or pipe is `path` itself.
 
     Raises:
         StorageError: If it cannot be written (no space, no permission); the message names it.
+        ArgumentError: If `path` is a folder.
 
     Example:
         >>> from keras_arch.files import atomic_file
@@ -77,6 +78,13 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         ...     _ = temporary.write_text("whole")
     """
     path = Path(path)
+    if _is_device(path):
+        with storage_errors(path):
+            yield path
+        return
+    _refuse_folder(path)
+    # A link stays; its target is replaced.
+    path = Path(os.path.realpath(path))
     with storage_errors(path), temporary_beside(path) as temporary:
         yield temporary
         # Some disks report only here that they are full.
@@ -169,6 +177,12 @@ def temporary_beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
             os.close(lock)
 
 
+def _is_device(path: Path) -> bool:
+    """Whether a path is no file that could be replaced: a device, a pipe, `/dev/stdout`, ..."""
+    special = str(path).startswith(("/dev/", "/proc/"))
+    return special or (path.exists() and not path.is_file() and not path.is_dir())
+
+
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.keras_arch\.tmp")
 _swept: set[Path] = set()
 
@@ -237,6 +251,31 @@ def _locked(folder: Path) -> Iterator[None]:
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that could not be written, before hours of work want to.
+
+    Args:
+        path: The file, which need not exist.
+
+    Raises:
+        ArgumentError: If it is a folder, or something above it is a file.
+        StorageError: If its folder may not be written to.
+
+    Example:
+        >>> from keras_arch.files import check_file
+        >>> check_file("new.csv")
+    """
+    path = Path(path)
+    if not _is_device(path):
+        _refuse_folder(path)
+        check_folder(Path(os.path.realpath(path)).parent)
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise ArgumentError(f"{path} is a folder; give a file")
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:

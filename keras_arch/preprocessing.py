@@ -28,9 +28,10 @@ class Preprocessing:
         channels: 1 (grey), 3 (colour), or any other number, as of satellites and microscopes.
             Grey and colour are converted into each other; of other numbers images must have as
             many.
-        resize: Method of resizing. `"pad"` does not interpolate: it centres the image on a black
-            canvas, or crops its centre when it is larger. The other names are those of
-            `tf.image.resize`; all of them smooth when they shrink (antialias).
+        resize: Method of resizing. `"pad"` keeps the aspect and does not enlarge: it centres the
+            image on a black canvas; a larger one is shrunk first, bilinearly, until it fits. The
+            other names are those of `tf.image.resize`; all of them smooth when they shrink
+            (antialias).
         crop: `None` stretches images to the size. A number in (0, 1] preserves their aspect, as
             published ImageNet weights are evaluated: the shorter side is resized to
             `floor(size / crop)` (256 for 224 pixels and 0.875), and the size is cropped out of the
@@ -164,7 +165,7 @@ class Preprocessing:
         if tuple(images.shape[-3:-1]) == self.size:
             return images
         if self.resize == "pad":
-            return tf.image.resize_with_crop_or_pad(images, *self.size)
+            return tf.image.resize_with_crop_or_pad(self._shrunk(images), *self.size)
         return self._resized(images, self.size)
 
     def rescale(self, images: Any, check: bool = True) -> Any:
@@ -299,6 +300,34 @@ class Preprocessing:
         if "size" not in description:
             raise ArgumentError("preprocessing needs the key 'size', (height, width) in pixels")
         return cls(**description)
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """The height and width that `resize="pad"` gives an image within its canvas.
+
+        Example:
+            >>> Preprocessing((32, 32), resize="pad").padded_size(60, 40)
+            (32, 21)
+        """
+        factor = min(1.0, self.size[0] / height, self.size[1] / width)
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
+    def _shrunk(self, images: Any) -> Any:
+        """Images that are larger than the size, shrunk until they fit; others as they are."""
+
+        def resized(size: Any) -> Any:
+            return tf.image.resize(images, size, method="bilinear", antialias=True)
+
+        sides = images.shape[-3:-1].as_list()
+        if None not in sides:
+            size = self.padded_size(*sides)
+            return images if size == tuple(sides) else resized(size)
+        # One dtype whatever the size, so bytes become floats.
+        images = tf.cast(images, tf.float32)
+        dynamic = tf.shape(images)[-3:-1]
+        exact = tf.cast(dynamic, tf.float64)
+        factor = tf.minimum(tf.reduce_min(np.float64(self.size) / exact), 1.0)
+        size = tf.maximum(tf.cast(tf.round(exact * factor), tf.int32), 1)
+        return tf.cond(tf.reduce_all(size == dynamic), lambda: images, lambda: resized(size))
 
     def _resized(self, images: Any, size: Any) -> Any:
         resized = tf.image.resize(images, size, method=self.resize, antialias=True)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_arch import pretrained, registry
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, listed
 
 # The argument `weights` of builders: nothing, a file, the name of a model, or a model.
 Weights = str | os.PathLike[str] | keras.Model | None
@@ -143,7 +143,15 @@ def load_weights(
         return _load_file(model, source)
     if architecture is not None and source.architecture is not None:
         _check_architecture(source, architecture, settings)
-    return transfer(model, source.model, source.label)
+    try:
+        return transfer(model, source.model, source.label)
+    except ArgumentError as error:
+        if not source.arguments:
+            raise
+        given = ", ".join(f"{key}={value!r}" for key, value in source.arguments.items())
+        raise ArgumentError(
+            f"{error}; it is {source.architecture}({given}), which keras_arch.hub.load gives"
+        ) from None
 
 
 def transfer(model: keras.Model, source: keras.Model, where: str) -> keras.Model:
@@ -357,10 +365,10 @@ def _check(
         "set differently": [difference for name in both for difference in differences(name)],
     }
     if any(problems.values()):
-        listed = [f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names]
-        if listed[0].startswith("set differently"):
-            listed.append("it may be of another variant")
-        raise ArgumentError(f"{where} does not fit {model.name}; {'; '.join(listed)}")
+        kinds = [f"{kind}: {listed(names)}" for kind, names in problems.items() if names]
+        if kinds[0].startswith("set differently"):
+            kinds.append("it may be of another variant")
+        raise ArgumentError(f"{where} does not fit {model.name}; {'; '.join(kinds)}")
     for note in notes:
         _log.warning("%s: %s", model.name, note)
     return fresh

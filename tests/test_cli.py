@@ -214,6 +214,11 @@ def test_show_builds_for_layers_and_a_plot(run_command):
     assert Image.open("net.png").format == "PNG"
 
 
+def test_weights_of_one_config(run_command):
+    rows = [line.split("\t")[:2] for line in run_command("weights", "digits")[1].splitlines()]
+    assert sorted(name for _, name in rows) == ["cdcgan-digits", "dcgan-digits", "resnet20-digits"]
+
+
 def test_weights_are_listed_with_how_to_load_them(run_command):
     rows = [line.split("\t") for line in run_command("weights", "*")[1].splitlines()]
     listed = {tuple(row[:2]) for row in rows}
@@ -226,13 +231,13 @@ def test_weights_are_listed_with_how_to_load_them(run_command):
     assert planned == [
         "ResNet50",
         "resnet50-imagenet",
-        'weights="resnet50-imagenet" after: keras-arch train resnet50-imagenet',
+        'keras_arch.hub.load("resnet50-imagenet") after: keras-arch train resnet50-imagenet',
         "accuracy 0.753 expected",
         *[""] * 5,
     ]
     # Of the model that ships, and not what its config expects.
     shipped = next(row for row in rows if row[1] == "resnet20-digits")
-    assert shipped[2:4] == ['weights="resnet20-digits"', "accuracy 0.9944"]
+    assert shipped[2:4] == ['keras_arch.hub.load("resnet20-digits")', "accuracy 0.9944"]
     published = {(row.architecture, row.tag): row for row in models.list_weights()}
     assert published.keys() <= listed
     row = next(row for row in rows if row[:2] == ["AlexNet", "tv_in1k"])

@@ -147,6 +147,39 @@ def test_a_link_stays(tmp_path):
     assert names(tmp_path / "real") == ["a"]
 
 
+def test_a_link_to_a_file_stays(tmp_path):
+    (tmp_path / "target").write_text("before")
+    (tmp_path / "link").symlink_to("target")
+    files.atomic_write(tmp_path / "link", "after")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "after"
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    files.atomic_write(pipe, "through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no /dev/full")
+def test_a_device_is_written_to_and_not_replaced():
+    with pytest.raises(StorageError, match="/dev/full"):
+        files.atomic_write("/dev/full", "x")
+    assert Path("/dev/full").is_char_device()
+    files.check_file("/dev/stdout")
+
+
+def test_a_folder_is_no_file(tmp_path):
+    for write in (lambda path: files.atomic_write(path, "x"), files.check_file):
+        with pytest.raises(ArgumentError, match=r"is a folder; give a file"):
+            write(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_is_not_replaced_by_a_directory(tmp_path):
     (tmp_path / "file").write_text("text")
     with pytest.raises(ArgumentError, match="is a file"), atomic_directory(tmp_path / "file"):

@@ -164,15 +164,29 @@ def test_nearest_takes_pixels_that_are_there(photo):
     np.testing.assert_array_equal(enlarged, photo.repeat(2, axis=0).repeat(2, axis=1))
 
 
-def test_pad_centres_on_black_and_crops_the_centre():
+def test_pad_centres_on_black():
     image = np.full((28, 28, 1), 9, np.uint8)
     padded = Preprocessing((32, 32), 1, "pad").fit(image).numpy()
     assert padded.dtype == np.uint8
     np.testing.assert_array_equal(padded[2:30, 2:30], image)
     assert padded.sum() == image.sum(dtype=int)
-    numbered = np.arange(36, dtype=np.uint8).reshape(6, 6, 1)
-    cropped = Preprocessing((4, 2), 1, "pad").fit(numbered).numpy()
-    np.testing.assert_array_equal(cropped, numbered[1:5, 2:4])
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known size", "dynamic size"])
+def test_pad_shrinks_larger_images_and_cuts_nothing_off(known):
+    pad = Preprocessing((4, 6), 1, "pad")
+    fit = pad.fit if known else tf.function(pad.fit, [tf.TensorSpec((None, None, 1), tf.uint8)])
+    blocks = np.arange(8, dtype=np.uint8).reshape(4, 2, 1) * 30
+    fitted = np.asarray(fit(blocks.repeat(8, axis=0).repeat(8, axis=1)))
+    # 32x16 become 4x2. Each block of one value keeps it, but for what its neighbours lend.
+    assert not fitted[:, [0, 1, 4, 5]].any()
+    wanted = np.asarray(tf.image.resize(blocks.repeat(8, 0).repeat(8, 1), (4, 2), antialias=True))
+    np.testing.assert_allclose(fitted[:, 2:4], wanted, atol=1e-3)
+    np.testing.assert_allclose(fitted[:, 2:4].mean(), blocks.mean(), rtol=0.02)
+    # A line of pixels stays one.
+    assert np.asarray(fit(np.full((400, 1, 1), 9, np.uint8))).sum() == pytest.approx(4 * 9)
+    small = np.asarray(fit(np.full((2, 6, 1), 9, np.uint8)))
+    np.testing.assert_array_equal(small[..., 0], [[0] * 6, [9] * 6, [9] * 6, [0] * 6])
 
 
 def test_images_of_the_right_size_stay_bytes(photo):

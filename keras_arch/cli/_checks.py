@@ -224,15 +224,19 @@ def check_prediction(
     written: Sequence[Path | None],
 ) -> None:
     """Refuse a model, images, options or files of a prediction that cannot be."""
-    from keras_arch.files import check_folder
+    from keras_arch.files import check_file, check_folder
 
+    files = [file for file in written if file is not None]
+    if len({file.resolve() for file in files}) < len(files):
+        raise ArgumentError(f"--csv and --json are one file, {files[0]}; give two")
     card = check_model(ref, "predict")
     if card is not None:
         with quiet_loading():
             from keras_arch.tasks.base import check_options
 
             check_options(registry.TASKS.get(card.task), card, options)
-    for folder in (out, *(file.parent for file in written if file is not None)):
-        if folder is not None:
-            check_folder(folder)
+    if out is not None:
+        check_folder(out)
+    for file in files:
+        check_file(file)
     check_images(images)

@@ -55,7 +55,12 @@ def matching(filter: str) -> list[str]:
     Raises:
         ArgumentError: If there are none.
     """
-    return select(filter, sorted({*read(), *plugins()}), "architecture")
+    return select(filter, architectures(), "architecture")
+
+
+def architectures() -> list[str]:
+    """Names of all architectures, those of other packages too."""
+    return sorted({*read(), *plugins()})
 
 
 def select(filter: str, names: Sequence[str], kind: str) -> list[str]:

@@ -48,7 +48,8 @@ def models(filter: Filter = "*") -> None:
 def weights(filter: Filter = "*") -> None:
     """List the weights of each architecture, how they are loaded, and what is known of them.
 
-    A trained model loads by the name of its config: CIFARResNet(weights="resnet20-digits").
+    FILTER chooses architectures, or the configs of trained models: keras-arch weights digits.
+    A trained model loads by the name of its config: keras_arch.hub.load("resnet20-digits").
     Published weights load by their tag: ResNet50(weights="tv2_in1k"). Other files are converted.
     Repositories of timm and transformers on the Hugging Face Hub load by their URI too:
     ResNet50(weights="hf://timm/resnet50.a1_in1k"). Input is the side in pixels, MB the download.
@@ -57,7 +58,7 @@ def weights(filter: Filter = "*") -> None:
     trained: dict[str, list[tuple[str, str, str]]] = {}
     for config in presets.names():
         content = presets.read(config)
-        how = f'weights="{config}"'
+        how = f'keras_arch.hub.load("{config}")'
         if folder := presets.model_folder(config):
             card = json.loads((folder / "keras_arch.json").read_text(encoding="utf-8"))["card"]
             reached = {k: v for k, v in card["metrics"].items() if k in _MEASURED}
@@ -70,8 +71,13 @@ def weights(filter: Filter = "*") -> None:
         trained.setdefault(presets.architecture(config), []).append((config, how, expected))
     rows: list[tuple[str, ...]] = []
     nothing = ("",) * 5
-    for name in _index.matching(filter):
-        rows += [(name, *row, *nothing) for row in trained.get(name, ())]
+    names = [*_index.architectures(), *presets.names()]
+    chosen = set(_index.select(filter, names, "architecture or config"))
+    for name in _index.architectures():
+        own = trained.get(name, ())
+        rows += [(name, *row, *nothing) for row in own if chosen & {name, row[0]}]
+        if name not in chosen:
+            continue
         rows += [(name, *_facts_of(row)) for row in pretrained.tags(name)]
         for source in known[name].weights if name in known else ():
             default = f'keras_arch.convert.from_torch("{name}", FILE)'

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_arch.errors import ConvertError
+from keras_arch.errors import ConvertError, listed
 
 Shapes = dict[str, tuple[int, ...]]
 Arguments = dict[str, Any]
@@ -194,9 +194,6 @@ def refuse_misfits(what: str, problems: dict[str, list[str]]) -> None:
         Traceback (most recent call last):
         keras_arch.errors.ConvertError: the state dict does not fit VGG16; missing: a
     """
-    listed = []
-    for kind, names in problems.items():
-        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        listed += [f"{kind}: {', '.join(names[:_LISTED])}{more}"] if names else []
-    if listed:
-        raise ConvertError("; ".join([what, *listed]))
+    kinds = [f"{kind}: {listed(names, _LISTED)}" for kind, names in problems.items() if names]
+    if kinds:
+        raise ConvertError("; ".join([what, *kinds]))

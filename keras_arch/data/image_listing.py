@@ -9,6 +9,7 @@ from pathlib import Path
 
 from keras_arch.data import image_files
 from keras_arch.data.image_reading import head
+from keras_arch.errors import listed
 
 _log = logging.getLogger("keras_arch")
 _SHOWN = 5
@@ -104,9 +105,7 @@ def _left_out(path: Path, taken: set[Path]) -> str:
 
 
 def _listed(files: Mapping[str, list[Path]]) -> str:
-    shown = [f"{name} {len(found)}" for name, found in list(files.items())[:_SHOWN]]
-    more = len(files) - _SHOWN
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    return listed([f"{name} {len(found)}" for name, found in files.items()], _SHOWN)
 
 
 def _counted(count: int, what: str) -> str:

@@ -266,13 +266,16 @@ def fit_mask(mask: Any, preprocessing: Preprocessing, ignore: int = IGNORE) -> n
         [[255, 1, 1, 255]]
     """
     mask = np.asarray(mask)
-    method = "pad" if preprocessing.resize == "pad" else "nearest"
-    plain = Preprocessing(preprocessing.size, 1, resize=method, crop=preprocessing.crop)
+    pads = preprocessing.resize == "pad"
+    size = preprocessing.padded_size(*mask.shape) if pads else preprocessing.size
+    plain = Preprocessing(size, 1, resize="nearest", crop=preprocessing.crop)
+    canvas = Preprocessing(preprocessing.size, 1, resize="pad")
     fitted = np.zeros(preprocessing.size, mask.dtype)
     # Byte by byte, as images have. Padding adds zeros, which stand for `ignore` here.
     for shift in range(0, 8 * mask.dtype.itemsize, 8):
         part = ((mask ^ ignore) >> shift & 255).astype(np.uint8)[..., None]
-        fitted |= np.asarray(plain.fit(part))[..., 0].astype(mask.dtype) << shift
+        part = canvas.fit(plain.fit(part))
+        fitted |= np.asarray(part)[..., 0].astype(mask.dtype) << shift
     return fitted ^ ignore
 
 

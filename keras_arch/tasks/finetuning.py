@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_arch import data, hub, registry
 from keras_arch._lazy import keras
-from keras_arch.errors import DataError
+from keras_arch.errors import DataError, listed
 from keras_arch.tasks._modules import models, weights
 from keras_arch.tasks.base import register_task
 from keras_arch.tasks.classification import (
@@ -15,7 +15,7 @@ from keras_arch.tasks.classification import (
     ClassificationConfig,
     ClassificationRecipe,
 )
-from keras_arch.tasks.finetuning_phases import FineTuningPhases, PhasesRecipe, listed
+from keras_arch.tasks.finetuning_phases import FineTuningPhases, PhasesRecipe
 
 # The name of the classifier's layer in every architecture.
 HEAD = "logits"

@@ -11,7 +11,7 @@ import pydantic
 from keras_arch import config, hub
 from keras_arch._lazy import keras
 from keras_arch.config.base import Positive, Rate
-from keras_arch.errors import ArgumentError, ConfigError
+from keras_arch.errors import ArgumentError, ConfigError, listed
 from keras_arch.hub.training_command import without_path
 from keras_arch.preprocessing import Preprocessing
 from keras_arch.tasks._modules import losses, models, optimizer_from_config, optimizers, references
@@ -219,9 +219,3 @@ def check_tunable(card: hub.Card, ref: str, task: str | None = None) -> None:
             f"{ref} is {card.architecture}, a model of the task {card.task}; fine-tuning takes "
             f"{' or '.join(TUNABLE[each] for each in wanted)} here"
         )
-
-
-def listed(classes: list[str]) -> str:
-    """Names of classes in a message, at most ten."""
-    more = len(classes) - 10
-    return ", ".join(classes[:10]) + (f" and {more} more" if more > 0 else "")

@@ -84,8 +84,7 @@ def predict_probabilities(
         image: `(height, width, channels)`, of any size.
         preprocessing: The preprocessing of the training.
         crop_mode: `"tiles"` works at the image's own resolution, tile by tile (`tiling.predict`);
-            `"whole"` brings the image to the size of `preprocessing`, and the probabilities back
-            (by tiles too if it is larger and would lose its rim by padding).
+            `"whole"` brings the image to the size of `preprocessing`, and the probabilities back.
         progress: Whether to draw a bar over the tiles.
         tile: Height and width of the tiles. Default: those of the training.
         batch_size: Tiles in a batch.
@@ -98,7 +97,7 @@ def predict_probabilities(
     height, width = image.shape[:2]
     new = out or functools.partial(np.empty, dtype=np.float32)
     activation, classes = check_classifier_output(model)
-    tiled = in_tiles((height, width), preprocessing, crop_mode)
+    tiled = crop_mode == "tiles"
     if tiled:
         network, channels = network_of(model), preprocessing.channels
         tile = tile_for(network, tile or preprocessing.size, (height, width), channels, None)
@@ -135,13 +134,6 @@ def predict_probabilities(
     return outputs
 
 
-def in_tiles(size: tuple[int, int], preprocessing: Preprocessing, crop_mode: str) -> bool:
-    """Whether an image of some height and width is predicted in tiles."""
-    larger = size[0] > preprocessing.size[0] or size[1] > preprocessing.size[1]
-    # Padding keeps the scale, and of a larger image it would keep the middle only.
-    return crop_mode == "tiles" or (preprocessing.resize == "pad" and larger)
-
-
 def _row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
     """Rows of a map of scores, some megabytes at a time."""
     step = max(1, _BLOCK // (4 * math.prod(shape[1:])))
@@ -156,7 +148,10 @@ def _resize_back(
     import tensorflow as tf
 
     if preprocessing.resize == "pad":
-        return np.asarray(tf.image.resize_with_crop_or_pad(outputs, *size))
+        inner = preprocessing.padded_size(*size)
+        outputs = np.asarray(tf.image.resize_with_crop_or_pad(outputs, *inner))
+        if inner == size:
+            return outputs
     return np.asarray(tf.image.resize(outputs, size, method="bilinear"))
 
 

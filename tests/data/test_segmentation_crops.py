@@ -271,6 +271,17 @@ def test_class_255_of_300():
         data.segmentation_eval_batches(dataset, how, 1, classes=304)
 
 
+def test_a_padded_mask_is_shrunk_as_its_image():
+    halves = np.repeat([[0, 1]], 24, axis=0).repeat(8, axis=1).astype(np.uint8)
+    how = Preprocessing((8, 8), resize="pad", **RAW)
+    mask = data.fit_mask(halves, how)
+    # 24x16 become 8x5, from the second column on.
+    assert (mask[:, 1:6] != 255).all()
+    assert (mask[:, [0, 6, 7]] == 255).all()
+    image = np.asarray(how.fit(255 * halves[..., None]))[..., 0]
+    assert (np.abs(image[:, 1:6] - 255.0 * mask[:, 1:6]) <= 127.5).all()
+
+
 def test_a_mask_is_cropped_as_its_image():
     how = Preprocessing((8, 8), crop=0.5, resize="nearest", **RAW)
     mask = (np.arange(256).reshape(16, 16) % 7).astype(np.uint8)

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, listed
 from keras_arch.weights import (
     SETTINGS,
     Source,
@@ -151,11 +151,6 @@ def _check(
     unexpected = [name for name in given if name not in own and not _HEADS.fullmatch(name)]
     problems = {"missing": missing, "unexpected": unexpected, "misshaped": misshaped}
     if any(problems.values()):
-        listed = "; ".join(f"{kind}: {_some(names)}" for kind, names in problems.items() if names)
-        raise ArgumentError(f"{where} does not fit {model.name}; {listed}")
+        kinds = "; ".join(f"{kind}: {listed(names)}" for kind, names in problems.items() if names)
+        raise ArgumentError(f"{where} does not fit {model.name}; {kinds}")
     return fresh
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - 5
-    return ", ".join(names[:5]) + (f" and {more} more" if more > 0 else "")
