@@ -302,6 +302,11 @@ def _data_notes(rows: list[dict[str, Any]]) -> Iterator[str]:
                 f"`{row['name']}` looks for `{source}`; give another folder by the key "
                 "`data.source`."
             )
+        if ".weights=" in row["command"]:
+            yield (
+                f"`{row['name']}` goes on with the weights of another run, as its command says; "
+                "the commands of both are in [results.md](results.md)."
+            )
 
 
 def _caption(row: dict[str, Any]) -> str:
@@ -326,13 +331,13 @@ def with_table(text: str) -> str:
         for name, folder in models():
             if _kind(folder) != kind:
                 continue
-            found = _row(name, folder, speed)["metrics"]
+            row = _row(name, folder, speed, seeds=1)
+            found = row["metrics"]
             aims = _evaluated(folder) or found
             known = [key for key in (*HEADLINES, *figures) if key in found]
             first = next((key for key in known if key in aims), None)
-            # The mean alone: the range is in docs/zoo.md.
-            figure = f" {figures[first]} {found[first].partition(' (')[0]}" if first else ""
-            cells.append(f"`{name}`{figure}")
+            figure = f" {figures[first]} {found[first]}" if first else ""
+            cells.append(f"`{name}`{'*' * (row['where'] == 'zoo')}{figure}")
         if cells:
             lines.append(f"| {TITLES[kind]} | {', '.join(cells)} |")
     before, _, rest = text.partition(BEGIN)
@@ -359,8 +364,9 @@ def _kind(folder: Path) -> str:
     return "translation" if "translation" in task or task == "image-to-image" else "generation"
 
 
-def _row(name: str, folder: Path, speed: dict[str, Any]) -> dict[str, Any]:
-    runs = json.loads((RESULTS / f"{name}.json").read_text())
+def _row(name: str, folder: Path, speed: dict[str, Any], seeds: int | None = None) -> dict:
+    """What the page has of a model; its figures are those of so many seeds, `None` for all."""
+    runs = json.loads((RESULTS / f"{name}.json").read_text())[:seeds]
     keys = dict.fromkeys(key for run in runs for key in run["metrics"])
     values = {key: [run["metrics"][key] for run in runs if key in run["metrics"]] for key in keys}
     size = (folder / "model.weights.h5").stat().st_size / 1e6

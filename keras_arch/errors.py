@@ -111,3 +111,22 @@ def whole_number(name: str, value: Any, least: int = 1) -> int:
         kind = "a positive whole number" if least == 1 else f"a whole number of at least {least}"
         raise ArgumentError(f"{name} must be {kind}, got {value!r}")
     return number
+
+
+def checked_seed(seed: Any) -> int:
+    """A seed as an `int`, which must be a whole number from 0 to 2**63 - 1.
+
+    Raises:
+        ArgumentError: If it is another value.
+
+    Example:
+        >>> checked_seed(3)
+        3
+    """
+    try:
+        number = whole_number("seed", seed, 0)
+    except ArgumentError:
+        number = 2**63
+    if number >= 2**63:
+        raise ArgumentError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}")
+    return number

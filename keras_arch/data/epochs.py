@@ -14,7 +14,7 @@ import numpy as np
 from keras_arch._lazy import tf
 from keras_arch.data.seeds import fold_in
 from keras_arch.data.shares import WHOLE, Share
-from keras_arch.errors import ArgumentError, DataError, whole_number
+from keras_arch.errors import ArgumentError, DataError
 
 FOREVER = np.iinfo(np.int64).max
 
@@ -107,14 +107,6 @@ class Epochs:
                 tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
             )
             return Batches(prefetch(dataset), self.steps, self.examples, self.share)
-
-
-def checked_seed(seed: Any) -> int:
-    """A seed as an `int`, which must be a whole number from 0 to 2**63 - 1."""
-    number = whole_number("seed", seed, 0)
-    if number >= 2**63:
-        raise ArgumentError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}")
-    return number
 
 
 def check_enough(examples: int, batch_size: int, whole: str, hint: str = "") -> None:

@@ -16,12 +16,12 @@ from keras_arch.data.augment.base import Augmentation
 from keras_arch.data.augment.basic import RandomJitter, augmentations
 from keras_arch.data.augment.imagenet_crops import WindowCrop
 from keras_arch.data.augment.mixing import CutMix, MixUp, mix, mix_with, partners
-from keras_arch.data.epochs import Batches, Epochs, check_enough, checked_seed, prefetch
+from keras_arch.data.epochs import Batches, Epochs, check_enough, prefetch
 from keras_arch.data.order import CachedRows, StreamedRows
 from keras_arch.data.seeds import branches
 from keras_arch.data.shares import WHOLE, Share, rows_of_batch
 from keras_arch.data.sources.unpaired import Unpaired
-from keras_arch.errors import ArgumentError, DataError, whole_number
+from keras_arch.errors import ArgumentError, DataError, checked_seed, whole_number
 from keras_arch.preprocessing import Preprocessing
 
 # Streams of random numbers of the changes of each domain; `order` has those of the order.

@@ -16,10 +16,10 @@ from keras_arch.data import counting
 from keras_arch.data.augment.sampling import mirrored, sample
 from keras_arch.data.augment.with_masks import mask_augmentations, moved, moves, shaded
 from keras_arch.data.border_weights import WeightMap, weight_maps
-from keras_arch.data.epochs import FOREVER, Batches, Epochs, check_enough, checked_seed, prefetch
+from keras_arch.data.epochs import FOREVER, Batches, Epochs, check_enough, prefetch
 from keras_arch.data.seeds import fold_in
 from keras_arch.data.shares import WHOLE, Share
-from keras_arch.errors import ArgumentError, DataError, whole_number
+from keras_arch.errors import ArgumentError, DataError, checked_seed, whole_number
 from keras_arch.preprocessing import Preprocessing
 
 # Streams of random numbers.

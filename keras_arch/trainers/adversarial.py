@@ -17,7 +17,7 @@ from keras import ops
 
 from keras_arch import losses
 from keras_arch.data.checks_in_graph import translate_errors
-from keras_arch.errors import ArgumentError
+from keras_arch.errors import ArgumentError, checked_seed
 from keras_arch.trainers import incoming
 from keras_arch.trainers.checks import batch_check
 from keras_arch.trainers.players import (
@@ -67,6 +67,7 @@ class AdversarialTrainer(keras.Model):
                 f"{keras.backend.backend()!r}"
             )
         self.engine = importlib.import_module(ENGINES[keras.backend.backend()])
+        seed = None if seed is None else checked_seed(seed)
         self.seed_generator = self.engine.SeedGenerator(seed, name="training_seed")
         # Evaluation draws from its own generator: it does not change what is trained.
         self.evaluation_seed_generator = self.engine.SeedGenerator(0, name="evaluation_seed")

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.errors import ArgumentError, checked_seed, whole_number
 from keras_arch.trainers.checks import input_shapes
 from keras_arch.trainers.inference import forward_in_batches
 from keras_arch.trainers.players import Noise
@@ -97,8 +97,8 @@ def sample(
         A `float32` array `(count, height, width, channels)` in the generator's range.
 
     Raises:
-        ArgumentError: If `count` is not positive, `latent` is none of these, or labels are
-            missing or too many.
+        ArgumentError: If `count` is not positive, `seed` is negative or has more than 63 bits,
+            `latent` is none of these, or labels are missing or too many.
 
     Example:
         >>> from keras_arch import models, trainers
@@ -107,6 +107,7 @@ def sample(
         (2, 16, 16, 1)
     """
     count, batch_size = whole_number("count", count), whole_number("batch_size", batch_size)
+    seed = None if seed is None else checked_seed(seed)
     shapes = input_shapes(generator)
     noise = Noise(shapes[0], latent)
     conditional = len(shapes) == 2

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_arch.errors import ArgumentError, whole_number
+from keras_arch.errors import ArgumentError, checked_seed, whole_number
 from keras_arch.registry import LATENTS
 from keras_arch.trainers.checks import output_range
 from keras_arch.trainers.inference import forward
@@ -123,7 +123,9 @@ def latent_walk(
     """
     latent_size, rows = whole_number("latent_size", latent_size), whole_number("rows", rows)
     noise = Noise((latent_size,), latent)
-    ends = keras.ops.convert_to_numpy(noise.draw(2 * rows, keras.random.SeedGenerator(seed)))
+    ends = keras.ops.convert_to_numpy(
+        noise.draw(2 * rows, keras.random.SeedGenerator(checked_seed(seed)))
+    )
     latents = np.concatenate(
         [interpolate(*pair, steps, latent) for pair in ends.reshape(rows, 2, latent_size)]
     )

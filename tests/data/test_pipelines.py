@@ -273,7 +273,7 @@ def test_the_mean_of_numbers_is_known():
     [
         ({"batch_size": 21}, "holds 20 images, fewer than one batch of 21"),
         ({"batch_size": 0}, "batch_size must be a positive whole number, got 0"),
-        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"seed": -1}, "seed must be a whole number from 0 to 2[*]{2}63 - 1, got -1"),
         ({"seed": 2**63}, "seed must be"),
         ({"start_step": 6}, "epoch 0, step 6: an epoch has 5 steps"),
         ({"start_epoch": -1}, "epoch -1"),

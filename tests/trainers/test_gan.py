@@ -484,3 +484,15 @@ def test_whole_numbers_of_numpy():
     trainer.fit(batches(1), verbose=0)
     assert trainer.generate(np.int64(3), seed=0, batch_size=np.int32(2)).shape == (3, 16, 16, 1)
     assert trainers.class_labels(np.uint8(2), np.int16(5)).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**22, "a", 1.5, True])
+def test_a_seed_is_checked(seed):
+    generator, discriminator = networks()
+    for use in (
+        lambda: trainers.sample(generator, 1, seed=seed),
+        lambda: trainers.GAN(generator, discriminator, seed=seed),
+    ):
+        with pytest.raises(ArgumentError, match="seed must be a whole number from 0 to 2"):
+            use()
+    assert trainers.sample(generator, 1, seed=2**63 - 1).shape == (1, 16, 16, 1)
