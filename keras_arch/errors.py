@@ -4,8 +4,9 @@ Every message names the given value and the remedy. The command line prints it a
 exits with code 2; after a `HostError` with code 75, after `Interrupted` with that of its signal.
 """
 
+import contextlib
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -74,6 +75,22 @@ class Interrupted(KerasArchError):
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
         self.signal = signal
+
+
+@contextlib.contextmanager
+def naming(what: object) -> Iterator[None]:
+    """Context manager that begins the message of an `ArgumentError` with what it is about.
+
+    Example:
+        >>> with naming("scan.png"):
+        ...     raise ArgumentError("images must be of numbers")
+        Traceback (most recent call last):
+        keras_arch.errors.ArgumentError: scan.png: images must be of numbers
+    """
+    try:
+        yield
+    except ArgumentError as error:
+        raise ArgumentError(f"{what}: {error}") from None
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:

@@ -365,7 +365,7 @@ def _check(
         "set differently": [difference for name in both for difference in differences(name)],
     }
     if any(problems.values()):
-        kinds = [f"{kind}: {listed(names)}" for kind, names in problems.items() if names]
+        kinds = [f"{kind}: {listed(names, 20)}" for kind, names in problems.items() if names]
         if kinds[0].startswith("set differently"):
             kinds.append("it may be of another variant")
         raise ArgumentError(f"{where} does not fit {model.name}; {'; '.join(kinds)}")

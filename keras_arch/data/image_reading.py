@@ -7,9 +7,10 @@ takes too, Pillow reads the others.
 import contextlib
 import dataclasses
 import functools
+import logging
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import numpy as np
 
 from keras_arch._lazy import tf
 from keras_arch.data import image_bytes, tiff_files
-from keras_arch.errors import DataError
+from keras_arch.errors import DataError, naming
+
+_log = logging.getLogger("keras_arch")
 
 READABLE = "JPEG, PNG, BMP, GIF, TIFF, WebP and others that Pillow reads, or .npy"
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -98,6 +101,31 @@ def read_image(path: Path) -> np.ndarray:
             upright = upright.convert("L" if found.channels == 1 else "RGB")
         values = np.asarray(upright).astype(found.dtype, copy=False)
     return values[..., None] if values.ndim == 2 else values
+
+
+def read_prepared(paths: Sequence[Path], preprocessing: Callable[[Any], Any]) -> np.ndarray:
+    """The images of files as a network takes them, one after the other in one array.
+
+    Args:
+        paths: The files, as for `read_image`; those with transparency are logged.
+        preprocessing: That of the network.
+
+    Raises:
+        DataError: As from `read_image`.
+        ArgumentError: As from `preprocessing`, with the name of the file.
+    """
+    prepared = []
+    for path in paths:
+        warn_of_alpha(path)
+        with naming(path):
+            prepared.append(np.asarray(preprocessing(read_image(path)[None])))
+    return np.concatenate(prepared)
+
+
+def warn_of_alpha(path: Path) -> None:
+    """Log that an image file has transparency, which is left out."""
+    if head(path).has_alpha:
+        _log.warning("%s: its transparency is left out; save it on a background", path)
 
 
 def as_dtype(values: Any, dtype: str) -> Any:

@@ -206,7 +206,8 @@ def pull(
         training: Whether to fetch `training/` too, if there is one.
 
     Raises:
-        ArgumentError: If the directory holds other files than a model's.
+        ArgumentError: If the directory holds a model of another name, or other files than a
+            model's.
         StorageError: If it cannot be written. Other errors are those of `load`.
 
     Example:
@@ -218,6 +219,11 @@ def pull(
     directory = Path(directory).expanduser()
     before = layout.before_replacing(directory)
     source, record = _open_converted(reference, token)
+    if before and record and before.card.name != record.card.name:
+        raise ArgumentError(
+            f"{directory} holds another model, {before.card.name}; give a new folder for "
+            f"{record.card.name}"
+        )
     names = needed_files(source, record)
     if record:
         names = [name for name in record.sha256 if training or name not in record.training]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import logging
 import os
 import re
@@ -127,6 +128,12 @@ def resume_command(run: str | os.PathLike[str]) -> str:
     return shlex.join(["keras-arch", "train", "--resume", str(run)])
 
 
+@functools.cache
+def _log_run(name: str, run: Path) -> None:
+    """Log where the model of a config comes from, once in a process."""
+    _log.info("%s: the model of the run %s", name, run)
+
+
 def _shipped(name: str) -> Repository | Folder:
     """The model of a shipped config: its run in `runs`, else the package's, else the published."""
     run, repository = RUNS / name, presets.read(name).get("repository")
@@ -135,7 +142,7 @@ def _shipped(name: str) -> Repository | Folder:
     if is_run(run):
         if not elsewhere or is_model(run / RUN_MODEL):
             found = _directory(run)
-            _log.info("%s: the model of the run %s", name, run)
+            _log_run(name, run)
             return found
         _log.warning("%s: the run %s has not finished; taking %s", name, run, elsewhere)
     if folder:

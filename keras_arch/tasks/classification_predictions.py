@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_arch import hub, visualization
 from keras_arch.data.image_paths import PREDICTED
-from keras_arch.data.image_reading import read_image
+from keras_arch.data.image_reading import read_prepared
 from keras_arch.errors import whole_number
 from keras_arch.models.common.heads import check_classifier_output, class_probabilities
 from keras_arch.tasks.predictions import class_number, output_paths, table_rows
@@ -70,9 +70,7 @@ def predict(
     predictions = []
     for first in range(0, len(images), batch_size):
         part = images[first : first + batch_size]
-        inputs = np.concatenate(
-            [np.asarray(card.preprocessing(read_image(path)[None])) for path in part]
-        )
+        inputs = read_prepared(part, card.preprocessing)
         outputs = class_probabilities(loaded.model(inputs, training=False), activation)
         outputs = keras.ops.convert_to_numpy(outputs)
         for place, (path, picture) in enumerate(

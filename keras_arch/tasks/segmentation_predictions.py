@@ -15,8 +15,8 @@ import numpy as np
 
 from keras_arch import files, hub, tiling, visualization
 from keras_arch.data.image_paths import PREDICTED
-from keras_arch.data.image_reading import read_image
-from keras_arch.errors import ArgumentError
+from keras_arch.data.image_reading import read_image, warn_of_alpha
+from keras_arch.errors import ArgumentError, naming
 from keras_arch.losses import IGNORE
 from keras_arch.models.common.heads import check_classifier_output, class_probabilities
 from keras_arch.preprocessing import Preprocessing
@@ -186,9 +186,10 @@ def predict(
     overlays = output_paths(images, out, "overlay") if overlay else [None] * len(images)
     results = []
     for path, file, picture in zip(images, masks, overlays, strict=True):
+        warn_of_alpha(path)
         image = read_image(path)
         maps = file.with_name(f"{path.stem}_probabilities.npy") if probabilities else None
-        with _storage(maps, file) as new:
+        with naming(path), _storage(maps, file) as new:
             found = predict_probabilities(
                 loaded.model,
                 image,

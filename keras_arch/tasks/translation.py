@@ -13,7 +13,7 @@ from keras_arch import config as configs
 from keras_arch import data, hub, registry
 from keras_arch._lazy import lazy_modules, np
 from keras_arch.config.base import Rate
-from keras_arch.data.image_reading import read_image
+from keras_arch.data.image_reading import read_prepared
 from keras_arch.errors import ArgumentError, ConfigError, DataError, whole_number
 from keras_arch.hub.readme import describe_output
 from keras_arch.preprocessing import Preprocessing
@@ -259,9 +259,7 @@ class Translation(Task):
                 raise ArgumentError(f"the result would replace {path}; give another folder")
         for first in range(0, len(images), batch_size):
             part = slice(first, first + batch_size)
-            inputs = np.concatenate(
-                [np.asarray(card.preprocessing(read_image(path)[None])) for path in images[part]]
-            )
+            inputs = read_prepared(images[part], card.preprocessing)
             translated = trainers.translate(loaded.model, inputs, batch_size)
             pixels = card.output_preprocessing.to_pixels(translated)
             for image, result in zip(pixels, results[part], strict=True):

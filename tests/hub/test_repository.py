@@ -555,6 +555,15 @@ def test_a_folder_hub_keeps_edited_readmes_and_other_files(tmp_path, folder, mod
     assert "# small-digits" in (place / "README.md").read_text()
 
 
+def test_pull_does_not_replace_another_model(tmp_path, folder, model, card):
+    other = dataclasses.replace(card, name="other-digits")
+    hub.save(model, tmp_path / "other", other)
+    before = sha256(tmp_path / "other" / RECORD)
+    with pytest.raises(ArgumentError, match="holds another model, other-digits; give"):
+        hub.pull(f"file://{folder}", tmp_path / "other")
+    assert sha256(tmp_path / "other" / RECORD) == before
+
+
 def test_a_folder_hub_keeps_training_that_was_not_pulled(tmp_path, model, card):
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "optimizer.npz").write_bytes(b"state")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from keras_arch import api, config, data, hub, models
 from keras_arch.data.augment.imagenet_crops import RandomResizedCrop, RandomScaleCrop
+from keras_arch.errors import ArgumentError
 from keras_arch.tasks import auxiliary_heads
 from tests.rounding import ROUNDING
 
@@ -184,3 +185,16 @@ def test_the_loss_and_the_accuracy_of_several_heads(shares):
     metric = auxiliary_heads.main_head_accuracy(shares)
     metric.update_state(truth, logits)
     assert float(metric.result()) == pytest.approx((logits[:, 0].argmax(1) == labels).mean())
+
+
+def test_files_that_need_a_word_are_named(tmp_path, caplog):
+    digit = np.zeros((16, 16), np.uint8)
+    digit[3:13, 7:9] = 255
+    clear, deep = tmp_path / "clear.png", tmp_path / "deep.tif"
+    Image.fromarray(np.stack([digit] * 4, axis=-1)).save(clear)
+    Image.fromarray((digit / 255).astype(np.float32)).save(deep)
+    (found,) = api.predict("resnet20-digits", [clear])
+    assert found.path == clear
+    assert f"{clear}: its transparency is left out" in caplog.text
+    with pytest.raises(ArgumentError, match=r"deep\.tif: images of float32 .* value_range"):
+        api.predict("resnet20-digits", [clear, deep])
