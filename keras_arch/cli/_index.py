@@ -5,13 +5,14 @@ Architectures of other packages are not in it: they are listed by the name of th
 """
 
 import dataclasses
+import difflib
 import fnmatch
 import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_arch import registry
+from keras_arch import presets, registry
 from keras_arch.cli._lazy import quiet_loading
 from keras_arch.errors import ArgumentError
 from keras_arch.files import atomic_write
@@ -89,9 +90,11 @@ def facts(name: str) -> Facts:
     """
     if name in read():
         return read()[name]
-    known = plugins()
-    if name not in known:
-        raise registry.unknown_architecture(name, sorted({*read(), *known}))
+    if name not in plugins():
+        # `show` takes the names of configs too.
+        if close := difflib.get_close_matches(name, presets.names(), cutoff=0.8):
+            raise ArgumentError(f"no config named {name!r}; did you mean {', '.join(close)}?")
+        raise registry.unknown_architecture(name, architectures())
     with quiet_loading():
         return _facts_of(registry.entry(name))
 
