@@ -15,7 +15,15 @@ from keras_arch.hub.references import Repository
 
 _log = logging.getLogger(__name__)
 _LOG_IN = "set HF_TOKEN or run `hf auth login`"
-CONNECT = "check the network and HF_ENDPOINT"
+
+
+def connect() -> str:
+    """What a user can do where the Hub cannot be reached."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set; unset it to use the network"
+    return "check the network and HF_ENDPOINT"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -293,7 +301,7 @@ def _explain(
         )
     if _is_unreachable(error) or _is_unreachable(cause):
         so = "nothing was pushed to" if pushing else "there is no cached copy of"
-        return f"{constants.ENDPOINT} cannot be reached and {so} {repository}; {CONNECT}"
+        return f"{constants.ENDPOINT} cannot be reached and {so} {repository}; {connect()}"
     if isinstance(cause, errors.GatedRepoError):
         return f"{repository} is gated; accept its terms on its page on the Hub, then {_LOG_IN}"
     if isinstance(cause, errors.RevisionNotFoundError) and isinstance(repository, Repository):

@@ -64,7 +64,7 @@ def needed_files(source: Source, record: Record | None) -> list[str]:
         return list(CORE)
     if source.offline:
         what = f"the Hub cannot be reached and there is no cached copy of {source.where}"
-        raise HubError(f"{what}; {remote.CONNECT}")
+        raise HubError(f"{what}; {remote.connect()}")
     raise HubError(f"{source.where} holds no Keras model: it has no {CORE[0]}")
 
 
@@ -82,7 +82,7 @@ def fetch_all(source: Source, names: list[str]) -> Path:
 def not_cached(source: Source, name: str) -> HubError | None:
     """Error for a file that neither the Hub nor the cache gives; `None` if the Hub answers."""
     what = f"the Hub cannot be reached and the cached copy of {source.where} lacks {name}"
-    return HubError(f"{what}; {remote.CONNECT}") if source.offline else None
+    return HubError(f"{what}; {remote.connect()}") if source.offline else None
 
 
 def no_record(where: str) -> HubError:

@@ -463,6 +463,13 @@ def test_out_of_reach_without_a_cached_copy(down, folder, alice, tmp_path):
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.usefixtures("alice")
+def test_offline_by_the_environment_says_so(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match="no cached copy of hf://alice/small; HF_HUB_OFFLINE is set"):
+        hub.load("hf://alice/small")
+
+
 @pytest.mark.parametrize("how", ["down", "server error", "offline"])
 @pytest.mark.parametrize("revision", ["", "@main", "@exp", "commit"])
 def test_out_of_reach_with_a_cached_copy(
