@@ -195,7 +195,7 @@ def test_pets(tmp_path):
 
 
 def test_sets_without_masks():
-    with pytest.raises(DataError, match=r"tells no masks with classes|not prepared"):
+    with pytest.raises(DataError, match=r"has no masks with named classes|not prepared"):
         data.describe("masks:tfds:mnist")
 
 
