@@ -215,6 +215,9 @@ def generate(
 ) -> Path:
     """Generate images into one picture.
 
+    A single image is written as the generator makes it. Several are arranged on a white sheet, on
+    which small ones are enlarged.
+
     Args:
         ref: A generator, as in `model_uri`.
         count: Number of images.

@@ -403,9 +403,14 @@ def diagnose(
 def sample_grid(
     loaded: hub.LoadedModel, count: int, seed: int | None, labels: Any = None
 ) -> np.ndarray:
-    """A grid of generated images; a conditional generator has its classes as columns."""
+    """A grid of generated images; a conditional generator has its classes as columns.
+
+    One image is itself, without a frame and at its own size, for a program to read.
+    """
     columns = len(loaded.card.labels) if loaded.card.labels and labels is None else None
     images = draw_from(loaded, count, seed, labels)
+    if len(images) == 1:
+        return images[0]
     return visualization.grid(images, columns=columns, enlarge=True)
 
 

@@ -380,6 +380,12 @@ class TestUsing:
         # Ten columns and two rows of 12 pixels, enlarged to 60.
         assert Image.open(sheet).size == (10 * 62 + 2, 2 * 62 + 2)
 
+    def test_one_image_has_no_frame(self, tmp_path):
+        """So that a classifier of those images can read it."""
+        made = api.generate("cdcgan-digits", 1, seed=0, out=tmp_path / "7.png", labels=[7])
+        assert Image.open(made).size == (16, 16)
+        assert api.predict("resnet20-digits", [made])[0].labels[0] == "7"
+
     @pytest.mark.parametrize("name", ["pix2pix", "cyclegan"])
     def test_files_are_translated(self, name, game_run, tmp_path):
         run = game_run(name).directory
