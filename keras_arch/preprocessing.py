@@ -304,6 +304,12 @@ class Preprocessing:
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """The height and width that `resize="pad"` gives an image within its canvas.
 
+        Args:
+            height, width: Of the image, in pixels.
+
+        Returns:
+            The same, or less where the image is larger than `size`.
+
         Example:
             >>> Preprocessing((32, 32), resize="pad").padded_size(60, 40)
             (32, 21)
