@@ -179,8 +179,9 @@ def temporary_beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
 def _is_device(path: Path) -> bool:
     """Whether a path is no file that could be replaced: a device, a pipe, `/dev/stdout`, ..."""
-    special = str(path).startswith(("/dev/", "/proc/"))
-    return special or (path.exists() and not path.is_file() and not path.is_dir())
+    # Those may be names of a redirected file, which is open already.
+    is_open = str(path).startswith(("/dev/std", "/dev/fd/", "/proc/"))
+    return is_open or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.keras_arch\.tmp")

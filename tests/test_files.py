@@ -2,6 +2,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -171,6 +172,17 @@ def test_a_device_is_written_to_and_not_replaced():
         files.atomic_write("/dev/full", "x")
     assert Path("/dev/full").is_char_device()
     files.check_file("/dev/stdout")
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="has no /dev/shm")
+def test_a_file_in_memory_is_written_as_any_other():
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        path = Path(folder) / "new" / "file"
+        atomic_write(path, "whole")
+        assert path.read_text() == "whole"
+        with files.atomic_file(path) as temporary:
+            assert temporary != path
+            temporary.write_text("after")
 
 
 def test_a_folder_is_no_file(tmp_path):

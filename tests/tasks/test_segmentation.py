@@ -153,6 +153,7 @@ def test_an_image_larger_than_padding_allows_is_shrunk_and_not_cut():
         network, image, Preprocessing((32, 32), 1, resize="pad"), "whole"
     )
     assert found.shape == (64, 48, 2)
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
     # Interpolation rounds the inner corner by a pixel.
     assert (found.argmax(axis=-1) != (image[..., 0] > 0)).sum() <= 1
 
