@@ -231,8 +231,10 @@ def generate(
         The file.
 
     Raises:
-        ArgumentError: If the model is no generator or has no card, or a class is unknown.
+        ArgumentError: If the model is no generator or has no card, a class is unknown, or the name
+            of the file does not end in `.png`.
     """
+    files.check_png(out)
     loaded = load_model(ref, token=token)
     grid = _task(loaded).generate(loaded, count, seed, labels)
     return visualization.save_png(grid, out)

@@ -279,6 +279,25 @@ def _refuse_folder(path: Path) -> None:
         raise ArgumentError(f"{path} is a folder; give a file")
 
 
+def check_png(path: str | os.PathLike[str]) -> None:
+    """Refuse the name of a picture that is no PNG file's: pictures are written as PNG.
+
+    Args:
+        path: The file, which need not exist.
+
+    Raises:
+        ArgumentError: If its name does not end in `.png`.
+
+    Example:
+        >>> from keras_arch.files import check_png
+        >>> check_png("samples.png")
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise ArgumentError(
+            f"a picture is written as a PNG file, whose name ends in .png, got {str(path)!r}"
+        )
+
+
 def check_folder(path: str | os.PathLike[str]) -> None:
     """Refuse a folder that nothing could be written to, before hours of work want to.
 

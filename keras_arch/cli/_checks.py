@@ -205,15 +205,12 @@ def check_generator_evaluation(ref: str, network: str | None, metrics: Sequence[
     return card
 
 
-def check_png(out: Path, option: str) -> None:
+def check_png(out: Path) -> None:
     """Refuse a name that is no PNG file's, and a folder that cannot be written to."""
-    from keras_arch.files import check_folder
+    from keras_arch import files
 
-    if out.suffix.lower() != ".png":
-        raise ArgumentError(
-            f"{option} takes the name of a PNG file, which ends in .png, got {str(out)!r}"
-        )
-    check_folder(out.parent)
+    files.check_png(out)
+    files.check_folder(out.parent)
 
 
 def check_prediction(

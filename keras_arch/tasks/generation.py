@@ -390,7 +390,11 @@ class ConditionalGeneration(Generation):
     @classmethod
     def readme_sections(cls, card: hub.Card) -> list[str]:
         """The labels that it takes."""
-        listed = [f"{i} {label}" for i, label in enumerate(card.labels[:_LISTED_CLASSES])]
+        # A digit's name is its number.
+        listed = [
+            str(label) if str(label) == str(i) else f"{i} {label}"
+            for i, label in enumerate(card.labels[:_LISTED_CLASSES])
+        ]
         more = len(card.labels) - len(listed)
         return [f"Labels: {', '.join(listed)}{f' and {more} more' if more else ''}."]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_arch.errors import ArgumentError
-from keras_arch.files import atomic_write
+from keras_arch.files import atomic_write, check_png
 from keras_arch.metrics.checks import check_image_batch
 from keras_arch.visualization.fonts import fallback_fonts
 
@@ -279,10 +279,14 @@ def save_figure(
         note: A key and a text for the head of the file, or `None`.
         fit: Whether the picture is as large as what is drawn, with a narrow border.
 
+    Raises:
+        ArgumentError: If the file's name does not end in `.png`.
+
     Example:
         >>> save_figure(new_figure(1, 1), "white.png").name
         'white.png'
     """
+    check_png(path)
     content = io.BytesIO()
     with fallback_fonts(figure):
         figure.savefig(
@@ -350,7 +354,7 @@ def save_png(
         note: A key and a text for the head of the file, or `None`.
 
     Raises:
-        ArgumentError: If the array is no image.
+        ArgumentError: If the array is no image, or the file's name does not end in `.png`.
 
     Example:
         >>> save_png(np.zeros((8, 8), "uint8"), "black.png").name
@@ -358,6 +362,7 @@ def save_png(
     """
     from PIL import Image, PngImagePlugin
 
+    check_png(path)
     image = np.asarray(array)
     if image.ndim == 3 and image.shape[-1] == 1:
         image = image[..., 0]

@@ -76,6 +76,15 @@ def test_arrays_that_are_no_image_are_not_written(tmp_path, shape):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["picture.jpg", "picture", "picture.png.txt"])
+def test_the_name_of_a_picture_says_png(tmp_path, name):
+    with pytest.raises(ArgumentError, match=r"ends in \.png, got"):
+        visualization.save_png(np.zeros((4, 4), np.uint8), tmp_path / name)
+    with pytest.raises(ArgumentError, match=r"ends in \.png, got"):
+        visualization.bar_chart([1.0], ["a"], tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def _ink(path) -> int:
     with Image.open(path) as image:
         assert image.format == "PNG"
