@@ -355,15 +355,36 @@ def storage_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        # HDF5 gives the error number in its text only.
-        code = error.errno or next(
-            (code for code in _REMEDIES if f"errno = {code}," in str(error)), None
-        )
-        if code not in _REMEDIES:
+        found = storage_error(path, error)
+        if found is None:
             raise
-        storage_error = StorageError(f"cannot write {path}: {os.strerror(code)}; {_REMEDIES[code]}")
-        storage_error.errno = code
-        raise storage_error from error
+        raise found from error
+
+
+def storage_error(path: str | os.PathLike[str], error: Exception) -> StorageError | None:
+    """The error of a disk in plain words, with its remedy, or `None` for another error.
+
+    Args:
+        path: What could not be written.
+        error: What was raised. HDF5 gives the number of the error in its text only, TensorFlow the
+            name only.
+
+    Example:
+        >>> from keras_arch.files import storage_error
+        >>> storage_error("model", RuntimeError("SaveV2; No space left on device [Op:SaveV2]"))
+        StorageError('cannot write model: No space left on device; free some space or ...')
+    """
+    code, text = getattr(error, "errno", None), str(error)
+    if not code:
+        told = (
+            code for code in _REMEDIES if f"errno = {code}," in text or os.strerror(code) in text
+        )
+        code = next(told, None)
+    if code not in _REMEDIES:
+        return None
+    found = StorageError(f"cannot write {path}: {os.strerror(code)}; {_REMEDIES[code]}")
+    found.errno = code
+    return found
 
 
 def _replace(new: Path, old: Path) -> None:

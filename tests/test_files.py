@@ -1,3 +1,4 @@
+import errno
 import os
 import resource
 import subprocess
@@ -164,6 +165,25 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
     assert os.read(reader, 100) == b"through"
     os.close(reader)
     assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("raised", "reason"),
+    [
+        (OSError(errno.ENOSPC, "full"), "No space left on device"),
+        # As HDF5 and TensorFlow tell it.
+        (OSError("cannot write (file write failed: errno = 27, error message)"), "File too large"),
+        (RuntimeError("{{function_node x}} f; No space left on device [Op:SaveV2]"), "No space"),
+        (OSError(errno.ENOENT, "is not there"), None),
+        (RuntimeError("the graph is wrong"), None),
+    ],
+)
+def test_errors_of_a_disk_are_told_from_others(raised, reason):
+    found = files.storage_error("model", raised)
+    assert (found is None) == (reason is None)
+    if found:
+        assert str(found).startswith(f"cannot write model: {reason}")
+        assert "function_node" not in str(found)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no /dev/full")

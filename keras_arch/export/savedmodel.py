@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_arch import registry
+from keras_arch import files, registry
 from keras_arch.errors import ArgumentError, StorageError, whole_number
 from keras_arch.export import versions, warmup
 from keras_arch.export.spec import MAX_COUNT, MAX_PIXELS, ExportSpec, default_max_batch
@@ -189,11 +189,9 @@ def _one_line_errors(path: Path) -> Iterator[None]:
     except (StorageError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
         raise  # The latter two are about the graph, not about the disk.
     except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or str(getattr(error, "message", error))
-        raise StorageError(
-            f"cannot write {path}: {reason.strip().partition(chr(10))[0]}; free some space or "
-            "choose another folder"
-        ) from error
+        known = files.storage_error(path, error)
+        reason = str(error).strip().partition("\n")[0]
+        raise known or StorageError(f"cannot write {path}: {reason}") from error
 
 
 def _task(model: Any, task: str | None, labels: Any, latent: Any) -> Any:

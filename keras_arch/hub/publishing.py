@@ -229,7 +229,11 @@ def _planned(name: str, owner: str) -> Publication:
         )
     command = training_command(card) or ""
     if " --set " in command:
-        _log.warning("%s was trained with other settings than its config: %s", directory, command)
+        _log.info(
+            "%s was trained with other settings than its config; its page says so: %s",
+            directory,
+            command,
+        )
     if not (directory / SAMPLES).is_file():
         _log.warning("%s has no %s; its page shows no picture", directory, SAMPLES)
     return Publication(name, PLANNED, repository, directory, card.metrics, command)

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from keras_arch import presets, pretrained
@@ -129,9 +130,9 @@ def resume_command(run: str | os.PathLike[str]) -> str:
 
 
 @functools.cache
-def _log_run(name: str, run: Path) -> None:
+def _log_once(level: int, message: str, *arguments: Any) -> None:
     """Log where the model of a config comes from, once in a process."""
-    _log.info("%s: the model of the run %s", name, run)
+    _log.log(level, message, *arguments)
 
 
 def _shipped(name: str) -> Repository | Folder:
@@ -142,9 +143,15 @@ def _shipped(name: str) -> Repository | Folder:
     if is_run(run):
         if not elsewhere or is_model(run / RUN_MODEL):
             found = _directory(run)
-            _log_run(name, run)
+            _log_once(logging.INFO, "%s: the model of the run %s", name, run)
             return found
-        _log.warning("%s: the run %s has not finished; taking %s", name, run, elsewhere)
+        _log_once(
+            logging.WARNING,
+            "%s: the run %s has not finished; taking %s",
+            name,
+            run,
+            str(elsewhere),
+        )
     if folder:
         return Folder(folder)
     if repository:
