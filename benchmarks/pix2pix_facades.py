@@ -3,6 +3,7 @@
     python benchmarks/pix2pix_facades.py objectives --facades PATH --out pix2pix
     python benchmarks/pix2pix_facades.py patches --facades PATH --out pix2pix
     python benchmarks/pix2pix_facades.py networks --facades PATH --out pix2pix --size 256
+    python benchmarks/pix2pix_facades.py runs --facades PATH --runs runs/pix2pix-facades
     ... --segmenter runs/fcn8s-facades        the FCN score too
 
 Tables 1 to 3 of Isola et al. 2017. PATH has `train/` and `test/`, with photo and labels side by
@@ -12,6 +13,7 @@ side. In each table all networks have the same data, seed and number of updates,
 - `objectives`: L1, GAN, cGAN, L1+GAN and L1+cGAN.
 - `patches`: L1+cGAN with discriminators that see 1, 16, 34, 70 or more pixels.
 - `networks`: U-Net and encoder-decoder, with L1 and with L1+cGAN. They have eight halvings.
+- `runs`: nothing is trained; runs that are finished are measured in the same way.
 
 Printed for each: the L1 error on the test pairs, in [-1, 1]; the mean gradient magnitude of its
 pictures and of the photos, which is small for blurred pictures; and the FCN score: how well a
@@ -39,7 +41,7 @@ SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iu")
 
 
 def arms(table: str, size: int) -> dict[str, tuple[str, list[str]]]:
-    """The runs of a table by their folders: titles and overrides of the config."""
+    """The runs that a table trains by their folders: titles and overrides of the config."""
     if table == "objectives":
         return {
             key.replace("+", "_"): (title, [f"recipe.objective={key}"])
@@ -65,8 +67,8 @@ def arms(table: str, size: int) -> dict[str, tuple[str, list[str]]]:
     }
 
 
-def train(name: str, overrides: list[str], options: argparse.Namespace) -> dict[str, float]:
-    """Metrics of one run."""
+def train(directory: Path, overrides: list[str], options: argparse.Namespace) -> dict[str, float]:
+    """Metrics of one run, which is trained where it is not finished."""
     small, shape = options.size == 128, [options.size, options.size, 3]
     common = [
         f"data.source={source(options)}",
@@ -81,7 +83,7 @@ def train(name: str, overrides: list[str], options: argparse.Namespace) -> dict[
         f"discriminator.arguments.filters={options.filters}",
         f"samples.every={options.epochs}",
     ]
-    return runs.metrics_of("pix2pix-facades", folder(name, options), common + overrides)
+    return runs.metrics_of("pix2pix-facades", directory, common + overrides)
 
 
 def folder(name: str, options: argparse.Namespace) -> Path:
@@ -95,11 +97,11 @@ def source(options: argparse.Namespace) -> str:
     return f"pairs:{options.facades}?direction=BtoA"
 
 
-def pictures(name: str, options: argparse.Namespace) -> tuple[Any, Any, Any]:
+def pictures(directory: Path, options: argparse.Namespace) -> tuple[Any, Any, Any]:
     """Labels, pictures made of them, and photos of the test split, as pixels."""
     from keras_arch import data, hub, trainers
 
-    opened = hub.load_with_card(folder(name, options) / "model")
+    opened = hub.load_with_card(directory / "model")
     preprocessing = opened.card.preprocessing
     found: list[tuple[Any, Any, Any]] = []
     for inputs, targets in data.eval_batches(
@@ -138,11 +140,10 @@ def fcn_score(images: Any, opened: Any, options: argparse.Namespace) -> dict[str
 
 def main() -> None:
     """Train all networks of a table, and print their metrics."""
-    from keras_arch import hub, visualization
-
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("table", choices=("objectives", "patches", "networks"))
+    parser.add_argument("table", choices=("objectives", "patches", "networks", "runs"))
     parser.add_argument("--facades", type=Path, required=True)
+    parser.add_argument("--runs", nargs="+", type=Path, help="finished runs, for the table runs")
     parser.add_argument("--out", type=Path, default=Path("pix2pix"))
     parser.add_argument("--size", type=int, choices=(128, 256), default=128)
     parser.add_argument("--epochs", type=int, default=10)
@@ -154,16 +155,24 @@ def main() -> None:
     options = parser.parse_args()
     if options.table == "networks" and options.size != 256:
         parser.error("networks needs --size 256: the encoder-decoder has eight halvings")
-    chosen = arms(options.table, options.size)
+    if (options.table == "runs") != bool(options.runs):
+        parser.error("the table runs takes --runs, the others do not")
+    for run in options.runs or ():
+        if not (run / "metrics.json").is_file():
+            parser.error(f"{run} is no finished run: it has no metrics.json")
+    chosen = {} if options.runs else arms(options.table, options.size)
     if unknown := [name for name in options.arms or [] if name not in chosen]:
         parser.error(f"{options.table} has no {unknown[0]!r}: it has {', '.join(chosen)}")
+    from keras_arch import hub, visualization
+
     # A mistake in it shows before the trainings.
     segmenter = hub.load_with_card(options.segmenter) if options.segmenter else None
+    planned = [(folder(name, options), *chosen[name]) for name in options.arms or chosen]
+    planned += [(run, run.name, []) for run in options.runs or ()]
     rows, columns = {}, {}
-    for name in options.arms or chosen:
-        title, overrides = chosen[name]
-        rows[title] = train(name, overrides, options)
-        labels, images, photos = pictures(name, options)
+    for directory, title, overrides in planned:
+        rows[title] = train(directory, overrides, options)
+        labels, images, photos = pictures(directory, options)
         columns = columns or {"labels": labels}
         columns[title] = images
     columns[PHOTOS] = photos
