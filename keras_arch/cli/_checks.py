@@ -205,11 +205,14 @@ def check_generator_evaluation(ref: str, network: str | None, metrics: Sequence[
     return card
 
 
-def check_png(out: Path) -> None:
+def check_png(out: Path, option: str) -> None:
     """Refuse a name that is no PNG file's, and a folder that cannot be written to."""
     from keras_arch import files
 
-    files.check_png(out)
+    try:
+        files.check_png(out)
+    except ArgumentError as error:
+        raise ArgumentError(f"{option}: {error}") from None
     files.check_folder(out.parent)
 
 

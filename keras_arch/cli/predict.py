@@ -104,7 +104,7 @@ def generate(
 ) -> None:
     """Generate images into one PNG file; a single one without a frame, at its own size."""
     _checks.check_generator(ref, labels)
-    _checks.check_png(out)
+    _checks.check_png(out, "--out")
     print(api().generate(ref, count, seed, out, labels=labels))
 
 

@@ -39,7 +39,7 @@ def show(
     --set changes arguments of the builder: --set depth=56.
     """
     if plot is not None:
-        _checks.check_png(plot)
+        _checks.check_png(plot, "--plot")
     build = layers or plot is not None or bool(settings)
     model: keras.Model | None = None
     is_reference = "://" in name or name in presets.names() or Path(name).exists()
