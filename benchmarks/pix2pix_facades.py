@@ -160,6 +160,8 @@ def main() -> None:
     for run in options.runs or ():
         if not (run / "metrics.json").is_file():
             parser.error(f"{run} is no finished run: it has no metrics.json")
+    if len({run.name for run in options.runs or ()}) < len(options.runs or ()):
+        parser.error("--runs need folders of different names, which are their titles")
     chosen = {} if options.runs else arms(options.table, options.size)
     if unknown := [name for name in options.arms or [] if name not in chosen]:
         parser.error(f"{options.table} has no {unknown[0]!r}: it has {', '.join(chosen)}")

@@ -234,7 +234,7 @@ def generate(
         ArgumentError: If the model is no generator or has no card, a class is unknown, or the name
             of the file does not end in `.png`.
     """
-    files.check_png(out)
+    files.check_png(out, "out")
     loaded = load_model(ref, token=token)
     grid = _task(loaded).generate(loaded, count, seed, labels)
     return visualization.save_png(grid, out)

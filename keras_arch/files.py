@@ -279,11 +279,12 @@ def _refuse_folder(path: Path) -> None:
         raise ArgumentError(f"{path} is a folder; give a file")
 
 
-def check_png(path: str | os.PathLike[str]) -> None:
+def check_png(path: str | os.PathLike[str], argument: str = "path") -> None:
     """Refuse the name of a picture that is no PNG file's: pictures are written as PNG.
 
     Args:
         path: The file, which need not exist.
+        argument: The argument or option that named it, for the message.
 
     Raises:
         ArgumentError: If its name does not end in `.png`.
@@ -294,7 +295,7 @@ def check_png(path: str | os.PathLike[str]) -> None:
     """
     if Path(path).suffix.lower() != ".png":
         raise ArgumentError(
-            f"a picture is written as a PNG file, whose name ends in .png, got {str(path)!r}"
+            f"{argument} takes the name of a PNG file, which ends in .png, got {str(path)!r}"
         )
 
 
@@ -374,12 +375,12 @@ def storage_error(path: str | os.PathLike[str], error: Exception) -> StorageErro
         >>> storage_error("model", RuntimeError("SaveV2; No space left on device [Op:SaveV2]"))
         StorageError('cannot write model: No space left on device; free some space or ...')
     """
-    code, text = getattr(error, "errno", None), str(error)
-    if not code:
-        told = (
-            code for code in _REMEDIES if f"errno = {code}," in text or os.strerror(code) in text
-        )
-        code = next(told, None)
+    text = str(error)
+    if isinstance(error, OSError):
+        # Errors of HTTP are such, too; a server's "Permission denied" is not the disk's.
+        code = error.errno or next((code for code in _REMEDIES if f"errno = {code}," in text), None)
+    else:
+        code = next((code for code in _REMEDIES if os.strerror(code) in text), None)
     if code not in _REMEDIES:
         return None
     found = StorageError(f"cannot write {path}: {os.strerror(code)}; {_REMEDIES[code]}")

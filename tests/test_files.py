@@ -175,6 +175,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
         (OSError("cannot write (file write failed: errno = 27, error message)"), "File too large"),
         (RuntimeError("{{function_node x}} f; No space left on device [Op:SaveV2]"), "No space"),
         (OSError(errno.ENOENT, "is not there"), None),
+        (OSError("403 Client Error: Permission denied"), None),
         (RuntimeError("the graph is wrong"), None),
     ],
 )

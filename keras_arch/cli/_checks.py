@@ -209,10 +209,7 @@ def check_png(out: Path, option: str) -> None:
     """Refuse a name that is no PNG file's, and a folder that cannot be written to."""
     from keras_arch import files
 
-    try:
-        files.check_png(out)
-    except ArgumentError as error:
-        raise ArgumentError(f"{option}: {error}") from None
+    files.check_png(out, option)
     files.check_folder(out.parent)
 
 

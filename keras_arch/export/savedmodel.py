@@ -189,9 +189,10 @@ def _one_line_errors(path: Path) -> Iterator[None]:
     except (StorageError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
         raise  # The latter two are about the graph, not about the disk.
     except (OSError, tf.errors.OpError) as error:
-        known = files.storage_error(path, error)
-        reason = str(error).strip().partition("\n")[0]
-        raise known or StorageError(f"cannot write {path}: {reason}") from error
+        reason = (getattr(error, "strerror", None) or str(error)).strip().partition("\n")[0]
+        raise files.storage_error(path, error) or StorageError(
+            f"cannot write {path}: {reason}; free some space or choose another folder"
+        ) from error
 
 
 def _task(model: Any, task: str | None, labels: Any, latent: Any) -> Any:

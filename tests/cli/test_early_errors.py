@@ -69,7 +69,7 @@ MISTAKES = {
     "generate": (["generate", "model"], r"has no generate"),
     "class": (["generate", "cdcgan-digits", "--label", "11"], r"no class 11; .* 0 to 9$"),
     "classes": (["generate", "dcgan-digits", "--label", "1"], r"takes no labels"),
-    "plot": (["show", "ResNet18", "--plot", "a.jpg"], r"--plot: .* PNG .* 'a\.jpg'$"),
+    "plot": (["show", "ResNet18", "--plot", "a.jpg"], r"--plot takes .* PNG .* 'a\.jpg'$"),
     "compare": (["compare", "model"], r"compare at least two models, got 1"),
     "compare tasks": (["compare", "model", "unet-cells"], r"compare models of one task"),
     "metrics": (["evaluate-generator", "dcgan-digits", "--metrics", "fod"], r"parzen, got 'fod'"),
