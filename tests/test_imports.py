@@ -160,6 +160,16 @@ def test_checking_a_config_loads_no_network_library():
     }
 
 
+def test_commands_import_parts_of_keras_at_their_first_use():
+    statements = (
+        "from keras_arch import cli; cli.main(['--version']); import sys, keras\n"
+        "assert not {'sklearn', 'matplotlib'} & sys.modules.keys()\n"
+        "assert callable(keras.visualization.plot_image_gallery)\n"
+        "assert issubclass(keras.wrappers.SKLearnClassifier, object)\n"
+    )
+    assert {"sklearn", "tensorflow"} <= loaded_after(statements)
+
+
 def test_public_submodules_and_functions_are_attributes():
     public = {path.stem for path in PACKAGE.glob("[!_]*.py")}
     public |= {path.parent.name for path in PACKAGE.glob("[!_]*/__init__.py")}

@@ -37,6 +37,9 @@ RANDOM = {
 }
 
 
+LONG = ("RandomColorJitter", "RandomCutout", "GridMask", "RandAugment")
+
+
 @pytest.fixture(autouse=True)
 def global_generator():
     """KerasCV's layers need one where an earlier test has made operations deterministic."""
@@ -54,7 +57,7 @@ def layer(name, **arguments):
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        pytest.param(*each, marks=pytest.mark.slow) if each[0] == "RandAugment" else each
+        pytest.param(*each, marks=pytest.mark.slow) if each[0] in LONG else each
         for each in RANDOM.items()
     ],
 )
@@ -94,6 +97,7 @@ def test_brightness_is_uniform_in_its_range():
     assert abs(shifts.mean()) < 4 * 0.2 / np.sqrt(1200)
 
 
+@pytest.mark.slow
 def test_a_normal_factor_is_drawn_and_clipped():
     factor = keras_cv.core.NormalFactorSampler(0.5, 0.1, min_value=0.4, max_value=0.6)
     change = kerascv.augmentation(layer("RandomBrightness", factor=factor, **PIXELS))

@@ -27,6 +27,7 @@ def costs():
 NORMS = [16] * 7 + [32] * 6 + [64] * 6
 
 
+@pytest.mark.slow
 def test_a_step_of_resnet20(costs, two_replicas):
     cost = costs.cost_of("resnet20-digits", two_replicas)
     assert (cost.batch, cost.parameters) == (64, 269_434)

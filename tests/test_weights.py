@@ -242,8 +242,8 @@ def test_dense_heads_of_a_vgg_from_a_file(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("ResNet18", {"input_shape": (32, 32, 3)}),
-        ("GoogLeNet", {"input_shape": (32, 32, 3)}),
+        pytest.param("ResNet18", {"input_shape": (32, 32, 3)}, marks=pytest.mark.slow),
+        pytest.param("GoogLeNet", {"input_shape": (32, 32, 3)}, marks=pytest.mark.slow),
         ("AlexNet", {"input_shape": (67, 67, 3)}),
     ],
 )

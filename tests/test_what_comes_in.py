@@ -161,7 +161,7 @@ def test_wrong_data_is_refused_before_the_first_update(name, fault):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.slow) if n in ("cyclegan", "lapgan") else n for n in GAMES],
+    [pytest.param(n, marks=pytest.mark.slow if n != "gan" else ()) for n in GAMES],
 )
 def test_right_data_trains_alike_from_every_source(name):
     """With validation and evaluation; the noise is that of one seed."""

@@ -5,8 +5,41 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
 from types import ModuleType
+
+# They import scikit-learn and matplotlib.pyplot: a third of the seconds that Keras takes to import.
+RARELY_USED = (
+    "keras.wrappers",
+    "keras._tf_keras.keras.wrappers",
+    "keras.src.visualization",
+    "keras.visualization",
+    "keras._tf_keras.keras.visualization",
+)
+
+
+class _FirstUse(MetaPathFinder):
+    """Finder of modules that run when something of them is first used."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target) if name in RARELY_USED else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+def defer_parts_of_keras() -> None:
+    """Let the parts of Keras that no command needs be imported when they are first used.
+
+    Only for a process of our own. Where Keras is imported already, nothing changes.
+    """
+    if not any(isinstance(finder, _FirstUse) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _FirstUse())
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from keras_arch import __version__
+from keras_arch.cli._lazy import defer_parts_of_keras
 from keras_arch.cli._output import log_on_stderr
 from keras_arch.cli.demo import demo
 from keras_arch.cli.doctor import doctor
@@ -83,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from typer.exceptions import TyperException
 
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    defer_parts_of_keras()
     try:
         with log_on_stderr():
             code = app(args=arguments, prog_name="keras-arch", standalone_mode=False) or 0

@@ -34,7 +34,10 @@ class StockStep(keras.Model):
     test_step = trainer.TensorFlowTrainer.test_step.__wrapped__
 
 
-@pytest.mark.parametrize(("images", "batch_size"), [(5, 2), (1, 4), (3, 3)])
+@pytest.mark.parametrize(
+    ("images", "batch_size"),
+    [(5, 2), *(pytest.param(*p, marks=pytest.mark.slow) for p in ((1, 4), (3, 3)))],
+)
 def test_evaluate_and_predict_with_uneven_parts(two_replicas, images, batch_size):
     """Of the last batch, and of the first one, with and without a replica that has no image."""
     data = IMAGES[:images], LABELS[:images]

@@ -51,7 +51,12 @@ CASES = [
         marks=pytest.mark.slow,
     ),
     ("VGG16", {"classes": 5, "input_shape": (33, 33, 3), "classifier_activation": None}, 33),
-    ("VGG19", {"include_top": False, "pooling": "max", "input_shape": (None, None, 3)}, 50),
+    pytest.param(
+        "VGG19",
+        {"include_top": False, "pooling": "max", "input_shape": (None, None, 3)},
+        50,
+        marks=pytest.mark.slow,
+    ),
 ]
 
 

@@ -32,6 +32,7 @@ def test_resnets_of_transformers_are_torchvision_s_by_other_names(resnet18):
     assert_same_weights(bare, convert.from_torch("ResNet18", resnet18, include_top=False))
 
 
+@pytest.mark.slow
 def test_bottlenecks_of_transformers_and_grey_images():
     state = states.drawn(states.resnet((3, 4, 6, 3), True, channels=1))
     renamed = states.as_transformers(state)
@@ -97,7 +98,7 @@ def logits(model, images):
     return np.asarray(model(np.moveaxis(images, 1, -1)), np.float64)
 
 
-@pytest.mark.parametrize(("depth", "norm"), [(11, True), (13, False)])
+@pytest.mark.parametrize(("depth", "norm"), [(11, True), pytest.param(13, False, marks=pytest.mark.slow)])
 def test_vggs_against_numpy_and_timm_s_names(depth, norm):
     """Of maps of 2x3 pixels before the dense layers, so that their order shows."""
     state = states.drawn(states.vgg(depth, norm, map=(2, 3)))

@@ -28,7 +28,7 @@ def epochs_of(count, **more):
     return pixels.astype(int), labels
 
 
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("cache", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_epoch_has_as_many_images_of_each_class(cache):
     pixels, labels = epochs_of(12, cache=cache)
     for epoch, found in zip(pixels, labels, strict=True):
@@ -43,7 +43,7 @@ def test_an_epoch_has_as_many_images_of_each_class(cache):
     assert not np.array_equal(pixels[0], pixels[1])
 
 
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("cache", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_restart_goes_on_with_the_same_images(cache):
     pixels, _ = epochs_of(2, cache=cache)
     rest, _ = epochs_of(1, cache=cache, start_epoch=1)

@@ -280,7 +280,7 @@ def test_unpaired_images_are_changed_independently():
     assert 150 < sum(same) < 250
 
 
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("cache", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_jitter_cuts_every_window_of_the_enlarged_image(cache):
     to_input = Preprocessing((6, 5), 3, "bicubic", scale=1 / 127.5, mean=1.0)
     enlarged = Preprocessing((8, 7), 3, "bicubic").fit(next(iter(textured(1))))
@@ -329,7 +329,13 @@ def test_a_target_may_be_of_other_channels_and_scale():
 
 @pytest.mark.parametrize(
     ("epoch", "step", "cache", "unpaired"),
-    [(1, 2, True, False), (0, 3, True, True), (1, 3, False, True)],
+    [
+        (1, 3, False, True),
+        *(
+            pytest.param(*p, marks=pytest.mark.slow)
+            for p in ((1, 2, True, False), (0, 3, True, True))
+        ),
+    ],
 )
 def test_a_restart_continues_bit_by_bit(epoch, step, cache, unpaired):
     first, second = textured(13), textured(5 if unpaired else 13, seed=1)
@@ -409,8 +415,7 @@ def test_tfds_sets_of_one_domain_are_errors(tfds_dir):
         data.load("unpaired:tfds:mnist", data_dir=tfds_dir)
 
 
-@pytest.mark.parametrize("cache", [True, False])
-@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize(("cache", "swap"), [(True, False), (False, True)])
 def test_an_epoch_goes_over_the_larger_domain(cache, swap):
     large, small = numbered(17), numbered(5, offset=100)
     both = data.Unpaired(small, large) if swap else data.Unpaired(large, small)

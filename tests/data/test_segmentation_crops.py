@@ -107,7 +107,9 @@ def test_weights_are_those_of_the_whole_set():
     assert one.sum() == pytest.approx(other.sum(), rel=1e-4)
 
 
-@pytest.mark.parametrize("start", [(0, 3), (0, 4), (1, 2)])
+@pytest.mark.parametrize(
+    "start", [(1, 2), *(pytest.param(s, marks=pytest.mark.slow) for s in ((0, 3), (0, 4)))]
+)
 def test_a_restart_continues_exactly(start):
     def batches(epoch, step):
         made = data.segmentation_train_batches(
@@ -187,11 +189,14 @@ RAMP = np.linspace(0, 4095, 64).reshape(8, 8, 1)
 PLAIN = np.arange(64).reshape(8, 8) % 2
 
 
-@pytest.mark.parametrize("crop_mode", ["tiles", "whole"])
 @pytest.mark.parametrize(
-    "image",
-    [RAMP.astype(np.uint16), (RAMP / 16.5).astype(np.float32), RAMP / 16.5, np.uint8(RAMP / 16.5)],
-    ids=["uint16", "float32", "float64", "uint8"],
+    ("image", "crop_mode"),
+    [
+        pytest.param(RAMP.astype(np.uint16), "tiles", id="uint16-tiles"),
+        pytest.param((RAMP / 16.5).astype(np.float32), "whole", id="float32-whole"),
+        pytest.param(RAMP / 16.5, "tiles", id="float64-tiles"),
+        pytest.param(np.uint8(RAMP / 16.5), "whole", id="uint8-whole"),
+    ],
 )
 def test_training_sees_the_pixels_that_preprocessing_gives(image, crop_mode):
     how = Preprocessing((8, 8), **RAW)

@@ -51,7 +51,7 @@ BALANCED = {"balanced": True, "start_step": 3}
     [
         pytest.param(ROWS, True, marks=SLOW),
         pytest.param(ROWS, False, id="rows-streamed"),
-        pytest.param(MIXED, True, id="mixed-cached"),
+        pytest.param(MIXED, True, marks=SLOW),
         pytest.param(MIXED, False, marks=SLOW),
         *(pytest.param(NOISE, cache, marks=SLOW) for cache in (True, False)),
         *(pytest.param(BALANCED, cache, marks=SLOW) for cache in (True, False)),

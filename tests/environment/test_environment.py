@@ -176,6 +176,7 @@ def test_kernels_that_are_off_are_told(monkeypatch, enabled, chosen, status, mes
     assert not list(devices._onednn(on_gpu=True))
 
 
+@pytest.mark.slow
 def test_tensorflow_tells_that_its_kernels_are_off():
     code = "from keras_arch._tensorflow import onednn; print(onednn.enabled())"
     environ = os.environ | {"PYTHONPATH": str(ROOT), "TF_ENABLE_ONEDNN_OPTS": "0"}

@@ -83,12 +83,11 @@ def test_saved_model_cli_runs_encoded_images(exported_classifier, classifier, ph
 @pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize(
     ("resize", "crop"),
-    # A crop that is resized, and padding; the other methods take longer together.
+    # The other methods, and crops that are resized, take longer together.
     [
         *(pytest.param(m, None, marks=pytest.mark.slow) for m in RESIZE_METHODS if m != "pad"),
         ("pad", None),
-        ("bicubic", 0.875),
-        pytest.param("nearest", 0.7, marks=pytest.mark.slow),
+        *(pytest.param(*p, marks=pytest.mark.slow) for p in (("bicubic", 0.875), ("nearest", 0.7))),
     ],
 )
 def test_preprocessing_inside_the_graph(resize, crop, channels, photos, tmp_path):
@@ -191,7 +190,9 @@ def test_logits_become_probabilities(classifier, exported_classifier, photos, tm
     )
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+)
 def test_half_precision_models_give_float32(policy, photos, tmp_path):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)

@@ -3,6 +3,7 @@
 import functools
 import io
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -20,7 +21,11 @@ from .conftest import TRANSLATED, encode, run, stir
 TANH = Preprocessing(size=(128, 128), scale=1 / 127.5, mean=1.0, resize="bicubic")
 GREY = Preprocessing(size=(128, 128), channels=1)
 # Each norm, with dropout and without.
-KEPT = [("batch", True), ("moving", False), ("instance", True)]
+KEPT = [
+    ("batch", True),
+    pytest.param("moving", False, marks=pytest.mark.slow),
+    pytest.param("instance", True, marks=pytest.mark.slow),
+]
 
 
 @functools.cache
@@ -44,21 +49,6 @@ def pictures() -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(c).resize((150, 90))) for c in coarse])
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("served")
-    return {
-        (norm, dropout): export.saved_model(
-            generator(norm, dropout),
-            folder,
-            name=f"{norm}-{dropout}",
-            preprocessing=TANH,
-            task="image-to-image",
-        )
-        for norm, dropout in KEPT
-    }
-
-
 def in_python(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Each image by itself, which is how the function does it."""
     return trainers.translate(model, TANH(images))
@@ -73,46 +63,44 @@ import tensorflow as tf
 
 pictures = np.load("pictures.npy")
 files = [pathlib.Path(f"{i}.png").read_bytes() for i in range(len(pictures))]
-for path in sys.argv[1:]:
-    loaded = tf.saved_model.load(path)
-    pixels, files_of = loaded.signatures["serving_default"], loaded.signatures["serving_bytes"]
-    whole = tf.constant(pictures, tf.float32)
-    first, again = pixels(image=whole), pixels(image=whole)
-    alone = pixels(image=whole[1:])
-    bytewise = files_of(image_bytes=tf.constant(files))
-    name = pathlib.Path(path).parent.name
-    pathlib.Path(f"{name}.png").write_bytes(bytewise["image_png_bytes"].numpy()[1])
-    np.savez(
-        f"{name}.npz",
-        **{f"first_{key}": value for key, value in first.items()},
-        again=again["image_float"],
-        alone=alone["image_float"],
-        bytewise=bytewise["image_float"],
-        bytewise_image=bytewise["image"],
-    )
+loaded = tf.saved_model.load(sys.argv[1])
+pixels, files_of = loaded.signatures["serving_default"], loaded.signatures["serving_bytes"]
+whole = tf.constant(pictures, tf.float32)
+first, again = pixels(image=whole), pixels(image=whole)
+alone = pixels(image=whole[1:])
+bytewise = files_of(image_bytes=tf.constant(files))
+pathlib.Path("out.png").write_bytes(bytewise["image_png_bytes"].numpy()[1])
+np.savez(
+    "out.npz",
+    **{f"first_{key}": value for key, value in first.items()},
+    again=again["image_float"],
+    alone=alone["image_float"],
+    bytewise=bytewise["image_float"],
+    bytewise_image=bytewise["image"],
+)
 print("served")
 """
 
 
-@pytest.fixture(scope="module")
-def served(exported, pictures, tmp_path_factory):
-    """What another process gets, which knows neither this package nor Keras."""
-    folder = tmp_path_factory.mktemp("elsewhere")
+def serve_elsewhere(model: keras.Model, pictures: np.ndarray, folder: Path) -> None:
+    """Write what another process gets, which knows neither this package nor Keras."""
+    path = export.saved_model(
+        model, folder, name="translator", preprocessing=TANH, task="image-to-image"
+    )
     np.save(folder / "pictures.npy", pictures)
     for i, picture in enumerate(pictures):
         (folder / f"{i}.png").write_bytes(encode(picture))
     (folder / "serve.py").write_text(SERVED)
-    paths = map(str, exported.values())
-    assert run(sys.executable, "serve.py", *paths, cwd=folder) == "served\n"
-    return folder
+    assert run(sys.executable, "serve.py", str(path), cwd=folder) == "served\n"
 
 
 @pytest.mark.parametrize(("norm", "dropout"), KEPT)
-def test_the_served_picture_is_the_one_from_python(norm, dropout, served, pictures):
+def test_the_served_picture_is_the_one_from_python(norm, dropout, pictures, tmp_path):
     model = generator(norm, dropout)
+    serve_elsewhere(model, pictures, tmp_path)
     expected = in_python(model, pictures)
     assert expected.std() > 0.05
-    with np.load(served / f"{norm}-{dropout}.npz") as out:
+    with np.load(tmp_path / "out.npz") as out:
         np.testing.assert_allclose(out["first_image_float"], expected, atol=ROUNDING)
         np.testing.assert_array_equal(out["first_image_float"], out["again"])
         np.testing.assert_allclose(out["alone"], expected[1:], atol=ROUNDING)
@@ -122,7 +110,7 @@ def test_the_served_picture_is_the_one_from_python(norm, dropout, served, pictur
         between = np.abs(scaled - np.floor(scaled) - 0.5) < 1e-3
         same = out["first_image"] == TANH.to_pixels(expected)
         assert (same | between).all()
-        png = np.asarray(Image.open(served / f"{norm}-{dropout}.png"))
+        png = np.asarray(Image.open(tmp_path / "out.png"))
         np.testing.assert_array_equal(png, out["bytewise_image"][1])
 
 

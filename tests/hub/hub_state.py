@@ -22,7 +22,8 @@ class Repo:
 
     def add(self, branch: str, files: dict[str, bytes], message: str) -> str:
         """A person's or a client's commit."""
-        seed = repr((self.branches.get(branch), sorted(files.items()), len(self.commits)))
+        contents = sorted((name, hashlib.sha1(file).digest()) for name, file in files.items())
+        seed = repr((self.branches.get(branch), contents, len(self.commits)))
         commit = hashlib.sha1(seed.encode()).hexdigest()
         self.commits[commit] = files
         self.branches[branch] = commit

@@ -22,7 +22,9 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.slow if k == "fcn" else ()) for k in NETWORKS]
+)
 def test_pushed_and_pulled_they_find_the_same_classes(kind, server, alice):
     name, arguments = NETWORKS[kind]
     model = models.create(name, **arguments)

@@ -98,7 +98,11 @@ def test_saved_and_in_half_precision(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "whole"), [("cross_entropy", True), ("cross_entropy", False), ("dice", False)]
+    ("name", "whole"),
+    [
+        ("cross_entropy", True),
+        *(pytest.param(n, False, marks=pytest.mark.slow) for n in ("cross_entropy", "dice")),
+    ],
 )
 def test_replicas_learn_the_mean_of_the_global_batch(two_replicas, name, whole):
     """The ignored pixels lie in one replica's half, so that the mean of means is another one."""

@@ -104,6 +104,7 @@ def test_outputs_equal_kerascv(pair):
     np.testing.assert_allclose(out, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_equal_kerascv(pair):
     import tensorflow as tf
 
@@ -205,6 +206,7 @@ def test_synchronized_reaches_every_batch_norm():
     assert {norm.epsilon for norm in norms if "stage" not in norm.name} == {1e-3, 1e-5}
 
 
+@pytest.mark.slow
 def test_the_order_of_channels_is_last_whatever_keras_is_set_to():
     before = keras.config.image_data_format()
     keras.config.set_image_data_format("channels_first")

@@ -64,7 +64,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.slow if case in CASES[1::2] else ()) for case in CASES],
+    ids=str,
+)
 class TestFCN(ModelTester):
     pass
 
@@ -345,7 +349,9 @@ def test_a_residual_backbone_with_the_weights_of_its_classifier():
     "arguments",
     [
         {"backbone": "VGG11", "units": 2},
-        {"backbone": "VGG11", "units": 2, "fc6_padding": "same"},
+        pytest.param(
+            {"backbone": "VGG11", "units": 2, "fc6_padding": "same"}, marks=pytest.mark.slow
+        ),
         pytest.param({"backbone": "ResNet18"}, marks=pytest.mark.slow),
     ],
     ids=str,

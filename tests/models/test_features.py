@@ -112,6 +112,7 @@ def test_image_classifier_of_keras_cv(tmp_path):
     np.testing.assert_allclose(again(x), model(x), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_deep_lab_of_keras_cv(backbone, tmp_path):
     import keras_cv
 

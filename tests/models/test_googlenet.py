@@ -36,7 +36,9 @@ TABLE = {
 HEADS = ("probabilities", "auxiliary1_probabilities", "auxiliary2_probabilities")
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(
+    "case", [CASES[0], pytest.param(CASES[1], marks=pytest.mark.slow)], ids=str
+)
 class TestGoogLeNet(ModelTester):
     pass
 

@@ -117,7 +117,13 @@ def parameters(name):
     return list(inspect.signature(BUILDERS[name].builder).parameters.values())
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+# By the function of ResNet50, with more blocks.
+DEEPER = ("ResNet101", "ResNet152")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in DEEPER else ()) for n in BUILDERS]
+)
 class TestSignature:
     def test_at_most_one_argument_is_positional(self, name):
         first, *others = parameters(name)

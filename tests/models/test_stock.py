@@ -90,7 +90,13 @@ def opens_in_stock_keras(cases, tmp_path):
         np.testing.assert_allclose(stock, output, atol=ROUNDING, err_msg=str(cases[number]))
 
 
-@pytest.mark.parametrize("name", SIBLINGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.slow if n in ("ResNet101", "ResNet152") else ())
+        for n in SIBLINGS
+    ],
+)
 def test_siblings_are_of_the_same_layers(name):
     with unallocated():
         model = models.create(name)

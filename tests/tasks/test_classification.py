@@ -148,6 +148,7 @@ def test_googlenet_learns_with_its_heads_and_is_shared_without(pictures, tmp_pat
     assert json.loads((run.directory / "metrics.json").read_text()) == run.metrics
 
 
+@pytest.mark.slow
 def test_the_heads_are_one_tensor_with_the_classifier_first():
     network = models.GoogLeNet(
         input_shape=(79, 79, 3), classes=3, auxiliary=True, classifier_activation=None

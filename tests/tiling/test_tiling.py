@@ -74,7 +74,9 @@ def test_unpadded_tiles_that_the_image_chose(unpadded, limit, monkeypatch):
     np.testing.assert_allclose(found, whole(unpadded, image)[:33, :41], atol=ROUNDING)
 
 
-@pytest.mark.parametrize("tile", [204, 236, 380])
+@pytest.mark.parametrize(
+    "tile", [204, *(pytest.param(side, marks=pytest.mark.slow) for side in (236, 380))]
+)
 def test_four_stages_as_published(tile):
     model = unet(depth=4, filters=1)
     image = noise(150, 210, 1)
