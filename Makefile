@@ -13,7 +13,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 help:
 	@echo "make demo              train, publish, load back and export two models on embedded data"
 	@echo "make test              the default tests"
-	@echo "make test-slow         the tests that take minutes"
+	@echo "make test-slow         the tests that take minutes, and further cases of the others"
 	@echo "make test-backends     the tests of JAX and PyTorch, which it installs"
 	@echo "make lint              check style and format"
 	@echo "make types             check types"
@@ -50,8 +50,9 @@ publish: $(INSTALLED)
 	$(BIN)/keras-arch publish --all --to "$(ORG)" --record $(ARGS)
 
 # One process a core. Each begins with half of the files, whose tests share trained models.
+# The processes that tests start share what the first of them has compiled.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist worksteal --durations=25
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal --durations=25
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

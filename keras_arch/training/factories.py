@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_arch import config, hub, models, registry, trainers
 from keras_arch.data.model_checks import pixel_range
@@ -84,7 +85,11 @@ def make_metric_variables(model: keras.Model, inputs: np.ndarray, targets: np.nd
 
     The values of `inputs` and `targets`, one example a replica, do not matter.
     """
+    # A graph of the step would serve these shapes only, and a TPU runs nothing but graphs.
+    eagerly, strategy = model.run_eagerly, model.distribute_strategy
+    model.run_eagerly = eagerly or not isinstance(strategy, tf.distribute.TPUStrategy)
     model.test_on_batch(inputs, targets)
+    model.run_eagerly, model.test_function = eagerly, None
     model.reset_metrics()
 
 

@@ -10,11 +10,16 @@ from tests.distribute import hosts, replicas, three_models
 from tests.trainers import games
 
 
-def test_two_hosts_train_and_evaluate_as_one_process(tmp_path):
-    """A classifier, a segmentation network and a GAN, which draw their own noise."""
-    program = three_models.__file__
-    with hosts.started([program, tmp_path / "host{}.npz"], 2, tmp_path) as processes:
-        one = three_models.results(tf.distribute.get_strategy())
+@pytest.mark.parametrize(
+    # A GAN draws its own noise.
+    "names",
+    [("classifier", "gan"), pytest.param(("segmenter",), marks=pytest.mark.slow)],
+    ids=" and ".join,
+)
+def test_two_hosts_train_and_evaluate_as_one_process(names, tmp_path):
+    command = [three_models.__file__, tmp_path / "host{}.npz", *names]
+    with hosts.started(command, 2, tmp_path) as processes:
+        one = three_models.results(tf.distribute.get_strategy(), names)
         hosts.finish(processes, tmp_path)
     for number in range(2):
         with np.load(tmp_path / f"host{number}.npz") as found:

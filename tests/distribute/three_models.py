@@ -1,6 +1,7 @@
 """A small classifier, segmentation network and GAN, trained in a strategy by `model.fit`.
 
-As a program it trains them on this host of a cluster and writes what came out to a file.
+As a program it trains those that are named on this host of a cluster, and writes what came out to
+a file.
 """
 
 import sys
@@ -12,16 +13,17 @@ from keras_arch import distribute
 STEPS, BATCH = 4, 8
 
 
-def results(strategy):
-    """Weights, logs, evaluation and predictions by name."""
+def results(strategy, names):
+    """Weights, logs, evaluation and predictions of the models by name."""
     import keras
 
     found = {}
-    for train in (classifier, segmenter, gan):
+    for model in names:
         keras.backend.clear_session()
         keras.utils.set_random_seed(1)
+        train = {"classifier": classifier, "segmenter": segmenter, "gan": gan}[model]
         for name, value in train(strategy).items():
-            found[f"{train.__name__}/{name}"] = np.asarray(value)
+            found[f"{model}/{name}"] = np.asarray(value)
     return found
 
 
@@ -164,4 +166,5 @@ def check_stock_reduction(strategy):
 if __name__ == "__main__":
     STRATEGY = distribute.strategy("auto")
     check_stock_reduction(STRATEGY)
-    np.savez(sys.argv[1].format(distribute.read_tf_config().rank), **results(STRATEGY))
+    FILE, *NAMES = sys.argv[1:]
+    np.savez(FILE.format(distribute.read_tf_config().rank), **results(STRATEGY, NAMES))

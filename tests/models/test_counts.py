@@ -59,7 +59,7 @@ def test_cifar_table(key, count):
     assert count_of(key[0], depth=key[1]) == count
 
 
-@pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
+@pytest.mark.parametrize("depth", [20, 56, pytest.param(110, marks=pytest.mark.slow)])
 def test_plain_net_has_the_count_of_option_a_and_b_adds_2752(depth):
     residual = count_of("CIFARResNet", depth=depth)
     assert count_of("CIFARResNet", depth=depth, residual=False) == residual

@@ -271,6 +271,7 @@ def test_weights_that_do_not_fit(classifier):
         models.FCN32s(**arguments, units=4, weights=other)
 
 
+@pytest.mark.slow
 def test_weights_of_another_variant():
     # v1.5 has the stride of a block in its 3x3 convolution, which no shape shows.
     torch = models.ResNet50(input_shape=(32, 32, 3), classes=2, variant="v1.5")

@@ -161,6 +161,7 @@ def test_the_variant_is_that_of_the_weights_else_the_papers():
     assert strides(fcn) == [1, 2]
 
 
+@pytest.mark.slow
 def test_the_variant_of_a_saved_model(tmp_path):
     arguments = {"input_shape": [32, 32, 1], "classes": 2}
     card = hub.Card(

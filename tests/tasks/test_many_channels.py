@@ -30,6 +30,7 @@ def bands(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_predicts_and_exports(bands, tmp_path):
     settings = {"source": f"masks:{bands}?suffix=_mask", "train": "train[:2]",
                 "test": "train[2:]"}  # fmt: skip

@@ -50,6 +50,7 @@ SEGMENTERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=pytest.mark.slow if n != "cross_entropy" else ()) for n in SEGMENTERS],

@@ -200,7 +200,10 @@ class Parts:
         self.array[part] = values
 
 
-@pytest.mark.parametrize(("padding", "tile", "written"), [("valid", 60, 400), ("same", 32, 32 * 9)])
+@pytest.mark.parametrize(
+    ("padding", "tile", "written"),
+    [pytest.param("valid", 60, 400, marks=pytest.mark.slow), ("same", 32, 32 * 9)],
+)
 def test_images_are_read_and_written_in_parts(tmp_path, padding, tile, written):
     model = unet(padding)
     pixels = np.random.default_rng(0).integers(0, 256, (300, 9 * 30), "uint8")
@@ -218,6 +221,7 @@ def test_images_are_read_and_written_in_parts(tmp_path, padding, tile, written):
     np.testing.assert_allclose(again, expected, atol=ROUNDING)
 
 
+@pytest.mark.slow
 def test_a_hundred_megapixels_in_constant_memory(tmp_path):
     file = np.memmap(tmp_path / "in", "uint8", "w+", shape=(10_000, 10_000))
     file[::7] = 200

@@ -167,7 +167,11 @@ class TestStep:
         return [a, b, w, v], {n: np.mean([row[n] for row in logged]) for n in logged[0]}
 
     @pytest.mark.parametrize(
-        ("pool_size", "steps", "identity"), [(50, 1, 0.5), (0, 2, 0.0), (3, 6, 0.5)]
+        ("pool_size", "steps", "identity"),
+        [
+            (3, 6, 0.5),
+            *(pytest.param(*p, marks=pytest.mark.slow) for p in ((50, 1, 0.5), (0, 2, 0.0))),
+        ],
     )
     def test_steps(self, pool_size, steps, identity):
         found, data, history = self.play(pool_size, steps, identity)

@@ -209,7 +209,9 @@ class TestStep:
         np.testing.assert_allclose(w, expected_w, rtol=1e-5)
         np.testing.assert_allclose(a, self.A + self.RATE * (expected_w * self.z).mean(), rtol=1e-5)
 
-    @pytest.mark.parametrize("weight", [None, 4.0, 0.0])
+    @pytest.mark.parametrize(
+        "weight", [4.0, *(pytest.param(w, marks=pytest.mark.slow) for w in (None, 0.0))]
+    )
     def test_r1(self, weight):
         """gamma / 2 w^2, whose slope is gamma w, beside the loss of the game."""
         a, w = self.play("alternating", "non_saturating", penalty_weight=None)
@@ -305,7 +307,9 @@ class TestStep:
 
 
 class TestPrecision:
-    @pytest.fixture(params=["mixed_bfloat16", "mixed_float16"])
+    @pytest.fixture(
+        params=["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+    )
     def policy(self, request):
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(request.param)

@@ -107,7 +107,14 @@ class TestSaving:
         assert_equal(whole(trainer), whole(resumed))
 
 
-@pytest.mark.parametrize("game", games.EACH, ids=str)
+@pytest.mark.parametrize(
+    "game",
+    [
+        pytest.param(g, marks=pytest.mark.slow if str(g) in ("cyclegan", "lapgan") else ())
+        for g in games.EACH
+    ],
+    ids=str,
+)
 def test_evaluation_repeats_and_changes_nothing(game):
     trainer = game.make(run_eagerly=True)
     fitted(trainer, game.batches(2))
@@ -340,7 +347,7 @@ class TestNewValues:
         ("replicas", "compiled"),
         [
             (1, {}),
-            (1, {"run_eagerly": True}),
+            pytest.param(1, {"run_eagerly": True}, marks=pytest.mark.slow),
             (1, {"steps_per_execution": 2}),
             pytest.param(1, {"jit_compile": True}, marks=pytest.mark.slow),
             pytest.param(2, {}, marks=pytest.mark.slow),
@@ -375,12 +382,10 @@ class TestNewValues:
 
 @pytest.mark.parametrize("loss", ["hinge+r1", pytest.param("lsgan+gp", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    # One with a label, and one with two discriminators.
+    # One with a label.
     "game",
     [
-        game
-        if str(game) in ("cyclegan", "conditional_gan")
-        else pytest.param(game, marks=pytest.mark.slow)
+        pytest.param(game, marks=pytest.mark.slow if str(game) != "conditional_gan" else ())
         for game in games.EACH
     ],
     ids=str,

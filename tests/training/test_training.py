@@ -106,6 +106,7 @@ class TestWhatARunLeaves:
         assert classifier_run.metrics["loss"] == pytest.approx(loss, rel=1e-3)
         assert classifier_run.metrics["error"] == pytest.approx(1 - accuracy)
 
+    @pytest.mark.slow
     def test_settings_of_the_process_are_put_back(self, tmp_path):
         train(
             "dcgan-digits",
@@ -116,6 +117,7 @@ class TestWhatARunLeaves:
         opened = hub.load_with_card(tmp_path / "r/model")
         assert opened.model.get_layer("stage2_conv").dtype_policy.name == "float32"
 
+    @pytest.mark.slow
     def test_local_paths_stay_out_of_the_card(self, tmp_path):
         images = np.random.default_rng(0).integers(0, 255, (80, 16, 16, 1)).astype("uint8")
         np.savez(tmp_path / "mine.npz", x_train=images)

@@ -55,7 +55,7 @@ def two_columns():
         lambda: models.CIFARResNet(depth=8, shortcut="B"),
         lambda: models.DCGANGenerator("paper", image_shape=(16, 16, 3), filters=4),
         lambda: keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.ReLU()]),
-        lambda: two_columns(),
+        pytest.param(lambda: two_columns(), marks=pytest.mark.slow),
     ],
 )
 def test_any_network_can_be_drawn(model, tmp_path):
@@ -113,7 +113,11 @@ def test_a_layer_that_is_applied_to_its_own_output():
         ("UNet", {"input_shape": (188, 188, 1), "filters": 2}),
         ("UNet", {"input_shape": (None, None, 1), "filters": 2, "depth": 3, "padding": "same"}),
         ("UNet", {"input_shape": (32, 32, 1), "filters": 2, "depth": 2, "up": "bilinear"}),
-        ("Pix2PixGenerator", {"variant": "unet_128", "image_shape": (128, 128, 3), "filters": 1}),
+        pytest.param(
+            "Pix2PixGenerator",
+            {"variant": "unet_128", "image_shape": (128, 128, 3), "filters": 1},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["unpadded", "open", "bilinear", "pix2pix"],
 )
