@@ -164,7 +164,8 @@ def slurm(machine, tmp_path, *arguments, **more):
 
 
 @pytest.mark.parametrize(
-    ("failures", "restarts", "code", "starts"), [(1, 3, 2, 2), (9, 1, 75, 2), (0, 3, 2, 1)]
+    ("failures", "restarts", "code", "starts"),
+    [(1, 3, 2, 2), (9, 1, 75, 2), pytest.param(0, 3, 2, 1, marks=pytest.mark.slow)],
 )
 def test_slurm_starts_lost_jobs_again_and_no_others(
     machine, tmp_path, failures, restarts, code, starts

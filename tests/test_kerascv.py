@@ -85,6 +85,7 @@ def test_a_flip_mirrors_half_of_the_images():
     assert 16 < sum(mirrored) < 48
 
 
+@pytest.mark.slow
 def test_brightness_is_uniform_in_its_range():
     change = kerascv.augmentation(layer("RandomBrightness", factor=(-0.2, 0.2), **PIXELS))
     images = np.full((400, 2, 2, 3), 128, "float32")
@@ -148,6 +149,7 @@ def test_in_a_training_pipeline_a_resumed_run_repeats_its_batches():
     assert not np.array_equal(next(iter(plain))[0], whole[0])
 
 
+@pytest.mark.slow
 def test_layers_with_other_randomness_are_refused():
     images = pixels()
     for refused, word in (
@@ -186,6 +188,7 @@ def test_a_missing_or_old_kerascv_is_named_with_the_remedy(monkeypatch):
             kerascv.package()
 
 
+@pytest.mark.slow
 def test_the_package_is_imported_only_where_it_is_used():
     code = (
         "import sys; sys.modules['keras_cv'] = None\n"

@@ -297,14 +297,16 @@ def test_a_fault_in_a_later_batch_is_refused(source, fault):
 
 @pytest.mark.parametrize(
     ("form", "give"),
-    {
-        "int64": lambda y: y.astype(np.int64),
-        "uint8": lambda y: y.astype(np.uint8),
-        "float32": lambda y: y.astype(np.float32),
-        "a column": lambda y: y[:, None],
-        "one-hot": lambda y: np.eye(games.CLASSES, dtype=np.float32)[y],
-        "one-hot bytes": lambda y: np.eye(games.CLASSES, dtype=np.uint8)[y],
-    }.items(),
+    [
+        pytest.param("int64", lambda y: y.astype(np.int64), marks=pytest.mark.slow),
+        ("uint8", lambda y: y.astype(np.uint8)),
+        ("float32", lambda y: y.astype(np.float32)),
+        ("a column", lambda y: y[:, None]),
+        pytest.param(
+            "one-hot", lambda y: np.eye(games.CLASSES, dtype=np.float32)[y], marks=pytest.mark.slow
+        ),
+        ("one-hot bytes", lambda y: np.eye(games.CLASSES, dtype=np.uint8)[y]),
+    ],
 )
 def test_labels_of_a_plain_meaning_are_taken(form, give):
     ends = []

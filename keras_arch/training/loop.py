@@ -75,7 +75,8 @@ def train(
 
     Example:
         >>> import keras_arch
-        >>> few = ["recipe.epochs=1", "data.train=train[:64]", "data.test=test[:64]"]
+        >>> few = ["recipe.epochs=1", "data.train=train[:64]", "data.test=test[:64]",
+        ...        "model.arguments.depth=8"]
         >>> run = keras_arch.train("resnet20-digits", "run", overrides=few, verbose=0)
         >>> sorted(run.metrics)
         ['accuracy', 'error', 'loss']

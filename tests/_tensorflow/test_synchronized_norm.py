@@ -47,7 +47,7 @@ def learn(layer, x, strategy):
     return found, exchanges // strategy.num_replicas_in_sync
 
 
-@pytest.mark.parametrize("shape", [(12, 5), (9, 4, 4, 3)])
+@pytest.mark.parametrize("shape", [pytest.param((12, 5), marks=pytest.mark.slow), (9, 4, 4, 3)])
 def test_two_replicas_equal_one(in_one, shape, two_replicas):
     x = np.random.default_rng(0).normal(2, 3, shape).astype("float32")
     keras.utils.set_random_seed(0)

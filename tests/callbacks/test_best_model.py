@@ -147,7 +147,9 @@ def assert_same(out, whole):
     assert rows == whole_rows
 
 
-@pytest.mark.parametrize("epoch", range(EPOCHS))
+@pytest.mark.parametrize(
+    "epoch", [pytest.param(n, marks=pytest.mark.slow if n % 3 else ()) for n in range(EPOCHS)]
+)
 @pytest.mark.parametrize("place", ["inside", "before", "after"])
 def test_killed_and_resumed_it_ends_as_without(place, epoch, whole, tmp_path):
     """In the middle of an epoch, between keeping and the checkpoint, and after that."""

@@ -32,9 +32,12 @@ GOLDENS = {
 
 
 @pytest.mark.parametrize(
-    # The largest of them is of the layers of FCN-8s, which has a golden of its own.
+    # The largest ones; VGG-16 is of the layers of FCN-8s, which has a golden of its own.
     "peer",
-    [pytest.param(p, marks=pytest.mark.slow) if p == "torchvision_vgg16" else p for p in GOLDENS],
+    [
+        pytest.param(p, marks=pytest.mark.slow if p.endswith(("_vgg16", "_resnet50")) else ())
+        for p in GOLDENS
+    ],
 )
 def test_golden_outputs_and_stages(peer):
     meta, arrays = golden.load(peer)
@@ -50,6 +53,7 @@ def test_golden_outputs_and_stages(peer):
     np.testing.assert_allclose(output, arrays["output"], rtol=0, atol=atol)
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_are_left_out_unless_they_are_asked_for():
     """torchvision's checkpoint has them; `eval()` does not use them."""
     meta, arrays = golden.load("torchvision_googlenet")

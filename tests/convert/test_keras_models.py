@@ -50,7 +50,12 @@ CASES = [
         75,
         marks=pytest.mark.slow,
     ),
-    ("VGG16", {"classes": 5, "input_shape": (33, 33, 3), "classifier_activation": None}, 33),
+    pytest.param(
+        "VGG16",
+        {"classes": 5, "input_shape": (33, 33, 3), "classifier_activation": None},
+        33,
+        marks=pytest.mark.slow,
+    ),
     pytest.param(
         "VGG19",
         {"include_top": False, "pooling": "max", "input_shape": (None, None, 3)},

@@ -28,7 +28,8 @@ def windows(crop, height, width, size, count):
     return draw(tf.range(count)).numpy()
 
 
-@settings(deadline=None, max_examples=5)
+@pytest.mark.slow
+@settings(deadline=None, max_examples=12)
 @given(
     height=st.integers(1, 700),
     width=st.integers(1, 700),

@@ -145,7 +145,7 @@ def test_instances_give_background_and_object(tmp_path, name):
     assert instances.dtype == "int32"
 
 
-@pytest.mark.parametrize("crop_mode", ["tiles", "whole"])
+@pytest.mark.parametrize("crop_mode", ["tiles", pytest.param("whole", marks=pytest.mark.slow)])
 def test_instances_weigh_the_borders_between_them(tmp_path, crop_mode):
     """Diagonal neighbours are one region, and two instances: the gap between them weighs more."""
     instances = np.zeros((8, 8), np.uint8)

@@ -81,7 +81,9 @@ def test_a_rectangle_has_the_images_proportions():
         assert abs(width - 2 * height) <= 4
 
 
-@pytest.mark.parametrize("mixer", [data.MixUp(0.4), data.CutMix()])
+@pytest.mark.parametrize(
+    "mixer", [pytest.param(data.MixUp(0.4), marks=pytest.mark.slow), data.CutMix()]
+)
 def test_the_seed_alone_decides(mixer):
     images, labels = map(tf.constant, coded())
     first = mixer(images, labels, [5, 6])

@@ -249,7 +249,7 @@ def test_pairs_stay_together(cache):
     assert not np.array_equal(*first)
 
 
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("cache", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_both_images_of_a_pair_are_changed_alike(cache):
     same = textured(9).map(lambda image: (image, image))
     augment = ["jitter:3", "crop:2", "flip"]

@@ -30,7 +30,7 @@ def taken(batches, count):
     return [tuple(part.numpy() for part in batch) for batch in batches.dataset.take(count)]
 
 
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("cache", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_an_epoch_is_a_permutation_and_epochs_differ(cache):
     batches = data.train_batches(numbered(50), RAW, 8, seed=3, cache=cache)
     assert (batches.steps_per_epoch, batches.examples) == (6, 50)
@@ -184,7 +184,7 @@ def test_images_of_several_sizes_are_brought_to_one():
         np.testing.assert_allclose(batch, 60, rtol=1e-6)
 
 
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("cache", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_mirrored_strategy_splits_the_batches_in_order(cache, two_replicas):
     batches = data.train_batches(numbered(50), RAW, 8, seed=3, augment=["crop:1"], cache=cache)
     split = iter(two_replicas.experimental_distribute_dataset(batches.dataset))
@@ -203,6 +203,7 @@ def test_a_mirrored_strategy_splits_the_batches_in_order(cache, two_replicas):
     np.testing.assert_array_equal(np.sort(np.concatenate(seen)), np.arange(50))
 
 
+@pytest.mark.slow
 def test_fit_under_a_mirrored_strategy_takes_the_batches(two_replicas):
     with two_replicas.scope():
         model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(50)])

@@ -190,9 +190,8 @@ def test_logits_become_probabilities(classifier, exported_classifier, photos, tm
     )
 
 
-@pytest.mark.parametrize(
-    "policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_models_give_float32(policy, photos, tmp_path):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)

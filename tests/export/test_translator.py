@@ -158,6 +158,7 @@ def test_signatures_are_named_as_documented(exported_translator):
     assert not (exported_translator / "assets" / "labels.txt").exists()
 
 
+@pytest.mark.slow
 def test_other_channels_come_out_by_the_target_s_preprocessing(tmp_path):
     preprocessing = Preprocessing(size=(8, 8), scale=1 / 127.5, mean=1.0)
     image = keras.Input((8, 8, 3))

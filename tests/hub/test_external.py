@@ -188,6 +188,7 @@ def test_tampered_weights_are_refused(client, timm):
     assert not cached(client)
 
 
+@pytest.mark.slow
 def test_a_card_needs_no_weights_and_a_pulled_copy_is_a_model_of_ours(server, timm, tmp_path):
     assert hub.read_card(timm).architecture == "ResNet18"
     assert not server.asked_for("model.safetensors")
@@ -224,6 +225,7 @@ def test_transformers_resnets_with_labels(server, state, photo):
     np.testing.assert_array_equal(opened.model(inputs), ours(inputs))
 
 
+@pytest.mark.slow
 def test_a_folder_is_converted_too(client, tmp_path, weights):
     folder = tmp_path / "downloaded"
     folder.mkdir()

@@ -138,10 +138,7 @@ def test_on_the_hub_and_in_stock_keras_they_make_the_same(server, alice, tmp_pat
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        pytest.param(k, marks=pytest.mark.slow if k in ("cyclegan", "pix2pix") else ())
-        for k in KINDS
-    ],
+    [pytest.param(k, marks=pytest.mark.slow if k != "cgan" else ()) for k in KINDS],
 )
 def test_saved_loaded_and_exported_they_make_the_same(kind, tmp_path, networks):
     model, card, inputs = networks[kind]

@@ -131,6 +131,7 @@ def test_graphs_of_tensorflow_stop(kind, message):
         tf.function(losses.PixelCrossEntropy())(truth, OUTPUTS)
 
 
+@pytest.mark.slow
 def test_xla_gives_nan_without_a_gradient():
     loss, metric = losses.pixel_loss({"cross_entropy": 1.0, "dice": 1.0}), metrics.MeanIU(2)
 

@@ -110,6 +110,7 @@ def test_levels_inside_nested_models():
     assert {name: y.shape[1:] for name, y in maps.items()} == {"P1": (8, 8, 4), "P2": (4, 4, 8)}
 
 
+@pytest.mark.slow
 def test_unet_on_keras_applications(mobile, tmp_path):
     model = models.UNet(backbone=mobile, input_shape=(64, 96, 3), filters=2, norm="batch")
     assert (model.input.name, model.output_shape) == ("image", (None, 64, 96, 2))
@@ -170,6 +171,7 @@ def test_fcn_pads_for_a_backbone_that_rounds_down(backbone, mobile):
         np.testing.assert_allclose(opened.predict(image, verbose=0), maps, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_fcn_on_googlenet_takes_the_default_size():
     with unallocated():
         model = models.FCN32s(backbone="GoogLeNet")
@@ -200,6 +202,7 @@ def test_a_given_model_is_copied_with_its_weights(mobile):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_resnet_of_keras_applications():
     with unallocated():
         backbone = application("ResNet50")
@@ -269,6 +272,7 @@ def test_arguments_that_are_refused(mobile, arguments, word):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_unpadded_models_are_refused():
     with unallocated():
         model = application("InceptionV3")

@@ -36,6 +36,7 @@ PARTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 class TestDeepLabV3Plus(ModelTester):
     pass
@@ -125,9 +126,10 @@ def test_gradients_equal_kerascv(pair):
         np.testing.assert_allclose(ours, theirs, atol=1e-4 * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size",
-    [*(pytest.param(s, marks=pytest.mark.slow) for s in ((64, 96), (50, 70))), (33, 65)],
+    [(64, 96), (50, 70), (33, 65)],
     ids=lambda size: "x".join(map(str, size)),
 )
 def test_an_open_size_gives_what_a_fixed_one_does(size):
@@ -176,6 +178,7 @@ def test_a_backbone_that_is_a_model_is_copied_with_its_weights():
         models.DeepLabV3Plus(backbone=backbone, backbone_arguments={})
 
 
+@pytest.mark.slow
 def test_weights_of_a_classifier_and_of_other_classes():
     shape = {"input_shape": (64, 64, 3)}
     classifier = models.ResNet18(classes=7, **shape)

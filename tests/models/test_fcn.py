@@ -346,14 +346,13 @@ def test_a_residual_backbone_with_the_weights_of_its_classifier():
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
         {"backbone": "VGG11", "units": 2},
-        pytest.param(
-            {"backbone": "VGG11", "units": 2, "fc6_padding": "same"}, marks=pytest.mark.slow
-        ),
-        pytest.param({"backbone": "ResNet18"}, marks=pytest.mark.slow),
+        {"backbone": "VGG11", "units": 2, "fc6_padding": "same"},
+        {"backbone": "ResNet18"},
     ],
     ids=str,
 )

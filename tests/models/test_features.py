@@ -22,7 +22,7 @@ STRIDES = {
 
 
 @pytest.mark.parametrize(("name", "levels"), STRIDES.items())
-@pytest.mark.parametrize("size", [None, 96])
+@pytest.mark.parametrize("size", [None, pytest.param(96, marks=pytest.mark.slow)])
 def test_levels_of_every_backbone(name, levels, size):
     with unallocated():
         model = models.create(name, include_top=False, input_shape=(size, size, 3))

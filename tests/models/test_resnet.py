@@ -42,7 +42,10 @@ class TestResNet(ModelTester):
     pass
 
 
-@pytest.mark.parametrize(("depth", "width"), DEPTHS.items())
+@pytest.mark.parametrize(
+    ("depth", "width"),
+    [pytest.param(*row, marks=pytest.mark.slow if row[0] > 50 else ()) for row in DEPTHS.items()],
+)
 def test_depth_counts_weighted_layers_and_maps_halve_as_in_table_1(depth, width):
     model = outline(f"ResNet{depth}")
     weighted = [

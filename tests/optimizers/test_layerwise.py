@@ -91,6 +91,7 @@ def test_a_factor_of_zero_keeps_a_layer():
     assert not np.allclose(found["high/kernel"], start["high/kernel"])
 
 
+@pytest.mark.slow
 def test_two_replicas_move_as_one(two_replicas):
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(8, 3)).astype(np.float32), rng.normal(size=(8, 2)).astype(np.float32)

@@ -237,7 +237,8 @@ class TestWhichWeights:
 
 
 class TestOutputBias:
-    @pytest.mark.parametrize("name", ["gan", pytest.param("cgan", marks=pytest.mark.slow)])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", ["gan", "cgan"])
     def test_training_starts_at_the_mean_image(self, name, train_game, tmp_path):
         """An update too small for float32 leaves the bias where it started."""
         still = "{name: sgd, learning_rate: 1.0e-30}"

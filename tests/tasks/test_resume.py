@@ -188,10 +188,10 @@ def game_goes_on(name, game_run, train_game, out, stop, newest, monkeypatch, *mo
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    # One with a network that evaluates, one that translates; the others take the same way.
-    [name if name == "gan" else pytest.param(name, marks=SLOW) for name in GAMES],
+    GAMES,
 )
 def test_every_game_goes_on_exactly(name, game_run, train_game, tmp_path, monkeypatch):
     """Before a step of the second epoch, one after its checkpoint, which is done again."""

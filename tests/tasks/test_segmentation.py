@@ -177,6 +177,7 @@ def test_tiles_give_what_the_whole_image_gives(cells_run):
     np.testing.assert_allclose(tiled, np.asarray(network(padded))[0], atol=ROUNDING)
 
 
+@pytest.mark.slow
 def test_export_serves_pixels_and_files(cells_run, tmp_path):
     import tensorflow as tf
 

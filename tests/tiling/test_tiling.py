@@ -74,9 +74,8 @@ def test_unpadded_tiles_that_the_image_chose(unpadded, limit, monkeypatch):
     np.testing.assert_allclose(found, whole(unpadded, image)[:33, :41], atol=ROUNDING)
 
 
-@pytest.mark.parametrize(
-    "tile", [204, *(pytest.param(side, marks=pytest.mark.slow) for side in (236, 380))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("tile", [204, 236, 380])
 def test_four_stages_as_published(tile):
     model = unet(depth=4, filters=1)
     image = noise(150, 210, 1)
@@ -242,7 +241,7 @@ def test_a_hundred_megapixels_in_constant_memory(tmp_path):
     assert out[1::7].all()
 
 
-@pytest.mark.parametrize("size", [None, 48])
+@pytest.mark.parametrize("size", [pytest.param(None, marks=pytest.mark.slow), 48])
 def test_a_saved_model(tmp_path, size):
     model = unet(size=size)
     model.export(tmp_path / "served", verbose=False)

@@ -46,6 +46,7 @@ NUMBER = st.integers(0, 1023).map(lambda number: number / 1024)
 
 
 class TestPool:
+    @pytest.mark.slow
     @given(
         size=st.integers(0, 5),
         batches=st.lists(
@@ -183,6 +184,7 @@ class TestStep:
 
 
 class TestNetworks:
+    @pytest.mark.slow
     def test_the_papers_networks_train_and_translate(self):
         shape = (16, 16, 3)
         trainer = trainers.CycleGAN(
@@ -225,6 +227,7 @@ class TestNetworks:
         for name in ("other_pool_images", "other_pool_count", "image_pool_images"):
             assert sum(path.endswith(name) for path in paths) == 1
 
+    @pytest.mark.slow
     def test_half_precision(self):
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy("mixed_bfloat16")

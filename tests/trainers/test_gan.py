@@ -381,6 +381,7 @@ class TestKerasModel:
         assert loaded.adversarial_loss == loss
         assert loaded.get_compile_config() == trainer.get_compile_config()
 
+    @pytest.mark.slow
     def test_with_a_lambda_the_weights_are_saved(self, tmp_path, caplog):
         trainer = gan(loss=(absolute, lambda fake: -fake))
         trainer.save(tmp_path / "gan.keras")
@@ -411,6 +412,7 @@ class TestKerasModel:
         np.testing.assert_array_equal(seeds, trainer.seed_generator.state)
         assert_equal(before, state(trainer))
 
+    @pytest.mark.slow
     def test_labels_are_taken_and_ignored(self):
         data = batches(2, with_noise=True).map(lambda d: (d["image"], tf.zeros(20, tf.int64)))
         trainer, plain = gan(), gan()

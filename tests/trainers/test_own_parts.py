@@ -158,7 +158,9 @@ class TestRegularizers:
         data = {name: part.astype("float32") for name, part in data.items()}
         return trainer.fit(data, verbose=0, batch_size=2).history
 
-    @pytest.mark.parametrize("regularized", ["d", "g", "dg"])
+    @pytest.mark.parametrize(
+        "regularized", [*(pytest.param(x, marks=pytest.mark.slow) for x in "dg"), "dg"]
+    )
     def test_each_player_has_those_of_its_own_networks(self, regularized):
         plain, trainer = self.trainer(""), self.trainer(regularized)
         for each in (plain, trainer):
@@ -191,6 +193,7 @@ class TestRegularizers:
             ends.append(float(critic.weights[0].value[0, 0]))
         np.testing.assert_allclose(ends, [0.8, 0.8 * (1 - RATE * 2 * self.L2) ** 2], rtol=1e-5)
 
+    @pytest.mark.slow
     def test_two_replicas_have_them_once(self, two_replicas):
         ends = []
         for strategy in (tf.distribute.get_strategy(), two_replicas):

@@ -152,7 +152,7 @@ def test_the_rest_of_them_together(trainer, tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in ("lapgan", "cyclegan") else ())
+        pytest.param(name, marks=pytest.mark.slow if name != "conditional_gan" else ())
         for name in GAMES
         if name not in QUICK
     ],

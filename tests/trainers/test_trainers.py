@@ -37,11 +37,8 @@ def fitted(trainer, data):
     return trainer.fit(data, verbose=0, shuffle=False).history
 
 
-@pytest.mark.parametrize(
-    "game",
-    [g if g in QUICK else pytest.param(g, marks=pytest.mark.slow) for g in games.ALL],
-    ids=str,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("game", games.ALL, ids=str)
 def test_two_replicas_end_with_the_weights_of_one(game, two_replicas):
     """In single precision, over six steps with noise of the trainer's own seed.
 
@@ -275,6 +272,7 @@ class TestAverages:
             found = other.ema_network(other.generator)
             np.testing.assert_allclose(values(found.weights)[0], expected, rtol=1e-5)
 
+    @pytest.mark.slow
     def test_two_generators_that_share_an_optimizer_and_a_name(self):
         shape = (games.SIZE, games.SIZE, 2)
         keras.utils.set_random_seed(1)
@@ -348,7 +346,7 @@ class TestNewValues:
         [
             (1, {}),
             pytest.param(1, {"run_eagerly": True}, marks=pytest.mark.slow),
-            (1, {"steps_per_execution": 2}),
+            pytest.param(1, {"steps_per_execution": 2}, marks=pytest.mark.slow),
             pytest.param(1, {"jit_compile": True}, marks=pytest.mark.slow),
             pytest.param(2, {}, marks=pytest.mark.slow),
             pytest.param(2, {"run_eagerly": True}, marks=pytest.mark.slow),

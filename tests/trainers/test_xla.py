@@ -8,7 +8,6 @@ from keras_arch.errors import DataError
 from tests.trainers import backend_step, games
 from tests.xla import HOST, check_step, in_bfloat16, operations
 
-SLOW = pytest.mark.slow
 STEPS = {
     "conditional_gan": (games.CONDITIONAL, {}),
     "gan_wgan-gp": (backend_step.GAN, {"loss": "wgan-gp", "n_critic": 2}),
@@ -20,9 +19,8 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n == "conditional_gan" else SLOW) for n in STEPS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STEPS)
 def test_a_step_for_a_tpu(name):
     game, compiled = STEPS[name]
     trainer = in_bfloat16(lambda: game.make(**compiled))
@@ -44,6 +42,7 @@ def test_labels_are_checked_before_a_compiled_step_and_inside_any_other():
         trainer.fit(wrong, verbose=0)
 
 
+@pytest.mark.slow
 def test_replicas_under_xla_take_their_rows_of_the_noise(two_replicas):
     """Shapes and rows of the draw are those that XLA can compile, as the step of a TPU must."""
 

@@ -206,6 +206,7 @@ class TestUsing:
             trainers.sample(api.load_model(gan_run.directory).model, 2, seed=1),
         )
 
+    @pytest.mark.slow
     def test_export(self, classifier_run, tmp_path):
         served = api.export_model(classifier_run.directory, tmp_path)
         assert served == tmp_path / "resnet20-digits" / "1"

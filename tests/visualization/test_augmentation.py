@@ -62,6 +62,7 @@ def test_the_draws_are_those_of_training(shown, tmp_path):
         assert {image.tobytes() for image in shown[0][:, column]} == expected
 
 
+@pytest.mark.slow
 def test_mixed_images_stand_in_the_row_of_the_first_one(shown, tmp_path):
     images = np.zeros((3, 8, 8, 3), "uint8")
     for number in range(3):
@@ -74,6 +75,7 @@ def test_mixed_images_stand_in_the_row_of_the_first_one(shown, tmp_path):
     assert len({image.tobytes() for image in rows[:, 1:].reshape(-1, 8, 8, 3)}) > 3
 
 
+@pytest.mark.slow
 def test_crops_of_whole_images(shown, tmp_path):
     photos = np.random.default_rng(1).integers(0, 256, (2, 40, 30, 3), "uint8")
     visualization.augmentation_gallery(

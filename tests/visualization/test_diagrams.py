@@ -147,6 +147,7 @@ def test_a_u_net_is_drawn_as_a_u(name, arguments, tmp_path):
     assert diagrams.draw(model, tmp_path / "u.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_other_networks_are_drawn_in_columns():
     for name in ("CIFARResNet", "DCGANGenerator", "DeepLabV3Plus"):
         assert diagram_layout.layout(diagrams.boxes(models.create(name))) is None
