@@ -220,6 +220,7 @@ def test_the_name_of_a_config_is_its_repository(sources, trained, tmp_path, monk
         models.CIFARResNet(weights="new")
 
 
+@pytest.mark.slow
 def test_dense_heads_of_a_vgg_from_a_file(tmp_path, caplog):
     arguments = {"input_shape": (32, 32, 3), "units": 4}
     whole = models.VGG11(**arguments, classes=3)

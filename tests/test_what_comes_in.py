@@ -300,7 +300,7 @@ def test_a_fault_in_a_later_batch_is_refused(source, fault):
     [
         pytest.param("int64", lambda y: y.astype(np.int64), marks=pytest.mark.slow),
         ("uint8", lambda y: y.astype(np.uint8)),
-        ("float32", lambda y: y.astype(np.float32)),
+        pytest.param("float32", lambda y: y.astype(np.float32), marks=pytest.mark.slow),
         ("a column", lambda y: y[:, None]),
         pytest.param(
             "one-hot", lambda y: np.eye(games.CLASSES, dtype=np.float32)[y], marks=pytest.mark.slow

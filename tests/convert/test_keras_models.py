@@ -83,6 +83,7 @@ def test_keras_applications_whole(name):
     assert_equal_outputs(theirs, convert.from_keras_applications(theirs), 224)
 
 
+@pytest.mark.slow
 def test_a_backbone_of_a_classifier():
     theirs = stirred(keras.applications.VGG16(weights=None, classes=5, input_shape=(32, 32, 3)))
     ours = convert.from_keras_applications(theirs, include_top=False, name="backbone")

@@ -98,9 +98,8 @@ def logits(model, images):
     return np.asarray(model(np.moveaxis(images, 1, -1)), np.float64)
 
 
-@pytest.mark.parametrize(
-    ("depth", "norm"), [(11, True), pytest.param(13, False, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("depth", "norm"), [(11, True), (13, False)])
 def test_vggs_against_numpy_and_timm_s_names(depth, norm):
     """Of maps of 2x3 pixels before the dense layers, so that their order shows."""
     state = states.drawn(states.vgg(depth, norm, map=(2, 3)))

@@ -101,6 +101,7 @@ def test_movements_by_themselves():
     assert 1.4 < max(factors) <= 1.5 + 1e-6
 
 
+@pytest.mark.slow
 def test_grey_values_change_and_the_mask_does_not():
     image = np.full((8, 8, 1), 100, np.uint8)
     image[:4] = 140

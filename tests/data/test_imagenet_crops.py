@@ -146,9 +146,10 @@ def batches_of(folder, count, augment=AUGMENT, **arguments):
     return [tuple(column.numpy() for column in batch) for batch in found.dataset.take(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "augment",
-    [AUGMENT, pytest.param(["scale_crop:32,40", "flip"], marks=pytest.mark.slow)],
+    [AUGMENT, ["scale_crop:32,40", "flip"]],
     ids=["area", "scale"],
 )
 def test_the_pipeline_goes_on_inside_an_epoch(folder, augment):

@@ -94,6 +94,7 @@ def test_the_seed_alone_decides(mixer):
     assert not np.allclose(mixer(images, labels, [5, 7])[0], first[0])
 
 
+@pytest.mark.slow
 def test_of_several_each_batch_draws_one():
     images, labels = map(tf.constant, coded())
     whole = []
@@ -110,6 +111,7 @@ def numbered(count=24):
     return tf.data.Dataset.from_tensor_slices((images, np.arange(count) % CLASSES))
 
 
+@pytest.mark.slow
 def test_in_the_pipeline_a_restart_repeats_the_batches():
     options = {"seed": 2, "augment": ["mixup:1", "flip", "cutmix:1"], "classes": CLASSES}
     whole = [

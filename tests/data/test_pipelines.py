@@ -45,6 +45,7 @@ def test_an_epoch_is_a_permutation_and_epochs_differ(cache):
     assert not np.array_equal(np.concatenate([x for _, x in taken(other, 6)]), epochs[0])
 
 
+@pytest.mark.slow
 def test_every_image_comes_first_equally_often():
     batches = data.train_batches(numbered(5), RAW, 5, seed=0)
     first = np.array([label for _, label in taken(batches, 2000)])

@@ -106,6 +106,7 @@ def test_the_seed_alone_decides():
     assert not np.array_equal(change(images, [5, 7]), first)
 
 
+@pytest.mark.slow
 def test_in_the_pipeline_it_changes_pixels_at_any_place():
     images = np.repeat(pictures(1)[:1], 16, axis=0)
     dataset = tf.data.Dataset.from_tensor_slices(images)

@@ -43,6 +43,7 @@ def part(model, first, last, x):
     return keras.Model(first, last).predict(x, verbose=0)
 
 
+@pytest.mark.slow
 def test_every_block_is_found_in_its_order():
     # 6n+2 layers are 3n blocks of two layers; ResNet-50 has 3, 4, 6 and 3 of three layers.
     assert len(residual_blocks.block_names(models.CIFARResNet(depth=32))) == 15

@@ -179,6 +179,7 @@ def test_labels_are_an_asset(exported_classifier):
     assert text.splitlines() == LABELS
 
 
+@pytest.mark.slow
 def test_logits_become_probabilities(classifier, exported_classifier, photos, tmp_path):
     logits = keras.Model(classifier.input, classifier.get_layer("logits").output)
     path = export.saved_model(logits, tmp_path, name="m", preprocessing=PER_PIXEL, labels=LABELS)

@@ -121,7 +121,13 @@ def test_values_are_refused_with_input_got_and_wanted(exported, kind, signature,
         call(**given)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.slow if kind in ("whole", "translator") else ())
+        for kind in KINDS
+    ],
+)
 def test_a_request_of_no_examples_is_answered_with_none(exported, kind):
     for call in loaded(exported[kind]).signatures.values():
         specs = call.structured_input_signature[1]

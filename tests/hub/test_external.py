@@ -199,6 +199,7 @@ def test_a_card_needs_no_weights_and_a_pulled_copy_is_a_model_of_ours(server, ti
     assert "apache-2.0" in (directory / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_transformers_resnets_with_labels(server, state, photo):
     place = publish(
         server,
@@ -243,6 +244,10 @@ def test_builders_take_it(timm, caplog):
     ours = models.ResNet18(weights=timm, classes=3, input_shape=(32, 32, 3))
     np.testing.assert_array_equal(ours.get_weights()[0], theirs.get_weights()[0])
     assert "logits starts fresh for 3 classes" in caplog.text
+
+
+@pytest.mark.slow
+def test_builders_of_another_architecture_refuse_it(timm):
     with pytest.raises(ArgumentError, match="holds weights of ResNet18, and this is ResNet34"):
         models.ResNet34(weights=timm)
 

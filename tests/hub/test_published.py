@@ -105,6 +105,7 @@ def test_alexnet_for_other_classes_and_as_a_backbone(publish, caplog):
         models.AlexNet("bvlc", weights="tv_in1k")
 
 
+@pytest.mark.slow
 def test_a_generator_without_a_known_hash_is_pinned_by_its_first_download(publish, web, caplog):
     state = states.drawn(cyclegan_shapes(9, 2, 3, 3))
     row = publish("CycleGANGenerator", "horse2zebra", state)

@@ -214,6 +214,7 @@ def test_a_resnet_of_keras_applications():
     assert fcn.input_shape == (None, None, None, 3)
 
 
+@pytest.mark.slow
 def test_our_own_models_are_taken_too():
     backbone = models.ResNet18(input_shape=(32, 32, 3), classes=4)
     model = models.FCN32s(backbone=backbone, input_shape=(64, 64, 3))

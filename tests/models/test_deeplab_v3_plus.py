@@ -222,6 +222,7 @@ def test_the_order_of_channels_is_last_whatever_keras_is_set_to():
     np.testing.assert_array_equal(forward(model, x), forward(CASES[0].build(), x))
 
 
+@pytest.mark.slow
 def test_tiles_of_an_image_of_any_size():
     model = CASES[0].shared()
     image = np.random.default_rng(0).integers(0, 256, (70, 110, 3)).astype("float32") / 255

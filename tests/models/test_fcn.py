@@ -218,6 +218,7 @@ def test_fc6_that_pads_its_map(classifier):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_stages_start_from_each_other(classifier, caplog):
     arguments = {"input_shape": (24, 24, 3), "backbone": "VGG11", "units": 4, "classes": 3}
     first = draw_scores(models.FCN32s(**arguments, weights=classifier))

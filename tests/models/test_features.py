@@ -71,6 +71,7 @@ def test_a_wrong_level_lists_the_right_ones(backbone):
             models.features(plain, asked)
 
 
+@pytest.mark.slow
 def test_a_saved_backbone_has_the_same_levels(backbone, tmp_path):
     backbone.save(tmp_path / "backbone.keras")
     again = keras.saving.load_model(tmp_path / "backbone.keras")

@@ -169,9 +169,9 @@ def test_nothing_moves_in_a_stateless_scope():
 @pytest.mark.parametrize(
     ("variant", "norm", "dropout", "synchronized"),
     [
-        ("unet_128", "batch", True, False),
+        pytest.param("unet_128", "batch", True, False, marks=pytest.mark.slow),
         ("unet_128", "moving", False, True),
-        ("encoder_decoder", "instance", True, False),
+        pytest.param("encoder_decoder", "instance", True, False, marks=pytest.mark.slow),
     ],
 )
 def test_a_choice_is_read_back_from_the_model(variant, norm, dropout, synchronized):

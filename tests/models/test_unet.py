@@ -63,7 +63,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.slow if case in CASES[1::2] else ()) for case in CASES],
+    ids=str,
+)
 class TestUNet(ModelTester):
     pass
 
@@ -248,6 +252,7 @@ def test_a_shallower_backbone():
     assert "stage3_block1_1_conv" not in {layer.name for layer in model.layers}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding", [pytest.param("same", marks=pytest.mark.slow), "valid"])
 def test_one_graph_interpolates_at_every_size(padding, tmp_path):
     """An open bilinear U-Net in `fit` and in an export, at two sizes, equal to fixed ones."""

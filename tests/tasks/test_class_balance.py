@@ -57,6 +57,7 @@ def test_images_have_the_weights_of_their_classes(kinds, weights, wanted):
         np.testing.assert_allclose(given, np.array(wanted)[labels], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_spread_labels_have_the_mean_of_the_weights(kinds):
     task = task_of(kinds, "recipe.class_weights=[1, 3]", "data.augment=['mixup:1']")
     for _, labels, given in first_batches(task):
@@ -80,6 +81,7 @@ def test_the_loss_is_weighed_and_the_validation_is_not(kinds):
     assert len(next(iter(task.validation_batches()))) == 2
 
 
+@pytest.mark.slow
 def test_balanced_epochs(kinds):
     labels = np.concatenate(
         [batch[1] for batch in first_batches(task_of(kinds, "data.balanced=1"))]

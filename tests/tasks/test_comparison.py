@@ -70,6 +70,7 @@ def test_operations_of_a_convolution():
     assert gflop_of(network, (16, 16, 3)) * 1e9 == pytest.approx(2 * 27 * 8 * 256)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_row_for_each(classifiers, source, capsys):
     assert main(["compare", *map(str, classifiers), "--data", source, "--split", "train"]) == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]

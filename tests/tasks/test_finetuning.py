@@ -327,8 +327,15 @@ class TestMistakes:
             ("recipe.layer_decay=0", ConfigError, "layer_decay"),
             ("data.validation=null", ConfigError, "recipe.checkpoint needs data.validation"),
             ("data.augment=[mixxup]", ArgumentError, "did you mean mixup"),
-            ("model.arguments.depth=14", ArgumentError, "does not fit"),
-            ("recipe.batch_size=100", DataError, "fewer than one batch of 100"),
+            pytest.param(
+                "model.arguments.depth=14", ArgumentError, "does not fit", marks=pytest.mark.slow
+            ),
+            pytest.param(
+                "recipe.batch_size=100",
+                DataError,
+                "fewer than one batch of 100",
+                marks=pytest.mark.slow,
+            ),
         ],
     )
     def test_settings(self, setting, error, told, classifier_of_digits, photos, tmp_path):

@@ -355,6 +355,7 @@ class TestMeasuring:
         with pytest.raises(ArgumentError, match="this is for generators"):
             api.evaluate_generator(classifier_of_digits, str(classifier_of_digits))
 
+    @pytest.mark.slow
     def test_diagnosis(self, game_run, classifier_of_digits, tmp_path):
         told = {"latent_walk.png", "vector_arithmetic.png", "nearest_neighbors.png"}
         found = api.diagnose(game_run("lapgan").directory, tmp_path / "lapgan")

@@ -119,7 +119,13 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "damage", "more", "words"), CASES)
+@pytest.mark.parametrize(
+    ("name", "damage", "more", "words"),
+    [
+        pytest.param(*case, marks=pytest.mark.slow if case[0] in ("cgan", "cyclegan") else ())
+        for case in CASES
+    ],
+)
 def test_a_wrong_folder_is_refused(name, damage, more, words, folders, tmp_path):
     place = folders[name]
     if damage:

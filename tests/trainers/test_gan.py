@@ -221,6 +221,7 @@ class TestStep:
         np.testing.assert_allclose(w_r1, w - self.RATE * gamma * self.W, rtol=0, atol=1e-6)
         assert (a_r1 == a) == (gamma == 0)
 
+    @pytest.mark.slow
     def test_r1_by_the_jacobian(self):
         """Of a network that is not linear, on real images only."""
         keras.utils.set_random_seed(2)
@@ -307,16 +308,15 @@ class TestStep:
 
 
 class TestPrecision:
-    @pytest.fixture(
-        params=["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
-    )
+    @pytest.fixture(params=["mixed_bfloat16", "mixed_float16"])
     def policy(self, request):
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(request.param)
         yield request.param
         keras.config.set_dtype_policy(before)
 
-    @pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("replicas", [1, 2])
     def test_trains_close_to_single_precision(self, policy, replicas, two_replicas):
         strategy = two_replicas if replicas == 2 else tf.distribute.get_strategy()
         with strategy.scope():

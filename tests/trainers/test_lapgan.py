@@ -122,7 +122,7 @@ class TestGame:
             for a, b in zip(copy.get_weights(), network.get_weights(), strict=True):
                 np.testing.assert_allclose(a, b, atol=1e-5)
 
-    @pytest.mark.parametrize("level", [LOW, HIGH])
+    @pytest.mark.parametrize("level", [LOW, pytest.param(HIGH, marks=pytest.mark.slow)])
     def test_a_level_alone_is_trained_as_with_the_others(self, level):
         """No level needs another one, so its weights are the same; the others' do not move."""
         together = games.lapgan()

@@ -107,7 +107,7 @@ class TestSaving:
 @pytest.mark.parametrize(
     "game",
     [
-        pytest.param(g, marks=pytest.mark.slow if str(g) in ("cyclegan", "lapgan") else ())
+        pytest.param(g, marks=pytest.mark.slow if str(g) != "conditional_gan" else ())
         for g in games.EACH
     ],
     ids=str,
@@ -168,7 +168,9 @@ class TestForwards:
         fitted(trainer, games.PIX2PIX["l1+cgan"].batches(3))
         assert counter.calls == 3
 
-    @pytest.mark.parametrize(("identity_weight", "forwards"), [(0.5, 3), (0.0, 2)])
+    @pytest.mark.parametrize(
+        ("identity_weight", "forwards"), [(0.5, 3), pytest.param(0.0, 2, marks=pytest.mark.slow)]
+    )
     def test_cyclegan(self, identity_weight, forwards):
         """Forth and back, and for the identity once more."""
         counters = Counted(), Counted()
@@ -298,6 +300,7 @@ class TestAverages:
             averaged = trainer.translate(images, batch_size=4, backward=backward)
             assert np.abs(averaged - np.asarray(generator(images))).max() > 1e-4
 
+    @pytest.mark.slow
     def test_a_generator_of_averaged_levels(self):
         game = games.LAPGAN
         trainer = game.make()

@@ -112,7 +112,11 @@ def test_a_layer_that_is_applied_to_its_own_output():
     [
         ("UNet", {"input_shape": (188, 188, 1), "filters": 2}),
         ("UNet", {"input_shape": (None, None, 1), "filters": 2, "depth": 3, "padding": "same"}),
-        ("UNet", {"input_shape": (32, 32, 1), "filters": 2, "depth": 2, "up": "bilinear"}),
+        pytest.param(
+            "UNet",
+            {"input_shape": (32, 32, 1), "filters": 2, "depth": 2, "up": "bilinear"},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "Pix2PixGenerator",
             {"variant": "unet_128", "image_shape": (128, 128, 3), "filters": 1},
