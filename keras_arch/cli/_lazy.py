@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
 from types import ModuleType
 
-# They import scikit-learn and matplotlib.pyplot: a third of the seconds that Keras takes to import.
+# They import scikit-learn and pyplot: a third of the time that TensorFlow and Keras take to import.
 RARELY_USED = (
     "keras.wrappers",
     "keras._tf_keras.keras.wrappers",
