@@ -91,12 +91,12 @@ def test_movements_by_themselves():
     np.testing.assert_allclose(matrix[:, :2] @ matrix[:, :2].T, np.eye(2), atol=1e-6)
     angles = [
         np.degrees(np.arctan2(*with_masks.Rotation(30).matrix([0, n]).numpy()[1::-1, 0]))
-        for n in range(60)
+        for n in range(200)
     ]
     assert 25 < np.abs(angles).max() <= 30
-    shifts = np.stack([with_masks.Shift(3).matrix([0, n]).numpy()[:, 2] for n in range(60)])
+    shifts = np.stack([with_masks.Shift(3).matrix([0, n]).numpy()[:, 2] for n in range(200)])
     assert 2.7 < np.abs(shifts).max() <= 3
-    factors = [with_masks.Zoom(0.5).matrix([0, n]).numpy()[0, 0] for n in range(60)]
+    factors = [with_masks.Zoom(0.5).matrix([0, n]).numpy()[0, 0] for n in range(200)]
     assert min(factors) >= 1 / 1.5 - 1e-6
     assert 1.4 < max(factors) <= 1.5 + 1e-6
 

@@ -415,7 +415,14 @@ def test_tfds_sets_of_one_domain_are_errors(tfds_dir):
         data.load("unpaired:tfds:mnist", data_dir=tfds_dir)
 
 
-@pytest.mark.parametrize(("cache", "swap"), [(True, False), (False, True)])
+@pytest.mark.parametrize(
+    ("cache", "swap"),
+    [
+        (True, False),
+        (False, True),
+        *(pytest.param(both, both, marks=pytest.mark.slow) for both in (True, False)),
+    ],
+)
 def test_an_epoch_goes_over_the_larger_domain(cache, swap):
     large, small = numbered(17), numbered(5, offset=100)
     both = data.Unpaired(small, large) if swap else data.Unpaired(large, small)

@@ -1,5 +1,7 @@
 """Data sources of other packages: registration, options, slices and batches."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -57,9 +59,13 @@ def test_a_registered_class_is_described_and_loaded_in_slices(angles):
         data.load("angles:10", "val")
 
 
+QUICK = [("float32", 0, True), ("float64", 1, False), ("int32", 0, False), ("bool", 1, True)]
+EVERY = itertools.product(("float32", "float64", "int32", "bool"), (0, 1), (True, False))
+
+
 @pytest.mark.parametrize(
     ("dtype", "rank", "cache"),
-    [("float32", 0, True), ("float64", 1, False), ("int32", 0, False), ("bool", 1, True)],
+    [pytest.param(*each, marks=() if each in QUICK else pytest.mark.slow) for each in EVERY],
 )
 def test_targets_of_any_type_pass_through_batches_unchanged(angles, dtype, rank, cache):
     dataset = data.load(f"angles:10?targets={dtype}&rank={rank}")

@@ -241,7 +241,7 @@ def attempt():
         latent={"size": 200, "distribution": "normal"},
     )
 # From every size of file on that the export does not get by with.
-for limit in (2_000, 4_000_000):
+for limit in map(int, sys.argv[2:]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
         print("written", attempt().name)
@@ -252,12 +252,22 @@ print("written", attempt().name)
 """
 
 
-def test_writes_that_fail_leave_nothing(tmp_path):
+@pytest.mark.parametrize(
+    "limits",
+    [("2000", "4000000"), pytest.param(("0", "2000", "100000", "4000000"), marks=pytest.mark.slow)],
+    ids=len,
+)
+def test_writes_that_fail_leave_nothing(limits, tmp_path):
     pytest.importorskip("resource")
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", FULL, str(tmp_path), *limits],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
-    assert done.stdout.splitlines() == ["refused 0 cannot write"] * 2 + ["written 1"], done.stderr
+    assert done.stdout.splitlines() == ["refused 0 cannot write"] * len(limits) + ["written 1"], (
+        done.stderr
+    )
     assert [entry.name for entry in (tmp_path / "large").iterdir()] == ["1"]
 
 

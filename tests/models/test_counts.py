@@ -65,7 +65,9 @@ def test_cifar_table(key, count):
     assert count_of(key[0], depth=key[1]) == count
 
 
-@pytest.mark.parametrize("depth", [20, 56, pytest.param(110, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "depth", [20, 56, *(pytest.param(n, marks=pytest.mark.slow) for n in (32, 44, 110))]
+)
 def test_plain_net_has_the_count_of_option_a_and_b_adds_2752(depth):
     residual = count_of("CIFARResNet", depth=depth)
     assert count_of("CIFARResNet", depth=depth, residual=False) == residual

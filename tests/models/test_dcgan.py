@@ -49,7 +49,7 @@ class TestDCGAN(ModelTester):
     channels=st.integers(1, 5),
     variant=st.sampled_from(["pytorch", "paper"]),
 )
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_every_size_and_channel_count(size, channels, variant):
     shape = (size, size, channels)
     generator = models.DCGANGenerator(variant, image_shape=shape, latent_size=7, filters=2)

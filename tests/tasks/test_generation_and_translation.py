@@ -420,8 +420,11 @@ class TestUsing:
         alone = api.translate(run, paths[1:], tmp_path / "alone")
         np.testing.assert_array_equal(pixels_of(alone[0]), pixels_of(made[1]))
 
-    def test_translation_spoils_no_image(self, game_run, tmp_path):
-        run = game_run("pix2pix").directory
+    @pytest.mark.parametrize(
+        ("name", "side"), [("pix2pix", 128), pytest.param("cyclegan", 8, marks=pytest.mark.slow)]
+    )
+    def test_translation_spoils_no_image(self, name, side, game_run, tmp_path):
+        run = game_run(name).directory
         for folder in ("a", "b"):
             games.save(np.full((20, 30, 3), 90, np.uint8), tmp_path / folder, 1)
         before = (tmp_path / "a/1.png").read_bytes()
@@ -435,7 +438,7 @@ class TestUsing:
         # Of any size, and gray ones too.
         Image.fromarray(np.zeros((5, 9), np.uint8)).save(tmp_path / "gray.png")
         [made] = api.translate(run, [tmp_path / "gray.png"], tmp_path / "out")
-        assert Image.open(made).size == (128, 128)
+        assert Image.open(made).size == (side, side)
 
     @pytest.mark.parametrize("name", ["cgan", pytest.param("cyclegan", marks=pytest.mark.slow)])
     def test_what_is_exported_makes_the_same(self, name, game_run, tmp_path):

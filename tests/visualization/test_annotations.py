@@ -1,5 +1,6 @@
 """Titles and legends of sheets of images, and letters of any language."""
 
+import itertools
 import logging
 import warnings
 
@@ -123,8 +124,15 @@ def test_without_such_a_font_one_line_says_so(tmp_path, caplog, monkeypatch):
     assert "install" in record.getMessage()
 
 
+QUICK = [(1, 30), (2, 1), (3, 30), (10, 1), (21, 30), (41, 30)]
+
+
 @pytest.mark.parametrize(
-    ("classes", "length"), [(1, 30), (2, 1), (3, 30), (10, 1), (21, 30), (41, 30)]
+    ("classes", "length"),
+    [
+        pytest.param(*each, marks=() if each in QUICK else pytest.mark.slow)
+        for each in itertools.product((1, 2, 3, 10, 21, 41), (1, 30))
+    ],
 )
 def test_no_text_of_a_confusion_matrix_is_cut(classes, length, tmp_path):
     names = [f"{number}".rjust(length, "m") for number in range(classes)]
