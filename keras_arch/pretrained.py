@@ -22,6 +22,14 @@ IMAGENET = "imagenet"
 # Value of `Pretrained.data` of the weights that "imagenet" chooses from.
 _IMAGENET_DATA = "ImageNet-1k"
 SCHEME = "tag://"
+# Files of a network's weights alone, and those of other kinds with what opens them.
+WEIGHTS_FILE = ".weights.h5"
+_OTHER_FILES = {
+    r"\.(h5|hdf5)": "weights=keras.saving.load_model({0!r})",
+    r"\.(safetensors|safetensors\.index\.json|pth|pt|th|bin|ckpt)": (
+        "weights=keras_arch.convert.from_torch({1!r}, {0!r})"
+    ),
+}
 _FILE = Path(__file__).with_name("pretrained.json")
 _TAG = re.compile(r"[A-Za-z0-9_]+(@[\w./-]*)?", re.ASCII)
 # Licences of weights that may not be used commercially, as the Hub writes them.
@@ -216,6 +224,59 @@ def match(weights: str, architecture: str | None, **settings: Any) -> Pretrained
     if not known and name != IMAGENET and _is_other(weights, architecture):
         return None
     return find(architecture or "this network", weights, **settings)
+
+
+def resolve(weights: str, architecture: str | None, **settings: Any) -> str:
+    """The file or the reference that a string `weights` of a builder names; nothing is opened.
+
+    Args:
+        weights: The argument.
+        architecture: Name of the builder.
+        **settings: As for `find`.
+
+    Returns:
+        The path of a file that is there, else a reference as for `keras_arch.hub.load`.
+
+    Raises:
+        ArgumentError: If it is a file that is missing or of another kind, or looks like a tag and
+            is none of the architecture's.
+
+    Example:
+        >>> resolve("a1_in1k@main", "ResNet50")
+        'hf://timm/resnet50.a1_in1k@main'
+    """
+    check_file(weights, architecture)
+    if not weights.endswith(WEIGHTS_FILE) and (row := match(weights, architecture, **settings)):
+        return row.reference
+    return weights
+
+
+def check_file(weights: str, architecture: str | None) -> None:
+    """Refuse a weights file that is missing, and a file of weights that is of another kind.
+
+    Args:
+        weights: A path, or anything else that an argument `weights` may be.
+        architecture: Name of the builder.
+
+    Raises:
+        ArgumentError: With the line that opens such a file.
+
+    Example:
+        >>> check_file("net.pth", "ResNet50")
+        Traceback (most recent call last):
+        keras_arch.errors.ArgumentError: weights='net.pth' is a file of another kind; give ...
+    """
+    if weights.endswith(WEIGHTS_FILE):
+        if not os.path.isfile(weights):
+            raise ArgumentError(f"there is no weights file {weights!r}")
+        return
+    for ending, line in _OTHER_FILES.items():
+        is_uri = weights.startswith(("hf://", "file:"))
+        if re.search(f"{ending}$", weights) and not is_uri and not os.path.isdir(weights):
+            raise ArgumentError(
+                f"weights={weights!r} is a file of another kind; give "
+                f"{line.format(weights, architecture or 'ResNet18')}"
+            )
 
 
 def _is_other(weights: str, architecture: str | None) -> bool:

@@ -22,14 +22,6 @@ _LOGITS = re.compile(r"(auxiliary\d+_)?logits")
 # Attributes in which layers with weights of equal shapes may differ.
 SETTINGS = ("strides", "dilation_rate", "groups", "epsilon")
 
-# Files of other kinds, and the line that opens them.
-_OTHER_FILES = {
-    r"\.(h5|hdf5)": "weights=keras.saving.load_model({0!r})",
-    r"\.(safetensors|safetensors\.index\.json|pth|pt|th|bin|ckpt)": (
-        "weights=keras_arch.convert.from_torch({1!r}, {0!r})"
-    ),
-}
-
 _log = logging.getLogger(__name__)
 
 
@@ -82,19 +74,12 @@ def open_source(
             f"models.list_weights(), got {weights!r}"
         )
     path = os.fspath(weights)
-    if path.endswith(".weights.h5"):
-        if not os.path.isfile(path):
-            raise ArgumentError(f"there is no weights file {path!r}")
+    if isinstance(weights, str):
+        path = pretrained.resolve(weights, architecture, **settings)
+    else:
+        pretrained.check_file(path, architecture)
+    if path.endswith(pretrained.WEIGHTS_FILE):
         return path
-    for ending, line in _OTHER_FILES.items():
-        is_uri = path.startswith(("hf://", "file:"))
-        if re.search(f"{ending}$", path) and not is_uri and not os.path.isdir(path):
-            raise ArgumentError(
-                f"weights={path!r} is a file of another kind; give "
-                f"{line.format(path, architecture or 'ResNet18')}"
-            )
-    if isinstance(weights, str) and (row := pretrained.match(path, architecture, **settings)):
-        path = row.reference
     model, known, arguments = registry.open_model(path)
     return Source(model, f"{path!r} ({known or model.name})", known, arguments)
 

@@ -10,7 +10,7 @@ from typing import Any
 from keras_arch import registry
 from keras_arch.cli import _index
 from keras_arch.cli._lazy import quiet_loading
-from keras_arch.errors import ArgumentError, ConfigError, RunError
+from keras_arch.errors import ArgumentError, ConfigError, KerasArchError, RunError
 
 
 def check_model(ref: str, operation: str | None = None) -> Any:
@@ -143,6 +143,30 @@ def check_networks(checked: Any) -> None:
                     f"{key}.arguments: {builder.name} has no argument {name!r}; it has "
                     f"{', '.join(known)}"
                 )
+        backbone = builder.arguments.get("backbone")
+        owners = {"weights": builder.name, "backbone_weights": backbone}
+        for name, owner in owners.items():
+            weights = builder.arguments.get(name)
+            if isinstance(weights, str) and isinstance(owner, str):
+                check_weights(f"{key}.arguments.{name}", weights, owner)
+
+
+def check_weights(key: str, weights: str, architecture: str) -> None:
+    """Refuse weights of a network that are nowhere; those of the Hub are only parsed.
+
+    Args:
+        key: Of the config.
+        weights: Its value.
+        architecture: Name of the builder that the weights are for.
+    """
+    from keras_arch import pretrained
+
+    try:
+        reference = pretrained.resolve(weights, architecture)
+        if not reference.endswith(pretrained.WEIGHTS_FILE):
+            check_model(reference)
+    except KerasArchError as error:
+        raise ConfigError(f"{key}: {error}") from None
 
 
 def check_images(paths: Sequence[str]) -> None:

@@ -39,6 +39,14 @@ MISTAKES = {
     "rate": ([*TRAIN, "--lr", "-1"], r"lr must be a positive number, got -1"),
     "architecture": ([*SET, "model.name=ResNet21"], r"'ResNet21'; did you mean .*ResNet18"),
     "argument": ([*SET, "model.arguments.dept=8"], r"no argument 'dept'; it has depth"),
+    "weights": (
+        [*SET, "model.arguments.weights=nowhere"],
+        r"error: model\.arguments\.weights: there is no model directory 'nowhere'$",
+    ),
+    "weights of a backbone": (
+        ["train", "deeplabv3plus-pets", "--set", "model.arguments.backbone_weights=a1_in1"],
+        r"error: model\.arguments\.backbone_weights: ResNet.*'?a1_in1'?",
+    ),
     "strategy": ([*TRAIN, "--strategy", "two"], r"'two'"),
     "hosts": ([*TRAIN, "--strategy", "multi_worker"], r"TF_CONFIG"),
     "folder": ([*SET, "data.source=folder:nowhere"], r"there is no .*nowhere"),
