@@ -232,7 +232,8 @@ class Preprocessing:
             raise ArgumentError(
                 f"images of {images.dtype} have values of {low:g} to {high:g}, which are no pixels "
                 f"in [0, 255]; say what is black and white, preprocessing value_range={wanted}"
-                " (or (0, 255) if they are)"
+                " (or (0, 255) if they are); for a trained model, which has its preprocessing, "
+                "bring them to [0, 255]"
             )
 
     def _check_dtype(self, dtype: Any) -> None:

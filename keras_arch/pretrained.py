@@ -22,8 +22,8 @@ IMAGENET = "imagenet"
 # Value of `Pretrained.data` of the weights that "imagenet" chooses from.
 _IMAGENET_DATA = "ImageNet-1k"
 SCHEME = "tag://"
-# Files of a network's weights alone, and those of other kinds with what opens them.
-WEIGHTS_FILE = ".weights.h5"
+# Files that an argument `weights` takes, and those of other kinds with what opens them.
+WEIGHTS_FILE, MODEL_FILE = ".weights.h5", ".keras"
 _OTHER_FILES = {
     r"\.(h5|hdf5)": "weights=keras.saving.load_model({0!r})",
     r"\.(safetensors|safetensors\.index\.json|pth|pt|th|bin|ckpt)": (
@@ -154,6 +154,9 @@ def find(architecture: str, tag: str = IMAGENET, **settings: Any) -> Pretrained:
         >>> find("ResNet50", "tv2_in1k").accuracy
         80.85
     """
+    for what, value in (("an architecture", architecture), ("a tag", tag)):
+        if not isinstance(value, str):
+            raise ArgumentError(f"give {what} by its name, got {value!r}")
     name, at, revision = tag.partition("@")
     own = tags(architecture)
     is_name = name == IMAGENET
@@ -235,7 +238,8 @@ def resolve(weights: str, architecture: str | None, **settings: Any) -> str:
         **settings: As for `find`.
 
     Returns:
-        The path of a file that is there, else a reference as for `keras_arch.hub.load`.
+        The path of a `.weights.h5` or `.keras` file that is there, else a reference as for
+        `keras_arch.hub.load`.
 
     Raises:
         ArgumentError: If it is a file that is missing or of another kind, or looks like a tag and
@@ -245,31 +249,37 @@ def resolve(weights: str, architecture: str | None, **settings: Any) -> str:
         >>> resolve("a1_in1k@main", "ResNet50")
         'hf://timm/resnet50.a1_in1k@main'
     """
-    check_file(weights, architecture)
-    if not weights.endswith(WEIGHTS_FILE) and (row := match(weights, architecture, **settings)):
-        return row.reference
-    return weights
+    if (file := find_file(weights, architecture)) is not None:
+        return file
+    row = match(weights, architecture, **settings)
+    return row.reference if row else weights
 
 
-def check_file(weights: str, architecture: str | None) -> None:
-    """Refuse a weights file that is missing, and a file of weights that is of another kind.
+def find_file(weights: str, architecture: str | None) -> str | None:
+    """The weights file that an argument `weights` names, `None` where it names something else.
 
     Args:
-        weights: A path, or anything else that an argument `weights` may be.
+        weights: A path, or anything else that the argument may be.
         architecture: Name of the builder.
 
+    Returns:
+        The path of a `.weights.h5` or `.keras` file that is there.
+
     Raises:
-        ArgumentError: With the line that opens such a file.
+        ArgumentError: If the file is missing or of another kind, with the line that opens such a
+            file.
 
     Example:
-        >>> check_file("net.pth", "ResNet50")
+        >>> find_file("net.pth", "ResNet50")
         Traceback (most recent call last):
         keras_arch.errors.ArgumentError: weights='net.pth' is a file of another kind; give ...
     """
-    if weights.endswith(WEIGHTS_FILE):
-        if not os.path.isfile(weights):
-            raise ArgumentError(f"there is no weights file {weights!r}")
-        return
+    if weights.endswith((WEIGHTS_FILE, MODEL_FILE)):
+        file = os.path.expanduser(weights)
+        if not os.path.isfile(file):
+            kind = "weights file" if file.endswith(WEIGHTS_FILE) else "file"
+            raise ArgumentError(f"there is no {kind} {weights!r}; check the path")
+        return file
     for ending, line in _OTHER_FILES.items():
         is_uri = weights.startswith(("hf://", "file:"))
         if re.search(f"{ending}$", weights) and not is_uri and not os.path.isdir(weights):
@@ -277,6 +287,7 @@ def check_file(weights: str, architecture: str | None) -> None:
                 f"weights={weights!r} is a file of another kind; give "
                 f"{line.format(weights, architecture or 'ResNet18')}"
             )
+    return None
 
 
 def _is_other(weights: str, architecture: str | None) -> bool:

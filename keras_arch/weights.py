@@ -73,11 +73,11 @@ def open_source(
             f"hf://user/repo, the name of a config, a model, 'imagenet' or another tag of "
             f"models.list_weights(), got {weights!r}"
         )
-    path = os.fspath(weights)
     if isinstance(weights, str):
         path = pretrained.resolve(weights, architecture, **settings)
     else:
-        pretrained.check_file(path, architecture)
+        path = os.fspath(weights)
+        path = pretrained.find_file(path, architecture) or path
     if path.endswith(pretrained.WEIGHTS_FILE):
         return path
     model, known, arguments = registry.open_model(path)

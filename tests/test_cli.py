@@ -158,6 +158,18 @@ def test_the_program_is_a_module_too():
     assert found.stderr.startswith("error: ")
 
 
+@pytest.mark.parametrize("module", ["keras_arch", "keras_arch.cli"])
+def test_no_module_of_the_working_directory_is_run(module, tmp_path):
+    (tmp_path / "own.py").write_text("open('was run', 'w')")
+    config = presets.path("resnet20-digits").read_text(encoding="utf-8") + "imports: [own]\n"
+    (tmp_path / "own.yaml").write_text(config, encoding="utf-8")
+    command = [sys.executable, "-m", module, "train", "own.yaml"]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert found.returncode == 2
+    assert "imports names 'own', which cannot be imported" in found.stderr
+    assert not (tmp_path / "was run").exists()
+
+
 def test_models_are_listed_one_a_line(run_command):
     code, out, _ = run_command("models", "dcgan*")
     rows = [line.split("\t") for line in out.splitlines()]

@@ -99,6 +99,21 @@ def test_what_is_mistyped_is_suggested(architecture, weights, message):
         pretrained.match(weights, architecture)
 
 
+@pytest.mark.parametrize(("architecture", "tag"), [(5, "imagenet"), ("VGG16", None)])
+def test_what_is_no_name_is_refused(architecture, tag):
+    with pytest.raises(ArgumentError, match=r"by its name, got (5|None)$"):
+        pretrained.find(architecture, tag)
+
+
+def test_files_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("net.weights.h5", "net.keras"):
+        with pytest.raises(ArgumentError, match=f"there is no .*file '~/{name}'; check the path"):
+            pretrained.resolve(f"~/{name}", "ResNet18")
+        (tmp_path / name).write_text("")
+        assert pretrained.resolve(f"~/{name}", "ResNet18") == str(tmp_path / name)
+
+
 def test_the_table_is_read_without_keras():
     code = "import sys; from keras_arch import pretrained; pretrained.find('VGG16'); "
     code += "assert not {'keras', 'tensorflow'} & set(sys.modules)"

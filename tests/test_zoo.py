@@ -9,6 +9,8 @@ import pytest
 
 import keras_arch
 from keras_arch import hub, presets
+from keras_arch.hub import layout
+from keras_arch.hub.readme import readme
 
 ROOT = Path(__file__).parents[1]
 NAMES = [name for name in presets.names() if presets.model_folder(name)]
@@ -40,6 +42,16 @@ def test_every_model_is_that_of_a_config_with_figures(zoo):
         first = json.loads((ROOT / "zoo" / "results" / f"{name}.json").read_text())[0]
         assert metrics.items() <= first["metrics"].items()
         assert first["command"].startswith(f"keras-arch train {name}")
+
+
+def test_no_page_of_a_model_counts_as_edited_by_a_person():
+    """An edited one is kept when the model is published, with figures that may be old."""
+    for name in NAMES:
+        directory = presets.model_folder(name)
+        record = layout.read_record(directory / "keras_arch.json", name)
+        assert not layout.is_edited(directory, record)
+        text = readme(record.card, samples=layout.SAMPLES in record.sha256)
+        assert (directory / "README.md").read_text(encoding="utf-8") == text
 
 
 def test_sizes():

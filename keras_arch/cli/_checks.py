@@ -3,6 +3,7 @@
 What is checked here is checked again by the function that is called, in the same words.
 """
 
+import ast
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def check_training(
         from keras_arch.training.run_directory import RunDirectory
 
         distribute.check_name(strategy)
-        check_networks(checked)
+        check_networks(checked, new=not resume)
         check_source(checked.data.uri, checked.data.data_dir)
         RunDirectory.of(source, checked.name, out, resume=resume)
 
@@ -123,8 +124,13 @@ def check_finetuning(
         RunDirectory.of(checked, checked.name, out, resume=resume)
 
 
-def check_networks(checked: Any) -> None:
-    """Refuse architectures, and arguments of them, that there are not, by the index of them."""
+def check_networks(checked: Any, *, new: bool) -> None:
+    """Refuse architectures, and arguments of them, that there are not, by the index of them.
+
+    Args:
+        checked: The config.
+        new: Whether the networks start from their `weights`; those of a resumed run have others.
+    """
     from keras_arch.config.base import Builder
 
     for key, builder in checked:
@@ -143,30 +149,42 @@ def check_networks(checked: Any) -> None:
                     f"{key}.arguments: {builder.name} has no argument {name!r}; it has "
                     f"{', '.join(known)}"
                 )
-        backbone = builder.arguments.get("backbone")
-        owners = {"weights": builder.name, "backbone_weights": backbone}
-        for name, owner in owners.items():
-            weights = builder.arguments.get(name)
-            if isinstance(weights, str) and isinstance(owner, str):
-                check_weights(f"{key}.arguments.{name}", weights, owner)
+        if new:
+            _check_weights(f"{key}.arguments", builder, known)
 
 
-def check_weights(key: str, weights: str, architecture: str) -> None:
+def _check_weights(key: str, builder: Any, known: Mapping[str, str]) -> None:
     """Refuse weights of a network that are nowhere; those of the Hub are only parsed.
 
     Args:
-        key: Of the config.
-        weights: Its value.
-        architecture: Name of the builder that the weights are for.
+        key: Of the network's arguments in the config.
+        builder: The network.
+        known: Defaults of its arguments, as Python writes them.
     """
     from keras_arch import pretrained
 
-    try:
-        reference = pretrained.resolve(weights, architecture)
-        if not reference.endswith(pretrained.WEIGHTS_FILE):
-            check_model(reference)
-    except KerasArchError as error:
-        raise ConfigError(f"{key}: {error}") from None
+    given = builder.arguments
+    backbone = given.get("backbone", ast.literal_eval(known.get("backbone", "None")))
+    if isinstance(backbone, str) and backbone not in _index.architectures():
+        error = registry.unknown_architecture(backbone, _index.architectures())
+        raise ConfigError(f"{key}.backbone: {error}")
+    for name, owner in (("weights", builder.name), ("backbone_weights", backbone)):
+        weights = given.get(name)
+        if weights is None:
+            continue
+        if not isinstance(weights, str):
+            raise ConfigError(
+                f"{key}.{name} must be null, a file, a model directory, hf://user/repo, the name "
+                f"of a config or a tag, got {weights!r}"
+            )
+        if not isinstance(owner, str):
+            continue
+        try:
+            reference = pretrained.resolve(weights, owner)
+            if not reference.endswith((pretrained.WEIGHTS_FILE, pretrained.MODEL_FILE)):
+                check_model(reference)
+        except KerasArchError as error:
+            raise ConfigError(f"{key}.{name}: {error}") from None
 
 
 def check_images(paths: Sequence[str]) -> None:

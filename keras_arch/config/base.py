@@ -1,5 +1,6 @@
 """Sections that the configs of all tasks share."""
 
+import re
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -10,6 +11,19 @@ Positive = Annotated[int, pydantic.Field(ge=1)]
 Rate = Annotated[float, pydantic.Field(gt=0)]
 Fraction = Annotated[float, pydantic.Field(ge=0, lt=1)]
 NotNegative = Annotated[float, pydantic.Field(ge=0)]
+
+
+# Signs that names of files cannot have on every system.
+_NOT_IN_NAMES = re.compile(r"[/\\\0-\x1f\x7f]")
+
+
+def _folder_name(name: str) -> str:
+    """Refuse a name that cannot be that of a folder: runs are in `runs/NAME`."""
+    if not name.strip() or name.strip() in (".", "..") or len(name.encode()) > 200:
+        raise ValueError(f"must be the name of a folder, of at most 200 bytes, got {name!r}")
+    if _NOT_IN_NAMES.search(name):
+        raise ValueError(f"must be the name of a folder, without / and \\, got {name!r}")
+    return name
 
 
 class Section(pydantic.BaseModel):
@@ -122,7 +136,7 @@ class TaskConfig(Section):
     reached.
     """
 
-    name: str
+    name: Annotated[str, pydantic.AfterValidator(_folder_name)]
     task: str
     description: str = ""
     imports: tuple[str, ...] = ()

@@ -91,7 +91,7 @@ class Record:
             schema, hashes, readmes = (
                 fields[key] for key in ("schema_version", "sha256", "readme_sha256")
             )
-            if not isinstance(schema, int) or not isinstance(hashes, dict):
+            if type(schema) is not int or schema < 1 or not isinstance(hashes, dict):
                 raise damaged
         except (ValueError, KeyError, TypeError, RecursionError):
             raise damaged from None

@@ -14,6 +14,7 @@ from keras_arch.hub.card import Card
 from keras_arch.hub.external import ExternalModel, conversion
 from keras_arch.hub.layout import README, RECORD, TRAINING, Record
 from keras_arch.hub.network_checks import check_finite, check_network
+from keras_arch.hub.safety import check_inside
 from keras_arch.hub.sources import (
     FolderSource,
     Source,
@@ -240,6 +241,9 @@ def pull(
     if record:
         seen = sha256(remote_readme) if remote_readme else None
         contents[RECORD] = dataclasses.replace(record, remote_readme=seen).to_json().encode()
+    # What is known by its hash may be a link to elsewhere.
+    for name in (README, *(() if record else names)):
+        check_inside(fetched / name, fetched, source.where)
     layout.replace(directory, contents, before)
     return directory
 

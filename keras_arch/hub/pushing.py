@@ -16,6 +16,7 @@ from keras_arch.hub.card import Card
 from keras_arch.hub.layout import README, RECORD, SAMPLES, TRAINING, Record
 from keras_arch.hub.readme import readme
 from keras_arch.hub.references import Folder, Repository, check_revision, parse, parse_uri
+from keras_arch.hub.safety import check_inside
 from keras_arch.hub.sources import FolderSource, Source, no_record, read_record
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ def checked_record(directory: Path) -> tuple[Record, list[str]]:
     # A pulled directory may lack the files for resuming.
     has_training = (directory / TRAINING).is_dir()
     names = [n for n in record.sha256 if has_training or n not in record.training]
+    # The other files are known by their hashes.
+    check_inside(directory / README, directory, str(directory))
     layout.verify(directory, record, names, str(directory), "save it again")
     layout.check_config(directory / "config.json", str(directory))
     return record, names

@@ -22,6 +22,8 @@ _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?", re.ASCI
 _REVISION = re.compile(
     r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)|[~^:?*\[\\]))[!-~]{1,200}(?<![/.])"
 )
+# In bytes, on Linux.
+_LONGEST_NAME, _LONGEST_PATH = 255, 4096
 _log = logging.getLogger("keras_arch")
 
 
@@ -102,6 +104,9 @@ def parse(reference: str | os.PathLike[str]) -> Repository | Folder | Published:
     if "://" in reference:
         places = "hf://user/repo, file:///folder, tag://ARCHITECTURE/TAG or a directory"
         raise ArgumentError(f"{reference!r} has an unknown scheme; write {places}")
+    parts = [len(os.fsencode(part)) for part in reference.split("/")]
+    if max(parts) > _LONGEST_NAME or sum(parts) + len(parts) > _LONGEST_PATH:
+        raise ArgumentError(f"{reference[:40]!r}... is too long for the path of a model")
     # A folder may have the name of a config; it comes first only if it holds a model or a run.
     path = Path(reference).expanduser()
     if reference in presets.names() and not (is_model(path) or is_run(path)):

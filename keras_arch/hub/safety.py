@@ -70,6 +70,26 @@ def check_is_file(path: Path, where: str) -> None:
     )
 
 
+def check_inside(path: Path, directory: Path, where: str) -> None:
+    """Refuse a file of a model directory that is a link to a file elsewhere.
+
+    Whoever made the directory chose the target, which would be copied or published as a part of
+    the model. The cache of the Hub keeps files as links to its own `blobs`.
+
+    Raises:
+        UnsafeContentError: Naming the file and its target.
+    """
+    target, home = Path(os.path.realpath(path)), Path(os.path.realpath(directory))
+    homes = [home]
+    if home.parent.name == "snapshots":
+        homes.append(home.parents[1] / "blobs")
+    if not any(target.is_relative_to(each) for each in homes):
+        raise UnsafeContentError(
+            f"{path.relative_to(directory)} of {where} is a link out of its folder, to {target}, "
+            "and is refused; put the file itself there"
+        )
+
+
 def check_config(path: Path, where: str) -> None:
     """Refuse the `config.json` of a model `where` that needs other classes than Keras' own.
 

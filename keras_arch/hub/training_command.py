@@ -103,6 +103,8 @@ def _is_default(config: Any, key: str, value: Any) -> bool:
     builder = getattr(config, part, None)
     if not argument or builder is None or argument in builder.arguments:
         return False
+    from keras_arch import models  # noqa: F401 (registers the architectures)
+
     known = registry.entry(builder.name).arguments
     return argument in known and known[argument].default == value
 

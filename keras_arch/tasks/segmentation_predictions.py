@@ -5,10 +5,11 @@ import dataclasses
 import functools
 import io
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import keras
 import numpy as np
@@ -230,7 +231,14 @@ def _storage(maps: Path | None, beside: Path) -> Iterator[Storage]:
     """
     if maps is not None:
         with files.atomic_file(maps) as temporary:
-            yield functools.partial(np.lib.format.open_memmap, temporary, "w+", np.float32)
+
+            def mapped(shape: tuple[int, ...]) -> np.ndarray:
+                array = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+                with open(temporary, "r+b") as file:
+                    _allocate(file)
+                return array
+
+            yield mapped
         return
     with contextlib.ExitStack() as stack:
 
@@ -239,9 +247,17 @@ def _storage(maps: Path | None, beside: Path) -> Iterator[Storage]:
                 return np.empty(shape, np.float32)
             beside.parent.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(tempfile.TemporaryFile(dir=beside.parent))
-            return np.memmap(file, np.float32, "w+", shape=shape)
+            array = np.memmap(file, np.float32, "w+", shape=shape)
+            _allocate(file)
+            return array
 
         yield new
+
+
+def _allocate(file: IO[bytes]) -> None:
+    """Reserve the disk space of a mapped file: a full disk is an error here, and later a crash."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
 
 def write_mask(mask: np.ndarray, colors: visualization.Colors, path: Path) -> Path:

@@ -1,6 +1,8 @@
 """Factories: networks and card fields from the sections of a config."""
 
-from collections.abc import Sequence
+import contextlib
+import contextvars
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -22,6 +24,18 @@ EVALUATION_BATCH = 256
 _OWN_KEYS = {"preprocessing", "expected", "imports", "repository"}
 # Arguments of builders that may be a path.
 _WEIGHTS = ("weights", "backbone_weights")
+# Whether networks are built without them.
+_fresh = contextvars.ContextVar("fresh", default=False)
+
+
+@contextlib.contextmanager
+def without_weights() -> Iterator[None]:
+    """Build networks whose values come from elsewhere: the files of their weights may be gone."""
+    token = _fresh.set(True)
+    try:
+        yield
+    finally:
+        _fresh.reset(token)
 
 
 def build_network(
@@ -31,7 +45,10 @@ def build_network(
     known = registry.entry(builder.name).arguments
     if "synchronized" in known and "synchronized" not in builder.arguments:
         more["synchronized"] = replicas > 1 if synchronized == "auto" else synchronized
-    return models.create(builder.name, **(builder.arguments | more))
+    arguments = builder.arguments | more
+    if _fresh.get():
+        arguments |= {name: None for name in _WEIGHTS if name in arguments and name in known}
+    return models.create(builder.name, **arguments)
 
 
 def export_copy(builder: config.Builder, trained: keras.Model) -> keras.Model:
@@ -44,11 +61,12 @@ def export_copy(builder: config.Builder, trained: keras.Model) -> keras.Model:
 
 
 def build_in_float32(builder: config.Builder) -> keras.Model:
-    """A new network in float32, whatever the run's dtype policy is."""
+    """A new network in float32 to copy values into, whatever the run's dtype policy is."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        return build_network(builder)
+        with without_weights():
+            return build_network(builder)
     finally:
         keras.config.set_dtype_policy(before)
 

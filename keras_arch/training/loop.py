@@ -18,6 +18,7 @@ from keras_arch.distribute import agreement
 from keras_arch.errors import ArgumentError, ConfigError, DataError, RunError
 from keras_arch.hub.references import resume_command
 from keras_arch.preprocessing import Preprocessing
+from keras_arch.training import factories
 from keras_arch.training.run_directory import RunDirectory
 
 
@@ -104,13 +105,16 @@ def train(
             resolved, preprocessing = _resolve(checked, kind, dataset)
             task = kind(resolved, preprocessing, replicas)
             task.share = distribute.share(chosen)
-            task.check()
-        with chosen.scope():
-            model = task.build()
+            saved = callbacks.CheckpointManager(directory.checkpoints).newest() if resume else None
+        # A checkpoint has all weights: those that the run started from may be gone.
+        with factories.without_weights() if saved else contextlib.nullcontext():
+            with agreement.together(chosen):
+                task.check()
+            with chosen.scope():
+                model = task.build()
         new = not directory.config.exists()
         with agreement.together(chosen):
             directory.start(resolved, resume=resume)
-            saved = callbacks.CheckpointManager(directory.checkpoints).newest() if resume else None
         _check_same_start(chosen, saved, directory)
         try:
             _fit(model, task, dataset, directory, saved, verbose)

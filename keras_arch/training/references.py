@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from keras_arch import config, hub
+from keras_arch import config, hub, presets
 from keras_arch.errors import ArgumentError
 from keras_arch.hub import references
+from keras_arch.hub.training_command import without_folders
 
 
 def model_uri(ref: str | os.PathLike[str]) -> str | Path:
@@ -74,7 +75,14 @@ def load_model(
 def training_data(ref: str | os.PathLike[str], card: hub.Card) -> dict[str, Any]:
     """The data settings that a model was trained with.
 
-    A run on this machine knows the paths, a card does not.
+    A run on this machine knows the paths, a card only their last parts. The model of a shipped
+    config learned from the data of that config where these are the same.
     """
-    checked = run_config(ref)
-    return checked.data.model_dump() if checked else card.recipe.get("data", {})
+    if checked := run_config(ref):
+        return checked.data.model_dump()
+    settings = card.recipe.get("data", {})
+    if isinstance(ref, str) and ref in presets.names():
+        source = presets.read(ref)["data"]["source"]
+        if without_folders(source) == settings.get("source"):
+            return settings | {"source": source}
+    return settings

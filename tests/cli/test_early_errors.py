@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,24 @@ MISTAKES = {
         [*SET, "model.arguments.weights=nowhere"],
         r"error: model\.arguments\.weights: there is no model directory 'nowhere'$",
     ),
+    "file of weights": (
+        [*SET, "model.arguments.weights=a file/net.keras"],
+        r"error: model\.arguments\.weights: there is no file 'a file/net\.keras'; check the path$",
+    ),
+    "kind of weights": (
+        [*SET, "model.arguments.weights=5"],
+        r"model\.arguments\.weights .* got 5$",
+    ),
+    "backbone": (
+        ["train", "deeplabv3plus-pets", "--set", "model.arguments.backbone=ResNet51"],
+        r"error: model\.arguments\.backbone: no architecture named 'ResNet51'; did you mean",
+    ),
+    "name": (
+        [*SET, "name=../run"],
+        r"name: must be the name of a folder, without / .* '\.\./run'$",
+    ),
+    "name of nothing": ([*SET, "name=.."], r"name: must be the name of a folder, .* got '\.\.'$"),
+    "name on a card": (["finetune", "elsewhere", "--data", "digits"], r"name: .* '/tmp/x-digits'$"),
     "weights of a backbone": (
         ["train", "deeplabv3plus-pets", "--set", "model.arguments.backbone_weights=a1_in1"],
         r"error: model\.arguments\.backbone_weights: ResNet.*'?a1_in1'?",
@@ -90,7 +109,10 @@ MISTAKES = {
         r"unet-cells is no classifier",
     ),
     "no generator": (["diagnose", "model"], r"; this is for generators"),
-    "data of the training": (["evaluate", "unet-isbi2012"], r"no .*train; name what .*--source\)$"),
+    "data of the training": (
+        ["evaluate", "unet-isbi2012"],
+        r"no .*data/isbi2012/train; name what .*--source\)$",
+    ),
     "translate": (["translate", "model", "a.png"], r"has no translate"),
     "finetune": (["finetune", "nowhere", "--data", "digits"], r"'nowhere'"),
     "finetune data": (["finetune", "model", "--data", "folder:nowhere"], NOT_THERE),
@@ -125,6 +147,10 @@ def answers(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         saved_example().rename("model")
+    shutil.copytree(folder / "model", folder / "elsewhere")
+    record = json.loads((folder / "model" / "keras_arch.json").read_text())
+    record["card"]["name"] = "/tmp/x"
+    (folder / "elsewhere" / "keras_arch.json").write_text(json.dumps(record))
     (folder / "a file").write_text("")
     (folder / "other").mkdir()
     (folder / "other" / "notes.txt").write_text("none")

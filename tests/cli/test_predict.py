@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +143,23 @@ def test_probabilities_are_written(saved, capfd):
     assert sorted(path.name for path in Path("maps").iterdir()) == [
         f"{name}_{kind}" for name in "ab" for kind in ("mask.png", "probabilities.npy")
     ]
+
+
+@pytest.mark.usefixtures("photos")
+def test_probabilities_on_a_full_disk(saved, capfd):
+    """A file is mapped into memory: a page that has no place on the disk would end the process."""
+    Path("disk").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", "disk"]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        ref = str(saved / "segmenter")
+        assert cli.main(["predict", ref, "photos/a.png", "--out", "disk", "--probabilities"]) == 2
+        error = capfd.readouterr().err.strip().splitlines()[-1]
+        assert re.match(r"error: cannot write .*a_probabilities\.npy: No space left", error)
+        assert list(Path("disk").iterdir()) == []
+    finally:
+        subprocess.run(["umount", "disk"], check=True)
 
 
 @pytest.mark.usefixtures("photos")

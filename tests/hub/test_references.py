@@ -56,6 +56,8 @@ def test_uris(text, expected):
         "file:///a/%2e%2e/etc",
         "file:///",
         "https://example.org/a/b",
+        "a" * 300,
+        "a/" * 3000,
     ],
 )
 def test_bad_references_are_refused_in_one_line(text):

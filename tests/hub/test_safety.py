@@ -151,6 +151,34 @@ def test_a_record_lists_only_files_of_its_folder_and_no_pickles(folder, name):
     assert not (folder.parent / "pulled").exists()
 
 
+def test_a_readme_elsewhere_is_neither_pushed_nor_pulled(folder, tmp_path):
+    """It has no hash: a link to any file would be published under its name."""
+    secret = tmp_path / "secret"
+    secret.write_text("hf_token")
+    (folder / "README.md").unlink()
+    (folder / "README.md").symlink_to(secret)
+    message = f"README.md of .* is a link out of its folder, to {secret}, and is refused"
+    with pytest.raises(UnsafeContentError, match=message):
+        hub.push(folder, f"file://{tmp_path}/hub/me/it")
+    with pytest.raises(UnsafeContentError, match=message):
+        hub.pull(folder, tmp_path / "mine")
+    assert not (tmp_path / "hub").exists()
+    assert not (tmp_path / "mine").exists()
+    (folder / "notes.md").write_text("# Mine")
+    (folder / "README.md").unlink()
+    (folder / "README.md").symlink_to("notes.md")
+    assert (hub.pull(folder, tmp_path / "mine") / "README.md").read_text() == "# Mine"
+
+
+def test_files_without_a_record_are_not_taken_from_elsewhere(folder, tmp_path):
+    (folder / RECORD).unlink()
+    (tmp_path / "secret").write_text("hf_token")
+    (folder / "metadata.json").unlink()
+    (folder / "metadata.json").symlink_to(tmp_path / "secret")
+    with pytest.raises(UnsafeContentError, match=r"metadata\.json of .* is a link out"):
+        hub.pull(folder, tmp_path / "mine")
+
+
 def test_pickles_are_not_saved_with_the_training(tmp_path, model, card):
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "optimizer.pkl").write_bytes(b"\x80\x04.")

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -79,6 +81,18 @@ def test_changes_are_named_and_give_the_same_config(name, overrides):
 )
 def test_arguments_with_the_builders_default_are_left_out(overrides, command):
     assert training_command(card_of(config.load("cgan-mnist", overrides))) == command
+
+
+def test_it_is_the_same_before_the_networks_are_imported():
+    code = """
+from keras_arch import presets
+from keras_arch.hub import layout
+from keras_arch.hub.training_command import training_command
+folder = presets.model_folder("cdcgan-digits")
+print(training_command(layout.read_record(folder / layout.RECORD, "it").card))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "keras-arch train cdcgan-digits\n"
 
 
 def test_a_default_in_place_of_what_the_config_gives_is_named():

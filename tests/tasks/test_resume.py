@@ -14,8 +14,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_arch import api
-from keras_arch.errors import Interrupted
+from keras_arch import api, models, presets
+from keras_arch.errors import ArgumentError, Interrupted
 from keras_arch.tasks import classification, generation, segmentation, translation
 from tests.tasks import games
 
@@ -234,6 +234,25 @@ def small_run(tmp_path_factory):
         return train, whole
 
     return run
+
+
+def test_a_run_goes_on_without_the_weights_that_it_started_from(tmp_path):
+    arguments = presets.read("resnet20-digits")["model"]["arguments"] | {"depth": 8}
+    start = tmp_path / "start.weights.h5"
+    models.CIFARResNet(**arguments).save_weights(start)
+    changed = [
+        *("model.arguments.depth=8", f"model.arguments.weights={start}", "recipe.epochs=1"),
+        *("data.train=train[:64]", "data.test=test[:64]"),
+    ]
+    run = api.train("resnet20-digits", tmp_path / "run", overrides=changed, verbose=0)
+    start.unlink()
+    again = api.train(run.directory, overrides=["recipe.epochs=2"], resume=True, verbose=0)
+    assert len((run.directory / "log.csv").read_text().splitlines()) == 3
+    assert again.metrics.keys() == run.metrics.keys()
+    # Without a checkpoint it would start from random weights.
+    shutil.rmtree(run.directory / "checkpoints")
+    with pytest.raises(ArgumentError, match=r"there is no weights file .*start\.weights\.h5"):
+        api.train(run.directory, resume=True, verbose=0)
 
 
 @pytest.mark.slow
