@@ -54,7 +54,11 @@ HostTimeout = Annotated[
         show_default="KERAS_ARCH_HOST_TIMEOUT, else 120",
     ),
 ]
-Source = Annotated[str | None, typer.Option(help="Data source.", show_default=TRAINED_ON)]
+# Both names wherever there is one of them.
+SOURCE, DATA = "--source", "--data"
+Source = Annotated[
+    str | None, typer.Option(SOURCE, DATA, help="Data source.", show_default=TRAINED_ON)
+]
 DataDir = Annotated[str | None, typer.Option(help="Directory of the prepared data sets.")]
 Split = Annotated[str | None, typer.Option(help="Split of the data, such as test.")]
 RunDirectory = Annotated[

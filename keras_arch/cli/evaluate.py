@@ -7,7 +7,7 @@ import typer
 
 from keras_arch.cli import _checks, _completion
 from keras_arch.cli._lazy import api
-from keras_arch.cli._options import REF, TRAINED_ON, DataDir, Ref, Source, Split
+from keras_arch.cli._options import DATA, REF, SOURCE, TRAINED_ON, DataDir, Ref, Source, Split
 from keras_arch.cli._output import metrics_table, table
 
 ClassMap = Annotated[
@@ -48,7 +48,7 @@ def compare(
     source: Annotated[
         str | None,
         typer.Option(
-            "--data", help="Data source.", show_default="the data the first was trained on"
+            DATA, SOURCE, help="Data source.", show_default="the data the first was trained on"
         ),
     ] = None,
     split: Split = None,

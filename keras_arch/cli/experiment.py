@@ -7,6 +7,8 @@ import typer
 
 from keras_arch.cli._lazy import quiet_loading
 from keras_arch.cli._options import (
+    DATA,
+    SOURCE,
     TRAINED_ON,
     DataDir,
     Limit,
@@ -29,7 +31,7 @@ def degradation(
     budget: Annotated[
         int, typer.Option(metavar="EPOCHS", min=1, help="Epochs of each network; paper: 164.")
     ],
-    source: Annotated[str, typer.Option("--data", metavar="SOURCE", help="Data source.")] = (
+    source: Annotated[str, typer.Option(DATA, SOURCE, metavar="SOURCE", help="Data source.")] = (
         "cifar10"
     ),
     depths: Annotated[str, typer.Option(metavar="NUMBERS", help="Depths, 6n+2.")] = ("20,56"),
@@ -73,7 +75,7 @@ def blocks(
     ref: Ref,
     source: Annotated[
         str | None,
-        typer.Option("--data", metavar="SOURCE", help="Data source.", show_default=TRAINED_ON),
+        typer.Option(DATA, SOURCE, metavar="SOURCE", help="Data source.", show_default=TRAINED_ON),
     ] = None,
     split: Split = None,
     data_dir: DataDir = None,

@@ -9,7 +9,9 @@ from keras_arch import presets
 from keras_arch.cli import _checks, _completion
 from keras_arch.cli._lazy import api, quiet_loading
 from keras_arch.cli._options import (
+    DATA,
     REF,
+    SOURCE,
     BatchSize,
     DataDir,
     Epochs,
@@ -100,7 +102,8 @@ def finetune(
     images: Annotated[
         str,
         typer.Option(
-            "--data",
+            DATA,
+            SOURCE,
             metavar="DATA",
             help="folder:PATH (a subfolder a class), masks:PATH, npz:PATH, digits, a TFDS name.",
             show_default=False,

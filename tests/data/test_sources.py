@@ -103,7 +103,9 @@ def test_tfds_splits_that_are_not_there_are_errors(tfds_dir):
     assert "no split 'validation'; it has train, test" in message
 
 
-def test_a_set_that_is_not_prepared_is_an_error_at_once_without_a_network(tmp_path, monkeypatch):
+def test_a_set_that_is_not_prepared_is_an_error_at_once_without_a_network(
+    tmp_path, monkeypatch, caplog
+):
     import socket
 
     def unreachable(*_):
@@ -118,6 +120,8 @@ def test_a_set_that_is_not_prepared_is_an_error_at_once_without_a_network(tmp_pa
         assert word in message
     with pytest.raises(DataError, match=r"'cifar10' is not prepared in .*TFDS_DATA_DIR"):
         data.describe("cifar10", data_dir=tmp_path)
+    # TensorFlow Datasets says so too, in its own words.
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

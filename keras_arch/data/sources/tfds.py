@@ -1,6 +1,7 @@
 """Data source `tfds:NAME`: image sets of TensorFlow Datasets."""
 
 import difflib
+import logging
 import os
 import re
 import socket
@@ -36,7 +37,7 @@ class TFDSSource(Source):
         self, name: str, *, data_dir: str | os.PathLike[str] | None = None, download: bool = False
     ) -> None:
         self._builder = _builder(name, data_dir)
-        if not self._builder.is_prepared():
+        if not _is_prepared(self._builder):
             if not download:
                 raise DataError(
                     f"data set {name!r} is not prepared in {self._builder.data_path}; load it once "
@@ -110,6 +111,17 @@ def _builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
         raise unknown_set(name) from None
     except (AssertionError, ValueError, OSError) as error:
         raise DataError(f"data set {name!r} cannot be opened: {_line(error)}") from None
+
+
+def _is_prepared(builder: Any) -> bool:
+    """Whether a set is on this machine; TensorFlow Datasets warns of each that is not."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        return builder.is_prepared()
+    finally:
+        logger.setLevel(before)
 
 
 def _prepare(builder: Any, name: str) -> None:
