@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-CS = (1e-5, 1e-4, 1e-3, 1e-2)
+# Power of ten of the largest C that is tried.
+LARGEST_C = -2
 GRID = 4
 
 
@@ -58,8 +59,11 @@ def arrays(source: str, preprocessing: Any, split: str, limit: int | None) -> tu
     return images, np.array([label for _, label in pairs])
 
 
-def accuracy(train: tuple[Any, Any], test: tuple[Any, Any]) -> tuple[float, float]:
-    """Test accuracy of an SVM, and its C, the best one on every tenth training example."""
+def accuracy(train: tuple[Any, Any], test: tuple[Any, Any], smallest: int) -> tuple[float, float]:
+    """Test accuracy of an SVM, and its C, the best one on every tenth training example.
+
+    The powers of ten from `smallest` to `LARGEST_C` are tried.
+    """
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import LinearSVC
@@ -71,7 +75,8 @@ def accuracy(train: tuple[Any, Any], test: tuple[Any, Any]) -> tuple[float, floa
 
     x, y = train
     held_out = np.arange(len(x)) % 10 == 0
-    scores = {c: fitted(c, x[~held_out], y[~held_out]).score(x[held_out], y[held_out]) for c in CS}
+    cs = [10.0**power for power in range(smallest, LARGEST_C + 1)]
+    scores = {c: fitted(c, x[~held_out], y[~held_out]).score(x[held_out], y[held_out]) for c in cs}
     best = max(scores, key=scores.__getitem__)
     return fitted(best, x, y).score(*test), best
 
@@ -83,6 +88,9 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="images with labels, with train and test")
     parser.add_argument("--limit", type=int, help="training images; default: all")
     parser.add_argument("--test-limit", type=int, help="test images; default: all")
+    parser.add_argument(
+        "--smallest-c", type=int, default=-5, help="power of ten of the smallest C; default: -5"
+    )
     options = parser.parse_args()
     import keras
 
@@ -109,7 +117,7 @@ def main() -> None:
             )
             for x, y in splits.values()
         ]
-        score, c = accuracy(*found)
+        score, c = accuracy(*found, options.smallest_c)
         print(f"{name:22} {found[0][0].shape[1]:6} features  {score:.2%}  (C = {c:g})", flush=True)
 
 

@@ -285,8 +285,8 @@ def find_file(weights: str, architecture: str | None) -> str | None:
         if re.search(f"{ending}$", weights) and not is_uri and not os.path.isdir(weights):
             raise ArgumentError(
                 f"weights={weights!r} is a file of another kind; give "
-                f"{line.format(weights, architecture or 'ResNet18')}, or in a config the .keras file "
-                "that this model saves"
+                f"{line.format(weights, architecture or 'ResNet18')}, or in a config the .keras "
+                "file that this model saves"
             )
     return None
 
