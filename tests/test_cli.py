@@ -339,6 +339,16 @@ def test_in_a_terminal_there_are_tables(run_command, monkeypatch):
     assert "\t" not in out
 
 
+def test_weights_are_found_by_their_tag(run_command):
+    rows = [line.split("\t") for line in run_command("weights", "tv2")[1].splitlines()]
+    assert [row[:2] for row in rows] == [[f"ResNet{n}", "tv2_in1k"] for n in (101, 152, 50)]
+    rows = [line.split("\t") for line in run_command("weights", "imagenet")[1].splitlines()]
+    chosen = {row[0] for row in rows if row[2].endswith(' or weights="imagenet"')}
+    assert {"ResNet18", "ResNet152", "VGG16", "AlexNet", "GoogLeNet"} <= chosen
+    # Of a network, the row that the word chooses.
+    assert [row[0] for row in rows if row[1] == "a1_in1k"] == ["ResNet18", "ResNet34", "ResNet50"]
+
+
 def test_a_table_that_is_too_wide_for_the_terminal_is_printed_row_by_row(run_command, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "80")

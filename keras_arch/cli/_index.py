@@ -9,7 +9,7 @@ import difflib
 import fnmatch
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from keras_arch import presets, registry
@@ -75,11 +75,15 @@ def select(filter: str, names: Sequence[str], kind: str) -> list[str]:
     Raises:
         ArgumentError: If none does.
     """
-    pattern = filter if any(sign in filter for sign in "*?[") else f"*{filter}*"
-    found = [name for name in names if fnmatch.fnmatchcase(name.lower(), pattern.lower())]
-    if not found:
+    if not (found := matches(filter, names)):
         raise ArgumentError(f"no {kind} matches {filter!r}; there are {', '.join(names)}")
     return found
+
+
+def matches(filter: str, names: Iterable[str]) -> list[str]:
+    """Names that match a shell pattern, or contain a text, in any case; it may be none."""
+    pattern = filter if any(sign in filter for sign in "*?[") else f"*{filter}*"
+    return [name for name in names if fnmatch.fnmatchcase(name.lower(), pattern.lower())]
 
 
 def facts(name: str) -> Facts:

@@ -48,7 +48,7 @@ def models(filter: Filter = "*") -> None:
 def weights(filter: Filter = "*") -> None:
     """List the weights of each architecture, how they are loaded, and what is known of them.
 
-    FILTER chooses architectures, or the configs of trained models: keras-arch weights digits.
+    FILTER chooses architectures, configs of trained models, or tags: keras-arch weights digits.
     A trained model loads by the name of its config: keras_arch.hub.load("resnet20-digits").
     Published weights load by their tag: ResNet50(weights="tv2_in1k"). Other files are converted.
     Repositories of timm and transformers on the Hugging Face Hub load by their URI too:
@@ -71,19 +71,30 @@ def weights(filter: Filter = "*") -> None:
         trained.setdefault(presets.architecture(config), []).append((config, how, expected))
     rows: list[tuple[str, ...]] = []
     nothing = ("",) * 5
+    tags = {*_index.matches(filter, {tag for row in pretrained.table() for tag in _tags_of(row)})}
     names = [*_index.architectures(), *presets.names()]
-    chosen = set(_index.select(filter, names, "architecture or config"))
+    chosen = {*_index.matches(filter, names)}
+    if not tags and not chosen:
+        _index.select(filter, names, "architecture, config or tag")
     for name in _index.architectures():
         own = trained.get(name, ())
         rows += [(name, *row, *nothing) for row in own if chosen & {name, row[0]}]
-        if name not in chosen:
-            continue
-        rows += [(name, *_facts_of(row)) for row in pretrained.tags(name)]
-        for source in known[name].weights if name in known else ():
+        rows += [
+            (name, *_facts_of(row))
+            for row in pretrained.tags(name)
+            if name in chosen or tags & _tags_of(row)
+        ]
+        for source in known[name].weights if name in chosen & known.keys() else ():
             default = f'keras_arch.convert.from_torch("{name}", FILE)'
             rows.append((name, source, _CONVERTERS.get(source, default), "", *nothing))
     columns = ("architecture", "weights", "how to load", "accuracy", "source", "licence")
     table((*columns, "input", "MB", "reported by"), rows)
+
+
+def _tags_of(row: pretrained.Pretrained) -> set[str]:
+    """What `weights=` takes for published weights: their tag, "imagenet" where it means them."""
+    first = next(iter(pretrained.imagenet(row.architecture)), None)
+    return {row.tag, pretrained.IMAGENET} if row == first else {row.tag}
 
 
 def _facts_of(row: pretrained.Pretrained) -> tuple[str, ...]:
@@ -93,8 +104,7 @@ def _facts_of(row: pretrained.Pretrained) -> tuple[str, ...]:
     how = "".join(
         [f'weights="{row.tag}"', *(f', {key}="{value}"' for key, value in needed.items())]
     )
-    if row == next(iter(pretrained.imagenet(row.architecture)), None):
-        how += f' or weights="{pretrained.IMAGENET}"'
+    how += "".join(f' or weights="{tag}"' for tag in _tags_of(row) - {row.tag})
     accuracy = ""
     if row.accuracy is not None:
         at = f" at {row.evaluated_at}" if row.evaluated_at else ""
