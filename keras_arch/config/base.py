@@ -19,10 +19,12 @@ _NOT_IN_NAMES = re.compile(r"[/\\\0-\x1f\x7f]")
 
 def _folder_name(name: str) -> str:
     """Refuse a name that cannot be that of a folder: runs are in `runs/NAME`."""
-    if not name.strip() or name.strip() in (".", "..") or len(name.encode()) > 200:
-        raise ValueError(f"must be the name of a folder, of at most 200 bytes, got {name!r}")
-    if _NOT_IN_NAMES.search(name):
-        raise ValueError(f"must be the name of a folder, without / and \\, got {name!r}")
+    reserved = name.strip() in ("", ".", "..")
+    if reserved or len(name.encode()) > 200 or _NOT_IN_NAMES.search(name):
+        raise ValueError(
+            "must be the name of a folder, without / and \\ and of at most 200 bytes; choose "
+            f"another by --set name=NAME, got {name!r}"
+        )
     return name
 
 
