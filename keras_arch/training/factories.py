@@ -30,7 +30,10 @@ _fresh = contextvars.ContextVar("fresh", default=False)
 
 @contextlib.contextmanager
 def without_weights() -> Iterator[None]:
-    """Build networks whose values come from elsewhere: the files of their weights may be gone."""
+    """Build networks whose values come from elsewhere: the files of their weights may be gone.
+
+    The weights are still read where the variant of a network follows from them.
+    """
     token = _fresh.set(True)
     try:
         yield
@@ -47,8 +50,30 @@ def build_network(
         more["synchronized"] = replicas > 1 if synchronized == "auto" else synchronized
     arguments = builder.arguments | more
     if _fresh.get():
-        arguments |= {name: None for name in _WEIGHTS if name in arguments and name in known}
+        arguments |= dict.fromkeys(_only_values(builder))
     return models.create(builder.name, **arguments)
+
+
+def _only_values(builder: config.Builder) -> list[str]:
+    """Those of the arguments `weights` and `backbone_weights` that decide on values alone.
+
+    The variant of a ResNet follows from its weights. Builders of other packages may do the same.
+    """
+    backbone, inner = argument(builder, "backbone"), argument(builder, "backbone_arguments")
+    owners = {"weights": builder}
+    if isinstance(backbone, str):
+        owners["backbone_weights"] = config.Builder(name=backbone, arguments=inner or {})
+    found = []
+    for name, owner in owners.items():
+        entry = registry.entry(owner.name)
+        chosen = "variant" not in entry.arguments or argument(owner, "variant") is not None
+        if name in builder.arguments and chosen and _is_ours(entry):
+            found.append(name)
+    return found
+
+
+def _is_ours(entry: registry.Entry) -> bool:
+    return entry.builder.__module__.startswith("keras_arch.models.")
 
 
 def export_copy(builder: config.Builder, trained: keras.Model) -> keras.Model:
